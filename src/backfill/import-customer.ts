@@ -24,31 +24,31 @@ export type CustomerImport =
  * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function importCustomer(
-  context: AppContext,
+  app: AppContext,
   customer: { workspaceId: string; projectId: string; appUserId: string },
 ): Promise<CustomerImport> {
   const { workspaceId, projectId, appUserId } = customer;
   if (isBlockedId(appUserId)) return 'blocked_id';
-  const project = await readProject(context.database, workspaceId, projectId);
+  const project = await readProject(app.database, workspaceId, projectId);
   // An agent waits for it, though not at the card itself: it goes before imports and refreshing.
-  const client = project && context.revenueCat(project);
+  const client = project && app.revenueCat(project);
   if (!project || !client) return 'no_key';
-  const { database: sql, secrets } = context;
+  const { database: sql, secrets } = app;
   if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
-  return withKey(context, project, async () => {
-    const names = await readCatalogNames(context, project, client);
+  return withKey(app, project, async () => {
+    const names = await readCatalogNames(app, project, client);
     const found = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
     if (!found) return 'unknown_customer';
     const { customerId, aliases } = found.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);
-    await importEvents({ ...context, client }, project, {
+    await importEvents({ ...app, client }, project, {
       customerId,
       appUserIds,
       deliverSinceMs: null,
     });
-    const stored = await storeCustomer(context, project, found);
+    const stored = await storeCustomer(app, project, found);
     if (stored.subscriberId === '') return 'erased';
-    await markPending(context.database, workspaceId, [stored.subscriberId]);
+    await markPending(app.database, workspaceId, [stored.subscriberId]);
     return 'imported';
   });
 }

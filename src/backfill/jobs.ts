@@ -26,7 +26,7 @@ interface Options {
   onReconciled(outcome: string, count: number): void;
 }
 
-export function backfillJobs(context: AppContext, options: Options): JobDefinitions {
+export function backfillJobs(app: AppContext, options: Options): JobDefinitions {
   return {
     // A slice of an import; it queues the next one itself. While RevenueCat is unavailable the import waits, not the job.
     'backfill.run': {
@@ -35,64 +35,64 @@ export function backfillJobs(context: AppContext, options: Options): JobDefiniti
       retryLimit: 1_000,
       retryDelayMax: 60,
       async run(ref) {
-        const outcome = await runImport(context, ref, {
+        const outcome = await runImport(app, ref, {
           signal: options.stopping,
           finish: AbortSignal.timeout(SLICE_MS),
         });
-        if (outcome === 'stopped') await queueImport(context.jobs, ref);
+        if (outcome === 'stopped') await queueImport(app.jobs, ref);
       },
     },
     'customer.import': {
       workers: 'bulk',
       retryLimit: 5,
-      run: (data) => importRequested(context, data),
+      run: (data) => importRequested(app, data),
     },
     'reconcile.nightly': {
       workers: 'background',
       cron: '37 1 * * *',
       async run() {
-        for (const workspaceId of await listReconcilable(context.database))
-          await context.jobs.send('reconcile.workspace', { workspaceId });
+        for (const workspaceId of await listReconcilable(app.database))
+          await app.jobs.send('reconcile.workspace', { workspaceId });
       },
     },
     'reconcile.workspace': {
       workers: 'background',
       expireInSeconds: 600,
-      run: ({ workspaceId }) => reconcileSlice(context, options, workspaceId),
+      run: ({ workspaceId }) => reconcileSlice(app, options, workspaceId),
     },
   };
 }
 
-async function importRequested(context: AppContext, data: JobData['customer.import']): Promise<void> {
+async function importRequested(app: AppContext, data: JobData['customer.import']): Promise<void> {
   const { workspaceId, projectId, appUserId } = data;
   try {
-    const outcome = await importCustomer(context, { workspaceId, projectId, appUserId });
-    context.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
+    const outcome = await importCustomer(app, { workspaceId, projectId, appUserId });
+    app.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-    const afterSeconds = secondsUntil(error.remedy.atMs, context.now());
-    await queueCustomerImport(context, data, { afterSeconds });
+    const afterSeconds = secondsUntil(error.remedy.atMs, app.now());
+    await queueCustomerImport(app, data, { afterSeconds });
   }
 }
 
 async function reconcileSlice(
-  context: AppContext,
+  app: AppContext,
   { stopping, onReconciled }: Options,
   workspaceId: string,
 ): Promise<void> {
   const pass = await reconcileWorkspace(
-    context,
+    app,
     workspaceId,
     AbortSignal.any([stopping, AbortSignal.timeout(SLICE_MS)]),
   );
   const { checked, corrected, unknown, differences, continueAtMs } = pass;
-  context.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
+  app.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
   onReconciled('corrected', corrected);
   onReconciled('unknown', unknown);
   onReconciled('confirmed', checked - corrected - unknown);
   if (continueAtMs === null) return;
-  const afterSeconds = Math.max(0, Math.ceil((continueAtMs - context.now()) / 1_000));
-  await context.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
+  const afterSeconds = Math.max(0, Math.ceil((continueAtMs - app.now()) / 1_000));
+  await app.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
 }
 
 /** Lets the workers continue an import. */
@@ -102,6 +102,6 @@ export function queueImport(jobs: Jobs, ref: ImportRef): Promise<void> {
 }
 
 /** Queues the imports that were running when the last worker stopped. */
-export async function resumeImports(context: AppContext): Promise<void> {
-  for (const ref of await listRunningImports(context.database)) await queueImport(context.jobs, ref);
+export async function resumeImports(app: AppContext): Promise<void> {
+  for (const ref of await listRunningImports(app.database)) await queueImport(app.jobs, ref);
 }

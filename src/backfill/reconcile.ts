@@ -38,21 +38,21 @@ const MAX_FAILURES_IN_A_ROW = 5;
  * @throws AppError when RevenueCat is unavailable
  */
 export async function reconcileWorkspace(
-  context: AppContext,
+  app: AppContext,
   workspaceId: string,
   signal: AbortSignal,
 ): Promise<Reconciliation> {
-  await expectChanges(context, workspaceId, signal);
+  await expectChanges(app, workspaceId, signal);
   const counts = { checked: 0, corrected: 0, unknown: 0 };
   const differences: Record<string, number> = {};
   let failures = 0;
   while (!signal.aborted) {
-    const overdue = await listOverdue(context.database, workspaceId, context.now());
+    const overdue = await listOverdue(app.database, workspaceId, app.now());
     if (overdue.length === 0) return { ...counts, differences, continueAtMs: null };
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
       try {
-        const codes = await check(context, { workspaceId, subscriberId, signal });
+        const codes = await check(app, { workspaceId, subscriberId, signal });
         failures = 0;
         counts.checked += 1;
         if (codes === null) counts.unknown += 1;
@@ -65,14 +65,14 @@ export async function reconcileWorkspace(
         if (error.remedy.kind === 'wait_until')
           return { ...counts, differences, continueAtMs: error.remedy.atMs };
         // One customer that RevenueCat cannot return must not keep the others from being read.
-        await expectChange(context.database, { workspaceId, subscriberId }, context.now() + RECHECK_MS);
-        context.logger.warn({ workspaceId, subscriberId, code: error.code }, 'a customer was not reconciled');
+        await expectChange(app.database, { workspaceId, subscriberId }, app.now() + RECHECK_MS);
+        app.logger.warn({ workspaceId, subscriberId, code: error.code }, 'a customer was not reconciled');
         failures += 1;
         if (failures >= MAX_FAILURES_IN_A_ROW) throw error;
       }
     }
   }
-  return { ...counts, differences, continueAtMs: context.now() };
+  return { ...counts, differences, continueAtMs: app.now() };
 }
 
 async function expectChanges(
@@ -100,34 +100,27 @@ async function expectChanges(
 
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
 async function check(
-  context: AppContext,
+  app: AppContext,
   { workspaceId, subscriberId, signal }: { workspaceId: string; subscriberId: string; signal: AbortSignal },
 ): Promise<string[] | null> {
-  const before = await readWithHistory(context.database, workspaceId, subscriberId);
-  const outcome = await refreshSubscriber(
-    context,
-    { workspaceId, subscriberId },
-    { priority: 'bulk', signal },
-  );
+  const before = await readWithHistory(app.database, workspaceId, subscriberId);
+  const outcome = await refreshSubscriber(app, { workspaceId, subscriberId }, { priority: 'bulk', signal });
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {
-    await expectChange(context.database, { workspaceId, subscriberId }, null);
+    await expectChange(app.database, { workspaceId, subscriberId }, null);
     return outcome === 'unknown_customer' ? null : [];
   }
-  const after = await readWithHistory(context.database, workspaceId, subscriberId);
+  const after = await readWithHistory(app.database, workspaceId, subscriberId);
   // Merged into another subscriber, which has an expected change of its own.
   if (after.snapshot === null) return [];
-  const nowMs = context.now();
+  const nowMs = app.now();
   const codes = compareWithSnapshot(
     deriveState(before.events, before.snapshot, nowMs),
     deriveState(after.events, after.snapshot, nowMs),
   );
   if (codes.length > 0) {
-    context.logger.info(
-      { workspaceId, subscriberId, codes },
-      'a change had no event: corrected from RevenueCat',
-    );
+    app.logger.info({ workspaceId, subscriberId, codes }, 'a change had no event: corrected from RevenueCat');
   }
   return codes;
 }

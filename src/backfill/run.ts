@@ -41,20 +41,20 @@ export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
  * @throws Error when the database is unavailable; calling again resumes
  */
 export async function runImport(
-  context: AppContext,
+  app: AppContext,
   ref: ImportRef,
   options: { signal: AbortSignal; finish?: AbortSignal },
 ): Promise<RunOutcome> {
   const { signal } = options;
-  const project = await readProject(context.database, ref.workspaceId, ref.projectId);
-  const client = project && context.revenueCat(project, { priority: 'bulk', signal });
+  const project = await readProject(app.database, ref.workspaceId, ref.projectId);
+  const client = project && app.revenueCat(project, { priority: 'bulk', signal });
   if (!project || !client) {
-    await changeState(context.database, ref, { ...FAILED, reason: 'revenuecat_key_missing' });
+    await changeState(app.database, ref, { ...FAILED, reason: 'revenuecat_key_missing' });
     return 'failed';
   }
   const ended = new AbortController();
   const run: Run = {
-    ...context,
+    ...app,
     project,
     client,
     ref,
@@ -67,8 +67,8 @@ export async function runImport(
   const outcomes = await Promise.allSettled(workers);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
-  if (run.isKeyOutdated) return runImport(context, ref, options);
-  const last = await readImport(context.database, ref);
+  if (run.isKeyOutdated) return runImport(app, ref, options);
+  const last = await readImport(app.database, ref);
   return last === null ? 'cancelled' : last.state === 'running' ? 'stopped' : last.state;
 }
 

@@ -9,8 +9,8 @@ declare module '../jobs/jobs.ts' {
 }
 
 /** @param stopping aborts when the process is stopping */
-export function ingestionJobs(context: AppContext, stopping: AbortSignal): JobDefinitions {
-  const { database, logger, config } = context;
+export function ingestionJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
+  const { database, logger, config } = app;
   return {
     'journal.prune': {
       workers: 'background',

@@ -17,18 +17,18 @@ const MAX_BODY_BYTES = 16 * 1024;
  * For the customer's own backend and Intercom's Fin: `POST /api/messenger/token`, `POST /api/messenger/support-link`
  * and `GET` or `POST /api/fin/subscription`. Mounted at `/api`.
  */
-export function messengerApiRouter(context: AppContext): Router {
-  const { now } = context;
-  const { publicUrl } = context.config;
-  const authenticate = createAuthenticate(context);
-  const links = createSupportLinks(context);
+export function messengerApiRouter(app: AppContext): Router {
+  const { now } = app;
+  const { publicUrl } = app.config;
+  const authenticate = createAuthenticate(app);
+  const links = createSupportLinks(app);
   const body = jsonBody(MAX_BODY_BYTES);
 
   const token: RequestHandler = async (req, res) => {
     const holder = await authenticate(req, res, 'messenger');
     const user = readUser(req.body);
-    const secret = messengerSecretOf(context, holder);
-    const customer = await findCustomerState(context, holder.workspaceId, user.userId);
+    const secret = messengerSecretOf(app, holder);
+    const customer = await findCustomerState(app, holder.workspaceId, user.userId);
     const signed = signIdentityToken(secret, user, { customer, nowMs: now() });
     send(res, { token: signed.token, expires_at: signed.expiresAtS });
   };
@@ -38,7 +38,7 @@ export function messengerApiRouter(context: AppContext): Router {
     const user = readUser(req.body);
     const locale = readLocale(isRecord(req.body) ? req.body.locale : undefined);
     // A missing secret is reported to the engineer now, not to the customer later.
-    messengerSecretOf(context, holder);
+    messengerSecretOf(app, holder);
     const { workspaceId, keyId } = holder;
     const link = links.newLink({ workspaceId, keyId, user, locale });
     const url = new URL(`/support/${encodeURIComponent(workspaceId)}`, publicUrl);
@@ -48,7 +48,7 @@ export function messengerApiRouter(context: AppContext): Router {
 
   async function answerFinFor(req: Request, res: Response, userId: unknown): Promise<void> {
     const { workspaceId, timezone } = await authenticate(req, res, 'fin');
-    const customers = await findCustomers(context, workspaceId, readUserId(userId));
+    const customers = await findCustomers(app, workspaceId, readUserId(userId));
     send(res, answerFin(customers, timezone, now()));
   }
 

@@ -12,8 +12,8 @@ import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKe
  */
 export type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
 
-export function createAuthenticate(context: AppContext): Authenticate {
-  const { database, now, logger } = context;
+export function createAuthenticate(app: AppContext): Authenticate {
+  const { database, now, logger } = app;
   const perKey = createRateLimit({
     requests: 1_000,
     seconds: 10,

@@ -41,10 +41,10 @@ type CardRequest = Readonly<ReturnType<typeof readCardRequest>>;
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
  * signature verification. The customer is taken from each signed request, never from the canvas.
  */
-export function messengerCardRouter(context: AppContext): Router {
-  const { readDatabase, now, logger } = context;
-  const { publicUrl } = context.config;
-  const refreshIfStale = createBackgroundRefresh(context);
+export function messengerCardRouter(app: AppContext): Router {
+  const { readDatabase, now, logger } = app;
+  const { publicUrl } = app.config;
+  const refreshIfStale = createBackgroundRefresh(app);
 
   async function render(request: CardRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;
@@ -53,7 +53,7 @@ export function messengerCardRouter(context: AppContext): Router {
     if (viewer === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
     if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
-    const customers = await findCustomers(context, workspaceId, viewer.userId);
+    const customers = await findCustomers(app, workspaceId, viewer.userId);
     for (const customer of customers) refreshIfStale(workspaceId, customer);
     const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
     const [, page, from = 0] = /^(history|more)(?::(\d{1,6}))?$/.exec(componentId ?? '') ?? [];

@@ -73,12 +73,12 @@ interface SummaryRow extends Omit<CustomerState, 'state'> {
  * history: apps request an identity token at every start. `null`: unknown app user ID.
  */
 export async function findCustomerState(
-  context: AppContext,
+  app: AppContext,
   workspaceId: string,
   appUserId: string,
 ): Promise<CustomerState | null> {
   if (isBlockedId(appUserId)) return null;
-  const rows = await context.readDatabase.query<SummaryRow>(
+  const rows = await app.readDatabase.query<SummaryRow>(
     `select s.subscriber_id as "subscriberId", s.version::float8, u.summary,
             array(select a.app_user_id from subscriber_ids a
                    where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
@@ -91,13 +91,12 @@ export async function findCustomerState(
             and u.format = $3 and u.version = s.version and u.valid_until > $4
       where i.workspace_id = $1 and p.workspace_id = $1 and s.workspace_id = $1
         and i.app_user_id = $2 and p.webhook_auth_hash <> '' and s.merged_into is null`,
-    [workspaceId, appUserId, SUMMARY_FORMAT, new Date(context.now())],
+    [workspaceId, appUserId, SUMMARY_FORMAT, new Date(app.now())],
     'find-summaries',
   );
   const customers = await Promise.all(
     rows.map(async ({ subscriberId, appUserIds, version, summary }) => {
-      const { state } =
-        summary ?? (await deriveSummary(context, workspaceId, { subscriberId, version })).summary;
+      const { state } = summary ?? (await deriveSummary(app, workspaceId, { subscriberId, version })).summary;
       return { subscriberId, appUserIds, state };
     }),
   );

@@ -79,7 +79,7 @@ async function bundle(entryPoint: string): Promise<Asset> {
 }
 
 interface SupportSite {
-  readonly context: AppContext;
+  readonly app: AppContext;
   readonly links: SupportLinks;
   readonly refreshIfStale: RefreshIfStale;
   readonly eta: Eta;
@@ -90,7 +90,7 @@ interface SupportSite {
  * The hosted page for a web view or a help link: `GET /support/:workspaceId`, `POST /support/:workspaceId/token`
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
-export function supportRouter(context: AppContext): Router {
+export function supportRouter(app: AppContext): Router {
   const eta = new Eta({
     views: join(import.meta.dirname, 'views'),
     autoEscape: true,
@@ -98,8 +98,8 @@ export function supportRouter(context: AppContext): Router {
     cache: true,
   });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const refreshIfStale = createBackgroundRefresh(context);
-  const site = { context, links: createSupportLinks(context), refreshIfStale, eta, style };
+  const refreshIfStale = createBackgroundRefresh(app);
+  const site = { app, links: createSupportLinks(app), refreshIfStale, eta, style };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {
     return async (_req, res) => {
@@ -122,10 +122,7 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
     await show(site, req, res);
   } catch (error) {
     if (!(error instanceof AppError) || error.status !== 401) throw error;
-    site.context.logger.info(
-      { code: error.code, workspaceId: workspaceOf(req, res) },
-      'support link refused',
-    );
+    site.app.logger.info({ code: error.code, workspaceId: workspaceOf(req, res) }, 'support link refused');
     if (req.accepts(['html', 'json']) !== 'html') throw error;
     const { language, t } = messagesOf(req, null, 'UTC');
     setHeaders(site, req, res);
@@ -140,11 +137,11 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 }
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { context, refreshIfStale, eta, style } = site;
+  const { app, refreshIfStale, eta, style } = site;
   const { claims, holder, isLink } = await open(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
-  const customers = await findCustomers(context, workspaceId, claims.user.userId);
+  const customers = await findCustomers(app, workspaceId, claims.user.userId);
   for (const customer of customers) refreshIfStale(workspaceId, customer);
   const identity = signToken(site, claims, { holder, customer: customers[0] ?? null });
   // A session never prolongs itself.
@@ -153,7 +150,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
   const html = eta.render('./support', {
     language: messages.language,
     t: messages.t,
-    view: viewCustomer(customers, messages, context.now()),
+    view: viewCustomer(customers, messages, app.now()),
     maxHistory: MAX_HISTORY,
     boot: {
       appId: workspaceId,
@@ -168,14 +165,14 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
 }
 
 async function renewToken(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { context } = site;
+  const { app } = site;
   res.set('Cache-Control', 'no-store');
   const { claims, holder } = await open(site, req);
   // A browser has one session: a page that was opened earlier for another customer must not become theirs.
   if (req.query.page !== pageId(claims)) throw invalidLink();
-  const secret = messengerSecretOf(context, holder);
-  const customer = await findCustomerState(context, holder.workspaceId, claims.user.userId);
-  const identity = signIdentityToken(secret, claims.user, { customer, nowMs: context.now() });
+  const secret = messengerSecretOf(app, holder);
+  const customer = await findCustomerState(app, holder.workspaceId, claims.user.userId);
+  const identity = signIdentityToken(secret, claims.user, { customer, nowMs: app.now() });
   res.json({ token: identity.token, expires_at: identity.expiresAtS });
 }
 
@@ -184,16 +181,16 @@ async function open(
   site: SupportSite,
   req: Request,
 ): Promise<{ claims: SupportClaims; holder: KeyHolder; isLink: boolean }> {
-  const { context, links } = site;
+  const { app, links } = site;
   const workspaceId = String(req.params.workspaceId);
-  const cookie = readCookie(context, req, cookieOf(workspaceId));
+  const cookie = readCookie(app, req, cookieOf(workspaceId));
   const token = req.query.token;
   const isLink = typeof token === 'string' && req.method === 'GET';
   const claims = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
   // Not from a replica: a key that was just revoked must not open anything.
-  const holder = await findKeyHolder(context.database, workspaceId, { keyId: claims.keyId });
+  const holder = await findKeyHolder(app.database, workspaceId, { keyId: claims.keyId });
   if (!holder || holder.isRevoked) throw invalidLink();
-  const isReopened = isLink && !(await useLink(context.database, claims, context.now()));
+  const isReopened = isLink && !(await useLink(app.database, claims, app.now()));
   if (isReopened && !hasOpened(site, claims, cookie)) throw expiredLink();
   return { claims, holder, isLink };
 }
@@ -210,28 +207,28 @@ function hasOpened({ links }: SupportSite, claims: SupportClaims, cookie: string
 
 /** `null` without a Messenger secret: the page then shows the subscription only. */
 function signToken(
-  { context }: SupportSite,
+  { app }: SupportSite,
   { user, workspaceId }: SupportClaims,
   { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
 ): IdentityToken | null {
   try {
-    const secret = messengerSecretOf(context, holder);
-    return signIdentityToken(secret, user, { customer, nowMs: context.now() });
+    const secret = messengerSecretOf(app, holder);
+    return signIdentityToken(secret, user, { customer, nowMs: app.now() });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    context.logger.warn({ code: error.code, workspaceId }, 'support page without the Messenger');
+    app.logger.warn({ code: error.code, workspaceId }, 'support page without the Messenger');
     return null;
   }
 }
 
-function setSession({ context, links }: SupportSite, claims: SupportClaims, res: Response): void {
+function setSession({ app, links }: SupportSite, claims: SupportClaims, res: Response): void {
   const { token, expiresAtS } = links.newSession(claims);
-  const maxAgeS = expiresAtS - Math.floor(context.now() / 1_000);
-  setCookie(context, res, { ...cookieOf(claims.workspaceId), value: token, maxAgeS });
+  const maxAgeS = expiresAtS - Math.floor(app.now() / 1_000);
+  setCookie(app, res, { ...cookieOf(claims.workspaceId), value: token, maxAgeS });
 }
 
-function setHeaders({ context }: SupportSite, req: Request, res: Response): void {
-  const origins = new Set([context.config.publicUrl, originOf(req)].filter((origin) => origin !== null));
+function setHeaders({ app }: SupportSite, req: Request, res: Response): void {
+  const origins = new Set([app.config.publicUrl, originOf(req)].filter((origin) => origin !== null));
   res.set({
     'Cache-Control': 'no-store',
     'Content-Security-Policy': supportPolicy([...origins].map((origin) => `${origin}/support/`)),

@@ -12,11 +12,11 @@ export const accessPage: Page = {
   title: 'Access',
   view: 'access',
   async load(request) {
-    const { context, workspace, session } = request;
+    const { app, workspace, session } = request;
     const { admins } = workspace.settings.access;
     const [people, sessions] = await Promise.all([
       loadPeople(request, admins ?? []),
-      listSessions(context.database, workspace.workspaceId),
+      listSessions(app.database, workspace.workspaceId),
     ]);
     return {
       people,
@@ -66,7 +66,7 @@ export const signOutPage = confirmationPage({
   async save(request) {
     const { id, name } = await personOf(request);
     const { workspaceId, sessionHash } = request.session;
-    await deleteOtherSessions(request.context.database, {
+    await deleteOtherSessions(request.app.database, {
       workspaceId,
       adminId: id,
       exceptHash: sessionHash,
@@ -78,7 +78,7 @@ export const signOutPage = confirmationPage({
 
 async function personOf(request: PageRequest): Promise<{ id: string; name: string; isSelf: boolean }> {
   const { workspaceId, admin: self } = request.session;
-  const sessions = await listSessions(request.context.database, workspaceId);
+  const sessions = await listSessions(request.app.database, workspaceId);
   const found = sessions.find(({ admin }) => admin.id === request.input('admin'));
   if (!found) throw notFound('This teammate is not signed in');
   const { admin } = found;

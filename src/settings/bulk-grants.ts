@@ -70,7 +70,7 @@ const draftForm = form(
     ),
   }),
   async (request, values) => {
-    const { context, workspace, session } = request;
+    const { app, workspace, session } = request;
     const { workspaceId } = workspace;
     if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     const project = await projectNamed(request, values.project);
@@ -79,7 +79,7 @@ const draftForm = form(
     const filter = isFilter ? FILTERS[values.filter] : undefined;
     const appUserIds = filter
       ? await findCustomers(
-          context,
+          app,
           { workspaceId, projectId: project.projectId },
           {
             statuses: filter.statuses,
@@ -96,7 +96,7 @@ const draftForm = form(
           : { customers: 'Paste a list of app user IDs, or choose a filter.' },
       );
     const place = { workspace, project, admin: session.admin };
-    const draft = await draftBulkGrant(context, place, {
+    const draft = await draftBulkGrant(app, place, {
       ...values,
       start: values.start || 'after',
       appUserIds,
@@ -106,8 +106,8 @@ const draftForm = form(
   },
 );
 
-async function projectNamed({ context, workspace }: PageRequest, projectId: string) {
-  const projects = await listProjects(context.database, workspace.workspaceId);
+async function projectNamed({ app, workspace }: PageRequest, projectId: string) {
+  const projects = await listProjects(app.database, workspace.workspaceId);
   if (projects.length === 0) throw notFound('Connect a RevenueCat project first');
   const project = projectId === '' ? projects[0] : projects.find((each) => each.projectId === projectId);
   if (!project) throw notFound('This workspace has no such RevenueCat project');
@@ -117,7 +117,7 @@ async function projectNamed({ context, workspace }: PageRequest, projectId: stri
 async function bulkOf(request: PageRequest): Promise<BulkGrant> {
   const bulkGrantId = request.input('id');
   const { workspaceId } = request.workspace;
-  const bulk = await readBulkGrant(request.context.database, { workspaceId, bulkGrantId });
+  const bulk = await readBulkGrant(request.app.database, { workspaceId, bulkGrantId });
   if (!bulk) throw notFound('Not found');
   return bulk;
 }
@@ -140,8 +140,8 @@ function changeForm(
 
 const applying =
   (event: BulkEvent) =>
-  ({ context, session }: PageRequest, bulk: BulkGrant): Promise<unknown> =>
-    changeBulkGrant(context, bulk, { event, by: session.admin });
+  ({ app, session }: PageRequest, bulk: BulkGrant): Promise<unknown> =>
+    changeBulkGrant(app, bulk, { event, by: session.admin });
 
 /** The rules may have changed since the draft was made. */
 function problemWithRules(request: PageRequest, bulk: BulkGrant): string | null {
@@ -154,8 +154,8 @@ function mayGrant({ workspace, session }: PageRequest): boolean {
 }
 
 const startForm = changeForm(
-  ({ context, workspace, session }, bulk) =>
-    startBulkGrant(context, bulk, {
+  ({ app, workspace, session }, bulk) =>
+    startBulkGrant(app, bulk, {
       by: session.admin,
       secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
     }),
@@ -180,7 +180,7 @@ export const undoBulkGrantPage = confirmationPage({
   title: 'Undo the grant',
   async describe(request) {
     const bulk = await bulkOf(request);
-    const { byState } = await readProgress(request.context.database, bulk);
+    const { byState } = await readProgress(request.app.database, bulk);
     const count = (byState.granted ?? 0) + (byState.undo_failed ?? 0);
     return {
       heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
@@ -202,7 +202,7 @@ export const undoBulkGrantPage = confirmationPage({
 });
 
 async function describeBulk(request: PageRequest, bulk: BulkGrant) {
-  const { total, byState, perMinute, waiting } = await readProgress(request.context.database, bulk);
+  const { total, byState, perMinute, waiting } = await readProgress(request.app.database, bulk);
   const isUndo = bulk.state === 'undoing' || bulk.state === 'undone';
   const left = isUndo ? (byState.granted ?? 0) : (byState.pending ?? 0);
   return {
@@ -249,11 +249,9 @@ export const bulkGrantsPage: Page = {
   view: 'bulk-grants',
   async load(request) {
     const { workspaceId, settings } = request.workspace;
-    const { database } = request.context;
+    const { database } = request.app;
     const projects = await listProjects(database, workspaceId);
-    const entitlements = await Promise.all(
-      projects.map((project) => readEntitlements(request.context, project)),
-    );
+    const entitlements = await Promise.all(projects.map((project) => readEntitlements(request.app, project)));
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
     const list = await listBulkGrants(database, workspaceId);
     return {
@@ -290,7 +288,7 @@ export const bulkGrantsPage: Page = {
   downloads: {
     '/results.csv': async (request) => {
       const bulk = await bulkOf(request);
-      const customers = await listCustomers(request.context.database, bulk, MAX_RESULTS);
+      const customers = await listCustomers(request.app.database, bulk, MAX_RESULTS);
       await audit(request, 'grant_results_exported', { count: customers.length });
       return csvFile(`grant-${bulk.bulkGrantId}.csv`, customers, {
         app_user_id: ({ appUserId }) => appUserId,

@@ -15,11 +15,11 @@ import type { PageRequest } from './page.ts';
 
 /** Records who did what in the settings. */
 export async function audit(
-  { context, session }: PageRequest,
+  { app, session }: PageRequest,
   action: string,
   details: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  await auditAdmin(context.database, session, { action, details });
+  await auditAdmin(app.database, session, { action, details });
 }
 
 const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
@@ -45,9 +45,9 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
   section: Section,
   change: WorkspaceSettings[Section] | ((stored: WorkspaceSettings[Section]) => WorkspaceSettings[Section]),
 ): Promise<void> {
-  const { context, session, workspace } = request;
+  const { app, session, workspace } = request;
   const { workspaceId } = session;
-  await context.database.transaction(async (sql) => {
+  await app.database.transaction(async (sql) => {
     // Two admins who save concurrently each leave a record of what they changed themselves.
     await lockWorkspace(sql, workspaceId);
     const before = ((await readWorkspace(sql, workspaceId)) ?? workspace).settings[section];

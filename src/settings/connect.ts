@@ -33,11 +33,8 @@ export function connect(request: PageRequest, project: NewProject): Promise<Outc
  * Two requests at the same time could leave one value in the database and the other one at RevenueCat, whose webhooks
  * would then be refused. The second one is turned away: waiting would hold a connection that the first one may need.
  */
-function withWebhookLock(
-  { context, workspace }: PageRequest,
-  work: () => Promise<Outcome>,
-): Promise<Outcome> {
-  return context.database.transaction(async (sql) => {
+function withWebhookLock({ app, workspace }: PageRequest, work: () => Promise<Outcome>): Promise<Outcome> {
+  return app.database.transaction(async (sql) => {
     const [row] = await sql.query<{ locked: boolean }>(
       'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked',
       [`webhook ${workspace.workspaceId}`],
@@ -50,7 +47,7 @@ const ALREADY_RUNNING =
   'Nothing was changed: a webhook of this workspace is being replaced already. Try again in a minute.';
 
 async function connectAndRegister(request: PageRequest, project: NewProject): Promise<Outcome> {
-  const { database, secrets, config, jobs } = request.context;
+  const { database, secrets, config, jobs } = request.app;
   const { workspaceId } = request.workspace;
   const { projectId: revenueCatProjectId, name, apiKey, missingScopes } = project;
   const connection = await connectProject(
@@ -75,7 +72,7 @@ async function connectAndRegister(request: PageRequest, project: NewProject): Pr
  * authorization value that it was created with. Where RevenueCat does not accept it, the admin adds it by hand.
  */
 async function register(
-  { context, workspace }: PageRequest,
+  { app, workspace }: PageRequest,
   { id: projectId, webhookUrl: url, webhookAuthorization: authorizationHeader }: Connection,
   { client, revenueCatProjectId }: { client: RevenueCatClient | null; revenueCatProjectId: string },
 ): Promise<Registration> {
@@ -91,7 +88,7 @@ async function register(
   } catch (error) {
     registration = whyNotRegistered(error);
   }
-  await updateProject(context.database, { workspaceId, projectId }, { webhookId });
+  await updateProject(app.database, { workspaceId, projectId }, { webhookId });
   return registration;
 }
 
@@ -103,11 +100,11 @@ function whyNotRegistered(error: unknown): Registration {
 
 /** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
 async function connectedPage(
-  { context, workspace }: PageRequest,
+  { app, workspace }: PageRequest,
   connection: Connection,
   shown: { name: string; registration: Registration; missingScopes: readonly string[] },
 ): Promise<Outcome> {
-  const project = await readProject(context.database, workspace.workspaceId, connection.id);
+  const project = await readProject(app.database, workspace.workspaceId, connection.id);
   return {
     kind: 'page',
     view: 'connected',
@@ -128,13 +125,13 @@ export function newWebhook(request: PageRequest, project: Project): Promise<Outc
 }
 
 async function replaceAndRegister(request: PageRequest, project: Project): Promise<Outcome> {
-  const { context } = request;
+  const { app } = request;
   const connection = {
     id: project.projectId,
-    webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
-    webhookAuthorization: await replaceWebhookAuthorization(context.database, project),
+    webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
+    webhookAuthorization: await replaceWebhookAuthorization(app.database, project),
   };
-  const client = context.revenueCat(project, { priority: 'unpaced' });
+  const client = app.revenueCat(project, { priority: 'unpaced' });
   const { revenueCatProjectId } = project;
   const registration = await register(request, connection, { client, revenueCatProjectId });
   return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });

@@ -24,21 +24,21 @@ const contactsForm = form(
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
     await changeSettings(request, 'contacts', { create, matchByEmail });
-    await wakeAllWaiting(request.context.database, request.workspace.workspaceId);
+    await wakeAllWaiting(request.app.database, request.workspace.workspaceId);
     return done('/contacts', 'contacts_saved');
   },
 );
 
 const attributesForm = action(async (request) => {
-  const { context, workspace } = request;
+  const { app, workspace } = request;
   try {
-    const result = await provisionWorkspace(context, workspace.workspaceId);
+    const result = await provisionWorkspace(app, workspace.workspaceId);
     if (result === null) return done('/contacts', 'intercom_unavailable');
     await audit(request, 'attributes_made', { created: result.created });
     return done('/contacts', result.failed.length === 0 ? 'attributes_made' : 'attributes_missing');
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not created');
+    app.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not created');
     return done('/contacts', isRefusal(error.code) ? 'attributes_refused' : 'intercom_unavailable');
   }
 });

@@ -8,10 +8,10 @@ import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
 
-async function findCustomer({ context, workspace, input }: PageRequest): Promise<string[]> {
+async function findCustomer({ app, workspace, input }: PageRequest): Promise<string[]> {
   const customer = input('customer');
   if (customer === '') return [];
-  const found = await findByAppUserIds(context.database, workspace.workspaceId, [customer]);
+  const found = await findByAppUserIds(app.database, workspace.workspaceId, [customer]);
   return found.map(({ subscriberId }) => subscriberId);
 }
 
@@ -21,11 +21,11 @@ export const dataPage: Page = {
   title: 'Data',
   view: 'data',
   async load(request) {
-    const { context, workspace, input } = request;
+    const { app, workspace, input } = request;
     const [found, projects, erased] = await Promise.all([
       findCustomer(request),
-      listProjects(context.database, workspace.workspaceId),
-      countErased(context.database, workspace.workspaceId),
+      listProjects(app.database, workspace.workspaceId),
+      countErased(app.database, workspace.workspaceId),
     ]);
     return {
       customer: input('customer'),
@@ -37,23 +37,23 @@ export const dataPage: Page = {
   },
   downloads: {
     '/export': async (request) => {
-      const { context, workspace } = request;
+      const { app, workspace } = request;
       const found = await findCustomer(request);
       if (found.length === 0) throw notFound('This workspace has no customer with this ID');
       // Without the ID: the record of the team outlives the customer's data.
       await audit(request, 'customer_exported');
-      const data = await exportSubscribers(context.database, workspace.workspaceId, found);
+      const data = await exportSubscribers(app.database, workspace.workspaceId, found);
       return { name: 'customer.json', type: 'json', body: JSON.stringify(data, null, 2) };
     },
   },
   forms: {
     '/erase': form(z.object({ customer: textField, repeat: textField }), async (request, values) => {
-      const { context, workspace, session } = request;
+      const { app, workspace, session } = request;
       const found = await findCustomer(request);
       if (found.length === 0) throw notFound('This workspace has no customer with this ID');
       if (values.repeat !== values.customer)
         return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
-      await eraseSubscribers(context, workspace.workspaceId, {
+      await eraseSubscribers(app, workspace.workspaceId, {
         subscriberIds: found,
         by: { id: session.admin.id, name: session.admin.name },
       });
@@ -61,8 +61,8 @@ export const dataPage: Page = {
       return done('/data', 'erased');
     }),
     '/allow': form(z.object({ allow: textField }), async (request, { allow }) => {
-      const { context, workspace } = request;
-      const within = { sql: context.database, secrets: context.secrets };
+      const { app, workspace } = request;
+      const within = { sql: app.database, secrets: app.secrets };
       if ((await allowAgain(within, workspace.workspaceId, allow)) === 0)
         return problems({ allow: 'No erased customer has this ID.' });
       // Without the ID, as when the customer was erased.
@@ -86,12 +86,12 @@ export const uninstallPage = confirmationPage({
     button: 'Uninstall',
   }),
   async save(request) {
-    const { context, workspace } = request;
+    const { app, workspace } = request;
     try {
-      await uninstall(context, workspace.workspaceId);
+      await uninstall(app, workspace.workspaceId);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      context.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'not uninstalled');
+      app.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'not uninstalled');
       return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }
     await audit(request, 'uninstalled');

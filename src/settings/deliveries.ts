@@ -26,7 +26,7 @@ export const deliveriesPage: Page = {
   path: '/deliveries',
   title: 'Deliveries',
   view: 'deliveries',
-  async load({ context, workspace, sql, input }) {
+  async load({ app, workspace, sql, input }) {
     const show = DELIVERY_FILTERS.find((filter) => filter === input('show')) ?? 'all';
     const customer = input('customer').slice(0, MAX_CUSTOMER_LENGTH);
     const kind = EVENT_KINDS.find((each) => each === input('kind')) ?? '';
@@ -43,7 +43,7 @@ export const deliveriesPage: Page = {
     return {
       unreadable:
         show === 'all' || show === 'failed'
-          ? await listFailedWebhooks(context.database, workspace.workspaceId, MAX_UNREADABLE)
+          ? await listFailedWebhooks(app.database, workspace.workspaceId, MAX_UNREADABLE)
           : [],
       rejected: show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
       show,
@@ -63,7 +63,7 @@ export const deliveriesPage: Page = {
   },
   forms: {
     '/replay': form(z.object({ event: textField }), async (request, { event: eventId }) => {
-      const { database } = request.context;
+      const { database } = request.app;
       const { workspaceId } = request.workspace;
       const count =
         eventId === ''
@@ -100,8 +100,8 @@ export const deliveryPage: Page = {
 };
 
 /** The contact in Intercom, on the host of the workspace's region. */
-function contactUrl({ context, workspace }: PageRequest, contactId: string): string {
-  const { appUrl } = context.config.intercom;
+function contactUrl({ app, workspace }: PageRequest, contactId: string): string {
+  const { appUrl } = app.config.intercom;
   const host =
     workspace.region === 'US' || appUrl !== 'https://app.intercom.com'
       ? appUrl

@@ -19,7 +19,7 @@ export const homePage: Page = {
   title: 'Home',
   view: 'home',
   async load(request) {
-    const { context, workspace, sql } = request;
+    const { app, workspace, sql } = request;
     const { workspaceId } = workspace;
     const [overview, projects, activity, timeToContact, grants, unreadable, rejected] = await Promise.all([
       readOverview(sql, workspaceId),
@@ -27,7 +27,7 @@ export const homePage: Page = {
       readActivity(sql, workspaceId, workspace.timezone),
       readTimeToContact(sql, workspaceId),
       countGrantsByTeammate(sql, workspaceId),
-      countFailedWebhooks(context.database, workspaceId),
+      countFailedWebhooks(app.database, workspaceId),
       readRejectedContacts(sql, workspaceId),
     ]);
     const advice = advise(workspace, projects, { ...overview, unreadable, rejected: rejected.count });
@@ -107,13 +107,13 @@ interface Step {
 
 /** @returns `null` when everything is done */
 async function setupSteps(
-  { context, workspace }: PageRequest,
+  { app, workspace }: PageRequest,
   projects: readonly Project[],
 ): Promise<Step[] | null> {
   const { workspaceId, settings } = workspace;
   const [imports, hasSecret] = await Promise.all([
-    Promise.all(projects.map(({ projectId }) => readLatestImport(context.database, workspaceId, projectId))),
-    hasMessengerSecret(context.database, workspaceId),
+    Promise.all(projects.map(({ projectId }) => readLatestImport(app.database, workspaceId, projectId))),
+    hasMessengerSecret(app.database, workspaceId),
   ]);
   const step = (name: keyof typeof SETUP_STEPS, isDone: boolean): Step => {
     const optional = OPTIONAL_STEPS.find((each) => each === name) ?? null;

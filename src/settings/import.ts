@@ -40,17 +40,17 @@ const startForm = form(
     ),
   }),
   async (request, { events_since: since }) => {
-    const { context, session } = request;
+    const { app, session } = request;
     const project = await projectOf(request);
     if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
     try {
-      const { progress, isResumed } = await startImport(context.database, {
+      const { progress, isResumed } = await startImport(app.database, {
         workspaceId: project.workspaceId,
         projectId: project.projectId,
         eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
         startedBy: { kind: 'settings', admin: session.admin.id },
       });
-      await queueImport(context.jobs, progress);
+      await queueImport(app.jobs, progress);
       await audit(request, isResumed ? 'import_resumed' : 'import_started', {
         project: project.name,
         ...(since === '' ? {} : { events_since: since }),
@@ -73,7 +73,7 @@ async function move(
   request: PageRequest,
   { from, to }: { from: readonly ImportState[]; to: ImportState },
 ): Promise<void> {
-  const { database, jobs } = request.context;
+  const { database, jobs } = request.app;
   const project = await projectOf(request);
   const latest = await readLatestImport(database, project.workspaceId, project.projectId);
   if (!latest || !(await changeState(database, latest, { from, to }))) return;
@@ -82,12 +82,12 @@ async function move(
   if (to === 'cancelled') await queueImport(jobs, latest);
 }
 
-async function readImports({ context, workspace }: PageRequest) {
-  const projects = await listProjects(context.database, workspace.workspaceId);
+async function readImports({ app, workspace }: PageRequest) {
+  const projects = await listProjects(app.database, workspace.workspaceId);
   return Promise.all(
     projects.map(async (project) => ({
       project,
-      latest: await readLatestImport(context.database, project.workspaceId, project.projectId),
+      latest: await readLatestImport(app.database, project.workspaceId, project.projectId),
     })),
   );
 }

@@ -24,8 +24,8 @@ const KIND_LABELS: Readonly<Record<ApiKeyKind, string>> = {
   fin: 'Fin data connector',
 };
 
-async function load({ context, workspace }: PageRequest): Promise<object> {
-  const { database, config } = context;
+async function load({ app, workspace }: PageRequest): Promise<object> {
+  const { database, config } = app;
   const { workspaceId, region } = workspace;
   const [keys, hasSecret] = await Promise.all([
     listApiKeys(database, workspaceId),
@@ -53,7 +53,7 @@ const secretForm = form(
       ),
   }),
   async (request, { messenger_secret: secret }) => {
-    const { database, secrets } = request.context;
+    const { database, secrets } = request.app;
     const { workspaceId } = request.workspace;
     const encrypted = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
     await setMessengerSecret(database, workspaceId, encrypted);
@@ -72,7 +72,7 @@ const keyForm = form(
   async (request, { name, kind }) => {
     const { key, stored } = newApiKey(kind, request.workspace.workspaceId);
     const createdBy = request.session.admin;
-    await insertApiKey(request.context.database, { ...stored, name, createdBy });
+    await insertApiKey(request.app.database, { ...stored, name, createdBy });
     await audit(request, 'api_key_made', { name, kind, prefix: stored.prefix });
     // The answer itself shows the key, so it is in no address or history.
     return {
@@ -101,7 +101,7 @@ const unverifiedForm = form(
     }),
   async (request, { unverified, unverified_reason: reason }) => {
     const { id, name } = request.session.admin;
-    const at = new Date(request.context.now()).toISOString();
+    const at = new Date(request.app.now()).toISOString();
     const unverifiedAccepted = unverified === 'show' ? { reason, admin: { id, name }, at } : null;
     await changeSettings(request, 'messenger', { unverifiedAccepted });
     return done('/messenger', 'unverified_saved');
@@ -129,7 +129,7 @@ export const removeSecretPage = confirmationPage({
     button: 'Remove Messenger secret',
   }),
   async save(request) {
-    await setMessengerSecret(request.context.database, request.workspace.workspaceId, null);
+    await setMessengerSecret(request.app.database, request.workspace.workspaceId, null);
     await audit(request, 'messenger_secret_removed');
     return done('/messenger', 'messenger_secret_removed');
   },
@@ -154,15 +154,15 @@ export const revokeKeyPage = confirmationPage({
   },
   async save(request) {
     const { name, keyId } = await keyOf(request);
-    if (await revokeApiKey(request.context.database, request.workspace.workspaceId, keyId))
+    if (await revokeApiKey(request.app.database, request.workspace.workspaceId, keyId))
       await audit(request, 'api_key_revoked', { name });
     return done('/messenger', 'api_key_revoked');
   },
 });
 
-async function keyOf({ context, workspace, input }: PageRequest) {
+async function keyOf({ app, workspace, input }: PageRequest) {
   const keyId = input('key');
-  const keys = isUuid(keyId) ? await listApiKeys(context.database, workspace.workspaceId) : [];
+  const keys = isUuid(keyId) ? await listApiKeys(app.database, workspace.workspaceId) : [];
   const found = keys.find((key) => key.keyId === keyId && key.revokedAt === null);
   if (!found) throw notFound('This workspace has no such key in use');
   return found;

@@ -13,7 +13,7 @@ import { sendPage } from './render.ts';
 
 /** One request of a signed-in admin. Everything it reads and writes belongs to `workspace`. */
 export interface PageRequest {
-  readonly context: AppContext;
+  readonly app: AppContext;
   readonly sessions: Sessions;
   readonly session: Session;
   readonly workspace: Workspace;
@@ -156,7 +156,7 @@ const MAX_FORM_FIELDS = 10_000;
 const REPLICA_WAIT_MS = 100;
 
 /** The pages' surroundings. */
-type Site = Pick<PageRequest, 'context' | 'sessions'>;
+type Site = Pick<PageRequest, 'app' | 'sessions'>;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
@@ -210,19 +210,19 @@ const requireChangeRight: RequestHandler = async (_req, res, next) => {
 
 /** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
 async function readRequest(
-  { context, sessions }: Site,
+  { app, sessions }: Site,
   { method, body, query }: Request,
   res: Response,
 ): Promise<PageRequest> {
   const session = sessionOf(res);
   const [workspace, sql] = await Promise.all([
-    readWorkspace(context.database, session.workspaceId),
-    method === 'GET' ? context.readDatabase.upToDate(REPLICA_WAIT_MS) : context.database,
+    readWorkspace(app.database, session.workspaceId),
+    method === 'GET' ? app.readDatabase.upToDate(REPLICA_WAIT_MS) : app.database,
   ]);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   const typed = (body ?? {}) as Record<string, unknown>;
   const input = (name: string): string => firstText(typed[name] ?? query[name]);
-  return { context, sessions, session, workspace, sql, typed, input };
+  return { app, sessions, session, workspace, sql, typed, input };
 }
 
 async function show(

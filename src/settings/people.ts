@@ -6,11 +6,11 @@ import { listField, type PageRequest, textField } from './page.ts';
 const TIMEOUT_MS = 3_000;
 
 /** `null` when Intercom does not answer: a page then shows those who were selected before. */
-async function listTeammates({ context, workspace }: PageRequest): Promise<IntercomAdmin[] | null> {
+async function listTeammates({ app, workspace }: PageRequest): Promise<IntercomAdmin[] | null> {
   try {
-    return (await context.intercom(workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
+    return (await app.intercom(workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
   } catch (error) {
-    context.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
+    app.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
     return null;
   }
 }

@@ -41,21 +41,21 @@ const ALREADY_CONNECTED =
   'This project is connected already: see above. Paste an API key to add or replace its key.';
 
 /** The project of a form, within this workspace. */
-export async function projectOf({ context, workspace, input }: PageRequest): Promise<Project> {
+export async function projectOf({ app, workspace, input }: PageRequest): Promise<Project> {
   const id = input('project');
-  const projects = await listProjects(context.database, workspace.workspaceId);
+  const projects = await listProjects(app.database, workspace.workspaceId);
   const own = projects.find(({ projectId }) => projectId === id);
   if (!own) throw notFound('This workspace has no such RevenueCat project');
   return own;
 }
 
 /** Checks both platforms immediately, for an admin who waits. */
-export async function checkNow({ context, workspace }: PageRequest): Promise<FlashCode> {
+export async function checkNow({ app, workspace }: PageRequest): Promise<FlashCode> {
   const { workspaceId } = workspace;
-  const silent = await checkWorkspace(context, workspaceId);
-  await context.jobs.send('workspace.health', { workspaceId });
+  const silent = await checkWorkspace(app, workspaceId);
+  await app.jobs.send('workspace.health', { workspaceId });
   if (silent.length > 0) return 'checked_silent';
-  const projects = await listProjects(context.database, workspaceId);
+  const projects = await listProjects(app.database, workspaceId);
   return projects.some(({ refusedWebhook }) => refusedWebhook) ? 'checked_refused' : 'checked';
 }
 
@@ -68,8 +68,8 @@ const connectForm = form(
     revenuecat_project: textField.refine((id) => id === '' || isProjectId(id), INVALID_PROJECT_ID),
   }),
   async (request, { api_key: apiKey, revenuecat_project: typedId }) => {
-    const { context, workspace } = request;
-    const projects = await listProjects(context.database, workspace.workspaceId);
+    const { app, workspace } = request;
+    const projects = await listProjects(app.database, workspace.workspaceId);
     const connected = (id: string): Project | undefined =>
       projects.find(({ revenueCatProjectId }) => revenueCatProjectId === id);
     if (apiKey === '') {
@@ -104,8 +104,8 @@ const replaceKeyForm = form(z.object({ new_key: requiredKeyField }), async (requ
     : explained;
 });
 
-function clientOf({ context }: PageRequest, apiKey: string): RevenueCatClient {
-  return createRevenueCatClient({ apiUrl: context.config.revenueCatApiUrl, apiKey, now: context.now });
+function clientOf({ app }: PageRequest, apiKey: string): RevenueCatClient {
+  return createRevenueCatClient({ apiUrl: app.config.revenueCatApiUrl, apiKey, now: app.now });
 }
 
 function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Outcome {
@@ -138,11 +138,11 @@ async function storeKey(
   project: Project,
   accepted: { apiKey: string; missingScopes: readonly string[] },
 ): Promise<Outcome> {
-  const { context } = request;
+  const { app } = request;
   const { workspaceId } = project;
-  await storeApiKey(context, project, accepted);
+  await storeApiKey(app, project, accepted);
   await audit(request, 'revenuecat_key_replaced', { project: project.name });
-  await context.jobs.send('workspace.health', { workspaceId });
+  await app.jobs.send('workspace.health', { workspaceId });
   return done('/revenuecat', 'key_replaced');
 }
 
@@ -153,7 +153,7 @@ const signingForm = form(
     ),
   }),
   async (request, { signing_secret: secret }) => {
-    const { database, secrets } = request.context;
+    const { database, secrets } = request.app;
     const project = await projectOf(request);
     const { workspaceId, projectId } = project;
     const encrypted =
@@ -167,16 +167,16 @@ const signingForm = form(
 );
 
 const reconnectForm = action(async (request) => {
-  const { context, workspace, input } = request;
+  const { app, workspace, input } = request;
   const { workspaceId } = workspace;
-  if (!(await reconnectProject(context.database, { workspaceId, projectId: input('project') }))) {
-    const projects = await listProjects(context.database, workspaceId);
+  if (!(await reconnectProject(app.database, { workspaceId, projectId: input('project') }))) {
+    const projects = await listProjects(app.database, workspaceId);
     const isConnected = projects.some(({ projectId }) => projectId === input('project'));
     return done('/revenuecat', isConnected ? 'reconnected' : 'reconnect_expired');
   }
   const project = await projectOf(request);
   await audit(request, 'revenuecat_reconnected', { project: project.name });
-  await context.jobs.send('workspace.health', { workspaceId });
+  await app.jobs.send('workspace.health', { workspaceId });
   // A webhook that we registered was removed at RevenueCat: it is registered again, with a new value.
   if (project.webhookId !== null) return newWebhook(request, project);
   return done('/revenuecat', 'reconnected');
@@ -186,10 +186,10 @@ export const revenueCatPage: Page = {
   path: '/revenuecat',
   title: 'RevenueCat',
   view: 'revenuecat',
-  async load({ context, workspace }) {
+  async load({ app, workspace }) {
     const [projects, disconnected] = await Promise.all([
-      listProjects(context.database, workspace.workspaceId),
-      listDisconnected(context.database, workspace.workspaceId),
+      listProjects(app.database, workspace.workspaceId),
+      listDisconnected(app.database, workspace.workspaceId),
     ]);
     return {
       projects: projects.map((project) => ({
@@ -198,15 +198,15 @@ export const revenueCatPage: Page = {
         missing: missingByFeature(project.missingScopes),
         hasSigningSecret: project.signingSecret !== null,
         isRegistered: project.webhookId !== null,
-        webhookUrl: webhookUrl(context.config.publicUrl, project.projectId),
+        webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
       })),
       disconnected,
       choices: [],
       isSandboxDelivered: workspace.settings.sandbox.deliver,
     };
   },
-  status: async ({ context, workspace }) => ({
-    projects: (await listProjects(context.database, workspace.workspaceId)).map((project) => ({
+  status: async ({ app, workspace }) => ({
+    projects: (await listProjects(app.database, workspace.workspaceId)).map((project) => ({
       id: project.projectId,
       last_received_at: project.lastReceivedAt,
     })),
@@ -242,19 +242,19 @@ export const disconnectPage = confirmationPage({
     };
   },
   async save(request) {
-    const { context } = request;
+    const { app } = request;
     const project = await projectOf(request);
     const { workspaceId, webhookId } = project;
-    const client = context.revenueCat(project, { priority: 'unpaced' });
+    const client = app.revenueCat(project, { priority: 'unpaced' });
     if (client && webhookId !== null) {
       // A webhook that stays is refused with 401 from now on: it does no harm.
       await client.deleteWebhook(project.revenueCatProjectId, webhookId).catch((error: unknown) => {
-        context.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
+        app.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
       });
     }
-    if (await disconnectProject(context.database, project))
+    if (await disconnectProject(app.database, project))
       await audit(request, 'revenuecat_disconnected', { project: project.name });
-    await context.jobs.send('workspace.health', { workspaceId });
+    await app.jobs.send('workspace.health', { workspaceId });
     return done('/revenuecat', 'disconnected');
   },
 });

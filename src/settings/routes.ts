@@ -55,9 +55,9 @@ export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
 );
 
 /** The settings of a workspace's admins: plain HTML forms that work without JavaScript. Mounted at `/`. */
-export function settingsRouter(context: AppContext, sessions: Sessions): Router {
+export function settingsRouter(app: AppContext, sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
   router.use(publicRouter(sessions));
-  router.use('/settings', pagesRouter({ context, sessions }, PAGES));
+  router.use('/settings', pagesRouter({ app, sessions }, PAGES));
   return router;
 }

@@ -56,7 +56,7 @@ export const storeActionsForm = form(z.object(fields), async (request, values) =
   await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
   const { workspaceId } = request.workspace;
-  await request.context.jobs.send('workspace.check', { workspaceId });
+  await request.app.jobs.send('workspace.check', { workspaceId });
   return done('/grants', 'store_actions_saved');
 });
 

@@ -14,18 +14,18 @@ declare module '../jobs/jobs.ts' {
 }
 
 /** @param stopping aborts when the process stops: a refresh that waits for its turn is left to another one */
-export function subscriberJobs(context: AppContext, stopping: AbortSignal): JobDefinitions {
+export function subscriberJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
   return {
     'subscriber.refresh': {
       workers: 'bulk',
       retryLimit: 5,
       async run(subscriber) {
         try {
-          await refreshSubscriber(context, subscriber, { signal: stopping });
+          await refreshSubscriber(app, subscriber, { signal: stopping });
         } catch (error) {
           if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-          const afterSeconds = secondsUntil(error.remedy.atMs, context.now());
-          await context.jobs.send('subscriber.refresh', subscriber, { afterSeconds });
+          const afterSeconds = secondsUntil(error.remedy.atMs, app.now());
+          await app.jobs.send('subscriber.refresh', subscriber, { afterSeconds });
         }
       },
     },

@@ -26,24 +26,24 @@ const CALL_TIMEOUT_MS = 10_000;
  * @throws AppError when RevenueCat is unavailable or asks to wait
  */
 export async function refreshSubscriber(
-  context: AppContext,
+  app: AppContext,
   { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
   calls: { readonly priority?: CallPriority; readonly signal?: AbortSignal } = {},
 ): Promise<RefreshOutcome> {
-  const subscriber = await readSubscriber(context.database, workspaceId, subscriberId);
-  const project = subscriber && (await readProject(context.database, workspaceId, subscriber.projectId));
+  const subscriber = await readSubscriber(app.database, workspaceId, subscriberId);
+  const project = subscriber && (await readProject(app.database, workspaceId, subscriber.projectId));
   const client =
-    project && context.revenueCat(project, { priority: 'background', timeoutMs: CALL_TIMEOUT_MS, ...calls });
+    project && app.revenueCat(project, { priority: 'background', timeoutMs: CALL_TIMEOUT_MS, ...calls });
   if (!subscriber || !project || !client) return 'no_key';
-  return withKey(context, project, async () => {
-    const names = await readCatalogNames(context, project, client);
+  return withKey(app, project, async () => {
+    const names = await readCatalogNames(app, project, client);
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
       const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
       if (!customer) continue;
-      const stored = await storeCustomer(context, project, customer);
+      const stored = await storeCustomer(app, project, customer);
       if (stored.subscriberId === '') return 'unknown_customer';
       // Time may have changed the state even if RevenueCat's response is the same.
-      await markPending(context.database, workspaceId, [stored.subscriberId]);
+      await markPending(app.database, workspaceId, [stored.subscriberId]);
       return 'refreshed';
     }
     return 'unknown_customer';
@@ -105,47 +105,47 @@ export async function refreshAfterTransfer(
 
 /** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
 export async function withKey<T extends string>(
-  context: AppContext,
+  app: AppContext,
   project: Project,
   work: () => Promise<T>,
 ): Promise<T | 'key_rejected'> {
   const { workspaceId, projectId } = project;
   try {
     const outcome = await work();
-    if (project.apiKeyState !== 'valid') await recordKeyState(context, project, 'valid');
+    if (project.apiKeyState !== 'valid') await recordKeyState(app, project, 'valid');
     return outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'revenuecat_scope_missing')
-      await context.jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+      await app.jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
     if (error.code !== 'revenuecat_unauthorized') throw error;
-    await recordKeyState(context, project, 'rejected');
-    context.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
+    await recordKeyState(app, project, 'rejected');
+    app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
     return 'key_rejected';
   }
 }
 
 /** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function recordKeyState(
-  context: AppContext,
+  app: AppContext,
   project: ProjectKey,
   state: 'valid' | 'rejected',
 ): Promise<void> {
-  const isNew = await setApiKeyState(context.database, project, state);
-  if (isNew) await context.jobs.send('workspace.health', { workspaceId: project.workspaceId });
+  const isNew = await setApiKeyState(app.database, project, state);
+  if (isNew) await app.jobs.send('workspace.health', { workspaceId: project.workspaceId });
 }
 
 /** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */
 export async function storeCustomer(
-  context: AppContext,
+  app: AppContext,
   project: Project,
   customer: RevenueCatCustomer,
 ): Promise<StoredCustomer> {
-  const [stored] = await context.database.transaction((sql) =>
-    storeCustomers({ sql, secrets: context.secrets }, project, [customer]),
+  const [stored] = await app.database.transaction((sql) =>
+    storeCustomers({ sql, secrets: app.secrets }, project, [customer]),
   );
   if (!stored) throw new Error('Nothing was stored');
-  await reportDisagreement(context, project, stored);
+  await reportDisagreement(app, project, stored);
   return stored;
 }
 
@@ -154,21 +154,21 @@ export async function storeCustomer(
  * codes only, without anything of the customer.
  */
 export async function reportDisagreement(
-  context: AppContext,
+  app: AppContext,
   project: ProjectKey,
   stored: StoredCustomer,
 ): Promise<void> {
   if (stored.outcome !== 'updated' || !stored.hadEvents) return;
   const { workspaceId, projectId } = project;
   const { subscriberId } = stored;
-  const { events, snapshot } = await readWithHistory(context.database, workspaceId, subscriberId);
+  const { events, snapshot } = await readWithHistory(app.database, workspaceId, subscriberId);
   if (!snapshot) return;
-  const nowMs = context.now();
+  const nowMs = app.now();
   const codes = compareWithSnapshot(deriveState(events, null, nowMs), deriveState(events, snapshot, nowMs));
   if (codes.length === 0) return;
-  context.logger.info(
+  app.logger.info(
     { workspaceId, projectId, subscriberId, codes },
     'RevenueCat and the events disagree: RevenueCat is believed',
   );
-  context.onDisagreement?.(codes);
+  app.onDisagreement?.(codes);
 }

@@ -63,11 +63,11 @@ export async function requireWorkspace({ database }: AppContext, workspaceId: st
  * @throws AppError `not_found` when the workspace, or the named project, does not exist
  */
 export async function chooseProjects(
-  context: AppContext,
+  app: AppContext,
   { workspace, project }: { readonly workspace: string; readonly project?: string },
 ): Promise<Project[]> {
-  await requireWorkspace(context, workspace);
-  const projects = (await listProjects(context.database, workspace)).filter(
+  await requireWorkspace(app, workspace);
+  const projects = (await listProjects(app.database, workspace)).filter(
     ({ projectId, revenueCatProjectId }) =>
       project === undefined || project === projectId || project === revenueCatProjectId,
   );
@@ -78,10 +78,10 @@ export async function chooseProjects(
 
 /** @throws AppError when it is not exactly one */
 export async function chooseProject(
-  context: AppContext,
+  app: AppContext,
   options: { readonly workspace: string; readonly project?: string },
 ): Promise<Project> {
-  const [project, ...others] = await chooseProjects(context, options);
+  const [project, ...others] = await chooseProjects(app, options);
   if (!project) throw notFound(`Workspace ${options.workspace} has no RevenueCat project: connect one first`);
   if (others.length === 0) return project;
   const list = [project, ...others].map(({ projectId, name }) => `  ${projectId}  ${name}`).join('\n');

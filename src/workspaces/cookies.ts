@@ -16,19 +16,19 @@ function nameOf({ name, path = '/' }: Cookie, { config }: Pick<AppContext, 'conf
 }
 
 /** `''` without one. */
-export function readCookie(context: Pick<AppContext, 'config'>, req: Request, cookie: Cookie): string {
-  return parseCookie(req.headers.cookie ?? '')[nameOf(cookie, context)] ?? '';
+export function readCookie(app: Pick<AppContext, 'config'>, req: Request, cookie: Cookie): string {
+  return parseCookie(req.headers.cookie ?? '')[nameOf(cookie, app)] ?? '';
 }
 
 /** @param cookie.maxAgeS 0 deletes it */
 export function setCookie(
-  context: Pick<AppContext, 'config'>,
+  app: Pick<AppContext, 'config'>,
   res: Response,
   cookie: Cookie & { readonly value: string; readonly maxAgeS: number },
 ): void {
   const { path = '/', value, maxAgeS: maxAge } = cookie;
-  const secure = context.config.production;
-  const name = nameOf(cookie, context);
+  const secure = app.config.production;
+  const name = nameOf(cookie, app);
   res.append(
     'Set-Cookie',
     stringifySetCookie({ name, value, httpOnly: true, sameSite: 'lax', secure, path, maxAge }),

@@ -20,17 +20,17 @@ const CALL_TIMEOUT_MS = 2_500;
  * @returns the platforms that did not answer: about those nothing new is known
  */
 export async function checkWorkspace(
-  context: AppContext,
+  app: AppContext,
   workspaceId: string,
   deadlineMs = MINUTE_MS,
 ): Promise<Platform[]> {
-  const { database } = context;
+  const { database } = app;
   const workspace = await readInstalled(database, workspaceId);
   if (!workspace) return [];
   const projects = await listProjects(database, workspaceId);
   const checks = [
-    checkToken(context, workspace),
-    ...projects.map((project) => checkKey(context, project, workspace.settings)),
+    checkToken(app, workspace),
+    ...projects.map((project) => checkKey(app, project, workspace.settings)),
   ];
   const [intercom, ...keys] = await Promise.all(
     checks.map((check) => withTimeout(check, deadlineMs, () => false)),
@@ -44,10 +44,10 @@ export async function checkWorkspace(
 }
 
 /** @returns whether Intercom answered */
-async function checkToken(context: AppContext, workspace: Workspace): Promise<boolean> {
-  const { database, logger } = context;
+async function checkToken(app: AppContext, workspace: Workspace): Promise<boolean> {
+  const { database, logger } = app;
   const { workspaceId } = workspace;
-  const client = context.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS });
+  const client = app.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS });
   if (client === null) return true;
   try {
     const me = await client.me();
@@ -67,14 +67,10 @@ async function checkToken(context: AppContext, workspace: Workspace): Promise<bo
 }
 
 /** @returns whether RevenueCat answered */
-async function checkKey(
-  context: AppContext,
-  project: Project,
-  settings: WorkspaceSettings,
-): Promise<boolean> {
-  const { database, logger } = context;
+async function checkKey(app: AppContext, project: Project, settings: WorkspaceSettings): Promise<boolean> {
+  const { database, logger } = app;
   const { workspaceId, projectId } = project;
-  const client = context.revenueCat(project, { priority: 'unpaced', timeoutMs: CALL_TIMEOUT_MS });
+  const client = app.revenueCat(project, { priority: 'unpaced', timeoutMs: CALL_TIMEOUT_MS });
   if (client === null) return true;
   const check = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (check.outcome === 'unreachable') return false;
@@ -208,14 +204,14 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
  * The answer to Intercom's daily check. Both platforms are called within the deadline, so that a key that expired in
  * a quiet week is found.
  */
-export async function answerHealth(context: AppContext, workspaceId: string): Promise<Health> {
-  const silent = await checkWorkspace(context, workspaceId, RESPONSE_DEADLINE_MS);
-  const stored = await readHealth(context, workspaceId);
+export async function answerHealth(app: AppContext, workspaceId: string): Promise<Health> {
+  const silent = await checkWorkspace(app, workspaceId, RESPONSE_DEADLINE_MS);
+  const stored = await readHealth(app, workspaceId);
   const health: Health =
     stored.state === 'OK' && silent.length > 0
       ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
       : stored;
-  await updateRows(context.database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
+  await updateRows(app.database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
   return health;
 }
 
@@ -225,12 +221,12 @@ export async function answerHealth(context: AppContext, workspaceId: string): Pr
  *
  * @throws AppError when Intercom cannot be reached
  */
-export async function reportHealth(context: AppContext, workspaceId: string): Promise<void> {
-  const { database, logger } = context;
+export async function reportHealth(app: AppContext, workspaceId: string): Promise<void> {
+  const { database, logger } = app;
   const workspace = await readInstalled(database, workspaceId);
-  const client = workspace && context.intercom(workspace);
+  const client = workspace && app.intercom(workspace);
   if (!client) return;
-  const health = await readHealth(context, workspaceId);
+  const health = await readHealth(app, workspaceId);
   const { state } = health;
   const stored = await database.manager.findOneBy(WorkspaceEntity, { workspaceId });
   if (isDeepStrictEqual(stored?.reportedHealth, health)) return;

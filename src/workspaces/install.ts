@@ -41,11 +41,11 @@ export interface Installed {
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
 export async function install(
-  context: AppContext,
+  app: AppContext,
   code: string,
   purpose: Purpose = 'install',
 ): Promise<Installed> {
-  const { config, database, now } = context;
+  const { config, database, now } = app;
   // The token may belong to any region; only the US host is documented for the exchange and for `/me`.
   const apiUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
   const { clientId, clientSecret } = config.intercom;
@@ -61,16 +61,16 @@ export async function install(
     });
   }
   if (purpose === 'install' || before?.status !== 'connected')
-    await storeWorkspace(context, before, { me, accessToken, admin });
+    await storeWorkspace(app, before, { me, accessToken, admin });
   return { workspaceId, admin };
 }
 
 async function storeWorkspace(
-  context: AppContext,
+  app: AppContext,
   before: Workspace | null,
   { me, accessToken, admin }: { me: IntercomMe; accessToken: string; admin: Admin },
 ): Promise<void> {
-  const { database } = context;
+  const { database } = app;
   const workspaceId = me.app.id_code;
   const region = regionOf(me);
   await storeInstallation(database, {
@@ -78,7 +78,7 @@ async function storeWorkspace(
     name: me.app.name || workspaceId,
     region,
     timezone: validTimeZone(me.app.timezone),
-    accessToken: context.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
+    accessToken: app.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: admin,
     identityVerification: me.app.identity_verification,
   });
@@ -86,9 +86,9 @@ async function storeWorkspace(
   if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
     await saveSettings(database, workspaceId, { access: { admins: null } });
   if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
-  context.logger.info({ workspaceId, region, again: before !== null }, 'installed');
-  await provisionInTime(context, workspaceId);
-  await context.jobs.send('workspace.health', { workspaceId });
+  app.logger.info({ workspaceId, region, again: before !== null }, 'installed');
+  await provisionInTime(app, workspaceId);
+  await app.jobs.send('workspace.health', { workspaceId });
 }
 
 /** The browser waits for this; it usually takes a second. */
@@ -96,9 +96,9 @@ const PROVISION_WAIT_MS = 2_000;
 /** Covers the case that this process ends before it has finished. */
 const PROVISION_RETRY_S = 60;
 
-async function provisionInTime(context: AppContext, workspaceId: string): Promise<void> {
-  const { jobs, logger } = context;
-  const provisioning = provisionWorkspace(context, workspaceId).catch(async (error: unknown) => {
+async function provisionInTime(app: AppContext, workspaceId: string): Promise<void> {
+  const { jobs, logger } = app;
+  const provisioning = provisionWorkspace(app, workspaceId).catch(async (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
     logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
     await jobs.send('workspace.provision', { workspaceId });
@@ -111,16 +111,12 @@ async function provisionInTime(context: AppContext, workspaceId: string): Promis
 }
 
 /** Creates the missing contact attributes. @returns `null` when the workspace is not connected */
-export async function provisionWorkspace(
-  context: AppContext,
-  workspaceId: string,
-): Promise<Provisioning | null> {
-  const workspace = await readWorkspace(context.database, workspaceId);
-  const client = workspace?.status === 'connected' ? context.intercom(workspace) : null;
+export async function provisionWorkspace(app: AppContext, workspaceId: string): Promise<Provisioning | null> {
+  const workspace = await readWorkspace(app.database, workspaceId);
+  const client = workspace?.status === 'connected' ? app.intercom(workspace) : null;
   if (!client) return null;
-  const result = await provisionWith(client, context.database, workspaceId);
-  if (result.failed.length > 0)
-    context.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
+  const result = await provisionWith(client, app.database, workspaceId);
+  if (result.failed.length > 0) app.logger.warn({ workspaceId, failed: result.failed }, 'attributes missing');
   return result;
 }
 
@@ -158,10 +154,10 @@ export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
  *
  * @throws AppError when Intercom cannot be reached; the caller retries
  */
-export async function confirmUninstall(context: AppContext, workspaceId: string): Promise<UninstallOutcome> {
-  const { database, logger } = context;
+export async function confirmUninstall(app: AppContext, workspaceId: string): Promise<UninstallOutcome> {
+  const { database, logger } = app;
   const workspace = await readWorkspace(database, workspaceId);
-  const client = workspace && context.intercom(workspace);
+  const client = workspace && app.intercom(workspace);
   if (!client || workspace.accessToken === null) return 'unknown';
   try {
     await client.me();
@@ -180,9 +176,9 @@ export async function confirmUninstall(context: AppContext, workspaceId: string)
  *
  * @throws AppError when Intercom cannot be reached; nothing has changed then
  */
-export async function uninstall(context: AppContext, workspaceId: string): Promise<void> {
-  const workspace = await readWorkspace(context.database, workspaceId);
-  const client = workspace && context.intercom(workspace);
+export async function uninstall(app: AppContext, workspaceId: string): Promise<void> {
+  const workspace = await readWorkspace(app.database, workspaceId);
+  const client = workspace && app.intercom(workspace);
   if (!client || workspace.accessToken === null) return;
   try {
     await client.uninstall();
@@ -190,8 +186,8 @@ export async function uninstall(context: AppContext, workspaceId: string): Promi
     // A revoked token has no installation left to end.
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
   }
-  await deleteAccess(context.database, workspace);
-  context.logger.info({ workspaceId }, 'uninstalled from the settings');
+  await deleteAccess(app.database, workspace);
+  app.logger.info({ workspaceId }, 'uninstalled from the settings');
 }
 
 /** A token that has been refused for this long means that the app was uninstalled and the notice was lost. */
@@ -202,8 +198,8 @@ const KEEP_UNINSTALLED_DAYS = 30;
 const SPREAD_S = 3_600;
 
 /** Daily: ends abandoned installations, erases old ones, and queues a check of every other. */
-export async function checkInstallations(context: AppContext): Promise<void> {
-  const { database, jobs, logger } = context;
+export async function checkInstallations(app: AppContext): Promise<void> {
+  const { database, jobs, logger } = app;
   for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
     if (workspace.accessToken !== null && (await deleteAccess(database, workspace)))
       logger.info(

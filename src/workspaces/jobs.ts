@@ -14,29 +14,29 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-export function workspaceJobs(context: AppContext): JobDefinitions {
-  const { database, secrets, logger } = context;
+export function workspaceJobs(app: AppContext): JobDefinitions {
+  const { database, secrets, logger } = app;
   return {
     'workspace.provision': {
       workers: 'interactive',
-      run: ({ workspaceId }) => provisionWorkspace(context, workspaceId),
+      run: ({ workspaceId }) => provisionWorkspace(app, workspaceId),
     },
     'workspace.confirm-uninstall': {
       workers: 'interactive',
       retryLimit: 40,
-      run: ({ workspaceId }) => confirmUninstall(context, workspaceId),
+      run: ({ workspaceId }) => confirmUninstall(app, workspaceId),
     },
     'workspace.health': {
       workers: 'interactive',
       retryLimit: 8,
-      run: ({ workspaceId }) => reportHealth(context, workspaceId),
+      run: ({ workspaceId }) => reportHealth(app, workspaceId),
     },
     'workspace.check': {
       workers: 'background',
       retryLimit: 3,
       async run({ workspaceId }) {
-        await checkWorkspace(context, workspaceId);
-        await reportHealth(context, workspaceId);
+        await checkWorkspace(app, workspaceId);
+        await reportHealth(app, workspaceId);
       },
     },
     'workspace.daily': {
@@ -47,7 +47,7 @@ export function workspaceJobs(context: AppContext): JobDefinitions {
       async run() {
         const { unreadable } = await rotateKeys(database, secrets);
         if (unreadable.length > 0) logger.error({ unreadable }, 'no key decrypts these secrets');
-        await checkInstallations(context);
+        await checkInstallations(app);
       },
     },
   };

@@ -29,18 +29,18 @@ const CONFIRM_EVERY_SECONDS = 10;
  * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
 export function installRouter(
-  context: AppContext,
+  app: AppContext,
   signIn: (req: Request, res: Response, installed: Installed) => Promise<void>,
 ): Router {
-  const { config, database } = context;
+  const { config, database } = app;
 
   function start(purpose: Purpose): RequestHandler {
     return async (req, res) => {
       // All tabs of a browser share the value, so that each can finish what it has started.
-      const browser = readCookie(context, req, BROWSER_COOKIE) || newSecret();
+      const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
       const state = newState(purpose, browser);
       await saveOAuthState(database, { hash: hashSecret(state), purpose, minutes: STATE_MINUTES });
-      setCookie(context, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
+      setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
       const url = new URL('/oauth', config.intercom.appUrl);
       url.searchParams.set('client_id', config.intercom.clientId);
       url.searchParams.set('state', state);
@@ -53,7 +53,7 @@ export function installRouter(
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = readCallback(req.query);
-    const browser = readCookie(context, req, BROWSER_COOKIE);
+    const browser = readCookie(app, req, BROWSER_COOKIE);
     const isStartedHere = state !== null && isBoundTo(browser, state);
     const purpose = isStartedHere ? await takeOAuthState(database, hashSecret(state)) : null;
     if (purpose === null) {
@@ -66,13 +66,13 @@ export function installRouter(
       return;
     }
     try {
-      const installed = await install(context, code, purpose === 'signin' ? 'signin' : 'install');
+      const installed = await install(app, code, purpose === 'signin' ? 'signin' : 'install');
       await signIn(req, res, installed);
       res.redirect(302, purpose === 'signin' ? '/settings' : appStoreUrl({ install_success: 'true' }));
     } catch (failure) {
       if (!(failure instanceof AppError)) throw failure;
       const { code: reason, upstreamStatus } = failure;
-      context.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
+      app.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
       const message = 'Intercom did not accept the installation. Please try again.';
       // A code that Intercom refuses is the browser's error.
       const status = reason === 'intercom_unauthorized' ? 403 : 502;
@@ -149,8 +149,8 @@ const healthSchema = z.object({ workspace_id: idField });
  * which of Intercom's two ways, is not documented (UNVERIFIED). The answer comes before anything is looked up, so
  * that its time does not reveal who has the app, and a flood of notices becomes one job every ten seconds.
  */
-export function uninstallRouter(context: AppContext): Router {
-  const { database, jobs, logger } = context;
+export function uninstallRouter(app: AppContext): Router {
+  const { database, jobs, logger } = app;
 
   async function queueConfirmation(workspaceId: string): Promise<void> {
     const workspace = await readWorkspace(database, workspaceId);
@@ -163,7 +163,7 @@ export function uninstallRouter(context: AppContext): Router {
   const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
   /** A signed notice is not held up by others from the same address, which may be a proxy's. */
   const verifyOrLimit: RequestHandler = (req, res, next) => {
-    const { clientSecret: secret } = context.config.intercom;
+    const { clientSecret: secret } = app.config.intercom;
     const { rawBody: body } = req as RawRequest;
     const signatures = SIGNATURES.filter(([header]) => req.headers[header] !== undefined);
     for (const [, scheme] of signatures)
@@ -184,15 +184,15 @@ export function uninstallRouter(context: AppContext): Router {
 }
 
 /** `POST /intercom/health`, behind its signature. */
-export function healthRouter(context: AppContext): Router {
+export function healthRouter(app: AppContext): Router {
   const router = Router({ strict: true, caseSensitive: true });
   router.post('/', async (req, res) => {
     const body = healthSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"workspace_id": "…"}');
     try {
-      res.json(await answerHealth(context, body.data.workspace_id));
+      res.json(await answerHealth(app, body.data.workspace_id));
     } catch (error) {
-      context.logger.warn({ err: error }, 'health check failed');
+      app.logger.warn({ err: error }, 'health check failed');
       res.json({ state: 'UNKNOWN', message: 'The check could not be made. It is repeated.' });
     }
   });

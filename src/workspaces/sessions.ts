@@ -37,16 +37,16 @@ const SESSION_COOKIE = { name: 'st_session' };
  *
  * @param secret keys the cookie's signature
  */
-export function createSessions(context: AppContext, secret: string) {
-  const { database } = context;
-  const readTeam = createTeamReader(context);
+export function createSessions(app: AppContext, secret: string) {
+  const { database } = app;
+  const readTeam = createTeamReader(app);
 
   const sign = (value: string): string =>
     createHmac('sha256', secret).update('session-cookie\n').update(value).digest('base64url');
 
   /** `null`: without one, expired, idle for too long, signed out or forged. */
   async function readStored(req: Request): Promise<Session | null> {
-    const key = keyIn(readCookie(context, req, SESSION_COOKIE), sign);
+    const key = keyIn(readCookie(app, req, SESSION_COOKIE), sign);
     return key && readLive(database, key);
   }
 
@@ -93,7 +93,7 @@ export function createSessions(context: AppContext, secret: string) {
       await auditAdmin(database, who, { action: 'signed_in' });
       const named = `${who.workspaceId}.${random}`;
       const value = `${named}.${sign(named)}`;
-      setCookie(context, res, { ...SESSION_COOKIE, value, maxAgeS: SESSION_HOURS * 3_600 });
+      setCookie(app, res, { ...SESSION_COOKIE, value, maxAgeS: SESSION_HOURS * 3_600 });
     },
     /** Ends the request's session, if it has one. */
     async signOut(req: Request, res: Response): Promise<void> {
@@ -102,7 +102,7 @@ export function createSessions(context: AppContext, secret: string) {
         await deleteSession(database, session);
         await auditAdmin(database, session, { action: 'signed_out' });
       }
-      setCookie(context, res, { ...SESSION_COOKIE, value: '', maxAgeS: 0 });
+      setCookie(app, res, { ...SESSION_COOKIE, value: '', maxAgeS: 0 });
       res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
     },
   };
@@ -127,23 +127,23 @@ const requireCsrf: RequestHandler = (req, res, next) => {
  * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
  * connection is repaired in the settings.
  */
-function createTeamReader(context: AppContext) {
+function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({
     max: 1_000,
     ttl: MEMBERSHIP_FOR_MS,
     ttlResolution: 0,
-    perf: { now: context.now },
+    perf: { now: app.now },
   });
 
   async function read(workspaceId: string): Promise<Team> {
-    const workspace = await readWorkspace(context.database, workspaceId);
-    const client = workspace && context.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
+    const workspace = await readWorkspace(app.database, workspaceId);
+    const client = workspace && app.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
     if (!client) return 'unknown';
     try {
       return new Set((await client.listAdmins()).map(({ id }) => id));
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      context.logger.warn({ workspaceId, code: error.code }, 'team not read');
+      app.logger.warn({ workspaceId, code: error.code }, 'team not read');
       return 'unknown';
     }
   }

@@ -29,7 +29,7 @@ describe('importing the history of a project', () => {
 
   async function importAll(eventsSinceMs: number | null = null): Promise<ImportProgress> {
     const { progress } = await start(eventsSinceMs);
-    await runImport(world.context, progress, { signal: new AbortController().signal });
+    await runImport(world.app, progress, { signal: new AbortController().signal });
     const last = await readImport(world.db.database, progress);
     assert.ok(last);
     return last;
@@ -144,9 +144,7 @@ describe('importing the history of a project', () => {
     assert.equal(new Set(begun.map(({ progress }) => progress.importId)).size, 1);
     assert.equal(begun.filter(({ isResumed }) => isResumed).length, 2);
     const outcomes = await Promise.all(
-      begun.map(({ progress }) =>
-        runImport(world.context, progress, { signal: new AbortController().signal }),
-      ),
+      begun.map(({ progress }) => runImport(world.app, progress, { signal: new AbortController().signal })),
     );
     assert.deepEqual(outcomes, ['done', 'done', 'done']);
     const [first] = begun;
@@ -256,7 +254,7 @@ describe('importing the history of a project', () => {
     const clear = world.revenueCat.faults.add({ status: 503, pathPrefix: '/v2/projects' });
     const { progress } = await start();
     const stop = new AbortController();
-    const running = runImport(world.context, progress, { signal: stop.signal });
+    const running = runImport(world.app, progress, { signal: stop.signal });
     await until(
       async () => (await readImport(world.db.database, progress))?.reason === 'revenuecat_unavailable',
       'the import to wait',
@@ -275,7 +273,7 @@ describe('importing the history of a project', () => {
     });
     const { progress } = await start();
     const stop = new AbortController();
-    const running = runImport(world.context, progress, { signal: stop.signal });
+    const running = runImport(world.app, progress, { signal: stop.signal });
     // The delays between the attempts are skipped.
     const hurry = setInterval(
       () =>
@@ -303,7 +301,7 @@ describe('importing the history of a project', () => {
       addCustomer(world.revenueCat, `user-${String(index).padStart(3, '0')}`);
     const { progress } = await start();
     await world.db.database.query(`update imports set cursor = 'gone'`);
-    await runImport(world.context, progress, { signal: new AbortController().signal });
+    await runImport(world.app, progress, { signal: new AbortController().signal });
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.state, last?.listed, last?.done], ['done', 120, 120]);
   });
@@ -314,10 +312,10 @@ describe('importing the history of a project', () => {
       ['user-1', { ids: ['user-2'], next: 'user-2' }],
       ['user-2', { ids: ['user-1'], next: 'user-1' }],
     ]);
-    const context: typeof world.context = {
-      ...world.context,
+    const app: typeof world.app = {
+      ...world.app,
       revenueCat(project, options) {
-        const client = world.context.revenueCat(project, options);
+        const client = world.app.revenueCat(project, options);
         const listCustomers = async (_: string, after: string | null) =>
           pages.get(after) ?? assert.fail(`No page follows ${after}`);
         return client && { ...client, listCustomers };
@@ -325,7 +323,7 @@ describe('importing the history of a project', () => {
     };
     const { progress } = await start();
     const stop = AbortSignal.timeout(20_000);
-    assert.equal(await runImport(context, progress, { signal: stop }), 'failed');
+    assert.equal(await runImport(app, progress, { signal: stop }), 'failed');
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.listed, last?.reason], [2, 'revenuecat_rejected']);
   });
@@ -336,7 +334,7 @@ describe('importing the history of a project', () => {
     world.revenueCat.faults.add({ latencyMs: 150, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
     const { progress } = await start();
     const enough = new AbortController();
-    const running = runImport(world.context, progress, {
+    const running = runImport(world.app, progress, {
       signal: new AbortController().signal,
       finish: enough.signal,
     });
@@ -363,7 +361,7 @@ describe('importing the history of a project', () => {
     key.status = 'valid';
     const { progress, isResumed } = await start();
     assert.ok(isResumed && progress.importId === first.importId);
-    await runImport(world.context, progress, { signal: new AbortController().signal });
+    await runImport(world.app, progress, { signal: new AbortController().signal });
     assert.equal((await readImport(world.db.database, progress))?.done, 60);
   });
 
@@ -371,7 +369,7 @@ describe('importing the history of a project', () => {
     for (let index = 0; index < 120; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const { database } = world.db;
     const { progress } = await start();
-    const running = runImport(world.context, progress, { signal: new AbortController().signal });
+    const running = runImport(world.app, progress, { signal: new AbortController().signal });
     await until(async () => ((await readImport(database, progress))?.done ?? 0) > 0, 'the first customers');
     const [project] = await database.query<{ api_key: string }>('select api_key from projects');
     await database.query('update projects set api_key = null');
@@ -381,7 +379,7 @@ describe('importing the history of a project', () => {
     assert.ok(stopped && stopped.done < 120);
     await database.query('update projects set api_key = $1', [project?.api_key]);
     await start();
-    assert.equal(await runImport(world.context, progress, { signal: new AbortController().signal }), 'done');
+    assert.equal(await runImport(world.app, progress, { signal: new AbortController().signal }), 'done');
     assert.equal((await readImport(database, progress))?.done, 120);
   });
 
@@ -389,14 +387,14 @@ describe('importing the history of a project', () => {
     for (let index = 0; index < 200; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     const { database } = world.db;
     const { progress } = await start();
-    const running = runImport(world.context, progress, { signal: new AbortController().signal });
+    const running = runImport(world.app, progress, { signal: new AbortController().signal });
     await until(async () => ((await readImport(database, progress))?.done ?? 0) > 0, 'the first customers');
     await changeState(database, progress, { from: ['running'], to: 'paused' });
     assert.equal(await running, 'paused');
     const paused = await readImport(database, progress);
     assert.ok(paused && paused.done < 200);
     assert.ok((await start()).isResumed, 'starting resumes the paused one');
-    assert.equal(await runImport(world.context, progress, { signal: new AbortController().signal }), 'done');
+    assert.equal(await runImport(world.app, progress, { signal: new AbortController().signal }), 'done');
     const last = await readImport(database, progress);
     assert.deepEqual([last?.listed, last?.done, last?.newCustomers], [200, 200, 200]);
 
@@ -404,7 +402,7 @@ describe('importing the history of a project', () => {
     assert.ok(!next.isResumed);
     await changeState(database, next.progress, { from: ['running'], to: 'cancelled' });
     assert.equal(
-      await runImport(world.context, next.progress, { signal: new AbortController().signal }),
+      await runImport(world.app, next.progress, { signal: new AbortController().signal }),
       'cancelled',
     );
     assert.equal((await database.query('select 1 from import_customers')).length, 0);
@@ -412,7 +410,7 @@ describe('importing the history of a project', () => {
 
   describe('one customer, on demand', () => {
     const importOne = (id: string) =>
-      importCustomer(world.context, {
+      importCustomer(world.app, {
         workspaceId: WORKSPACE_ID,
         projectId: PROJECT_ID,
         appUserId: id,

@@ -25,7 +25,7 @@ describe('the import page', () => {
     const admin = await site.signedIn(WORKSPACE);
     await admin.get('/settings').expect(200);
     const connection = await connectProject(
-      { database: site.db.database, secrets: site.context.secrets, publicUrl: site.url },
+      { database: site.db.database, secrets: site.app.secrets, publicUrl: site.url },
       {
         workspaceId: WORKSPACE,
         revenueCatProjectId: project.id,
@@ -46,7 +46,7 @@ describe('the import page', () => {
   function work(until = new AbortController().signal): Promise<string> {
     const job = site.jobs.findLast(({ name }) => name === 'backfill.run');
     assert.ok(job, 'the import is queued for the workers');
-    return runImport(site.context, job.data as ImportRef, { signal: until });
+    return runImport(site.app, job.data as ImportRef, { signal: until });
   }
 
   it('works without scripts: start, pause, resume, cancel, and nothing without the form token', async () => {

@@ -98,7 +98,7 @@ describe('reconciling', () => {
 
   const pass = () => {
     const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) });
-    return reconcileWorkspace({ ...world.context, logger }, WORKSPACE_ID, new AbortController().signal);
+    return reconcileWorkspace({ ...world.app, logger }, WORKSPACE_ID, new AbortController().signal);
   };
 
   const asked = () =>

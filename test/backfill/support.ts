@@ -20,7 +20,7 @@ export const secrets = createSecretBox([KEY]);
 export interface ImportWorld {
   readonly db: TestDatabase;
   readonly revenueCat: RevenueCatSimulator;
-  readonly context: AppContext;
+  readonly app: AppContext;
   /** Environment of a process of the product that uses this database and RevenueCat. */
   readonly env: Readonly<Record<string, string>>;
   close(): Promise<void>;
@@ -46,7 +46,7 @@ export async function createImportWorld(
   return {
     db,
     revenueCat,
-    context: createTestContext(db.database, { secrets, config: { revenueCatApiUrl: listening.url } }),
+    app: createTestContext(db.database, { secrets, config: { revenueCatApiUrl: listening.url } }),
     env: {
       DATABASE_URL: db.url,
       REVENUECAT_API_URL: listening.url,

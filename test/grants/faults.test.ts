@@ -229,13 +229,13 @@ describe('a process that is killed', () => {
   test('between storing and calling: another process makes the grant, once', async () => {
     const card = await openCustomer(product);
     const actionId = await storeRequested(card);
-    const context = contextOf();
+    const app = contextOf();
     await Promise.all(
-      Array.from({ length: 5 }, () => confirmAction(context, { workspaceId: WORKSPACE_ID, actionId })),
+      Array.from({ length: 5 }, () => confirmAction(app, { workspaceId: WORKSPACE_ID, actionId })),
     );
     await settledState(card.appUserId, 'confirmed');
     assert.equal(callsFor(product, card.appUserId), 1);
-    await confirmAction(context, { workspaceId: WORKSPACE_ID, actionId });
+    await confirmAction(app, { workspaceId: WORKSPACE_ID, actionId });
     assert.equal(callsFor(product, card.appUserId), 1);
   });
 

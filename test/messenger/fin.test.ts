@@ -20,7 +20,7 @@ before(async () => {
 after(() => site.close());
 
 const ask = (userId: string, by = key) =>
-  supertest(site.app)
+  supertest(site.server)
     .get('/api/fin/subscription')
     .query({ user_id: userId })
     .set('Authorization', `Bearer ${by}`);
@@ -199,7 +199,7 @@ it('requires a Fin key of the workspace', async () => {
     assert.equal(answer.body.error.code, code);
   }
   // A list of ids is not an id.
-  await supertest(site.app)
+  await supertest(site.server)
     .get('/api/fin/subscription?user_id=fin-1&user_id=fin-2')
     .set('Authorization', `Bearer ${key}`)
     .expect(400);

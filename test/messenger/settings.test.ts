@@ -53,14 +53,14 @@ it('stores the Messenger secret encrypted and never shows it', async () => {
   assert.ok(!page.text.includes(SECRET));
   const sealed = await sealedSecret();
   assert.ok(sealed && !sealed.includes(SECRET));
-  assert.equal(site.context.secrets.decrypt(sealed, secretLocation.messengerSecret('abc123')), SECRET);
+  assert.equal(site.app.secrets.decrypt(sealed, secretLocation.messengerSecret('abc123')), SECRET);
   assert.equal(await sealedSecret('other1'), null);
 
   for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600)]) {
     await send('/secret', { messenger_secret: wrong }).expect(422);
   }
   assert.equal(await sealedSecret(), sealed);
-  await supertest(site.app)
+  await supertest(site.server)
     .post('/settings/messenger/secret')
     .type('form')
     .send({ messenger_secret: 'x' })
@@ -70,7 +70,7 @@ it('stores the Messenger secret encrypted and never shows it', async () => {
 });
 
 it('encrypts the secret again with the first key', async () => {
-  const [old] = site.context.config.encryptionKeys;
+  const [old] = site.app.config.encryptionKeys;
   assert.ok(old);
   const box = createSecretBox([Buffer.alloc(32, 7), old]);
   assert.ok((await rotateKeys(site.db.database, box)).rotated >= 1);

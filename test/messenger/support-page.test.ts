@@ -8,7 +8,6 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import supertest from 'supertest';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.ts';
 import { createSupportLinks } from '../../src/messenger/support-link.ts';
-import { type Listening, listenOnLoopback } from '../../src/simulator/listen.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { assertAccessible } from '../support/accessibility.ts';
@@ -79,7 +78,7 @@ describe('the link', () => {
   it('opens the page of its own customer for ten minutes', async () => {
     const { path, expiresAtS } = await makeLink();
     assert.equal(expiresAtS, Math.floor(site.clock.nowMs / 1_000) + 600);
-    const page = await supertest(site.app).get(path).expect(200);
+    const page = await supertest(site.server).get(path).expect(200);
     assert.match(page.text, /Pro is cancelled\./);
     assert.match(page.text, /turned off renewal/);
     assert.equal(page.headers['cache-control'], 'no-store');
@@ -88,15 +87,15 @@ describe('the link', () => {
     assert.ok(!page.text.includes(MESSENGER_SECRET));
     const { nowMs } = site.clock;
     site.clock.nowMs = nowMs + 601_000;
-    const late = await supertest(site.app).get(path).expect(401);
+    const late = await supertest(site.server).get(path).expect(401);
     assert.match(late.text, /expired/);
-    const machine = await supertest(site.app).get(path).set('Accept', 'application/json').expect(401);
+    const machine = await supertest(site.server).get(path).set('Accept', 'application/json').expect(401);
     assert.equal(machine.body.error.code, 'link_expired');
     site.clock.nowMs = nowMs;
   });
 
   it('is refused when forged, from another workspace, or not a link', async () => {
-    const { now } = site.context;
+    const { now } = site.app;
     const links = createSupportLinks({ secrets, now });
     const user = { userId: 'user-1', email: null, name: null };
     const grant = { workspaceId: 'abc123', keyId, user, locale: null };
@@ -116,37 +115,42 @@ describe('the link', () => {
       jwt.sign({ user_id: 'user-1' }, MESSENGER_SECRET),
     ];
     for (const token of forged) {
-      const answer = await supertest(site.app).get(`/support/abc123?token=${token}`).expect(401);
+      const answer = await supertest(site.server).get(`/support/abc123?token=${token}`).expect(401);
       assert.match(answer.text, /cannot be opened/);
       assert.equal(answer.headers['set-cookie'], undefined);
     }
     assert.equal(links.readLink(good, 'abc123').user.userId, 'user-1');
     assert.throws(() => links.readLink(good, 'other1'), { code: 'link_invalid' });
-    await supertest(site.app).get(path.replace('abc123', 'other1')).expect(401);
-    await supertest(site.app).get(`${path}&token=${good}`).expect(401);
-    await supertest(site.app).get('/support/abc123').expect(401);
+    await supertest(site.server).get(path.replace('abc123', 'other1')).expect(401);
+    await supertest(site.server).get(`${path}&token=${good}`).expect(401);
+    await supertest(site.server).get('/support/abc123').expect(401);
     // A key of another workspace makes links for that workspace only.
     const others = await site.makeKey('messenger', 'other1');
     const theirs = await makeLink({}, others.key);
     assert.match(theirs.path, /^\/support\/other1\?/);
-    assert.match((await supertest(site.app).get(theirs.path).expect(200)).text, /You have no subscription/);
+    assert.match(
+      (await supertest(site.server).get(theirs.path).expect(200)).text,
+      /You have no subscription/,
+    );
   });
 
   it('opens once, and again only in the browser that opened it', async () => {
     const { path } = await makeLink({ email: 'ann@example.com', name: 'Ann Berg' });
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     await browser.get(path).expect(200);
     await browser.get(path).expect(200);
-    const second = await supertest(site.app).get(path).expect(401);
+    const second = await supertest(site.server).get(path).expect(401);
     assert.match(second.text, /expired/);
     assert.equal(second.headers['set-cookie'], undefined);
     // A session of another link does not open it either.
-    const other = supertest.agent(site.app);
+    const other = supertest.agent(site.server);
     await other.get((await makeLink()).path).expect(200);
     await other.get(path).expect(401);
     // Of many taps that arrive together, one opens it.
     const raced = await makeLink();
-    const answers = await Promise.all(Array.from({ length: 8 }, () => supertest(site.app).get(raced.path)));
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => supertest(site.server).get(raced.path)),
+    );
     assert.equal(answers.filter(({ status }) => status === 200).length, 1);
   });
 
@@ -161,7 +165,7 @@ describe('the link', () => {
   it('is revoked with its key, and so are the pages it opened', async () => {
     const own = await site.makeKey();
     const { path } = await makeLink({}, own.key);
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const renewUrl = renewUrlOf((await browser.get(path).expect(200)).text);
     await browser.get('/support/abc123').expect(200);
     await browser.post(renewUrl).expect(200);
@@ -174,32 +178,35 @@ describe('the link', () => {
 
   it('starts a session that scripts cannot read and that is valid for one workspace', async () => {
     const { path } = await makeLink();
-    const answer = await supertest(site.app).get(path).expect(200);
+    const answer = await supertest(site.server).get(path).expect(200);
     const cookie = String(answer.headers['set-cookie']);
     assert.match(cookie, /^st_support=[^;]+; Max-Age=43200; Path=\/support\/abc123; HttpOnly; SameSite=Lax$/);
     const value = cookie.split(';')[0] ?? '';
     const renewUrl = renewUrlOf(answer.text);
-    await supertest(site.app).post(renewUrl).set('Cookie', value).expect(200);
-    await supertest(site.app).post(renewUrl.replace('abc123', 'other1')).set('Cookie', value).expect(401);
-    await supertest(site.app).post(renewUrl).expect(401);
+    await supertest(site.server).post(renewUrl).set('Cookie', value).expect(200);
+    await supertest(site.server).post(renewUrl.replace('abc123', 'other1')).set('Cookie', value).expect(401);
+    await supertest(site.server).post(renewUrl).expect(401);
   });
 
   it('ends the session twelve hours after the link, whatever the address', async () => {
-    const opened = await supertest(site.app)
+    const opened = await supertest(site.server)
       .get((await makeLink()).path)
       .expect(200);
     const value = String(opened.headers['set-cookie']).split(';')[0] ?? '';
     for (const query of ['token=a&token=b', 'token[]=a']) {
-      const page = await supertest(site.app).get(`/support/abc123?${query}`).set('Cookie', value).expect(200);
+      const page = await supertest(site.server)
+        .get(`/support/abc123?${query}`)
+        .set('Cookie', value)
+        .expect(200);
       assert.equal(page.headers['set-cookie'], undefined, query);
     }
     const { path } = await makeLink();
-    const head = await supertest(site.app).head(path).set('Cookie', value).expect(200);
+    const head = await supertest(site.server).head(path).set('Cookie', value).expect(200);
     assert.equal(head.headers['set-cookie'], undefined);
   });
 
   it('keeps two customers apart who open their pages in one browser', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const first = renewUrlOf((await browser.get((await makeLink()).path).expect(200)).text);
     const second = renewUrlOf(
       (await browser.get((await makeLink({ user_id: 'web-1' })).path).expect(200)).text,
@@ -226,7 +233,7 @@ describe('the link', () => {
         transaction_id: `loyal${month}`,
       })),
     );
-    const { text } = await supertest(site.app)
+    const { text } = await supertest(site.server)
       .get((await makeLink({ user_id: 'loyal-1' })).path)
       .expect(200);
     const [shown = '', folded = ''] = text.split('<details>');
@@ -237,13 +244,13 @@ describe('the link', () => {
 
   it('takes a language tag, else the browser’s language', async () => {
     assert.match(
-      (await supertest(site.app).get((await makeLink({ locale: 'pt_BR' })).path)).text,
+      (await supertest(site.server).get((await makeLink({ locale: 'pt_BR' })).path)).text,
       /<html lang="pt">[\s\S]*Sua assinatura/,
     );
     // As phones name it whose clock has 24 hours.
     const { path } = await makeLink({ locale: 'de-DE-u-hc-h23-ca-gregory' });
-    assert.match((await supertest(site.app).get(path)).text, /<html lang="de">/);
-    const french = await supertest(site.app)
+    assert.match((await supertest(site.server).get(path)).text, /<html lang="de">/);
+    const french = await supertest(site.server)
       .get((await makeLink()).path)
       .set('Accept-Language', 'fr-CA,en;q=0.5');
     assert.match(french.text, /Votre abonnement/);
@@ -256,7 +263,7 @@ describe('the link', () => {
   it('shows the subscription without the Messenger when its secret is gone', async () => {
     const { path } = await makeLink();
     await setMessengerSecret(site.db.database, 'abc123', null);
-    const page = await supertest(site.app).get(path).expect(200);
+    const page = await supertest(site.server).get(path).expect(200);
     assert.match(page.text, /Pro is cancelled/);
     assert.match(page.text, /data-jwt=""/);
     const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
@@ -264,7 +271,7 @@ describe('the link', () => {
   });
 
   it('neither names nor links a shop outside the app stores', async () => {
-    const page = await supertest(site.app)
+    const page = await supertest(site.server)
       .get((await makeLink({ user_id: 'web-1' })).path)
       .expect(200);
     const main = page.text.slice(page.text.indexOf('<main'));
@@ -285,7 +292,7 @@ describe('the link', () => {
         [String(id)],
         [{ store, event_timestamp_ms: site.clock.nowMs, expiration_at_ms: site.clock.nowMs + DAY_MS }],
       );
-      const page = await supertest(site.app)
+      const page = await supertest(site.server)
         .get((await makeLink({ user_id: id })).path)
         .expect(200);
       assert.match(page.text, /<h2 id="holding-0">Pro<\/h2>/);
@@ -314,14 +321,11 @@ const WIDGET = `(() => {
 
 describe('the page in a browser', () => {
   let browser: Browser;
-  let listening: Listening;
   before(async () => {
-    listening = await listenOnLoopback(site.app);
     browser = await sharedBrowser();
   });
   after(async () => {
     await browser?.close();
-    await listening?.close();
   });
 
   async function openPage(path: string, options: BrowserContextOptions = {}, time = site.clock.nowMs) {
@@ -339,7 +343,7 @@ describe('the page in a browser', () => {
     });
     page.on('pageerror', (error) => complaints.push(error.message));
     await page.clock.install({ time });
-    await page.goto(`${listening.url}${path}`);
+    await page.goto(`${site.url}${path}`);
     return { context, page, asked, complaints };
   }
 
@@ -411,7 +415,7 @@ describe('the page in a browser', () => {
       assert.ok(!inBrowser.includes(secret), secret);
     }
 
-    await page.goto(`${listening.url}/assets/support.css`);
+    await page.goto(`${site.url}/assets/support.css`);
     const last = (await recorded(page))?.calls.at(-1);
     assert.deepEqual(last, ['shutdown']);
     site.clock.nowMs = before;
@@ -466,7 +470,7 @@ describe('the page in a browser', () => {
     const context = await browser.newContext();
     await context.route('https://widget.intercom.io/**', (route) => route.abort());
     const page = await context.newPage();
-    await page.goto(`${listening.url}${path}`);
+    await page.goto(`${site.url}${path}`);
     await page.getByRole('status').getByText('could not be loaded').waitFor();
     assert.equal(await page.getByRole('alert').count(), 0);
     assert.equal(await page.getByRole('button', { name: 'Write to us' }).count(), 0);
@@ -480,7 +484,7 @@ describe('the page in a browser', () => {
     const { path } = await makeLink();
     const { page, context } = await openPage(path);
     await assertAccessible(page, 'support');
-    await page.goto(`${listening.url}/support/abc123?token=expired`);
+    await page.goto(`${site.url}/support/abc123?token=expired`);
     await page.locator('main').waitFor();
     await assertAccessible(page, 'support expired');
     await context.close();

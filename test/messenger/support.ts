@@ -1,5 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import type { Express } from 'express';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import supertest from 'supertest';
 import { createApp } from '../../src/http/app.ts';
 import { signedJson } from '../../src/http/signed.ts';
@@ -26,9 +28,11 @@ export const PUBLIC_URL = 'http://app.test';
 const ADMIN = { id: '7001', name: 'Ada Agent', email: 'ada@example.com' };
 
 export interface MessengerSite {
-  readonly app: Express;
+  readonly server: Server;
+  /** Where it listens. */
+  readonly url: string;
   readonly db: TestDatabase;
-  readonly context: AppContext;
+  readonly app: AppContext;
   /** What time it is, epoch ms. */
   readonly clock: { nowMs: number };
   /** Subscribers whose refresh was asked for. */
@@ -63,7 +67,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
   }
   const clock = { nowMs: START_MS + 5 * 86_400_000 };
   const refreshed: string[] = [];
-  const context = createTestContext(database, {
+  const app = createTestContext(database, {
     now: () => clock.nowMs,
     jobs: {
       async send(_name, data) {
@@ -71,30 +75,31 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       },
     },
   });
-  const app = createApp({
+  // One server for all requests: without it each request would start one.
+  const server = createApp({
     logger: silent,
     production: false,
     intercomAppUrl: 'http://intercom.test',
     open: [
-      { path: '/api', handlers: [messengerApiRouter(context)] },
-      { path: '/', handlers: [supportRouter(context)] },
+      { path: '/api', handlers: [messengerApiRouter(app)] },
+      { path: '/', handlers: [supportRouter(app)] },
     ],
     machine: [
       {
         path: '/canvas/messenger',
         handlers: [
           signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000 }),
-          messengerCardRouter(context),
+          messengerCardRouter(app),
         ],
       },
     ],
-  });
-  // One server for all requests: without it each request would start one.
-  const server = app.listen(0, '127.0.0.1');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
   return {
-    app,
+    server,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     db,
-    context,
+    app,
     clock,
     refreshed,
     async makeKey(kind = 'messenger', workspaceId = 'abc123') {

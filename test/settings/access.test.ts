@@ -21,7 +21,7 @@ after(() => site.close());
 
 /** A browser in which this teammate has allowed the app. */
 async function signIn(adminId: string): Promise<Browser> {
-  const browser = supertest.agent(site.app);
+  const browser = supertest.agent(site.server);
   const begun = await browser.get('/install');
   const state = new URL(String(begun.headers.location)).searchParams.get('state') ?? '';
   const code = `code-of-${adminId}-${state.slice(0, 6)}=`;
@@ -119,7 +119,7 @@ describe('who may change the settings', () => {
   it('is reset by a new installation, not by a repeated one', async () => {
     bob = await signIn('bob-1');
     assert.equal((await access())?.length, 1);
-    await uninstall(site.context, 'abc123');
+    await uninstall(site.app, 'abc123');
     bob = await signIn('bob-1');
     ada = await signIn('abc123-admin');
     assert.equal(await access(), null);
@@ -208,7 +208,7 @@ describe('the record of changes', () => {
     const gone = await sendForm(ada, '/data/uninstall', { confirmed: 'yes' });
     assert.equal(gone.headers.location, '/signin?done=uninstalled');
     assert.equal((await lastAudit())?.action, 'uninstalled');
-    const signIn = await supertest(site.app).get('/signin?done=uninstalled').accept('html');
+    const signIn = await supertest(site.server).get('/signin?done=uninstalled').accept('html');
     assert.match(signIn.text, /is uninstalled/);
   });
 

@@ -87,7 +87,7 @@ async function storeCustomers(): Promise<void> {
   const journal = createJournal(database, () => {});
   for (const event of events)
     await journal.append(PROJECT, async () => checkWebhook(Buffer.from(JSON.stringify({ event }))));
-  await processProject({ database, secrets: site.context.secrets, logger: silent }, PROJECT);
+  await processProject({ database, secrets: site.app.secrets, logger: silent }, PROJECT);
   // A card was opened while lapsed_1 still had access.
   const [lapsed] = await database.query<{ subscriberId: string; version: number }>(
     `select s.subscriber_id as "subscriberId", s.version::float8 as version
@@ -123,7 +123,7 @@ async function draft(fields: Record<string, unknown>): Promise<{ id: string; tex
 /** Another admin. */
 async function signInBob(): Promise<{ bob: Browser; token: string }> {
   site.intercom.addAdmin('abc123', { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
-  const bob = supertest.agent(site.app);
+  const bob = supertest.agent(site.server);
   const begun = await bob.get('/install').expect(302);
   await bob.get(await site.consent(String(begun.headers.location), 'abc123', 'bob')).expect(302);
   return { bob, token: csrfIn((await bob.get('/settings')).text) };
@@ -159,7 +159,7 @@ describe('Settings › Grants › Grant to many', () => {
   it('leaves out erased customers, says how many and why, and stores nothing of them', async () => {
     const { database } = site.db;
     await database.transaction((sql) =>
-      recordErased({ sql, secrets: site.context.secrets }, 'abc123', {
+      recordErased({ sql, secrets: site.app.secrets }, 'abc123', {
         ids: ['erased_1', 'erased_2'].map((appUserId) => ({
           projectId: 'p1',
           appUserId,
@@ -282,28 +282,25 @@ describe('Settings › Grants › Grant to many', () => {
       (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
     await send('/start', { id }).expect(303);
     // A third of them: what a worker claims together.
-    assert.equal(await runBulkGrant(site.context, key, 0), true);
+    assert.equal(await runBulkGrant(site.app, key, 0), true);
     assert.match(await page(), /<progress aria-label="Customers" value="33"/);
     await send('/pause', { id }).expect(303);
-    assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
+    assert.equal(await runBulkGrant(site.app, key, Number.POSITIVE_INFINITY), false);
     assert.match(await page(), /Paused[\s\S]*<progress aria-label="Customers" value="33"[\s\S]*20 failed/);
     await send('/resume', { id }).expect(303);
-    assert.equal(await runBulkGrant(site.context, key, Number.POSITIVE_INFINITY), false);
+    assert.equal(await runBulkGrant(site.app, key, Number.POSITIVE_INFINITY), false);
     assert.match(await page(), /Done[\s\S]*<progress aria-label="Customers" value="100"[\s\S]*60 failed/);
     assert.match(await page(), /<li>60 customers: revenuecat_unauthorized: RevenueCat [^<]+\.<\/li>/);
   });
 
   it('waits for RevenueCat during an outage of hours, says so, and then grants to everyone', async () => {
-    const { context, db, revenueCat } = site;
+    const { app, db, revenueCat } = site;
     revenueCat.addProject({ id: 'projp1' });
     Object.assign(revenueCat.addEntitlement('projp1', 'pro', 'Pro'), { id: 'entl1' });
     for (const id of ['active_1', 'trial_1']) revenueCat.addCustomer('projp1', { id });
     await db.database.query(
       `update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`,
-      [
-        'abc123',
-        context.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1')),
-      ],
+      ['abc123', app.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1'))],
     );
     const { id } = await draft({ customers: 'active_1\ntrial_1' });
     await send('/start', { id }).expect(303);
@@ -317,7 +314,7 @@ describe('Settings › Grants › Grant to many', () => {
       );
     const endOutage = revenueCat.faults.add({ pathPrefix: '/v2/projects/projp1/customers', status: 503 });
     await retryNow(100);
-    assert.equal(await runBulkGrant(context, key, 0), true);
+    assert.equal(await runBulkGrant(app, key, 0), true);
     const [{ seconds } = { seconds: 0 }] = await db.database.query<{ seconds: number }>(
       `select min(extract(epoch from claimed_until - now()))::float8 as seconds from bulk_grant_customers
         where workspace_id = $1 and bulk_grant_id = $2`,
@@ -329,7 +326,7 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(page, /RevenueCat is unavailable or its rate limit is reached: 2 customers wait/);
     endOutage();
     await retryNow(101);
-    assert.equal(await runBulkGrant(context, key, Date.now() + 30_000), false);
+    assert.equal(await runBulkGrant(app, key, Date.now() + 30_000), false);
     const done = (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
     assert.match(done, /Done[\s\S]*2 granted/);
     assert.doesNotMatch(done, /RevenueCat is unavailable/);
@@ -442,12 +439,12 @@ describe('Settings › Grants › Grant to many', () => {
     const admin = await site.signedIn('other1');
     const form = () => admin.get('/settings/grants/many').expect(200);
     assert.match((await form()).text, /Connect RevenueCat first/);
-    const { context, revenueCat } = site;
+    const { app, revenueCat } = site;
     const { id } = revenueCat.addProject({ id: 'projnew', name: 'New app' });
     revenueCat.addEntitlement(id, 'gold', 'Gold');
     const connect = (apiKey: string) =>
       connectProject(
-        { ...context, publicUrl: context.config.publicUrl },
+        { ...app, publicUrl: app.config.publicUrl },
         { workspaceId: 'other1', revenueCatProjectId: id, apiKey, name: null },
       );
     await connect(revenueCat.issueKey(id, ['project_configuration:projects:read']));

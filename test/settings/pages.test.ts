@@ -140,7 +140,7 @@ describe('connecting RevenueCat', () => {
     const dump = JSON.stringify(await site.db.database.query('select * from projects'));
     assert.ok(!dump.includes(key) && !dump.includes(authorization));
     assert.equal(
-      site.context.secrets.decrypt(
+      site.app.secrets.decrypt(
         stored?.apiKey ?? '',
         secretLocation.apiKey('abc123', stored?.projectId ?? ''),
       ),
@@ -161,7 +161,7 @@ describe('connecting RevenueCat', () => {
     assert.equal(projects[0]?.webhookAuthHash, before?.webhookAuthHash);
     assert.deepEqual(site.revenueCat.state.projects.get('projgood')?.webhooks, webhooks);
     const place = secretLocation.apiKey('abc123', projects[0]?.projectId ?? '');
-    assert.equal(site.context.secrets.decrypt(projects[0]?.apiKey ?? '', place), other);
+    assert.equal(site.app.secrets.decrypt(projects[0]?.apiKey ?? '', place), other);
     for (const wrong of ['', 'appl_public', 'sk_unknown_key']) {
       const { text } = await send('/revenuecat/key', { project: before?.projectId, new_key: wrong }).expect(
         422,
@@ -216,7 +216,7 @@ describe('connecting RevenueCat', () => {
     );
     const stored = await readProject(site.db.database, 'abc123', project.projectId);
     const place = secretLocation.signingSecret('abc123', project.projectId);
-    assert.equal(site.context.secrets.decrypt(stored?.signingSecret ?? '', place), 'whsec_value');
+    assert.equal(site.app.secrets.decrypt(stored?.signingSecret ?? '', place), 'whsec_value');
     assert.ok(!(await browser.get('/settings/revenuecat')).text.includes('whsec_value'));
     await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' }).expect(303);
     assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);
@@ -225,7 +225,7 @@ describe('connecting RevenueCat', () => {
   it("never touches another workspace's project", async () => {
     await site.signedIn('other1');
     const foreign = await connectProject(
-      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { database: site.db.database, secrets: site.app.secrets, publicUrl: PUBLIC_URL },
       { workspaceId: 'other1', revenueCatProjectId: 'projgood', apiKey: null, name: null },
     );
     await send('/revenuecat/disconnect', { project: foreign.id, confirmed: 'yes' }).expect(404);

@@ -33,7 +33,7 @@ before(async () => {
 after(() => site.close());
 
 async function signIn(adminId: string): Promise<Browser> {
-  const browser = supertest.agent(site.app);
+  const browser = supertest.agent(site.server);
   const begun = await browser
     .get('/install')
     .set('User-Agent', 'Mozilla/5.0 (Macintosh; Mac OS X) Firefox/140');
@@ -58,14 +58,14 @@ describe('refused webhooks', () => {
       [projectId],
     );
     assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
-    await createRefusalRecorder({ ...site.context, database })(
+    await createRefusalRecorder({ ...site.app, database })(
       { workspaceId: WORKSPACE, projectId },
       'authorization',
     );
     assert.match(await page(), /class="verdict bad">Connected, action needed/);
     assert.match(await page(), /Webhooks of Shop are refused: their Authorization value does not match/);
     assert.match(await page('/revenuecat'), /Webhooks are refused since .*Create a new value/s);
-    await reportHealth(site.context, WORKSPACE);
+    await reportHealth(site.app, WORKSPACE);
     const health = site.intercom.state.workspaces.get(WORKSPACE)?.health;
     assert.equal(health?.state, 'UNHEALTHY');
     assert.match(String(health?.message), /Webhooks of Shop are refused/);
@@ -103,7 +103,7 @@ describe('refused webhooks', () => {
   });
 
   it('are named with the signing secret when the signature is what does not match', async () => {
-    await createRefusalRecorder(site.context)({ workspaceId: WORKSPACE, projectId }, 'signature');
+    await createRefusalRecorder(site.app)({ workspaceId: WORKSPACE, projectId }, 'signature');
     assert.match(await page(), /their signature does not match/);
     assert.match(await page('/revenuecat'), /copy its signing secret/);
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [
@@ -300,18 +300,18 @@ describe('pages without a session', () => {
       ['/privacy', 'Privacy policy'],
       ['/terms', 'Terms of service'],
     ]) {
-      const { text } = await supertest(site.app)
+      const { text } = await supertest(site.server)
         .get(path ?? '')
         .expect(200);
       assert.match(text, new RegExp(`<h1>${heading}</h1>`));
     }
-    assert.match((await supertest(site.app).get('/privacy')).text, /Template:.*placeholders/);
+    assert.match((await supertest(site.server).get('/privacy')).text, /Template:.*placeholders/);
   });
 });
 
 it('connecting a project twice from the command line still gives a value to paste', async () => {
   const input = { workspaceId: WORKSPACE, revenueCatProjectId: 'projcli', apiKey: null, name: null };
-  const deps = { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL };
+  const deps = { database: site.db.database, secrets: site.app.secrets, publicUrl: PUBLIC_URL };
   const [first, second] = [await connectProject(deps, input), await connectProject(deps, input)];
   assert.equal(first.id, second.id);
   assert.notEqual(first.webhookAuthorization, second.webhookAuthorization);

@@ -29,7 +29,7 @@ const connect = (input: {
   name?: string | null;
 }) =>
   connectProject(
-    { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+    { database: site.db.database, secrets: site.app.secrets, publicUrl: PUBLIC_URL },
     { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: null, name: null, ...input },
   );
 
@@ -51,7 +51,7 @@ it('refuses a malformed key or project id, and keeps the stored key', async () =
     await assert.rejects(connect({ revenueCatProjectId, apiKey: 'sk_good' }), { code: 'bad_request' });
   const project = await readProject(site.db.database, 'abc123', id);
   assert.equal(
-    site.context.secrets.decrypt(project?.apiKey ?? '', secretLocation.apiKey('abc123', id)),
+    site.app.secrets.decrypt(project?.apiKey ?? '', secretLocation.apiKey('abc123', id)),
     'sk_good',
   );
   assert.equal(
@@ -147,10 +147,10 @@ it('encrypts everything again with a new key, after which the old one can be dro
   const [project] = await listProjects(database, 'abc123');
   assert.ok(project);
   const place = secretLocation.signingSecret('abc123', project.projectId);
-  await setSigningSecret(database, project, site.context.secrets.encrypt('signing', place));
+  await setSigningSecret(database, project, site.app.secrets.encrypt('signing', place));
 
   const fresh = randomBytes(32);
-  const both = createSecretBox([fresh, ...site.context.config.encryptionKeys]);
+  const both = createSecretBox([fresh, ...site.app.config.encryptionKeys]);
   // One of the four belongs to a project whose disconnection can still be undone.
   assert.deepEqual(await rotateKeys(database, both), { rotated: 4, unreadable: [] });
   assert.deepEqual(await rotateKeys(database, both), { rotated: 0, unreadable: [] });

@@ -30,7 +30,7 @@ beforeEach(async () => {
   await site.signedIn('abc123');
   apiKey = site.revenueCat.issueKey(REVENUECAT_PROJECT);
   const connection = await connectProject(
-    { database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+    { database, secrets: site.app.secrets, publicUrl: PUBLIC_URL },
     { workspaceId: 'abc123', revenueCatProjectId: REVENUECAT_PROJECT, apiKey, name: 'Health app' },
   );
   projectId = connection.id;
@@ -38,7 +38,7 @@ beforeEach(async () => {
 
 const ask = (workspaceId: string, secret = CLIENT_SECRET): supertest.Test => {
   const body = JSON.stringify({ workspace_id: workspaceId });
-  return supertest(site.app)
+  return supertest(site.server)
     .post('/intercom/health')
     .type('json')
     .set('X-Body-Signature', createHmac('sha256', secret).update(body).digest('hex'))
@@ -64,7 +64,7 @@ describe('the answer to Intercom', () => {
   it('is signed, and requires a workspace', async () => {
     await ask('abc123', 'wrong').expect(401);
     const body = '{"workspace":1}';
-    await supertest(site.app)
+    await supertest(site.server)
       .post('/intercom/health')
       .type('json')
       .set('X-Body-Signature', createHmac('sha256', CLIENT_SECRET).update(body).digest('hex'))
@@ -172,39 +172,39 @@ describe('the answer to Intercom', () => {
 
 describe('reporting to Intercom', () => {
   it('happens only when the state has changed', async () => {
-    await reportHealth(site.context, 'abc123');
+    await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'OK');
     const workspace = site.intercom.state.workspaces.get('abc123');
     assert.ok(workspace);
     workspace.health = { state: 'nothing was said' };
-    await reportHealth(site.context, 'abc123');
+    await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'nothing was said');
     await setApiKeyState(site.db.database, { workspaceId: 'abc123', projectId }, 'rejected');
-    await reportHealth(site.context, 'abc123');
+    await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'UNHEALTHY');
     workspace.health = { state: 'nothing was said' };
     await answer();
-    await reportHealth(site.context, 'abc123');
+    await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'nothing was said', 'the answer to its own check was the report');
   });
 
   it('is retried when Intercom is unavailable, and not when the token is revoked', async () => {
     site.intercom.faults.add({ status: 503, pathPrefix: '/app_install', times: 1 });
-    await assert.rejects(reportHealth(site.context, 'abc123'), AppError);
-    await reportHealth(site.context, 'abc123');
+    await assert.rejects(reportHealth(site.app, 'abc123'), AppError);
+    await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'OK');
     site.intercom.revokeTokens('abc123');
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.ok(workspace);
     await markDisconnected(site.db.database, workspace, 'intercom_unauthorized');
-    await reportHealth(site.context, 'abc123');
+    await reportHealth(site.app, 'abc123');
   });
 });
 
 describe('every day', () => {
   it('queues a check of every installation', async () => {
     site.jobs.length = 0;
-    await checkInstallations(site.context);
+    await checkInstallations(site.app);
     const checked = site.jobs.filter(({ name }) => name === 'workspace.check').map(({ data }) => data);
     assert.deepEqual(checked, [{ workspaceId: 'abc123' }, { workspaceId: 'other1' }]);
   });
@@ -212,10 +212,10 @@ describe('every day', () => {
   it('names the permissions that a key has lost', async () => {
     const poor = site.revenueCat.issueKey(REVENUECAT_PROJECT, ['project_configuration:projects:read']);
     await connectProject(
-      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { database: site.db.database, secrets: site.app.secrets, publicUrl: PUBLIC_URL },
       { workspaceId: 'abc123', revenueCatProjectId: REVENUECAT_PROJECT, apiKey: poor, name: 'Health app' },
     );
-    assert.deepEqual(await checkWorkspace(site.context, 'abc123'), []);
+    assert.deepEqual(await checkWorkspace(site.app, 'abc123'), []);
     const [project] = await listProjects(site.db.database, 'abc123');
     assert.equal(project?.apiKeyState, 'valid');
     assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
@@ -225,20 +225,20 @@ describe('every day', () => {
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.ok(workspace);
     await markDisconnected(site.db.database, workspace, 'intercom_unauthorized');
-    await checkWorkspace(site.context, 'abc123');
+    await checkWorkspace(site.app, 'abc123');
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
   });
 
   it('treats a workspace that was disconnected for 30 days as uninstalled', async () => {
     const { database } = site.db;
     site.intercom.revokeTokens('abc123');
-    await checkWorkspace(site.context, 'abc123');
-    await checkInstallations(site.context);
+    await checkWorkspace(site.app, 'abc123');
+    await checkInstallations(site.app);
     assert.equal((await readWorkspace(database, 'abc123'))?.status, 'disconnected');
     await database.query(
       `update workspaces set disconnected_at = now() - interval '31 days' where workspace_id = 'abc123'`,
     );
-    await checkInstallations(site.context);
+    await checkInstallations(site.app);
     const workspace = await readWorkspace(database, 'abc123');
     assert.deepEqual([workspace?.status, workspace?.accessToken], ['uninstalled', null]);
   });

@@ -26,7 +26,7 @@ const messageOf = (location: unknown): string =>
 
 describe('installing', () => {
   it('redirects to the consent page with a single-use state and no scope', async () => {
-    const answer = await supertest(site.app).get('/install').expect(302);
+    const answer = await supertest(site.server).get('/install').expect(302);
     const url = new URL(text(answer.headers.location));
     assert.equal(`${url.origin}${url.pathname}`, `${APP_URL}/oauth`);
     assert.deepEqual([...url.searchParams.keys()].sort(), ['client_id', 'redirect_uri', 'state']);
@@ -40,7 +40,7 @@ describe('installing', () => {
   });
 
   it('stores the workspace, creates the attributes and redirects to the App Store', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     assert.match(callback, /code=[\w-]+%3D&/, 'the code ends in "="');
@@ -52,7 +52,7 @@ describe('installing', () => {
     assert.equal(workspace?.timezone, 'Europe/Dublin');
     assert.equal(workspace?.attributesReady, true);
     assert.ok(site.intercom.state.attributes.some((attribute) => attribute.name === 'rc_entitlements'));
-    const token = site.context.secrets.decrypt(
+    const token = site.app.secrets.decrypt(
       workspace?.accessToken ?? '',
       secretLocation.accessToken('abc123'),
     );
@@ -61,7 +61,7 @@ describe('installing', () => {
   });
 
   it('ends at the App Store when it is repeated, too, and a sign-in at the settings', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
     assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
@@ -77,7 +77,7 @@ describe('installing', () => {
   it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {
     const clear = site.intercom.faults.add({ hangS: 60, pathPrefix: '/data_attributes' });
     try {
-      const browser = supertest.agent(site.app);
+      const browser = supertest.agent(site.server);
       const begun = await browser.get('/install');
       const callback = await site.consent(text(begun.headers.location), 'abc123');
       site.jobs.length = 0;
@@ -95,7 +95,7 @@ describe('installing', () => {
     assert.ok(admin);
     const { name } = admin;
     admin.name = 'A\0nn';
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
     admin.name = name;
@@ -108,7 +108,7 @@ describe('installing', () => {
       adminId: 'abc123-admin',
       expiresAtMs: Date.now() + 60_000,
     });
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&code=a+b/c=`);
@@ -116,21 +116,21 @@ describe('installing', () => {
   });
 
   it('refuses a replayed state', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     await browser.get(callback).expect(302);
     const cookie = text(begun.headers['set-cookie']).split(';')[0] ?? '';
-    const replayed = await supertest(site.app).get(callback).set('Cookie', cookie).expect(302);
+    const replayed = await supertest(site.server).get(callback).set('Cookie', cookie).expect(302);
     assert.match(text(replayed.headers.location), /install_success=false/);
     assert.ok(!text(replayed.headers['set-cookie']).includes('st_session'));
   });
 
   it("refuses another browser's state, and still lets its owner finish", async () => {
-    const owner = supertest.agent(site.app);
+    const owner = supertest.agent(site.server);
     const begun = await owner.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
-    const victim = supertest.agent(site.app);
+    const victim = supertest.agent(site.server);
     await victim.get('/install');
     const refused = await victim.get(callback).expect(302);
     assert.match(messageOf(refused.headers.location), /not started in this browser/);
@@ -138,11 +138,11 @@ describe('installing', () => {
   });
 
   it('lets each tab of a browser finish what it has started, after a callback that is not its own, too', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const first = await browser.get('/install');
     const second = await browser.get('/install');
     const third = await browser.get('/oauth/signin');
-    const stranger = await supertest.agent(site.app).get('/install');
+    const stranger = await supertest.agent(site.server).get('/install');
     const foreign = await browser.get(await site.consent(text(stranger.headers.location), 'abc123'));
     assert.match(messageOf(foreign.headers.location), /not started in this browser/);
     await browser.get('/oauth/callback?code=x&state=x').expect(302);
@@ -155,7 +155,7 @@ describe('installing', () => {
   });
 
   it('can be reloaded when the database was unavailable', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     const outage = Object.assign(new Error('terminating connection'), { code: '57P01' });
@@ -165,7 +165,7 @@ describe('installing', () => {
   });
 
   it('shows a page, not the App Store, when a sign-in took too long or is repeated', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/oauth/signin');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     await browser.get(callback).expect(302).expect('Location', '/settings');
@@ -175,7 +175,7 @@ describe('installing', () => {
   });
 
   it('refuses a sign-in whose code Intercom refuses, as the error of the browser', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/oauth/signin');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const refused = await browser.get(`/oauth/callback?state=${state}&code=forged`).expect(403);
@@ -184,7 +184,7 @@ describe('installing', () => {
   });
 
   it('refuses an expired state', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     await site.db.database.query(`update oauth_states set expires_at = now() - interval '1 second'`);
@@ -194,13 +194,13 @@ describe('installing', () => {
 
   it('survives repeated and missing parameters', async () => {
     for (const query of ['', '?code=a&code=b&state[]=x', '?state=%00&code=', '?error[a]=b']) {
-      const answer = await supertest(site.app).get(`/oauth/callback${query}`).expect(302);
+      const answer = await supertest(site.server).get(`/oauth/callback${query}`).expect(302);
       assert.match(text(answer.headers.location), /install_success=false/, query);
     }
   });
 
   it('says so when consent is denied', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).expect(302);
@@ -210,7 +210,7 @@ describe('installing', () => {
   });
 
   it('reveals nothing secret when Intercom refuses the code', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&code=stolen-code`).expect(302);
@@ -220,7 +220,7 @@ describe('installing', () => {
   });
 
   it('shows a page when a sign-in fails', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/oauth/signin');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).accept('html');
@@ -231,7 +231,7 @@ describe('installing', () => {
   it('requires a verified e-mail', async () => {
     site.intercom.addWorkspace({ id: 'unproven' });
     site.intercom.addAdmin('unproven', { emailVerified: false });
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'unproven'));
     assert.match(messageOf(answer.headers.location), /Verify your email/);
@@ -243,7 +243,7 @@ describe('installing', () => {
     site.intercom.addAdmin('plan1');
     const scopes = site.intercom.state.appScopes;
     site.intercom.state.appScopes = scopes.filter((scope) => scope !== 'write_data_attributes');
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'plan1'));
     site.intercom.state.appScopes = scopes;
@@ -255,7 +255,7 @@ describe('installing', () => {
   it('limits how often one address can start', async () => {
     mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-11-25T10:00:15Z') });
     const flooded = express().use(
-      installRouter(site.context, () => Promise.resolve()),
+      installRouter(site.app, () => Promise.resolve()),
       errorHandler(silent),
     );
     for (let count = 0; count < 600; count += 1) await supertest(flooded).get('/install').expect(302);
@@ -270,14 +270,14 @@ describe('installing', () => {
 
 describe('uninstalling', () => {
   const notice = (workspaceId: string): supertest.Test =>
-    supertest(site.app).post('/intercom/uninstall').send({ app_id: workspaceId });
+    supertest(site.server).post('/intercom/uninstall').send({ app_id: workspaceId });
 
   /** Sends a notice and does what the worker does with the job that it queued. */
   async function processNotice(workspaceId: string): Promise<void> {
     site.jobs.length = 0;
     await notice(workspaceId).expect(200);
     await until(() => site.jobs.length > 0, 'the job of the notice');
-    await confirmUninstall(site.context, workspaceId);
+    await confirmUninstall(site.app, workspaceId);
   }
 
   it('ignores an unknown workspace and a forged notice', async () => {
@@ -301,11 +301,11 @@ describe('uninstalling', () => {
     const sha1 = createHmac('sha1', CLIENT_SECRET).update('{"app_id":"nobody"}').digest('hex');
     await notice('nobody').set('X-Hub-Signature', `sha1=${sha1}`).expect(200);
     await notice('no\0body').expect(400);
-    await supertest(site.app).post('/intercom/uninstall').send({ workspace: 'x' }).expect(400);
-    await supertest(site.app).post('/intercom/uninstall').type('json').send('{"app_id":').expect(400);
+    await supertest(site.server).post('/intercom/uninstall').send({ workspace: 'x' }).expect(400);
+    await supertest(site.server).post('/intercom/uninstall').type('json').send('{"app_id":').expect(400);
     const body = '{"app_id":"nobody"}';
     const signature = createHmac('sha256', CLIENT_SECRET).update(body).digest('hex');
-    await supertest(site.app)
+    await supertest(site.server)
       .post('/intercom/uninstall')
       .type('json')
       .set('X-Body-Signature', signature)
@@ -320,7 +320,7 @@ describe('uninstalling', () => {
   });
 
   it('answers a flood without calling Intercom, with one job every ten seconds and a limit for each sender', async () => {
-    const flooded = express().use('/', uninstallRouter(site.context), errorHandler(silent));
+    const flooded = express().use('/', uninstallRouter(site.app), errorHandler(silent));
     site.jobs.length = 0;
     site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
     const statuses: number[] = [];
@@ -339,14 +339,14 @@ describe('uninstalling', () => {
     assert.ok(
       site.jobs.every(({ options }) => options?.key === 'abc123' && options.atMostEverySeconds === 10),
     );
-    const first = confirmUninstall(site.context, 'abc123');
+    const first = confirmUninstall(site.app, 'abc123');
     await assert.rejects(first, { code: 'intercom_unavailable' }, 'none of the notices called Intercom');
   });
 
   it('deletes a revoked token, keys and sessions, and keeps the data', async () => {
     const browser = await site.signedIn('abc123');
     await connectProject(
-      { database: site.db.database, secrets: site.context.secrets, publicUrl: PUBLIC_URL },
+      { database: site.db.database, secrets: site.app.secrets, publicUrl: PUBLIC_URL },
       { workspaceId: 'abc123', revenueCatProjectId: 'proj1', apiKey: 'sk_to_delete', name: null },
     );
     site.intercom.revokeTokens('abc123');
@@ -363,7 +363,7 @@ describe('uninstalling', () => {
   });
 
   it('restores everything when it is installed again', async () => {
-    const browser = supertest.agent(site.app);
+    const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
     assert.match(text(answer.headers.location), /install_success=true/);
@@ -375,9 +375,9 @@ describe('uninstalling', () => {
     const old = await readWorkspace(site.db.database, 'abc123');
     site.intercom.revokeTokens('abc123');
     const racing: AppContext = {
-      ...site.context,
+      ...site.app,
       intercom(workspace) {
-        const client = site.context.intercom(workspace);
+        const client = site.app.intercom(workspace);
         return client && { ...client, me: () => client.me().finally(() => site.signedIn('abc123')) };
       },
     };
@@ -389,7 +389,7 @@ describe('uninstalling', () => {
 
   it('uninstalls from our side', async () => {
     await site.signedIn('other1');
-    await uninstall(site.context, 'other1');
+    await uninstall(site.app, 'other1');
     assert.equal((await readWorkspace(site.db.database, 'other1'))?.accessToken, null);
     assert.equal(site.intercom.state.workspaces.get('other1')?.installed, false);
   });

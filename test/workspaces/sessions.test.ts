@@ -11,11 +11,11 @@ after(() => site.close());
 
 /** Signs in and gives the cookie as the browser would send it. @param before the browser's session until then */
 async function sessionCookie(workspaceId: string, adminId?: string, before = ''): Promise<string> {
-  const begun = await supertest(site.app).get('/install').expect(302);
+  const begun = await supertest(site.server).get('/install').expect(302);
   const state = String(begun.headers['set-cookie']).split(';')[0] ?? '';
   const callback = await site.consent(String(begun.headers.location), workspaceId, adminId);
   const cookieHeader = [state, before].filter(Boolean).join('; ');
-  const answer = await supertest(site.app).get(callback).set('Cookie', cookieHeader).expect(302);
+  const answer = await supertest(site.server).get(callback).set('Cookie', cookieHeader).expect(302);
   const cookies = answer.headers['set-cookie'] as unknown as string[];
   const cookie = cookies.find((each) => each.startsWith('__Host-st_session=')) ?? '';
   assert.match(cookie, /HttpOnly/);
@@ -27,7 +27,7 @@ async function sessionCookie(workspaceId: string, adminId?: string, before = '')
 }
 
 const home = (cookie: string): supertest.Test =>
-  supertest(site.app).get('/settings').accept('html').set('Cookie', cookie);
+  supertest(site.server).get('/settings').accept('html').set('Cookie', cookie);
 
 it('opens the settings with its cookie only, and stores no part of it', async () => {
   const cookie = await sessionCookie('abc123');
@@ -41,13 +41,13 @@ it('opens the settings with its cookie only, and stores no part of it', async ()
 });
 
 it('redirects to the sign-in page without a session, and answers 401 to anything but a page', async () => {
-  const answer = await supertest(site.app).get('/settings/events').accept('html').expect(302);
+  const answer = await supertest(site.server).get('/settings/events').accept('html').expect(302);
   assert.equal(answer.headers.location, '/signin');
-  await supertest(site.app)
+  await supertest(site.server)
     .get('/signin')
     .expect(200, /Sign in with Intercom/);
-  await supertest(site.app).get('/settings/revenuecat/status').accept('json').expect(401);
-  await supertest(site.app).post('/settings/events').type('form').send({}).expect(401);
+  await supertest(site.server).get('/settings/revenuecat/status').accept('json').expect(401);
+  await supertest(site.server).post('/settings/events').type('form').send({}).expect(401);
 });
 
 it('refuses forged, altered and moved cookies', async () => {
@@ -115,7 +115,7 @@ it('refuses a form without its token, with a wrong one, and with another session
   const cookie = await sessionCookie('abc123');
   const other = csrfIn((await home(await sessionCookie('other1'))).text);
   for (const form of [{}, { _csrf: '' }, { _csrf: 'x' }, { _csrf: other }, '_csrf=a&_csrf=b']) {
-    const answer = await supertest(site.app)
+    const answer = await supertest(site.server)
       .post('/settings/contacts')
       .set('Cookie', cookie)
       .type('form')
@@ -131,8 +131,8 @@ it('refuses a form without its token, with a wrong one, and with another session
 it('signs out on the server, in the browser and in the audit log', async () => {
   const cookie = await sessionCookie('abc123');
   const csrf = csrfIn((await home(cookie)).text);
-  await supertest(site.app).post('/signout').set('Cookie', cookie).type('form').send({}).expect(403);
-  const answer = await supertest(site.app)
+  await supertest(site.server).post('/signout').set('Cookie', cookie).type('form').send({}).expect(403);
+  const answer = await supertest(site.server)
     .post('/signout')
     .set('Cookie', cookie)
     .type('form')

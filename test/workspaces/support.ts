@@ -25,13 +25,13 @@ export const APP_URL = 'http://intercom.test';
 
 export interface Site {
   /** Listens: without a server of its own each request of a test would start one. */
-  readonly app: Server;
+  readonly server: Server;
   /** Where a browser finds the app; `PUBLIC_URL` unless it listens. */
   readonly url: string;
   readonly db: TestDatabase;
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
-  readonly context: AppContext;
+  readonly app: AppContext;
   /** Jobs that were queued, oldest first. */
   readonly jobs: { name: JobName; data: unknown; options?: Parameters<Jobs['send']>[2] }[];
   /** The workspace's consent page, in the browser that began; gives the callback's address. */
@@ -63,7 +63,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
     intercom.addAdmin(id, { id: `${id}-admin`, name: 'Ada Agent', email: `ada@${id}.example` });
   }
   const jobs: Site['jobs'] = [];
-  const context = createTestContext(db.database, {
+  const app = createTestContext(db.database, {
     config: {
       production: options.production ?? false,
       publicUrl: url,
@@ -78,25 +78,25 @@ export async function createSite(options: { production?: boolean; listen?: boole
       },
     },
   });
-  const sessions = createSessions(context, CLIENT_SECRET);
+  const sessions = createSessions(app, CLIENT_SECRET);
   handle = createApp({
     logger: silent,
-    production: context.config.production,
+    production: app.config.production,
     intercomAppUrl: appUrl,
     open: [
       { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       {
         path: '/',
-        handlers: [installRouter(context, sessions.signIn), settingsRouter(context, sessions)],
+        handlers: [installRouter(app, sessions.signIn), settingsRouter(app, sessions)],
       },
-      { path: '/intercom/uninstall', handlers: [uninstallRouter(context)] },
+      { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
     ],
     machine: [
       {
         path: '/intercom/health',
         handlers: [
           signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000 }),
-          healthRouter(context),
+          healthRouter(app),
         ],
       },
     ],
@@ -121,12 +121,12 @@ export async function createSite(options: { production?: boolean; listen?: boole
   }
 
   return {
-    app: server,
+    server,
     url,
     db,
     intercom,
     revenueCat,
-    context,
+    app,
     jobs,
     consent,
     async signedIn(workspaceId) {
