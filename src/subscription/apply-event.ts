@@ -108,7 +108,7 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
 /**
  * A refund leaves renewal as it is ("refunds can be given without cancelling a subscription"). RevenueCat may set
  * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access, and
- * what gives back a part of the charge ends no period by itself: an EXPIRATION or the snapshot does.
+ * what gives back a part of the charge ends no period: an EXPIRATION or the snapshot does.
  */
 function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs } = event;
