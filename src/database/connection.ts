@@ -3,13 +3,7 @@ import type { Config } from '../config.ts';
 import { type LongTransaction, migrate, openDatabase, undoMigrations } from './data-source.ts';
 import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
 import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
-import type { Database } from './sql.ts';
-
-/**
- * When the server's machine is lost (a failover), its connections go silent, and TCP repeats what was sent for 15
- * minutes. No statement of ours takes this long; migrations have no such limit.
- */
-const STATEMENT_TIMEOUT_MS = 20_000;
+import { type Database, STATEMENT_TIMEOUT_MS } from './sql.ts';
 
 export interface DatabaseConnection {
   readonly database: Database;

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { type Sql, sqlOn } from './sql.ts';
+import { type Sql, STATEMENT_TIMEOUT_MS, sqlOn } from './sql.ts';
 
 /** The channel that delivery workers listen on; the payload is the workspace. */
 export const DELIVERY_CHANNEL = 'delivery';
@@ -27,6 +27,9 @@ export interface ListeningSession {
 }
 
 const RECONNECT_DELAY_MS = 500;
+/** A connection that only listens would not notice that the network was cut. Longer than a statement may take. */
+const HEARTBEAT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Listens to a channel on a connection of its own, and connects again when that is lost. */
 export function createListener(options: {
@@ -47,10 +50,15 @@ export function createListener(options: {
     const client = new pg.Client({
       connectionString: sessionUrl,
       keepAlive: true,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: STATEMENT_TIMEOUT_MS,
       application_name: options.applicationName,
     });
     current = client;
+    const heartbeat = setInterval(() => client.query('select 1').catch(reconnect), HEARTBEAT_MS);
+    heartbeat.unref();
     const reconnect = (error?: Error): void => {
+      clearInterval(heartbeat);
       if (current !== client) return;
       current = null;
       session?.onLost();

@@ -2,6 +2,12 @@ import type { Client, Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
 import { codeOf } from '../errors.ts';
 
+/**
+ * When the server's machine is lost (a failover), its connections go silent, and TCP repeats what was sent for 15
+ * minutes. No statement of ours takes this long; migrations have no such limit.
+ */
+export const STATEMENT_TIMEOUT_MS = 20_000;
+
 /** What a store needs: a pool or an open transaction. */
 export interface Sql {
   /** Runs one statement and gives its rows. Statements are prepared once per connection when named. */

@@ -1,7 +1,7 @@
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import type { Sql } from '../database/sql.ts';
+import { type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
 import { describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
 
@@ -92,6 +92,9 @@ export interface JobQueue extends Jobs {
   stop(): Promise<void>;
 }
 
+/** pg-boss passes them on to the driver's pool, and names them nowhere. */
+const POOL_OPTIONS = { keepAlive: true, query_timeout: STATEMENT_TIMEOUT_MS };
+
 type AnyDefinition = JobDefinition<Record<string, unknown>>;
 
 /** Opens pg-boss in a schema of its own. Safe when several processes start together: its migrations take a lock. */
@@ -110,6 +113,7 @@ export async function openJobs(options: {
     schema: 'pgboss',
     application_name: 'subscription-timeline-jobs',
     max: 5,
+    ...POOL_OPTIONS,
     useListenNotify: options.listen,
     ...(options.queueOnly ? { supervise: false, schedule: false } : {}),
     ...(options.backend === 'postgres' ? {} : { backend: options.backend }),

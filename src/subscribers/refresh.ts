@@ -80,8 +80,6 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
   };
 }
 
-const CHECK_INTERVAL_S = 600;
-
 const AFTER_TRANSFER_SECONDS = 120;
 
 /**
@@ -102,6 +100,8 @@ export async function refreshAfterTransfer(
     await jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
   }
 }
+
+const CHECK_INTERVAL_S = 600;
 
 /** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
 export async function withKey<T extends string>(

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
+import { createListener, DELIVERY_CHANNEL, notifyDelivery } from '../../src/database/notify.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
+import { openJobs } from '../../src/jobs/jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
@@ -147,5 +149,72 @@ describe('a lost database connection', () => {
     );
     assert.deepEqual(await database.query('select 1 as one'), [{ one: 1 }]);
     await limited.close();
+  });
+
+  /** Lets `ms` pass immediately, with what waits for it. */
+  async function pass(t: TestContext, ms: number): Promise<void> {
+    await turn();
+    t.mock.timers.tick(ms);
+    await turn();
+  }
+  const turn = async (): Promise<void> => {
+    for (let count = 0; count < 5; count += 1) await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  test('silent without an end: a listener connects again, and hears what comes then', async (t) => {
+    const heard: string[] = [];
+    let [ready, lost] = [0, 0];
+    t.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
+    const listener = createListener({
+      sessionUrl: server.url,
+      channel: DELIVERY_CHANNEL,
+      applicationName: 'test',
+      logger: silent,
+      onNotification: (payload) => heard.push(payload),
+      session: {
+        begin: async () => {},
+        onReady: () => (ready += 1),
+        onLost: () => (lost += 1),
+        end: async () => {},
+      },
+    });
+    listener.start();
+    while (ready === 0) await turn();
+    server.silence();
+    for (let passed = 0; lost === 0 && passed < 100; passed += 1) await pass(t, 10_000);
+    assert.equal(lost, 1);
+    await pass(t, 500);
+    t.mock.timers.reset();
+    await until(() => ready === 2, 'the listener to be ready again');
+    await notifyDelivery(direct.database, 'w1');
+    await until(() => heard.includes('w1'), 'the notification');
+    await listener.stop();
+  });
+
+  test('silent without an end: queuing a job fails in time', async (t) => {
+    const jobs = await openJobs({
+      databaseUrl: server.url,
+      backend: 'postgres',
+      listen: false,
+      queueOnly: true,
+      logger: silent,
+    });
+    const job = { workspaceId: 'w1' };
+    await jobs.register({ 'workspace.health': { workers: 'interactive', run: async () => {} } });
+    server.silence();
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const sentMs = performance.now();
+    let isRefused = false;
+    const refused = assert.rejects(jobs.send('workspace.health', job), isDatabaseUnavailable).finally(() => {
+      isRefused = true;
+    });
+    while (!isRefused) await pass(t, 10_000);
+    t.mock.timers.reset();
+    await refused;
+    // The pool's own timer of 10 s, for idle connections, was not mocked and must not be what ended it.
+    assert.ok(performance.now() - sentMs < 8_000);
+    // Other connections of the pool are silent, too.
+    server.cut();
+    await jobs.stop();
   });
 });
