@@ -1,4 +1,4 @@
-import { MoreThan } from 'typeorm';
+import { hash } from 'node:crypto';
 import { AuditEntity } from '../database/entities.ts';
 import type { Transaction } from '../database/sql.ts';
 import { AppError, forbidden } from '../errors.ts';
@@ -38,7 +38,7 @@ const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
  * Saves one section of the settings with a record of the values before and after. Saving no change leaves none.
  *
  * @param change the whole section, as a form has it, or what gives the new value from the one that is stored now
- * @throws AppError `conflict` when the form does not show what another admin has changed
+ * @throws AppError `conflict` when the form does not show what is stored now
  */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
   request: PageRequest,
@@ -54,24 +54,43 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     const value = typeof change === 'function' ? change(before) : change;
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
-    if (typeof change !== 'function') await assertShown(sql, request, CHANGE_ACTIONS[section]);
+    if (typeof change !== 'function' && !isShown(request, section, before))
+      throw await outdated(sql, session, CHANGE_ACTIONS[section]);
     await saveSettings(sql, workspaceId, { [section]: value });
     await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
   });
 }
 
+/** Of every section of the settings, for the forms of a page that shows them: what `changeSettings` compares. */
+export function versionsOf(settings: WorkspaceSettings): string {
+  return Object.entries(settings)
+    .map(([section, value]) => versionOf(section, value))
+    .join(' ');
+}
+
+const versionOf = (section: string, value: unknown): string =>
+  hash('sha256', JSON.stringify([section, value]), 'base64url').slice(0, 12);
+
 /** Without this check, a form that was opened before would set everything in it back. */
-async function assertShown({ manager }: Transaction, { session, input }: PageRequest, action: string) {
-  const openedAt = new Date(Number(input('_opened')));
-  if (!(openedAt.getTime() > 0)) return;
-  const { workspaceId, admin } = session;
-  const since = await manager.findBy(AuditEntity, { workspaceId, action, at: MoreThan(openedAt) });
-  const other = since.map(({ actor }) => actor).find(({ id }) => id !== admin.id);
-  if (!other) return;
-  const name = other.name || other.email || 'Another admin';
-  throw new AppError(
+function isShown({ input }: PageRequest, section: string, stored: unknown): boolean {
+  const shown = input('_shown');
+  return shown === '' || shown.split(' ').includes(versionOf(section, stored));
+}
+
+async function outdated(
+  { manager }: Transaction,
+  { workspaceId, admin }: PageRequest['session'],
+  action: string,
+): Promise<AppError> {
+  const last = await manager.findOne(AuditEntity, {
+    where: { workspaceId, action },
+    order: { auditId: 'DESC' },
+  });
+  const { id, name, email } = last?.actor ?? {};
+  const by = id === admin.id ? 'you' : name || email || 'another admin';
+  return new AppError(
     'conflict',
-    `Nothing was saved: ${name} changed these settings after you opened the page. It shows them now. Make your change again.`,
+    `Nothing was saved: ${by} changed these settings after this page was opened. It shows them now. Make your change again.`,
     { status: 409 },
   );
 }

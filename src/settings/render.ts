@@ -4,7 +4,7 @@ import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
 import { toHtml } from '../text.ts';
-import { isAllowedToChange } from './change-settings.ts';
+import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 
@@ -73,7 +73,11 @@ export async function sendPage(
     title: page.title,
     menu: MENU,
     section: page.section,
-    csrf: hiddenFields({ _csrf: session.csrf, _opened: String(Date.now()) }),
+    csrf: hiddenFields({
+      _csrf: session.csrf,
+      // What was typed was typed into the page as it was then.
+      _shown: typedText('_shown') ?? versionsOf(workspace.settings),
+    }),
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },
     canChange,

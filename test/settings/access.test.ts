@@ -4,7 +4,7 @@ import supertest from 'supertest';
 import { differences } from '../../src/settings/change-settings.ts';
 import { uninstall } from '../../src/workspaces/install.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
-import { createSite, csrfIn, type Site, sendForm } from '../workspaces/support.ts';
+import { createSite, type Site, sendForm } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
 
@@ -34,7 +34,8 @@ async function signIn(adminId: string): Promise<Browser> {
   return browser;
 }
 
-const openedIn = (html: string): string => /name="_opened" value="(\d+)"/.exec(html)?.[1] ?? '';
+const shownIn = (html: string): string =>
+  /name="_shown" value="([^"]+)"/.exec(html)?.[1] ?? assert.fail('The page has no form');
 
 const access = async () => (await readWorkspace(site.db.database, 'abc123'))?.settings.access.admins;
 
@@ -152,23 +153,37 @@ describe('the record of changes', () => {
     assert.match(text, /Picture on the timeline: <s>.*on<\/s> → off/);
   });
 
-  it('shows a form again that would undo what another admin has changed since it was opened', async () => {
+  it('shows a form again that would undo what was changed since it was opened', async () => {
     const before = (await ada.get('/settings/card')).text;
     await sendForm(bob, '/card', { language: 'fr' });
     const save = (html: string, language: string) =>
-      ada
-        .post('/settings/card')
-        .accept('html')
-        .type('form')
-        .send({ _csrf: csrfIn(html), _opened: openedIn(html), language, picture: 'on' });
-    const { text } = await save(before, 'de').expect(422);
-    assert.match(text, /Nothing was saved: Bob &lt;b&gt; changed these settings after you opened the page/);
-    assert.match(text, /<option value="fr" selected/);
-    assert.doesNotMatch(text, /<option value="de" selected/);
-    await save(text, 'de').expect(303);
-    // Neither one's own change nor what is stored already is a conflict.
-    await save(text, 'es').expect(303);
-    await save(before, 'es').expect(303);
+      sendForm(ada, '/card', { _shown: shownIn(html), language, picture: 'on' });
+    const refused = await save(before, 'de');
+    assert.equal(refused.status, 422);
+    assert.match(
+      refused.text,
+      /Nothing was saved: Bob &lt;b&gt; changed these settings after this page was opened/,
+    );
+    assert.match(refused.text, /<option value="fr" selected/);
+    assert.doesNotMatch(refused.text, /<option value="de" selected/);
+    assert.equal((await save(refused.text, 'de')).status, 303);
+    // In another tab.
+    assert.match((await save(refused.text, 'es')).text, /Nothing was saved: you changed these settings/);
+    assert.equal((await save(before, 'de')).status, 303, 'what is stored already is no conflict');
+    await sendForm(bob, '/contacts', { create: 'never' });
+    assert.equal((await save((await ada.get('/settings/card')).text, 'es')).status, 303);
+  });
+
+  it('does so, too, after a form with a mistake was shown again as it was typed', async () => {
+    const before = (await ada.get('/settings/events')).text;
+    await sendForm(bob, '/events', { 'name.renewal': 'Renewed again', 'enabled.renewal': 'on' });
+    const typed = { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' };
+    const mistaken = { ...typed, _shown: shownIn(before), 'name.expiration': 'Renewed' };
+    const { text } = await sendForm(ada, '/events', mistaken);
+    assert.doesNotMatch(text, /Nothing was saved/);
+    const corrected = await sendForm(ada, '/events', { ...typed, _shown: shownIn(text) });
+    assert.match(corrected.text, /Nothing was saved: Bob/);
+    assert.match(corrected.text, /value="Renewed again"/);
   });
 
   it('has no entry where nothing was changed', async () => {
