@@ -61,7 +61,7 @@ function createOutageLog(logger: Logger): (error: unknown) => void {
   return (err) => {
     failed += 1;
     if (performance.now() - loggedAtMs < OUTAGE_LOG_INTERVAL_MS) return;
-    logger.warn({ err, failed }, 'database unavailable: requests get 503');
+    logger.error({ err, failed }, 'database unavailable: requests get 503');
     loggedAtMs = performance.now();
     failed = 0;
   };

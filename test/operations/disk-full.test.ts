@@ -69,7 +69,7 @@ describe('a full disk', () => {
     assert.deepEqual(stored, []);
     assert.equal((await fetch(`${product.server.url}/readyz`)).status, 200, 'what only reads still works');
     assert.equal((await receive('one')).status, 503);
-    assert.equal(log.match(/"level":"warn".*"msg":"database unavailable: requests get 503"/g)?.length, 1);
+    assert.equal(log.match(/"level":"error".*"msg":"database unavailable: requests get 503"/g)?.length, 1);
     assert.doesNotMatch(log, /request failed/);
 
     await product.db.database.query(FREE_DISK);
