@@ -245,6 +245,7 @@ describe('the policy', () => {
 test('a purchase known only by the id that RevenueCat gave its product is not named by it', () => {
   const purchase = buy(0, 31, { product_id: 'prod4f31bd16ab' });
   const context = {
+    app: { now: () => day(1) },
     customer: {
       state: deriveState([purchase], null, day(1)),
       names: { product: () => null, entitlement: () => null },
