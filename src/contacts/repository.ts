@@ -44,6 +44,7 @@ export async function findSharedSubscribers(
 export interface ContactIdentity {
   readonly contactId: string;
   readonly externalId: string | null;
+  /** In small letters, as those of subscribers are stored. */
   readonly email: string | null;
 }
 
@@ -97,7 +98,7 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
           select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
           union
           select e.subscriber_id from subscribers e
-           where e.workspace_id = $1 and e.email = lower($3) and (e.waiting or e.lease_owner is not null))`,
+           where e.workspace_id = $1 and e.email = $3 and (e.waiting or e.lease_owner is not null))`,
     values: [contact.externalId, contact.email, contact.contactId],
   });
 }
@@ -147,7 +148,7 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
 export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wake(sql, workspaceId, {
     name: 'unassign-by-old-email',
-    where: `s.email is distinct from lower($3)
+    where: `s.email is distinct from $3
         and (s.contact_id = $4
              or (s.contact_id is null and s.email is not null
                  and s.due_at <= now() and s.lease_owner is not null))

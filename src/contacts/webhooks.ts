@@ -30,7 +30,7 @@ const itemSchema = z
   .transform((item) => ({
     contactId: item.id,
     externalId: item.external_id || item.user_id || null,
-    email: item.email,
+    email: item.email?.toLowerCase() ?? null,
     mergedFrom: item.merged_from?.id ?? null,
   }));
 

@@ -54,7 +54,7 @@ export function searchSubscribers(
                 where workspace_id = $1 and app_user_id = $2 and 'app_user_id' = any($3)
                union all
                (select subscriber_id, 'email' from subscribers
-                 where workspace_id = $1 and email = lower($2) and merged_into is null and 'email' = any($3)
+                 where workspace_id = $1 and email = $5 and merged_into is null and 'email' = any($3)
                  order by last_event_at_ms desc nulls last limit 20)
                union all
                (select distinct subscriber_id, 'transaction' from events
@@ -67,7 +67,7 @@ export function searchSubscribers(
               group by subscriber_id) found
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = found.subscriber_id and s.merged_into is null
       order by found.field, s.last_event_at_ms desc nulls last`,
-    [workspaceId, text, fields, [text, orderOf(text)]],
+    [workspaceId, text, fields, [text, orderOf(text)], text.toLowerCase()],
     'search-subscribers',
   );
 }

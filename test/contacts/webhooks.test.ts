@@ -203,19 +203,19 @@ describe('contact webhooks', () => {
   test('an e-mail that changes to that of a waiting subscriber gives it the contact, and takes it from another', async () => {
     const [waitingId, matchedId] = [customer(), customer()];
     const mail = (name: string) => ({
-      subscriber_attributes: { $email: { value: `${name}@example.com`, updated_at_ms: NOW_MS } },
+      subscriber_attributes: { $email: { value: `ä-${name}@example.com`, updated_at_ms: NOW_MS } },
     });
     await setSettings(world, { contacts: { matchByEmail: true } });
     const contact = world.intercom.addContact(WORKSPACE_ID, {
       role: 'user',
       externalId: customer(),
-      email: `${matchedId}@example.com`,
+      email: `ä-${matchedId}@example.com`,
     });
     await receive(world, matchedId, { id: `${matchedId}-1`, ...mail(matchedId) });
     await deliver(`${matchedId}-1`);
     await receive(world, waitingId, { id: `${waitingId}-1`, ...mail(waitingId) });
     await wait(`${waitingId}-1`);
-    contact.email = `${waitingId}@example.com`;
+    contact.email = `Ä-${waitingId}@example.com`;
     world.intercom.contacts.updated(contact, { email: true });
     await deliver(`${waitingId}-1`);
     await until(async () => (await subscriberOf(matchedId)).contactId === null, 'the old match to end');

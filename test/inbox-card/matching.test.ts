@@ -64,12 +64,12 @@ describe('finding the customer', () => {
 
   for (const [how, foundBy, query] of [
     ['app user id', 'app_user_id', () => 'user_by_id'],
-    ['e-mail in any case', 'email', () => 'By.Email@Example.com'],
+    ['e-mail in any case', 'email', () => 'BÄ.Email@Example.com'],
     ['transaction id', 'transaction', (transaction: string) => transaction],
   ] as const) {
     test(`a search by ${how} finds the customer, and the link is stored with who confirmed it`, async () => {
       const appUserId = `user_by_${foundBy === 'app_user_id' ? 'id' : foundBy}`;
-      const email = `by.${foundBy}@example.com`;
+      const email = `bä.${foundBy}@example.com`;
       const events = await tell(product, 'active_monthly', { appUserId, email });
       const card = await openFor(product, { externalId: `crm-${foundBy}` });
       assert.match(card.text, /^No RevenueCat customer matches this contact\.$/m);
