@@ -167,27 +167,16 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'database',
     remedy: `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
     async run({ database }) {
-      const [server] = await database.query<{
-        version: string;
-        size: string;
-        isReadOnly: boolean;
-        hasIcu: boolean;
-      }>(
+      const [server] = await database.query<{ version: string; size: string; read_only: boolean }>(
         `select current_setting('server_version') as version,
                 pg_size_pretty(pg_database_size(current_database())) as size,
-                current_setting('transaction_read_only')::boolean as "isReadOnly",
-                exists (select 1 from pg_collation where collname = 'und-x-icu') as "hasIcu"`,
+                current_setting('transaction_read_only')::boolean as read_only`,
       );
-      const { version = '0', size = '', isReadOnly = false, hasIcu = true } = server ?? {};
+      const { version = '0', size = '', read_only: isReadOnly = false } = server ?? {};
       if (isReadOnly)
         return problem(
           'The database is read-only: webhooks get 503, and nothing is delivered.',
           'Set DATABASE_URL to the primary, not to a standby; otherwise see default_transaction_read_only of database and role.',
-        );
-      if (!hasIcu)
-        return problem(
-          'PostgreSQL was built without ICU: the audit log under Settings cannot be shown.',
-          "Use a PostgreSQL with ICU, as all common packages are. After a change of packages: select pg_import_system_collations('pg_catalog').",
         );
       return Number.parseInt(version, 10) < MIN_POSTGRES_VERSION
         ? warning(`PostgreSQL ${version} is older than what this version is tested with.`)

@@ -66,11 +66,6 @@ export interface AuditFilter {
   readonly beforeId: string | null;
 }
 
-/** In any language: the database's own locale may be C, in which only ASCII has capitals. */
-const folded = (text: string): string => `lower(${text} collate "und-x-icu")`;
-
-const ACTOR = `coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')`;
-
 /** The audit log, newest first. */
 export function listAudit(
   sql: Sql,
@@ -80,7 +75,7 @@ export function listAudit(
   return sql.query<AuditEntry>(
     `select ${columnsOf(AuditEntity)} from audit_log
       where workspace_id = $1
-        and ($2 = '' or strpos(${folded(`(${ACTOR})`)}, ${folded('$2')}) > 0)
+        and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
         and ($3::bigint is null or audit_id < $3)
         and ($5::text[] is null or action = any($5))
       order by audit_id desc

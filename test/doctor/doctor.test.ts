@@ -706,20 +706,6 @@ describe('doctor', () => {
       }
     });
 
-    it('reports a database without ICU, by which the audit log is searched', async () => {
-      const rename = (from: string, to: string) =>
-        world.db.database.query(`alter collation pg_catalog."${from}" rename to "${to}"`);
-      await rename('und-x-icu', 'none');
-      try {
-        const { stdout } = await doctor({}, '--json');
-        const { results } = JSON.parse(stdout) as { results: CheckResult[] };
-        const found = results.find(({ check }) => check === 'database');
-        assert.match(found?.message ?? '', /without ICU: the audit log/);
-      } finally {
-        await rename('none', 'und-x-icu');
-      }
-    });
-
     it('reports a database that is read-only, such as a standby in place of the primary', async () => {
       const { code, stdout } = await doctor(
         { DATABASE_URL: `${world.db.url}?options=-c%20default_transaction_read_only%3Don` },
