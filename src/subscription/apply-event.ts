@@ -2,7 +2,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
 import { isInternalProductId } from './names.ts';
 import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
-import type { LifecycleEvent } from './types.ts';
+import type { LifecycleEvent, Money } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
 export function isPurchase({ type, kind }: LifecycleEvent): boolean {
@@ -111,22 +111,28 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
  * what gives back a part of the charge ends no period: an EXPIRATION or the snapshot does.
  */
 function refund(builder: StateBuilder, event: LifecycleEvent): void {
-  const { atMs, expiresAtMs } = event;
-  const { endedAtMs, expirationReason } = builder;
+  const { atMs, expiresAtMs, store } = event;
+  const { charge, endedAtMs, expirationReason } = builder;
   builder.refundedAtMs = atMs;
   builder.beforeRefund = { endedAtMs, expirationReason };
-  const leavesAccess = event.store === 'PLAY_STORE' || isPartialRefund(builder, event);
-  if (leavesAccess && expiresAtMs !== null && expiresAtMs > atMs) return;
+  const rest = restOfCharge(charge?.price, event);
+  // Several refunds in part may add up to the whole charge.
+  if (charge && rest) builder.charge = { ...charge, price: rest };
+  const leavesAccess = rest !== null || (store === 'PLAY_STORE' && expiresAtMs !== null);
+  if (leavesAccess && (expiresAtMs ?? Infinity) > atMs) return;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
   endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? atMs), atMs));
 }
 
-/** Apple revokes what it refunds in part, too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`. */
-function isPartialRefund({ charge }: StateBuilder, { store, price }: LifecycleEvent): boolean {
-  if (store === 'APP_STORE' || store === 'MAC_APP_STORE' || !price?.amountMinor || !charge?.price)
-    return false;
-  const { amountMinor, currency } = charge.price;
-  return price.currency === currency && Math.abs(price.amountMinor) < amountMinor;
+/**
+ * What a refund in part leaves of the charge; `null`: nothing, or it is unknown. Apple revokes what it refunds in part,
+ * too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
+ */
+function restOfCharge(charged: Money | null | undefined, { store, price }: LifecycleEvent): Money | null {
+  const isApple = store === 'APP_STORE' || store === 'MAC_APP_STORE';
+  if (isApple || !price?.amountMinor || charged?.currency !== price.currency) return null;
+  const amountMinor = charged.amountMinor - Math.abs(price.amountMinor);
+  return amountMinor > 0 ? { ...charged, amountMinor } : null;
 }
 
 function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {

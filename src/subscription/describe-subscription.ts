@@ -201,7 +201,7 @@ function statementsOf(
   const renews = ['active', 'intro', 'trial'].includes(statements[0]?.kind ?? '');
   if (renews && pendingProductId !== null)
     statements.push({ kind: 'pendingChange', product: productName(pendingProductId, context.names) });
-  // Google gives money back without ending the subscription.
+  // Google's refunds and those in part end no subscription.
   if (refundedAtMs !== null && givesAccess)
     statements.push({ kind: 'refundedInPart', on: refundedAtMs, sum: refund });
   return statements;

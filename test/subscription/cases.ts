@@ -732,6 +732,29 @@ export const CASES: readonly Case[] = [
     attributes: { rc_lifetime_value_usd: 6 },
   },
   {
+    name: 'refunds in part that add up to the whole payment',
+    events: [
+      buy(0, 30, stripe),
+      refund(8, { ...stripe, ...period(0, 30, -4) }),
+      refund(12, { ...stripe, ...period(0, 30, -6) }),
+    ],
+    on: 15,
+    status: 'expired',
+    says: `Refunded $6.00 on ${date(12)}. No access since then.`,
+    attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: 'a part of a lifetime purchase refunded',
+    events: [
+      event('NON_RENEWING_PURCHASE', 0, { ...stripe, ...period(0, null, 10) }),
+      refund(12, { ...stripe, ...period(0, null, -4) }),
+    ],
+    on: 15,
+    status: 'active',
+    says: `Pro, bought once, for life. No further charge. Refunded $4.00 on ${date(12)}; access remains.`,
+    attributes: { rc_lifetime_value_usd: 6 },
+  },
+  {
     name: 'a part of the last payment refunded, and the access ended',
     events: [
       buy(0, 30, stripe),
