@@ -122,21 +122,23 @@ export function canvas(parts: readonly Part[], storedData?: Readonly<Record<stri
   };
 }
 
-/** Whether nothing has to be stripped; JSON escapes control characters. */
+/** Whether nothing has to be stripped; JSON escapes control characters, some of them by a letter. */
 function isReadable(json: string): boolean {
-  return !json.includes('\\u00') && stripInvisible(json) === json;
+  return !/\\(?:u00|[bfr])/.test(json) && stripInvisible(json) === json;
 }
 
-function withoutInvisible(_key: string, value: unknown): unknown {
-  return typeof value === 'string' ? stripInvisible(value) : value;
+/** Ids stay: they are not read, and what is pressed is found by them. */
+function withoutInvisible(key: string, value: unknown): unknown {
+  return typeof value === 'string' && key !== 'id' ? stripInvisible(value) : value;
 }
 
 /**
  * Customers' words in a text are shown as they are. Canvas Kit reads links and bold there; whether it honours
- * backslashes is UNVERIFIED, and an id must stay copyable: an invisible space breaks the marks, and only those.
+ * backslashes is UNVERIFIED, and an id must stay copyable: an invisible space breaks the marks, and only those. What
+ * the canvas strips is stripped before: it would join marks that it had kept apart.
  */
 export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/\](?=\()|\*(?=\*)|_(?=_)/g, '$&\u200b');
+  return stripInvisible(text).replaceAll(/\](?=\()|\*(?=\*)|_(?=_)/g, '$&\u200b');
 }
 
 type TextStyle = 'header' | 'paragraph' | 'muted' | 'error';
