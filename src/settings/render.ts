@@ -66,6 +66,7 @@ export async function sendPage(
       ...options,
       value: type === 'password' ? '' : value,
       problem: isOther ? null : (problems.get(name) ?? null),
+      escapeHtml,
     });
   };
   const { dateTime } = messagesFor('en', workspace.timezone);
@@ -89,6 +90,7 @@ export async function sendPage(
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     failed: problems.size > 0,
     field,
+    hiddenFields,
     time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
     count: (number: number): string => number.toLocaleString('en-US'),
     ...page.data,
@@ -100,7 +102,7 @@ export async function sendPage(
     .send(html);
 }
 
-/** Of every form. */
+/** Values that a form sends back, with every character: they are compared with what is stored. */
 function hiddenFields(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([name, value]) => `<input type="hidden" name="${name}" value="${escapeHtml(value)}">`)

@@ -672,6 +672,17 @@ describe('data', () => {
     assert.ok(!JSON.stringify(log).includes('same-id'));
   });
 
+  it('names exactly the customer that was found, also by marks that no page shows', async () => {
+    const id = 'same-id\u200e';
+    await site.db.database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select workspace_id, project_id, $2, subscriber_id from events where event_id = $1`,
+      [await storeEvent({ appUserId: id, delivery: 'delivered' }), id],
+    );
+    const { text } = await browser.get('/settings/data').query({ customer: id }).expect(200);
+    assert.match(text, /name="customer" value="same-id\u200e">\s+<label for="repeat"/);
+  });
+
   it('counts erased ids, and allows a customer again by any of them', async () => {
     const { database } = site.db;
     const { text } = await browser.get('/settings/data').expect(200);
