@@ -38,7 +38,7 @@ const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
  * Saves one section of the settings with a record of the values before and after. Saving no change leaves none.
  *
  * @param change the whole section, as a form has it, or what gives the new value from the one that is stored now
- * @throws AppError `conflict` when the form does not show what is stored now
+ * @throws AppError `conflict` when the form does not show what another admin has changed
  */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
   request: PageRequest,
@@ -55,7 +55,7 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
     if (typeof change !== 'function' && !isShown(request, section, before))
-      throw await outdated(sql, session, CHANGE_ACTIONS[section]);
+      await assertOwn(sql, session, CHANGE_ACTIONS[section]);
     await saveSettings(sql, workspaceId, { [section]: value });
     await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
   });
@@ -77,20 +77,21 @@ function isShown({ input }: PageRequest, section: string, stored: unknown): bool
   return shown === '' || shown.split(' ').includes(versionOf(section, stored));
 }
 
-async function outdated(
+/** A form that is saved again, after *Back* or a retry, does not show the admin's own change either, and replaces it. */
+async function assertOwn(
   { manager }: Transaction,
   { workspaceId, admin }: PageRequest['session'],
   action: string,
-): Promise<AppError> {
+): Promise<void> {
   const last = await manager.findOne(AuditEntity, {
     where: { workspaceId, action },
     order: { auditId: 'DESC' },
   });
   const { id, name, email } = last?.actor ?? {};
-  const by = id === admin.id ? 'you' : name || email || 'another admin';
-  return new AppError(
+  if (id === admin.id) return;
+  throw new AppError(
     'conflict',
-    `Nothing was saved: ${by} changed these settings after this page was opened. It shows them now. Make your change again.`,
+    `Nothing was saved: ${name || email || 'another admin'} changed these settings after this page was opened. It shows them now. Make your change again.`,
     { status: 409 },
   );
 }
