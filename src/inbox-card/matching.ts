@@ -1,12 +1,13 @@
 import { AppError } from '../errors.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
+import { queueKeyCheck } from '../subscribers/refresh.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
-import { canReadCustomers } from '../workspaces/revenuecat-key.ts';
+import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
 import type { CardContext } from './context.ts';
 import type { FormState, FoundBy } from './form-state.ts';
@@ -156,6 +157,10 @@ function importFromRevenueCat(context: CardContext, appUserId: string, projects 
   if (isBlockedId(appUserId)) return false;
   const { app, request } = context;
   const { workspaceId } = request;
+  if (projects.some((project) => missingToReadCustomers(project).length > 0))
+    queueKeyCheck(app, workspaceId).catch((error: unknown) =>
+      app.logger.warn({ err: error, workspaceId }, 'could not queue a check of the API key'),
+    );
   const readable = projects.filter(canReadCustomers);
   for (const { projectId } of readable) {
     const once = { onceInSeconds: IMPORT_INTERVAL_S };

@@ -103,6 +103,11 @@ export async function refreshAfterTransfer(
 
 const CHECK_INTERVAL_S = 600;
 
+/** Has the permissions of a workspace's keys checked again: one may be missing, or may have been added since. */
+export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {
+  return jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+}
+
 /** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
 export async function withKey<T extends string>(
   app: AppContext,
@@ -116,8 +121,7 @@ export async function withKey<T extends string>(
     return outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_scope_missing')
-      await app.jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+    if (error.code === 'revenuecat_scope_missing') await queueKeyCheck(app, workspaceId);
     if (error.code !== 'revenuecat_unauthorized') throw error;
     await recordKeyState(app, project, 'rejected');
     app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');

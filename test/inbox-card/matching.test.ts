@@ -4,7 +4,6 @@ import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/heigh
 import type { Component } from '../../src/intercom/canvas.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
-import { setMissingScopes } from '../grants/buyers.ts';
 import { give } from '../grants/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -170,7 +169,7 @@ describe('finding the customer', () => {
       const restore = product.revenueCat.faults.add({ pathPrefix: refused, status: 403 });
       assert.match((await searched('first_user')).text, /Looking this ID up/);
       const lacks =
-        /lacks [^.]*customer_information:subscriptions:read[^.]*\. An admin can add the permission/;
+        /lacks permissions: [^.]*customer_information:subscriptions:read[^.]*\. An admin can add them/;
       await until(async () => lacks.test((await searched('other_user')).text), 'the key to be checked');
       restore();
       product.revenueCat.faults.clearRequests();
@@ -185,7 +184,12 @@ describe('finding the customer', () => {
         paths.filter((path) => /nemo|\/projects\/[^/]+\/(subscriptions|purchases)/.test(path)),
         [],
       );
-      await setMissingScopes(product, []);
+      // As ten minutes later.
+      await database().query(`delete from pgboss.job where name = 'workspace.check'`);
+      await until(
+        async () => /Looking this ID up/.test((await searched('first_user')).text),
+        'the permission that was added to be known',
+      );
     });
   });
 
