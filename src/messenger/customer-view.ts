@@ -3,6 +3,7 @@ import type { Messages } from '../i18n/messages.ts';
 import { customerText, priceText, statementsText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
+import { compareEvents } from '../subscription/event-order.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
@@ -75,7 +76,7 @@ export function viewCustomer(
     summary: customerText(messages, described),
     holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
     history: history
-      .sort((a, b) => b.event.atMs - a.event.atMs)
+      .sort((a, b) => compareEvents(b.event, a.event))
       .map(({ event, names }) => ({
         ...eventText(messages, event, { voice: 'customer', names }),
         date: messages.date(event.atMs),

@@ -186,6 +186,22 @@ describe('the customer’s card', () => {
     assert.equal(text.split('A payment failed').length - 1, 1, text);
   });
 
+  it('shows what is reported in one millisecond in the order in which it happened', async () => {
+    const ended = { event_timestamp_ms: START_MS, expiration_at_ms: START_MS };
+    await addCustomer(
+      site,
+      ['refunded'],
+      [
+        { id: 'tied-0', event_timestamp_ms: START_MS - DAY_MS, expiration_at_ms: START_MS + DAY_MS },
+        { ...ended, id: 'tied-3', type: 'EXPIRATION', expiration_reason: 'CUSTOMER_SUPPORT' },
+        { ...ended, id: 'tied-2', type: 'CANCELLATION', cancel_reason: 'CUSTOMER_SUPPORT' },
+        { ...ended, id: 'tied-1', type: 'BILLING_ISSUE' },
+      ],
+    );
+    const { text } = await submit('history', { contact: user('refunded') });
+    assert.match(text, /ended.*refund.*payment failed.*subscribed/i);
+  });
+
   it('hides the events of a transfer’s source from its receiver', async () => {
     const source = await addCustomer(site, ['card-source'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
