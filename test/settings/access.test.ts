@@ -167,7 +167,11 @@ describe('the record of changes', () => {
     assert.match(refused.text, /<option value="fr" selected/);
     assert.doesNotMatch(refused.text, /<option value="de" selected/);
     assert.equal((await save(refused.text, 'de')).status, 303);
-    assert.equal((await save(refused.text, 'es')).status, 303, "the admin's own form, saved again after Back");
+    assert.equal(
+      (await save(refused.text, 'es')).status,
+      303,
+      "the admin's own form, saved again after Back",
+    );
     assert.equal((await save(refused.text, 'de')).status, 303);
     assert.equal((await save(before, 'de')).status, 303, 'what is stored already is no conflict');
     await sendForm(bob, '/contacts', { create: 'never' });
