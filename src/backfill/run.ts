@@ -92,8 +92,7 @@ async function runWorker(run: Run): Promise<void> {
       if (running?.state === 'cancelled') await deleteList(database, ref);
       return;
     }
-    const project = await readProject(database, ref.workspaceId, ref.projectId);
-    if (project?.apiKey !== run.project.apiKey) {
+    if (await hasOtherKey(run)) {
       run.isKeyOutdated = true;
       return;
     }
@@ -104,6 +103,11 @@ async function runWorker(run: Run): Promise<void> {
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
   }
+}
+
+async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
+  const stored = await readProject(database, ref.workspaceId, ref.projectId);
+  return stored?.apiKey !== project.apiKey;
 }
 
 /** Lists a page or imports a batch. */
@@ -180,7 +184,11 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
     await pause(Math.min(Math.max(waitMs, 100), MAX_PAUSE_MS), signal);
     return true;
   }
-  if (code === 'revenuecat_unauthorized') await recordKeyState(run, ref, 'rejected');
+  if (code === 'revenuecat_unauthorized') {
+    // The refusal says nothing of a key that has replaced this one since.
+    if (await hasOtherKey(run)) return true;
+    await recordKeyState(run, ref, 'rejected');
+  }
   if (await changeState(database, ref, { ...FAILED, reason: code }))
     logger.error({ workspaceId, projectId, code }, 'the import failed');
   return false;

@@ -5,6 +5,7 @@ import { changeState, type ImportProgress, readImport, startImport } from '../..
 import { runImport } from '../../src/backfill/run.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { storeApiKey } from '../../src/workspaces/projects.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -381,6 +382,28 @@ describe('importing the history of a project', () => {
     await start();
     assert.equal(await runImport(world.app, progress, { signal: new AbortController().signal }), 'done');
     assert.equal((await readImport(database, progress))?.done, 120);
+  });
+
+  it('continues with a key that replaces the one in use, which is then refused', async () => {
+    for (let index = 0; index < 60; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    world.revenueCat.faults.add({ latencyMs: 150, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
+    const [old] = [...world.revenueCat.state.keys.values()];
+    const { progress } = await start();
+    const running = runImport(world.app, progress, { signal: new AbortController().signal });
+    const isReading = () =>
+      world.revenueCat.faults.requests().some(({ path }) => path.includes('expand=attributes'));
+    await until(isReading, 'the first customer');
+    await storeApiKey(
+      world.app,
+      { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID },
+      { apiKey: world.revenueCat.issueKey(RC_PROJECT), missingScopes: [] },
+    );
+    assert.ok(old);
+    old.status = 'revoked';
+    assert.equal(await running, 'done');
+    const [project] = await world.db.database.query('select api_key_state from projects');
+    assert.deepEqual(project, { api_key_state: 'valid' });
+    assert.equal((await readImport(world.db.database, progress))?.done, 60);
   });
 
   it('stops immediately when it is paused or cancelled, and resumes from there', async () => {
