@@ -9,8 +9,6 @@ const MAX_AGE_OF_UP_MS = 1_000;
 /** A database that hangs must not hold back the other metrics: a scrape times out after ten seconds. */
 const READ_TIMEOUT_MS = 3_000;
 
-type Shared<T> = () => Promise<T | null>;
-
 /** One number, or one for each value of a label. */
 type GaugeOf<T> = { readonly help: string } & (
   | { value(read: T): number }
@@ -20,13 +18,11 @@ type GaugeOf<T> = { readonly help: string } & (
 /**
  * Adds gauges read from the database by one query, the same in every process: `subscription_timeline_<name>`. While it
  * cannot be read they are absent.
- *
- * @returns the read that they share; `null`: not in time
  */
 export type AddGauges = <T>(
   query: (sql: Sql) => Promise<T>,
   gauges: Readonly<Record<string, GaugeOf<T>>>,
-) => Shared<T>;
+) => void;
 
 export function createDatabaseGauges(registry: Registry, database: Sql): AddGauges {
   return (query, gauges) => {
@@ -50,12 +46,15 @@ export function createDatabaseGauges(registry: Registry, database: Sql): AddGaug
         },
       });
     }
-    return shared;
   };
 }
 
-/** A read that hangs is not started again in parallel: it would take one connection of the pool after the other. */
-function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): Shared<T> {
+/**
+ * A read that hangs is not started again in parallel: it would take one connection of the pool after the other.
+ *
+ * @returns the read that several share; `null`: not in time
+ */
+function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): () => Promise<T | null> {
   let last: { atMs: number; value: Promise<T | null> } | null = null;
   let isReading = false;
   return () => {
