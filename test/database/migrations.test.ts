@@ -129,7 +129,7 @@ describe('migrations', () => {
     await until(async () => (await asked()) === 2, 'the other to wait for it', 60_000);
     for (const { child, ended, output } of processes.toSorted((one) => (isBlocked(one) ? 1 : -1))) {
       child.kill('SIGTERM');
-      await until(() => child.exitCode !== null, 'it to end', 10_000);
+      await until(() => child.exitCode !== null, 'it to end', 60_000);
       assert.equal((await ended).code, 0, output());
     }
     await backup.query('commit');
