@@ -1,5 +1,4 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import escapeHtml from 'escape-html';
 
 /** Marks that reorder the text around them, and control characters but tab and line feed. */
 const INVISIBLE = /[[\p{Bidi_Control}\p{Cc}]--[\t\n]]/gv;
@@ -7,11 +6,6 @@ const INVISIBLE = /[[\p{Bidi_Control}\p{Cc}]--[\t\n]]/gv;
 /** For what people read: a product's name or a reason must not reorder or hide the words around it. */
 export function stripInvisible(text: string): string {
   return text.replaceAll(INVISIBLE, '');
-}
-
-/** The text as HTML. */
-export function toHtml(text: unknown): string {
-  return escapeHtml(stripInvisible(String(text)));
 }
 
 /** PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into an attribute. */

@@ -1,8 +1,9 @@
+import escapeHtml from 'escape-html';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { IntercomClient } from '../intercom/client.ts';
-import { isUuid, toHtml } from '../text.ts';
+import { isUuid, stripInvisible } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { type Action, type NoteStep, nameOf } from './action.ts';
@@ -149,7 +150,7 @@ export function noteHtml(action: Action, step: NoteStep, messages: Messages): st
   paragraphs.push(t('action.note.reference', { kind: action.kind, reference: action.actionId.slice(0, 8) }));
   return paragraphs
     .map((paragraph, index) => {
-      const escaped = toHtml(paragraph).replaceAll('\n', '<br>');
+      const escaped = escapeHtml(stripInvisible(paragraph)).replaceAll('\n', '<br>');
       return index === 0 ? `<p><b>${escaped}</b></p>` : `<p>${escaped}</p>`;
     })
     .join('');

@@ -8,7 +8,6 @@ import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { createBackgroundRefresh, type RefreshIfStale } from '../subscribers/refresh.ts';
-import { toHtml } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
@@ -91,12 +90,7 @@ interface SupportSite {
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
 export function supportRouter(app: AppContext): Router {
-  const eta = new Eta({
-    views: join(import.meta.dirname, 'views'),
-    autoEscape: true,
-    escapeFunction: toHtml,
-    cache: true,
-  });
+  const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
   const refreshIfStale = createBackgroundRefresh(app);
   const site = { app, links: createSupportLinks(app), refreshIfStale, eta, style };

@@ -3,7 +3,6 @@ import { AppError, notFound } from '../errors.ts';
 import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
 import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
-import { stripInvisible } from '../text.ts';
 import { uninstall } from '../workspaces/install.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
@@ -52,8 +51,7 @@ export const dataPage: Page = {
       const { app, workspace, session } = request;
       const found = await findCustomer(request);
       if (found.length === 0) throw notFound('This workspace has no customer with this ID');
-      // Marks that no page shows need not be typed.
-      if (stripInvisible(values.repeat) !== stripInvisible(values.customer))
+      if (values.repeat !== values.customer)
         return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
       await eraseSubscribers(app, workspace.workspaceId, {
         subscriberIds: found,

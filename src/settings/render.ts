@@ -3,17 +3,11 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
-import { toHtml } from '../text.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashText, MENU } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 
-const eta = new Eta({
-  views: join(import.meta.dirname, 'views'),
-  autoEscape: true,
-  escapeFunction: toHtml,
-  cache: true,
-});
+const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
 interface FieldOptions {
   readonly name: string;
@@ -66,7 +60,6 @@ export async function sendPage(
       ...options,
       value: type === 'password' ? '' : value,
       problem: isOther ? null : (problems.get(name) ?? null),
-      escapeHtml,
     });
   };
   const { dateTime } = messagesFor('en', workspace.timezone);
@@ -90,7 +83,6 @@ export async function sendPage(
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     failed: problems.size > 0,
     field,
-    hiddenFields,
     time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
     count: (number: number): string => number.toLocaleString('en-US'),
     ...page.data,
@@ -102,7 +94,7 @@ export async function sendPage(
     .send(html);
 }
 
-/** Values that a form sends back, with every character: they are compared with what is stored. */
+/** Of every form. */
 function hiddenFields(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([name, value]) => `<input type="hidden" name="${name}" value="${escapeHtml(value)}">`)
