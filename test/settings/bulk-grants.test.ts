@@ -332,6 +332,19 @@ describe('Settings › Grants › Grant to many', () => {
     assert.doesNotMatch(done, /RevenueCat is unavailable/);
   });
 
+  it('is undone without waiting for customers who wait for RevenueCat', async () => {
+    const { id } = await draft({ customers: 'one\ntwo' });
+    await send('/start', { id }).expect(303);
+    await site.db.database.query(
+      `update bulk_grant_customers set claimed_until = now() + interval '10 minutes', error = 'revenuecat_unavailable'
+        where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+    assert.equal(await runBulkGrant(site.app, { workspaceId: 'abc123', bulkGrantId: id }, 0), false);
+    assert.equal(await stateOf(id), 'undone');
+  });
+
   it('for more customers than the rules allow one admin, another one approves', async () => {
     const ids = Array.from({ length: 101 }, (_, index) => `many_${index}`);
     const { id, text } = await draft({ customers: ids.join('\n') });

@@ -167,9 +167,12 @@ export async function claimCustomers(
   );
 }
 
+/** Longer than a claim lasts, a customer waits to be granted again, which no undo has to wait for. */
+const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
+
 const LEFT = {
   running: `c.state = 'pending'`,
-  undoing: `(c.state = 'granted' or (c.state = 'pending' and (c.claimed_until > now() or ${IS_CALLED})))`,
+  undoing: `(c.state = 'granted' or (c.state = 'pending' and (${MAY_BE_CLAIMED} or ${IS_CALLED})))`,
 } as const;
 
 /** Whether customers are left that other workers have, or that are tried again soon. */
