@@ -65,9 +65,9 @@ export function findLive(
   return byTransaction ?? (only && others.length === 0 && stored.length === 1 ? only : null);
 }
 
-/** What was paid in a charge, in the currency paid, and whether all of it was given back, where that is known here. */
+/** What is known here of a charge: what was paid and not given back, and whether all of it was given back. */
 interface Payment {
-  readonly price: Money | null;
+  readonly rest: Money | null;
   readonly isRefunded: boolean;
 }
 
@@ -85,7 +85,7 @@ export async function listCharges(
     charges.map(({ id }) => id),
   );
   return charges
-    .map((charge, index) => ({ price: null, isRefunded: false, ...charge, ...payments[index] }))
+    .map((charge, index) => ({ rest: null, isRefunded: false, ...charge, ...payments[index] }))
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
 }
 
@@ -122,15 +122,14 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
     return { kind, amountMinor, currency: currency ?? '' };
   });
   const paid = sums.findLast(({ amountMinor }) => amountMinor > 0 && Number.isFinite(amountMinor));
-  const price = paid ? { amountMinor: paid.amountMinor, currency: paid.currency } : null;
   const refunds = sums.filter(({ kind }) => kind === 'refund').map(({ amountMinor }) => -amountMinor);
   // Of an unknown sum: all of it.
-  const isAll = refunds.some((minor) => minor <= 0) || sumOf(refunds) >= (price?.amountMinor ?? 0);
-  return { price, isRefunded: refunds.length > 0 && isAll };
-}
-
-function sumOf(amounts: readonly number[]): number {
-  return amounts.reduce((sum, amount) => sum + amount, 0);
+  const isUnknown = refunds.some((minor) => minor <= 0);
+  const restMinor = refunds.reduce((left, minor) => left - minor, paid?.amountMinor ?? 0);
+  return {
+    rest: paid ? { amountMinor: restMinor, currency: paid.currency } : null,
+    isRefunded: refunds.length > 0 && (isUnknown || restMinor <= 0),
+  };
 }
 
 /** Whether a webhook has reported the refund of an action's charge: the API may not show it. */

@@ -162,7 +162,7 @@ async function describePurchase(
   const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) throw invalid('transaction');
   if (charge.isRefunded) throw refused('refunded');
-  return made({ transactionId: charge.id, amount: charge.price });
+  return made({ transactionId: charge.id, amount: charge.rest });
 }
 
 /** The sum in units of its currency; `null`: not known. */
@@ -178,7 +178,7 @@ async function recheck(context: ActionContext, reviewed: ReviewedStoreAction): P
   throw outdated(hasChanged ? 'changed' : 'stale', { ...reviewed, details, reviewedAtMs: nowMs });
 }
 
-/** The details with the state that RevenueCat has now, and with the sum that a refund of the last payment is now. */
+/** The details with the state that RevenueCat has now, and with the sum that a refund is now. */
 async function readDetails(
   context: ActionContext,
   { kind, details, target }: ReviewedStoreAction,
@@ -193,7 +193,7 @@ async function readDetails(
   if (details.transactionId !== undefined) {
     const [payment] = await readPayments(context, [details.transactionId]);
     if (payment?.isRefunded) throw refused('refunded');
-    return { ...details, before };
+    return { ...details, before, amount: payment?.rest ?? null };
   }
   const bought = allPurchases(context).find((each) => findLive(context, each, purchases) === live);
   return { ...details, before, amount: bought ? bought.price : details.amount };

@@ -192,6 +192,7 @@ describe('a store action', () => {
     await refund(-2);
     const checked = await form.press('action.review', inputs);
     assert.match(checked.text, /This charge is refunded/);
+    assert.match(checked.text, /^Amount: €2\.99$/m);
     await refund(-2.99);
     for (const refused of [await form.press('action.review', inputs), await checked.press('action.confirm')])
       assert.match(refused.text, /^It is already refunded\.$/m);

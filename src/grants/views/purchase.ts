@@ -246,10 +246,10 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   if (charges.length === 0) throw refused('refunded');
   const options = charges
     .slice(0, MAX_CHARGES)
-    .map(({ id, purchasedAtMs, price }) =>
+    .map(({ id, purchasedAtMs, rest }) =>
       option(
         id,
-        [messages.date(purchasedAtMs), price && messages.money(price), id].filter(Boolean).join(' · '),
+        [messages.date(purchasedAtMs), rest && messages.money(rest), id].filter(Boolean).join(' · '),
       ),
     );
   return [
