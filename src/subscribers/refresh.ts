@@ -132,7 +132,7 @@ export async function withKey<T extends string>(
 /** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function recordKeyState(
   app: AppContext,
-  project: ProjectKey,
+  project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,
   state: 'valid' | 'rejected',
 ): Promise<void> {
   const isNew = await setApiKeyState(app.database, project, state);

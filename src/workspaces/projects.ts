@@ -322,15 +322,16 @@ export async function setSigningSecret(
   await updateProject(database, project, { signingSecret: encrypted, lastRefusedAt: null });
 }
 
-/** @returns whether the state has changed */
+/**
+ * @param project.apiKey the key that has this state; one that has replaced it since keeps its own
+ * @returns whether the state has changed
+ */
 export function setApiKeyState(
   database: Entities,
-  project: ProjectKey,
+  project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,
   state: Project['apiKeyState'],
 ): Promise<boolean> {
-  return updateProject(
-    database,
-    { ...project, condition: { apiKeyState: Not(state) } },
-    { apiKeyState: state },
-  );
+  const { apiKey } = project;
+  const condition = { apiKeyState: Not(state), ...(apiKey ? { apiKey } : {}) };
+  return updateProject(database, { ...project, condition }, { apiKeyState: state });
 }

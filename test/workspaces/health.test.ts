@@ -5,7 +5,13 @@ import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
 import { checkWorkspace, reportHealth } from '../../src/workspaces/health.ts';
 import { checkInstallations } from '../../src/workspaces/install.ts';
-import { connectProject, listProjects, setApiKeyState } from '../../src/workspaces/projects.ts';
+import {
+  connectProject,
+  listProjects,
+  readProject,
+  setApiKeyState,
+  storeApiKey,
+} from '../../src/workspaces/projects.ts';
 import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
 import { markDisconnected, readWorkspace } from '../../src/workspaces/repository.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
@@ -168,6 +174,17 @@ describe('the answer to Intercom', () => {
     const { message } = await answer();
     assert.ok(message.length <= 2_084);
   });
+});
+
+it('leaves the state of a key alone when RevenueCat refuses the one that it has replaced', async () => {
+  const { database } = site.db;
+  const before = await readProject(database, 'abc123', projectId);
+  assert.ok(before);
+  await storeApiKey(site.app, before, { apiKey: 'sk_new', missingScopes: [] });
+  assert.equal(await setApiKeyState(database, before, 'rejected'), false);
+  const after = await readProject(database, 'abc123', projectId);
+  assert.equal(after?.apiKeyState, 'valid');
+  assert.ok(after && (await setApiKeyState(database, after, 'rejected')));
 });
 
 describe('reporting to Intercom', () => {
