@@ -9,6 +9,7 @@ import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.t
 /** Applies RevenueCat's API response to what the events before it added up to. */
 export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   const { takenAtMs } = snapshot;
+  listEntitlements(fold, snapshot);
   const matched = new Set<StateBuilder>();
   const unmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
   for (const item of [...snapshot.subscriptions].sort(currentFirst)) {
@@ -22,14 +23,8 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
     matched.add(builder);
-    builder.productName = item.productName ?? builder.productName;
-    builder.isFamilyShare ||= item.isFamilyShare;
-    if (item.status === 'refunded') {
-      builder.refundedAtMs ??= takenAtMs;
-      endAccess(builder, takenAtMs);
-    }
+    applyPurchase(builder, item, fold.listedEntitlements, takenAtMs);
   }
-  listEntitlements(fold, snapshot);
   endUnlisted(fold, matched, takenAtMs);
   applyRevenue(fold, snapshot);
 }
@@ -62,9 +57,8 @@ function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, take
   for (const builder of fold.builders.values()) {
     if (matched.has(builder) || builder.isTemporary || builder.environment === 'sandbox') continue;
     if (builder.entitlements.some((key) => fold.listedEntitlements.has(key))) continue;
-    if (accessEndMs(builder) <= takenAtMs) continue;
-    endAccess(builder, takenAtMs);
-    builder.willRenew = false;
+    Object.assign(builder, { willRenew: false, pausedAtMs: null, resumesAtMs: null });
+    if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
   }
 }
 
@@ -149,7 +143,8 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   const isOverdue = givesAccess && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
   builder.trustedUntilMs = isOverdue ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
-  if (status === 'paused') builder.pausedAtMs ??= endsAtMs ?? takenAtMs;
+  // While paused, the period's end may be the end of the pause.
+  if (status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs ?? takenAtMs, takenAtMs);
   else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? (endsAtMs ?? takenAtMs) : null;
   if (givesAccess) {
     builder.endedAtMs = null;
@@ -199,14 +194,16 @@ function applyRenewal(builder: StateBuilder, item: SnapshotSubscription): void {
 
 function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
   const { gracePeriodEndsAtMs, endsAtMs, trustedUntilMs } = builder;
+  // The store charges at the period's end.
+  const failedAtMs = Math.min(item.periodEndsAtMs ?? takenAtMs, takenAtMs);
   builder.gracePeriodEndsAtMs = null;
   switch (item.status) {
     case 'in_grace_period':
-      builder.billingIssueAtMs ??= item.periodEndsAtMs ?? takenAtMs;
+      builder.billingIssueAtMs ??= failedAtMs;
       builder.gracePeriodEndsAtMs = Math.max(gracePeriodEndsAtMs ?? 0, endsAtMs ?? 0, trustedUntilMs ?? 0);
       break;
     case 'in_billing_retry':
-      builder.billingIssueAtMs ??= takenAtMs;
+      builder.billingIssueAtMs ??= failedAtMs;
       builder.expirationReason ??= 'BILLING_ERROR';
       break;
     case 'trialing':
@@ -216,6 +213,27 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
       break;
     default:
   }
+}
+
+/** Purchases have neither an end nor `gives_access`: the list of active entitlements says what they give. */
+function applyPurchase(
+  builder: StateBuilder,
+  item: SnapshotPurchase,
+  listed: HistoryFold['listedEntitlements'],
+  takenAtMs: number,
+): void {
+  builder.productName = item.productName ?? builder.productName;
+  builder.isFamilyShare ||= item.isFamilyShare;
+  if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
+  if (item.status === 'refunded') {
+    builder.refundedAtMs ??= takenAtMs;
+    endAccess(builder, takenAtMs);
+    return;
+  }
+  const ends = builder.entitlements.map((key) => listed.get(key)).filter((end) => end !== undefined);
+  if (ends.length === 0) return;
+  Object.assign(builder, { endedAtMs: null, expirationReason: null });
+  builder.endsAtMs ??= ends.includes(null) ? null : Math.max(...ends.map(Number));
 }
 
 function purchaseKey({ environment, store, storePurchaseId, id, productId }: SnapshotPurchase): string {

@@ -77,6 +77,8 @@ function summarizeFold(
   let { firstPurchaseAtMs } = fold;
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs);
+    if (builder.environment !== 'sandbox' && isOwnPurchase(builder))
+      firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
     // A purchase without access: it is on the timeline, in the sums and can be refunded, but decides no status.
     if (builder.isOneTime && builder.entitlements.length === 0) {
       consumables.push(state);
@@ -88,8 +90,6 @@ function summarizeFold(
     }
     (builder.isGrant ? grants : subscriptions).push(state);
     if (state.givesAccess) active.push(builder);
-    if (isOwnPurchase(builder))
-      firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
   }
   for (const list of [subscriptions, grants, sandbox]) list.sort(compareSubscriptions);
   consumables.sort(newestFirst);

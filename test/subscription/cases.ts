@@ -59,6 +59,18 @@ const refund = (at: number, fields = {}): LifecycleEvent =>
   cancel(at, 'CUSTOMER_SUPPORT', { ...period(0, 30, -10), ...fields });
 const yearly = { product_id: 'pro_yearly', original_transaction_id: '1001', ...play };
 
+const lifetime = { ...period(0, null), product_id: 'pro_lifetime' };
+const buyLifetime = (at: number, fields = {}): LifecycleEvent =>
+  event('NON_RENEWING_PURCHASE', at, { ...lifetime, ...fields });
+const refundLifetime = (at: number): LifecycleEvent =>
+  refund(at, { ...lifetime, price: -10, price_in_purchased_currency: -10 });
+/** What the API says on day 40 of someone who owns a one-time purchase. */
+const ownedFor = (endDay: number | null): Snapshot => ({
+  ...snapshotOf(40, []),
+  purchases: [apiPurchase()],
+  activeEntitlements: [{ lookupKey: 'pro', endsAtMs: endDay === null ? null : day(endDay) }],
+});
+
 export const CASES: readonly Case[] = [
   // What most customers are.
 
@@ -562,7 +574,82 @@ export const CASES: readonly Case[] = [
     on: 41,
     status: 'expired',
     says: `No access since ${date(30)}: payment failed. Had Pro.`,
-    attributes: { rc_billing_issue_at: 40, rc_will_renew: false },
+    attributes: { rc_billing_issue_at: 30, rc_will_renew: false },
+  },
+  {
+    name: 'a grace period that the period end includes did not begin in the future',
+    events: [],
+    snapshot: snapshotOf(20, [apiSubscription({ status: 'in_grace_period' })]),
+    on: 21,
+    status: 'grace_period',
+    says: `Payment failed on ${date(20)}. Still has Pro until ${date(30)} while Apple retries the card.`,
+    attributes: { rc_billing_issue_at: 20 },
+  },
+  {
+    name: 'paused is paused though the period ends with the pause',
+    events: [],
+    snapshot: snapshotOf(5, [apiSubscription({ store: 'PLAY_STORE', status: 'paused', givesAccess: false })]),
+    on: 6,
+    status: 'paused',
+    says: `Paused since ${date(5)}.`,
+    attributes: { rc_will_renew: false, rc_entitlements: null },
+  },
+  {
+    name: 'a paused subscription that the API no longer lists does not resume',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+    ],
+    snapshot: snapshotOf(40, []),
+    on: 41,
+    status: 'expired',
+    says: `No access since ${date(30)}: paused. Had Pro, $10.00 a month.`,
+  },
+  {
+    name: 'a purchase that the API lists as owned after its refund gives access',
+    events: [buyLifetime(0), refundLifetime(10)],
+    snapshot: ownedFor(null),
+    on: 42,
+    status: 'active',
+    says: `Pro, bought once, for life. No further charge. Refunded $10.00 on ${date(10)}; access remains.`,
+    attributes: { rc_entitlements: 'pro', expires_at: null },
+  },
+  {
+    name: 'a refund after the API listed the purchase as owned ends access',
+    events: [buyLifetime(0), refundLifetime(41)],
+    snapshot: ownedFor(null),
+    on: 42,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(41)}. No access since then.`,
+    attributes: { rc_entitlements: null },
+  },
+  {
+    name: 'a product that got its entitlement after it was bought',
+    events: [buyLifetime(0, { entitlement_ids: null })],
+    snapshot: ownedFor(null),
+    on: 42,
+    status: 'active',
+    says: 'Pro, bought once, for life. No further charge.',
+    attributes: { rc_entitlements: 'pro', latest_entitlement: 'pro' },
+  },
+  {
+    name: 'a pass that only the API lists ends with its entitlement',
+    events: [],
+    snapshot: ownedFor(90),
+    on: 42,
+    status: 'active',
+    says: `Pro, bought once, until ${date(90)}. No further charge.`,
+    attributes: { rc_entitlements: 'pro', expires_at: 90 },
+  },
+  {
+    name: 'a consumable that only the API lists was bought',
+    events: [],
+    snapshot: { ...snapshotOf(1, []), purchases: [apiPurchase({ entitlements: [] })] },
+    on: 2,
+    status: null,
+    says: 'No subscription. Made one-time purchases.',
+    attributes: { rc_first_purchase_at: 0, rc_entitlements: null },
   },
   {
     name: 'incomplete never gave access and was never bought',
