@@ -47,6 +47,7 @@ export const TRANSITIONS = {
   revoke: { from: 'confirmed', to: 'revoking' },
   confirm_revoke: { from: 'revoking', to: 'revoked', audit: 'revoke', note: 'revoked' },
   fail_revoke: { from: 'revoking', to: 'confirmed', audit: 'revoke' },
+  fail_revoke_later: { from: 'revoking', to: 'confirmed', audit: 'revoke', note: 'failed' },
   /** RevenueCat ends all grants of an entitlement together: this follows the removal of another. */
   revoke_with_other: { from: 'confirmed', to: 'revoked' },
   /** The undo of a grant to many grants again what was there before. */

@@ -110,9 +110,12 @@ async function fail<A extends Action>(app: AppContext, action: A, code: string):
   const { workspaceId, actionId } = action;
   app.logger.warn({ workspaceId, actionId, code }, 'action failed');
   if (code === 'revenuecat_unauthorized') await recordKeyState(app, action, 'rejected');
-  const isLate = action.calledAtMs !== null && app.now() - action.calledAtMs >= NOT_DONE_AFTER_MS;
-  const event = action.state === 'revoking' ? 'fail_revoke' : isLate ? 'fail_later' : 'fail';
-  return (await transition(app, action, { event, error: code })) ?? readAgain(app.database, action);
+  const event = action.state === 'revoking' ? 'fail_revoke' : 'fail';
+  const isLate = app.now() - lastStepAtMs(action) >= NOT_DONE_AFTER_MS;
+  return (
+    (await transition(app, action, { event: isLate ? `${event}_later` : event, error: code })) ??
+    readAgain(app.database, action)
+  );
 }
 
 /**

@@ -139,12 +139,14 @@ export function lettersOf(html: string): string {
 export function noteHtml(action: Action, step: NoteStep, messages: Messages): string {
   const { t } = messages;
   const requester = nameOf(action.admin);
-  const key = step === 'confirmed' ? doneKey(action) : step;
+  // A grant that was made can only have failed to be removed.
+  const isFailedRemoval = action.kind === 'grant' && step === 'failed' && action.state !== 'failed';
+  const key = step === 'confirmed' ? doneKey(action) : isFailedRemoval ? 'removalFailed' : step;
   const paragraphs = [t(`action.note.${key}`, messageValuesOf(messages, action))];
-  if (action.decidedBy && (step === 'confirmed' || step === 'failed'))
+  if (action.decidedBy && (step === 'confirmed' || step === 'failed') && !isFailedRemoval)
     paragraphs.push(t('action.note.people', { requester, approver: nameOf(action.decidedBy) }));
   else if (step === 'declined') paragraphs.push(t('action.note.requestedBy', { requester }));
-  const isRevoke = action.kind === 'grant' && step === 'revoked';
+  const isRevoke = action.kind === 'grant' && (step === 'revoked' || isFailedRemoval);
   const reason = (isRevoke ? action.revokeReason : action.reason)?.trim();
   if (reason) paragraphs.push(t('action.note.reason', { reason }));
   paragraphs.push(t('action.note.reference', { kind: action.kind, reference: action.actionId.slice(0, 8) }));

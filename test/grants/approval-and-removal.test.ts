@@ -321,6 +321,17 @@ describe('removing', { concurrency: 3 }, () => {
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
   });
 
+  test('RevenueCat reports a conflict: the card does not explain it as one of granting', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
+    product.revenueCat.faults.add({ ...onRemoving, status: 409, times: 1 });
+    const { text } = await checked.press('revoke.confirm');
+    assert.match(text, /RevenueCat refused this\. Nothing was changed/);
+    assert.doesNotMatch(text, /already has the entitlement/);
+  });
+
   test('shows a review older than 30 minutes again, and removes nothing', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
@@ -416,6 +427,28 @@ describe('removing', { concurrency: 3 }, () => {
     assert.match((await checked.press('revoke.confirm')).text, /Not confirmed yet/);
     await until(async () => grantsAt(product, card.appUserId).length === 0, 'the removal');
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'its record');
+  });
+
+  test('RevenueCat refuses it long after the press: the card says so, and a note', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
+    product.revenueCat.faults.add({ ...onRemoving, status: 500, times: 1 });
+    const asked = await checked.press('revoke.confirm', { 'revoke.reason': 'Fraud' });
+    assert.match(asked.text, /Not confirmed yet/);
+    product.revenueCat.faults.add({ ...onRemoving, status: 422, times: 1 });
+    await product.server.connected.database.query(
+      `update actions set revoke_called_at = revoke_called_at - interval '3 minutes' where action_id = $1`,
+      [grantIdOn(done)],
+    );
+    const note = await noteIn(product, card, /Failed to remove the grant of Pro/);
+    assert.match(note, /Reason: Fraud/);
+    const shown = await (await openAgain(product, card)).press('grants');
+    const { text } = await shown.press(`grant:${grantIdOn(done)}`);
+    assert.match(text, /The grant was not removed\. RevenueCat refused this\. Nothing was changed/);
+    assert.match(text, /Pro is granted until/);
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 
   test('a grant that was removed in RevenueCat itself counts as removed', async () => {

@@ -10,7 +10,7 @@ import {
 } from '../../intercom/canvas.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { ActionKind } from '../action.ts';
-import type { ActionError } from '../action-error.ts';
+import { type ActionError, failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { messageValuesOf } from '../message-values.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
@@ -79,6 +79,12 @@ export function errorText({ messages, app }: ViewContext, kind: ActionKind, erro
     end: messages.date(nowMs + days * DAY_MS),
     month: new Intl.DateTimeFormat(messages.locale, style).format(nowMs),
   });
+}
+
+/** Why a grant was not removed. Of a conflict, the text for grants explains a grant that was not made. */
+export function removalErrorText(context: ViewContext, error: ActionError): string {
+  const isConflict = error.kind === 'failed' && error.code === 'revenuecat_conflict';
+  return errorText(context, 'grant', isConflict ? failed('revenuecat_rejected') : error);
 }
 
 export function reasonField(

@@ -20,7 +20,15 @@ import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
 import { effects } from './effects.ts';
-import { customerMessages, endText, errorText, listButton, refusedPage, shownValues } from './parts.ts';
+import {
+  customerMessages,
+  endText,
+  errorText,
+  listButton,
+  refusedPage,
+  removalErrorText,
+  shownValues,
+} from './parts.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -54,16 +62,25 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     ]);
   }
   const outcome = standing === 'confirmed' ? doneKey(action) : standing;
+  const isActive = action.kind === 'grant' && isActiveGrant(action, app.now());
   const isNoteMissing = await resumeOverdue(app, action);
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
+    isActive && failedRemoval(context, action),
     text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
     customerText(context, action, { outcome, url }),
     isNoteMissing && text(t('action.state.noteFailed'), 'muted'),
     facts,
     listButton(context),
-    action.kind === 'grant' && isActiveGrant(action, app.now()) && runningButtons(context, action),
+    isActive && runningButtons(context, action),
   ]);
+}
+
+/** A removal that RevenueCat refused after the card had said that it is not confirmed yet. */
+function failedRemoval(context: ViewContext, { error }: Grant): Part {
+  if (error === null) return null;
+  const why = removalErrorText(context, failed(error));
+  return text(context.messages.t('action.state.notRemoved', { why }), 'error');
 }
 
 /** A text to copy into the reply, in the customer's language; not every outcome has one. */

@@ -19,7 +19,15 @@ import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
 import { grantForm } from './grant-form.ts';
-import { accessText, errorText, exactEnd, listButton, refusedPage, shownValues } from './parts.ts';
+import {
+  accessText,
+  errorText,
+  exactEnd,
+  listButton,
+  refusedPage,
+  removalErrorText,
+  shownValues,
+} from './parts.ts';
 import { actionResult, approvalCanvas, showResult } from './result.ts';
 
 const PAGE_SIZE = 10;
@@ -172,7 +180,7 @@ export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
     return showResult(context, revokeGrant(context, grant, reason), {
       kind: 'grant',
       find: () => readAgain(context.app.database, grant),
-      onError: (error) => again(errorText(context, 'grant', error)),
+      onError: (error) => again(removalErrorText(context, error)),
     });
   });
 }
