@@ -50,13 +50,17 @@ function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
 }
 
 /**
- * What RevenueCat no longer lists gives nothing any more, unless it says that the entitlement is active. Temporary
- * grants are never listed; they end within a day.
+ * What RevenueCat no longer lists gives nothing any more, unless it says that the entitlement is active and lists
+ * nothing else that gives it. Temporary grants are never listed; they end within a day.
  */
 function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, takenAtMs: number): void {
+  const given = new Set(
+    [...matched].flatMap((builder) => (accessEndMs(builder) > takenAtMs ? builder.entitlements : [])),
+  );
+  const isUnexplained = (key: string) => fold.listedEntitlements.has(key) && !given.has(key);
   for (const builder of fold.builders.values()) {
     if (matched.has(builder) || builder.isTemporary || builder.environment === 'sandbox') continue;
-    if (builder.entitlements.some((key) => fold.listedEntitlements.has(key))) continue;
+    if (builder.entitlements.some(isUnexplained)) continue;
     Object.assign(builder, { willRenew: false, pausedAtMs: null, resumesAtMs: null });
     if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
   }

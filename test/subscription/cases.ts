@@ -607,6 +607,18 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(30)}: paused. Had Pro, $10.00 a month.`,
   },
   {
+    name: 'a subscription that the API no longer lists is not charged beside the listed one',
+    events: [buy(0, 30), buy(1, 366, { ...yearly, price: 60, price_in_purchased_currency: 60 })],
+    snapshot: {
+      ...snapshotOf(10, [apiSubscription()]),
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }],
+    },
+    on: 11,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_entitlements: 'pro', expires_at: 30 },
+  },
+  {
     name: 'a purchase that the API lists as owned after its refund gives access',
     events: [buyLifetime(0), refundLifetime(10)],
     snapshot: ownedFor(null),
