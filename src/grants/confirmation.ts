@@ -134,12 +134,18 @@ export async function callAndConfirmRevoke(app: AppContext, project: Project, gr
     const call = client.revokeEntitlement(revenueCatProjectId, grant.appUserId, grant.target);
     // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
     await nullOn('revenuecat_not_found', call);
-    if ((await readGrantEnd(client, revenueCatProjectId, grant)) === null)
-      return complete(app, grant, { event: 'confirm_revoke' });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const mayRetry = error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until';
     return mayRetry && sinceMs <= GIVEN_UP_AFTER_MS ? grant : fail(app, grant, error.code);
+  }
+  try {
+    if ((await readGrantEnd(client, revenueCatProjectId, grant)) === null)
+      return complete(app, grant, { event: 'confirm_revoke' });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    // It may be removed, whatever prevents reading it.
+    return sinceMs <= GIVEN_UP_AFTER_MS ? grant : fail(app, grant, error.code);
   }
   return sinceMs > NOT_DONE_AFTER_MS ? fail(app, grant, 'revenuecat_ignored') : grant;
 }

@@ -429,6 +429,18 @@ describe('removing', { concurrency: 3 }, () => {
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'its record');
   });
 
+  test('RevenueCat refuses to be read after it: it does not count as refused', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    const pathPrefix = pathOf(card.appUserId);
+    product.revenueCat.faults.add({ pathPrefix, method: 'GET', status: 422, times: 6 });
+    assert.match((await checked.press('revoke.confirm')).text, /Not confirmed yet/);
+    assert.equal(grantsAt(product, card.appUserId).length, 0);
+    await noteIn(product, card, /Removed the grant of Pro/);
+    assert.equal((await stored(product, card.appUserId))[0]?.state, 'revoked');
+  });
+
   test('RevenueCat refuses it long after the press: the card says so, and a note', async () => {
     const card = await openCustomer(product);
     const done = await grantOf(card);
