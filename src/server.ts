@@ -96,7 +96,7 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
   const { clientSecret, appUrl } = config.intercom;
   const signed = signedJson(bodySignature, { secret: clientSecret, maxBytes: MAX_CANVAS_BYTES });
   const webhooks = revenueCatWebhookRouter({ ...app, journal, onReceived });
-  const support = supportRouter(app);
+  const support = supportRouter(app, card.refreshIfStale);
   const operator = operatorRouter({
     registry,
     metricsToken: config.metricsToken,
@@ -116,7 +116,7 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
       { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
       { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
       { path: '/pictures', handlers: [pictureRouter(card)] },
-      { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(app)] },
+      { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(app, card.refreshIfStale)] },
     ],
     open: [
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },

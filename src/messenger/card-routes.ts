@@ -5,7 +5,7 @@ import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
-import { createBackgroundRefresh } from '../subscribers/refresh.ts';
+import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { cardHistory, cardHome, cardMore, contentOf, liveCanvas, plainCard } from './card-view.ts';
@@ -41,10 +41,9 @@ type CardRequest = Readonly<ReturnType<typeof readCardRequest>>;
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
  * signature verification. The customer is taken from each signed request, never from the canvas.
  */
-export function messengerCardRouter(app: AppContext): Router {
+export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
   const { readDatabase, now, logger } = app;
   const { publicUrl } = app.config;
-  const refreshIfStale = createBackgroundRefresh(app);
 
   async function render(request: CardRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;

@@ -7,7 +7,7 @@ import { AppError } from '../errors.ts';
 import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
-import { createBackgroundRefresh, type RefreshIfStale } from '../subscribers/refresh.ts';
+import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
@@ -89,10 +89,9 @@ interface SupportSite {
  * The hosted page for a web view or a help link: `GET /support/:workspaceId`, `POST /support/:workspaceId/token`
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
-export function supportRouter(app: AppContext): Router {
+export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const refreshIfStale = createBackgroundRefresh(app);
   const site = { app, links: createSupportLinks(app), refreshIfStale, eta, style };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {

@@ -15,6 +15,7 @@ import {
 import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
 import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
 import { supportRouter } from '../../src/messenger/support-routes.ts';
+import { createBackgroundRefresh } from '../../src/subscribers/refresh.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
@@ -75,6 +76,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       },
     },
   });
+  const refreshIfStale = createBackgroundRefresh(app);
   // One server for all requests: without it each request would start one.
   const server = createApp({
     logger: silent,
@@ -82,14 +84,14 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     intercomAppUrl: 'http://intercom.test',
     open: [
       { path: '/api', handlers: [messengerApiRouter(app)] },
-      { path: '/', handlers: [supportRouter(app)] },
+      { path: '/', handlers: [supportRouter(app, refreshIfStale)] },
     ],
     machine: [
       {
         path: '/canvas/messenger',
         handlers: [
           signedJson(bodySignature, { secret: CLIENT_SECRET, maxBytes: 1_000_000 }),
-          messengerCardRouter(app),
+          messengerCardRouter(app, refreshIfStale),
         ],
       },
     ],
