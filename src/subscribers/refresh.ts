@@ -93,12 +93,16 @@ export async function refreshAfterTransfer(
 ): Promise<void> {
   const found = await findByAppUserIds(database, workspaceId, appUserIds);
   const own = found.filter((each) => each.projectId === projectId);
-  for (const subscriberId of new Set(own.map((each) => each.subscriberId))) {
-    // With a key of its own: a refresh that is needed now is not dropped as its duplicate.
-    const key = `${workspaceId}|${subscriberId}|transfer`;
-    const options = { key, afterSeconds: AFTER_TRANSFER_SECONDS };
-    await jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
-  }
+  const subscriberIds = new Set(own.map((each) => each.subscriberId));
+  // The processor waits for it.
+  await Promise.all(
+    Array.from(subscriberIds, (subscriberId) => {
+      // With a key of its own: a refresh that is needed now is not dropped as its duplicate.
+      const key = `${workspaceId}|${subscriberId}|transfer`;
+      const options = { key, afterSeconds: AFTER_TRANSFER_SECONDS };
+      return jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
+    }),
+  );
 }
 
 const CHECK_INTERVAL_S = 600;
