@@ -698,7 +698,7 @@ describe('many', () => {
     await database.query(`delete from catalog where lookup_key like 'extra%'`);
   });
 
-  test('entitlements with one name are told apart by their keys', async () => {
+  test('entitlements that share a name are shown with their keys', async () => {
     const { database } = product.server.connected;
     for (const key of ['same_ios', 'same_web']) {
       const { id } = product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, key, 'Premium');
