@@ -98,7 +98,11 @@ export async function openAgain(
       },
     };
   };
-  return shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
+  let opened = shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
+  // On a busy machine the card can take longer than Intercom waits; an agent presses Refresh then.
+  for (let again = 0; again < 5 && opened.text.startsWith('This is taking longer'); again += 1)
+    opened = await opened.press('refresh');
+  return opened;
 }
 
 /** `''`: no subscriber has the app user id. */

@@ -270,7 +270,7 @@ describe('starting and stopping on a bare machine', () => {
     ] as const;
     const check = async ([args, dataDir, cause]: (typeof unusable)[number]) => {
       const command = startCommand(args, { ...environment, DATA_DIR: dataDir });
-      const timer = setTimeout(() => command.child.kill('SIGKILL'), 20_000);
+      const timer = setTimeout(() => command.child.kill('SIGKILL'), 90_000);
       assert.equal((await command.ended).code, 1, dataDir);
       clearTimeout(timer);
       const named = `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.\n`;
