@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { MoreThan } from 'typeorm';
 import { AuditEntity } from '../database/entities.ts';
 import type { Transaction } from '../database/sql.ts';
 import { AppError, forbidden } from '../errors.ts';
@@ -55,17 +56,16 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     const changes = differences(complete(section, before), complete(section, value));
     if (changes.length === 0) return;
     if (typeof change !== 'function' && !isShown(request, section, before))
-      await assertOwn(sql, session, CHANGE_ACTIONS[section]);
+      await assertOwn(sql, request, CHANGE_ACTIONS[section]);
     await saveSettings(sql, workspaceId, { [section]: value });
     await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
   });
 }
 
-/** Of every section of the settings, for the forms of a page that shows them: what `changeSettings` compares. */
-export function versionsOf(settings: WorkspaceSettings): string {
-  return Object.entries(settings)
-    .map(([section, value]) => versionOf(section, value))
-    .join(' ');
+/** Of every section of the settings, and when: for the forms of a page that shows them. `changeSettings` compares it. */
+export function versionsOf(settings: WorkspaceSettings, nowMs: number): string {
+  const versions = Object.entries(settings).map(([section, value]) => versionOf(section, value));
+  return [...versions, nowMs].join(' ');
 }
 
 const versionOf = (section: string, value: unknown): string =>
@@ -77,18 +77,21 @@ function isShown({ input }: PageRequest, section: string, stored: unknown): bool
   return shown === '' || shown.split(' ').includes(versionOf(section, stored));
 }
 
-/** A form that is saved again, after *Back* or a retry, does not show the admin's own change either, and replaces it. */
+/** A form that is saved again, after *Back* or a retry, does not show the admin's own changes either, and replaces them. */
 async function assertOwn(
   { manager }: Transaction,
-  { workspaceId, admin }: PageRequest['session'],
+  { session, input }: PageRequest,
   action: string,
 ): Promise<void> {
-  const last = await manager.findOne(AuditEntity, {
-    where: { workspaceId, action },
+  const { workspaceId, admin } = session;
+  const shownAtMs = Number(/\d{13}$/.exec(input('_shown'))?.[0] ?? 0);
+  const since = await manager.find(AuditEntity, {
+    where: { workspaceId, action, at: MoreThan(new Date(shownAtMs)) },
     order: { auditId: 'DESC' },
   });
-  const { id, name, email } = last?.actor ?? {};
-  if (id === admin.id) return;
+  const other = since.find(({ actor }) => actor.id !== admin.id);
+  if (!other) return;
+  const { name, email } = other.actor;
   throw new AppError(
     'conflict',
     `Nothing was saved: ${name || email || 'another admin'} changed these settings after this page was opened. It shows them now. Make your change again.`,

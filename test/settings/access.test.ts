@@ -178,6 +178,17 @@ describe('the record of changes', () => {
     assert.equal((await save((await ada.get('/settings/card')).text, 'es')).status, 303);
   });
 
+  it('does so, too, when the admin has saved the form in another tab since', async () => {
+    const oldTab = (await ada.get('/settings/card')).text;
+    await sendForm(bob, '/card', { language: 'ja' });
+    const save = (html: string, picture: Record<string, string>) =>
+      sendForm(ada, '/card', { _shown: shownIn(html), language: 'pt', ...picture });
+    assert.equal((await save((await ada.get('/settings/card')).text, {})).status, 303);
+    const refused = await save(oldTab, { picture: 'on' });
+    assert.equal(refused.status, 422);
+    assert.match(refused.text, /Nothing was saved: Bob/);
+  });
+
   it('does so, too, after a form with a mistake was shown again as it was typed', async () => {
     const before = (await ada.get('/settings/events')).text;
     await sendForm(bob, '/events', { 'name.renewal': 'Renewed again', 'enabled.renewal': 'on' });
