@@ -1,5 +1,6 @@
 import type { Request } from 'express';
 import type { Logger } from 'pino';
+import { isDatabaseUnavailable } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
 import { stripInvisible } from '../text.ts';
 import { withTimeout } from '../time.ts';
@@ -273,7 +274,9 @@ export async function drawInTime<T>(
   const { place, logger, workspaceId, component } = card;
   const fields = () => ({ place, workspaceId, component, requestId: requestId(headers['x-request-id']) });
   const drawn = drawing.catch((error: unknown) => {
-    logger.error({ err: error, ...fields() }, 'card failed');
+    // An outage has a message of its own.
+    const level = isDatabaseUnavailable(error) ? 'warn' : 'error';
+    logger[level]({ err: error, ...fields() }, 'card failed');
     return card.fallback('failed');
   });
   return withTimeout(drawn, DEADLINE_MS, () => {

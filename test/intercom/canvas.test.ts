@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { canvas, escapeMarkdown, item, list, text } from '../../src/intercom/canvas.ts';
+import type { Request } from 'express';
+import pino from 'pino';
+import { canvas, drawInTime, escapeMarkdown, item, list, text } from '../../src/intercom/canvas.ts';
 
 describe('a canvas', () => {
   test('leaves out what reorders or hides text, whichever way JSON writes it, and finds what is pressed', () => {
@@ -20,4 +22,22 @@ describe('a canvas', () => {
     const [shown] = canvas([text(words)]).content.components;
     assert.doesNotMatch(JSON.stringify(shown), /\]\(|\*\*/);
   });
+});
+
+test('a card that fails is an error in the log, and a warning while the database is unavailable', async () => {
+  const levels: number[] = [];
+  const write = (line: string): void => void levels.push(JSON.parse(line).level);
+  const card = {
+    place: 'inbox',
+    logger: pino({ base: null }, { write }),
+    workspaceId: 'w',
+    component: null,
+    fallback: () => 'short card',
+  } as const;
+  for (const code of ['ECONNREFUSED', '57P01', '42703']) {
+    const failing = Promise.reject(Object.assign(new Error('failed'), { code }));
+    assert.equal(await drawInTime(failing, { headers: {} } as Request, card), 'short card');
+  }
+  const { warn, error } = pino.levels.values;
+  assert.deepEqual(levels, [warn, warn, error]);
 });
