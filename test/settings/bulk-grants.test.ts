@@ -274,6 +274,50 @@ describe('Settings › Grants › Grant to many', () => {
     ]);
   });
 
+  const connectRevenueCat = async (): Promise<void> => {
+    const { app, db, revenueCat } = site;
+    revenueCat.addProject({ id: 'projp1' });
+    Object.assign(revenueCat.addEntitlement('projp1', 'pro', 'Pro'), { id: 'entl1' });
+    for (const id of ['active_1', 'trial_1', 'trial_2']) revenueCat.addCustomer('projp1', { id });
+    await db.database.query(
+      `update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`,
+      ['abc123', app.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1'))],
+    );
+  };
+
+  it('is paused without a key that RevenueCat accepts, says what to do, and is then continued for everyone', async () => {
+    const customers = ['active_1', 'trial_1', 'trial_2'];
+    const { id } = await draft({ customers: customers.join('\n') });
+    const key = { workspaceId: 'abc123', bulkGrantId: id };
+    const run = () => runBulkGrant(site.app, key, Date.now() + 30_000);
+    const page = async () => (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+    await send('/start', { id }).expect(303);
+    assert.equal(await run(), false);
+    assert.equal(await stateOf(id), 'paused', 'the project has no key');
+    await connectRevenueCat();
+    const { faults, state } = site.revenueCat;
+    for (const [status, code] of [
+      [401, 'revenuecat_unauthorized'],
+      [403, 'revenuecat_scope_missing'],
+    ] as const) {
+      const accept = faults.add({ pathPrefix: '/v2/projects/projp1/customers', method: 'POST', status });
+      await send('/resume', { id }).expect(303);
+      assert.equal(await run(), false);
+      assert.match(
+        await page(),
+        new RegExp(
+          `Paused[\\s\\S]*3 pending[\\s\\S]*customers: ${code}: [^<]+ Then continue\\.<[\\s\\S]*>Continue<`,
+        ),
+      );
+      accept();
+    }
+    assert.equal(state.grantRequests.length, 0);
+    await send('/resume', { id }).expect(303);
+    assert.equal(await run(), false);
+    assert.match(await page(), /Done[\s\S]*3 granted/);
+    assert.deepEqual(state.grantRequests.map(({ customerId }) => customerId).toSorted(), customers);
+  });
+
   it('shows how far it is while it runs and while it is paused, and finishes the rest when it is continued', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `unknown_${index}`);
     const { id } = await draft({ customers: ids.join('\n') });
@@ -290,18 +334,11 @@ describe('Settings › Grants › Grant to many', () => {
     await send('/resume', { id }).expect(303);
     assert.equal(await runBulkGrant(site.app, key, Number.POSITIVE_INFINITY), false);
     assert.match(await page(), /Done[\s\S]*<progress aria-label="Customers" value="100"[\s\S]*60 failed/);
-    assert.match(await page(), /<li>60 customers: revenuecat_unauthorized: RevenueCat [^<]+\.<\/li>/);
+    assert.match(await page(), /<li>60 customers: not_imported: the app does not know [^<]+\.<\/li>/);
   });
 
   it('waits for RevenueCat during an outage of hours, says so, and then grants to everyone', async () => {
     const { app, db, revenueCat } = site;
-    revenueCat.addProject({ id: 'projp1' });
-    Object.assign(revenueCat.addEntitlement('projp1', 'pro', 'Pro'), { id: 'entl1' });
-    for (const id of ['active_1', 'trial_1']) revenueCat.addCustomer('projp1', { id });
-    await db.database.query(
-      `update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`,
-      ['abc123', app.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1'))],
-    );
     const { id } = await draft({ customers: 'active_1\ntrial_1' });
     await send('/start', { id }).expect(303);
     const key = { workspaceId: 'abc123', bulkGrantId: id };

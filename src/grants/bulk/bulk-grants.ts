@@ -21,6 +21,7 @@ import {
   type BulkKey,
   createBulkGrant,
   deleteOldDrafts,
+  KEY_ERRORS,
   listActiveBulkGrants,
   moveBulkGrant,
   readProgress,
@@ -188,7 +189,8 @@ export function describeFailure(code: string): string {
     return `${code}: more was granted to these customers later, which the undo would remove, too. Undo that grant to many, then this one again; or remove it on their cards.`;
   const messages = messagesFor('en', 'UTC');
   const key = `action.failed.${code}`;
-  return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}` : code;
+  const next = KEY_ERRORS.includes(code) ? ' Then continue.' : '';
+  return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}${next}` : code;
 }
 
 type BulkApp = Pick<AppContext, 'database' | 'jobs'>;

@@ -239,6 +239,9 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** Of the key: the grant is paused, and customers wait for another key. */
+export const KEY_ERRORS: readonly string[] = ['revenuecat_unauthorized', 'revenuecat_scope_missing'];
+
 /** Of RevenueCat as a whole: a customer waits for it, and is tried again. */
 export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
@@ -274,16 +277,17 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
   };
 }
 
-/** How many customers failed, by the code of the error; the most frequent first. */
+/** How many customers failed or wait for another key, by the code of the error; the most frequent first. */
 export async function countErrors(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
 ): Promise<Readonly<Record<string, number>>> {
   const rows = await sql.query<{ error: string; count: string }>(
     `select coalesce(error, 'internal') as error, count(*) as count from bulk_grant_customers
-      where workspace_id = $1 and bulk_grant_id = $2 and state in ('failed', 'undo_failed')
+      where workspace_id = $1 and bulk_grant_id = $2
+        and (state in ('failed', 'undo_failed') or (state = 'pending' and error = any($3)))
       group by 1 order by 2 desc, 1`,
-    [workspaceId, bulkGrantId],
+    [workspaceId, bulkGrantId, KEY_ERRORS],
   );
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
 }

@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { AppError, nullOn } from '../../errors.ts';
+import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findByAppUserIds } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { endsOf, findNoEffect, readAccess } from '../access.ts';
-import type { Grant } from '../action.ts';
+import { type Grant, REVENUECAT } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
-import { callAndConfirm, callAndConfirmRevoke, confirmAction, inBackground } from '../confirmation.ts';
+import { callAndConfirm, callAndConfirmRevoke, confirmAction } from '../confirmation.ts';
 import { endOfGrant, readGrantEnd } from '../grant.ts';
 import { findByKey, readAction, readAgain, readLastChange, restoreOthers } from '../repository.ts';
 import { beginCall, requestAction } from '../transitions.ts';
@@ -21,6 +22,7 @@ import {
   hasCustomersLeft,
   isGrantedBy,
   isGrantedSince,
+  KEY_ERRORS,
   OUTAGE_ERRORS,
   readBulkGrant,
   setCustomer,
@@ -32,10 +34,9 @@ const CONCURRENCY = 4;
 /** A job continues in another one after this time, so that a stopping server does not wait for it. */
 const SLICE_MS = 30_000;
 const RETRY_SECONDS = 10;
-const MAX_ATTEMPTS = 20;
-/** While RevenueCat is unavailable retries back off to this; so many take a day. */
-const MAX_OUTAGE_RETRY_SECONDS = 600;
-const MAX_OUTAGE_ATTEMPTS = 150;
+/** Retries of a grant back off to this; so many take a day. */
+const MAX_RETRY_SECONDS = 600;
+const MAX_ATTEMPTS = 150;
 
 /** The job `bulk-grant.run`. */
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
@@ -51,7 +52,6 @@ export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void>
  * @returns whether there is more to do
  */
 export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
-  const background = inBackground(app);
   for (;;) {
     const bulk = await readBulkGrant(app.database, key);
     const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
@@ -63,9 +63,7 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     if (claimed.length === 0 && bulk.state === 'undoing') claimed = await claim('called');
     if (claimed.length > 0) {
       const limit = pLimit(CONCURRENCY);
-      await Promise.all(
-        claimed.map((customer) => limit(() => workOn(background, { bulk, project, customer }))),
-      );
+      await Promise.all(claimed.map((customer) => limit(() => workOn(app, { bulk, project, customer }))));
     } else if (await hasCustomersLeft(app.database, bulk, bulk.state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > untilMs) return true;
@@ -98,7 +96,18 @@ async function workOn(app: AppContext, task: Task): Promise<void> {
   } catch (error) {
     outcome = outcomeOf(error, task);
   }
+  const error = outcome.error ?? '';
+  const isKeyRefused = outcome.state === 'failed' && KEY_ERRORS.includes(error);
+  if (isKeyRefused) outcome = { state: 'pending', error, attempts: customer.attempts + 1, retryInSeconds: 0 };
   await setCustomer(app.database, bulk, { appUserId: customer.appUserId, ...outcome });
+  if (isKeyRefused) await pauseForKey(app, task, error);
+}
+
+/** No customer can be granted anything until an admin has replaced the key. */
+async function pauseForKey(app: AppContext, { bulk, project }: Task, error: string): Promise<void> {
+  if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
+    await recordKeyState(app, project, 'rejected');
+  await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
 }
 
 /** @throws any error that is not about this customer */
@@ -106,25 +115,19 @@ function outcomeOf(error: unknown, { customer }: Task): Outcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
-  if (customer.state === 'granted') {
-    const mayPass = isActionError
-      ? error.kind !== 'failed'
-      : ['retry', 'wait_until'].includes(error.remedy.kind);
-    return mayPass ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
-  }
   // Another action that is not confirmed yet, or RevenueCat, may allow it later.
-  return isActionError && error.kind === 'failed'
-    ? { state: 'failed', error: code }
-    : retryOf(customer, code);
+  const mayPass = isActionError
+    ? error.kind !== 'failed'
+    : ['retry', 'wait_until'].includes(error.remedy.kind);
+  if (customer.state === 'granted')
+    return mayPass ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
+  return mayPass ? retryOf(customer, code) : { state: 'failed', error: code };
 }
 
 /** Another attempt has an idempotency key of its own. */
 function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
-  const isOutage = OUTAGE_ERRORS.includes(error);
-  if (attempts + 1 >= (isOutage ? MAX_OUTAGE_ATTEMPTS : MAX_ATTEMPTS)) return { state: 'failed', error };
-  const retryInSeconds = isOutage
-    ? Math.min(RETRY_SECONDS * 2 ** attempts, MAX_OUTAGE_RETRY_SECONDS)
-    : RETRY_SECONDS;
+  if (attempts + 1 >= MAX_ATTEMPTS) return { state: 'failed', error };
+  const retryInSeconds = Math.min(RETRY_SECONDS * 2 ** attempts, MAX_RETRY_SECONDS);
   return { state: 'pending', error, attempts: attempts + 1, retryInSeconds };
 }
 
