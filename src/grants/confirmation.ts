@@ -25,8 +25,6 @@ const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
 /** RevenueCat could not be read for this long: the action is given up. */
 const GIVEN_UP_AFTER_MS = DAY_MS;
 const READ_AGAIN_AFTER_SECONDS = 2;
-/** What a background job can wait for. */
-const BACKGROUND_TIMEOUT_MS = 20_000;
 
 /** An action as it is after RevenueCat was called, with what only the caller gets. */
 export interface CallResult {
@@ -52,9 +50,12 @@ export async function callAndConfirm(app: AppContext, project: Project, action: 
     if (typeof answer === 'string') url = answer;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
+    // 423: another request has locked the customer, and this one was not begun.
+    const isUnknown = error.remedy.kind === 'retry' && error.upstreamStatus !== 423;
     // A portal link that was not received is lost: another one can be created.
-    if (error.remedy.kind === 'retry' && claimed.kind !== 'manage')
+    if (isUnknown && claimed.kind !== 'manage')
       return { action: await leaveUnconfirmed(app, claimed, error) };
+    await recordRefusedKey(app, project, error);
     return { action: await fail(app, claimed, error.code) };
   }
   await recordResponse(app.database, claimed);
@@ -105,11 +106,15 @@ async function complete<A extends Action>(app: AppContext, action: A, change: St
   return moved;
 }
 
+/** A key that has replaced this one since keeps its own state. */
+async function recordRefusedKey(app: AppContext, project: Project, { code }: AppError): Promise<void> {
+  if (code === 'revenuecat_unauthorized') await recordKeyState(app, project, 'rejected');
+}
+
 /** @param code the reason, as in the audit log and on the card */
 async function fail<A extends Action>(app: AppContext, action: A, code: string): Promise<A> {
   const { workspaceId, actionId } = action;
   app.logger.warn({ workspaceId, actionId, code }, 'action failed');
-  if (code === 'revenuecat_unauthorized') await recordKeyState(app, action, 'rejected');
   const event = action.state === 'revoking' ? 'fail_revoke' : 'fail';
   const isLate = app.now() - lastStepAtMs(action) >= NOT_DONE_AFTER_MS;
   return (
@@ -136,6 +141,7 @@ export async function callAndConfirmRevoke(app: AppContext, project: Project, gr
     await nullOn('revenuecat_not_found', call);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
+    await recordRefusedKey(app, project, error);
     const mayRetry = error.remedy.kind === 'retry' || error.remedy.kind === 'wait_until';
     return mayRetry && sinceMs <= GIVEN_UP_AFTER_MS ? grant : fail(app, grant, error.code);
   }
@@ -150,14 +156,6 @@ export async function callAndConfirmRevoke(app: AppContext, project: Project, gr
   return sinceMs > NOT_DONE_AFTER_MS ? fail(app, grant, 'revenuecat_ignored') : grant;
 }
 
-/** The app with RevenueCat's clients for background jobs. */
-export function inBackground(app: AppContext): AppContext {
-  return {
-    ...app,
-    revenueCat: (project) => app.revenueCat(project, { timeoutMs: BACKGROUND_TIMEOUT_MS }),
-  };
-}
-
 /** The job `action.confirm`: completes an unconfirmed action by reading RevenueCat, however long that takes. */
 export async function confirmAction(app: AppContext, key: ActionKey): Promise<void> {
   const action = await readAction(app.database, key);
@@ -167,12 +165,11 @@ export async function confirmAction(app: AppContext, key: ActionKey): Promise<vo
     await scheduleNotes(app, action);
     return;
   }
-  const background = inBackground(app);
   const project = await readProject(app.database, key.workspaceId, action.projectId);
   if (!project) return;
-  const client = background.revenueCat(project);
+  const client = app.revenueCat(project);
   // Without a key nothing can be read: it waits for a new one.
-  const now = client ? await confirmInBackground(background, client, { action, project }) : action;
+  const now = client ? await confirmInBackground(app, client, { action, project }) : action;
   if (UNCONFIRMED_STATES.includes(now.state)) await scheduleConfirm(app, now, secondsUntilNextRead(app, now));
 }
 

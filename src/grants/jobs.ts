@@ -17,7 +17,7 @@ declare module '../jobs/jobs.ts' {
 export function grantJobs(app: AppContext): JobDefinitions {
   return {
     'action.confirm': {
-      workers: 'interactive',
+      workers: 'waiting',
       retryLimit: 30,
       run: (key) => confirmAction(app, key),
     },

@@ -52,6 +52,8 @@ const WORKERS = {
   background: { concurrency: 1, batchSize: 2, pollSeconds: 10 },
   /** A person or a platform waits for the result. */
   interactive: { concurrency: 2, batchSize: 2, pollSeconds: 2 },
+  /** Each may wait for a platform that hangs, and must not keep the others waiting. */
+  waiting: { concurrency: 8, batchSize: 2, pollSeconds: 2 },
   /** Thousands at a time: imports and bursts of events. */
   bulk: { concurrency: 2, batchSize: 4, pollSeconds: 5 },
 } as const;

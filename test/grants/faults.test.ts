@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
 import { createTestContext } from '../support/app-context.ts';
 import { startServerProcess } from '../support/process.ts';
@@ -216,6 +217,37 @@ describe('RevenueCat', () => {
     assert.equal((await opened.press('timeline')).text.match(/^Access granted/gm), null);
   });
 
+  test('423: the customer is locked by another request; the card says that nothing was changed', async () => {
+    const card = await openCustomer(product);
+    product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 423, times: 1 });
+    assert.match((await grantOf(card)).text, /Nothing was changed\. You can try again/);
+    assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
+  });
+
+  test('401 for a key that was replaced during the call: the new key stays valid', async () => {
+    const card = await openCustomer(product);
+    const { database } = product.server.connected;
+    const checked = await review(card);
+    const fault = { ...onGranting(card.appUserId), status: 401, latencyMs: 1_000, times: 1 };
+    product.revenueCat.faults.add(fault);
+    const answer = checked.press('grant.confirm');
+    await until(async () => (await stored(product, card.appUserId)).length === 1, 'the grant to be stored');
+    // Another encryption of the same key is another key.
+    const [project] = await database.query<{ api_key: string; api_key_state: string; project_id: string }>(
+      `select api_key, api_key_state, project_id from projects where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    assert.ok(project);
+    const apiKey = await encryptedAgain(project);
+    await database.query(`update projects set api_key = $2 where workspace_id = $1`, [WORKSPACE_ID, apiKey]);
+    assert.match((await answer).text, /rejected the API key\. Nothing was changed/);
+    const [now] = await database.query(`select api_key_state from projects where workspace_id = $1`, [
+      WORKSPACE_ID,
+    ]);
+    assert.deepEqual(now, { api_key_state: project.api_key_state });
+    assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
+  });
+
   test('429: the card says that nothing was changed', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });
@@ -305,6 +337,12 @@ async function storeRequested(card: {
     [WORKSPACE_ID, actionId, randomUUID(), card.conversationId, card.appUserId],
   );
   return actionId;
+}
+
+/** What replacing the project's key stores. */
+async function encryptedAgain({ project_id: projectId }: { project_id: string }): Promise<string> {
+  const [apiKey = ''] = product.revenueCat.state.keys.keys();
+  return product.server.secrets.encrypt(apiKey, secretLocation.apiKey(WORKSPACE_ID, projectId));
 }
 
 /** What the job `action.confirm` is given. */

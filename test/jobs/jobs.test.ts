@@ -9,6 +9,7 @@ describe('background jobs', () => {
   let db: TestDatabase;
   let jobs: JobQueue;
   const done: string[] = [];
+  const hanging: { name: string; end(): void }[] = [];
   const failing = new Set<string>();
 
   before(async () => {
@@ -21,6 +22,15 @@ describe('background jobs', () => {
           if (failing.delete(subscriberId)) throw new Error(`zqperson ${subscriberId}`);
           done.push(subscriberId);
         },
+      },
+    });
+    await jobs.register({
+      'workspace.check': {
+        workers: 'waiting',
+        run: ({ workspaceId: name }) =>
+          new Promise<void>((end) => {
+            hanging.push({ name, end });
+          }),
       },
     });
     await jobs.work();
@@ -38,6 +48,14 @@ describe('background jobs', () => {
     await Promise.all(names.map(send));
     await until(() => names.every((name) => done.includes(name)), 'all of them');
     assert.equal(done.length, names.length);
+  });
+
+  test('jobs that wait for a platform which hangs do not keep others waiting', async () => {
+    for (let count = 1; count <= 8; count += 1) {
+      await jobs.send('workspace.check', { workspaceId: `w${count}` });
+      await until(() => hanging.length === count, `job ${count} to begin`);
+    }
+    for (const { end } of hanging) end();
   });
 
   // What takes their time is the pause.
