@@ -7,12 +7,36 @@ import {
   wakeForContact,
 } from '../contacts/repository.ts';
 import type { Transaction } from '../database/sql.ts';
+import { overviewText } from '../i18n/sentences.ts';
+import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../intercom/canvas.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import type { CardContext, CustomerContext } from './context.ts';
+import {
+  type CardAnswer,
+  type CardContext,
+  type CustomerContext,
+  type FoundBy,
+  sentenceCanvas,
+  withFormState,
+} from './context.ts';
 import { type Customer, loadCustomer } from './customer.ts';
-import type { FoundBy } from './form-state.ts';
+import { details } from './details.ts';
+import { home } from './home.ts';
+import { overview } from './overview.ts';
+import { searchForm } from './search.ts';
+
+/** A customer found by the contact's link or external id needs no confirmation; any other does. */
+export async function choose(context: CardContext, subscriberId: string): Promise<CardAnswer> {
+  const { formState, candidates } = context;
+  const candidate = candidates.find((known) => known.subscriberId === subscriberId);
+  if (!candidate) return reviewCanvas(context, await reviewLink(context, subscriberId));
+  const chosen = withFormState(context, { ...formState, chosen: subscriberId });
+  const customer = await loadCustomer(chosen, candidate);
+  return customer
+    ? home({ ...chosen, customer })
+    : sentenceCanvas(chosen, context.messages.t('card.state.notFound'));
+}
 
 /** Any subscriber of this workspace; `null`: unknown. */
 async function findCustomer(context: CardContext, subscriberId: string): Promise<Customer | null> {
@@ -24,7 +48,7 @@ async function findCustomer(context: CardContext, subscriberId: string): Promise
 }
 
 /** What linking a customer to the contact would do. */
-export interface LinkReview {
+interface LinkReview {
   readonly customer: Customer;
   /** A deleted contact gets no link: the teammate only sees the customer on this card. */
   readonly canLink: boolean;
@@ -36,7 +60,7 @@ export interface LinkReview {
 }
 
 /** `null`: the subscriber is unknown. */
-export async function reviewLink(context: CardContext, subscriberId: string): Promise<LinkReview | null> {
+async function reviewLink(context: CardContext, subscriberId: string): Promise<LinkReview | null> {
   const customer = await findCustomer(context, subscriberId);
   if (!customer) return null;
   const { app, request, formState } = context;
@@ -64,45 +88,81 @@ function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | n
   return createHash('sha256').update(shown).digest('base64url');
 }
 
-type LinkResult =
-  | { readonly kind: 'linked' | 'shown'; readonly customer: Customer }
-  /** Nothing was linked: the review must be shown again. */
-  | { readonly kind: 'changed' | 'expired'; readonly subscriberId: string }
-  | { readonly kind: 'not_reviewed' | 'not_found' };
+/**
+ * Shows the customer that the contact would be linked to, and asks.
+ *
+ * @param problem why the review is shown again
+ */
+function reviewCanvas(
+  context: CardContext,
+  review: LinkReview | null,
+  problem?: 'changed' | 'expired',
+): InboxCanvas {
+  const { messages: m, projects } = context;
+  if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), searchForm(context, null)]);
+  const { customer, canLink, replaces, foundBy, fingerprint } = review;
+  const { subscriberId, email } = customer.subscriber;
+  return context.page(
+    [
+      text(m.t('match.title.review'), 'header'),
+      problem && text(m.t(`match.state.${problem}`), 'error'),
+      text(escapeMarkdown(clip(overviewText(m, customer.description), 500))),
+      table([
+        [m.t('card.label.appUserId'), customer.appUserId],
+        [m.t('card.label.email'), email],
+        [m.t('card.label.project'), projects.length > 1 ? customer.project.name : null],
+      ]),
+      replaces !== null && text(m.t('match.state.replaces', { customer: escapeMarkdown(replaces) }), 'muted'),
+      text(m.t(canLink ? 'match.state.linkExplained' : 'match.state.showExplained'), 'muted'),
+      button('match.confirm', m.t(canLink ? 'match.button.link' : 'match.button.show'), 'primary'),
+    ],
+    { match: { subscriberId, foundBy, fingerprint } },
+  );
+}
 
 /** Saves the reviewed link with who confirmed it, and sends the events that waited for a contact. */
-export async function confirmLink(context: CardContext): Promise<LinkResult> {
-  const { app, request, formState } = context;
-  const reviewed = formState.match;
-  if (!reviewed) return { kind: 'not_reviewed' };
+export async function link(context: CardContext): Promise<CardAnswer> {
+  const { app, messages: m } = context;
+  const reviewed = context.formState.match;
+  if (!reviewed) return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   const { subscriberId, foundBy } = reviewed;
   const now = await reviewLink(context, subscriberId);
   if (!now) {
-    await audit(context, app.database, {
-      action: 'link',
-      subscriberId: null,
-      details: { found_by: foundBy },
-      result: 'refused',
-    });
-    return { kind: 'not_found' };
+    const details = { found_by: foundBy };
+    await audit(context, app.database, { action: 'link', subscriberId: null, details, result: 'refused' });
+    return sentenceCanvas(context, m.t('card.state.notFound'));
   }
-  if (context.isOutdated) return { kind: 'expired', subscriberId };
-  if (now.fingerprint !== reviewed.fingerprint) return { kind: 'changed', subscriberId };
+  if (context.isOutdated) return reviewCanvas(context, now, 'expired');
+  if (now.fingerprint !== reviewed.fingerprint) return reviewCanvas(context, now, 'changed');
   const { customer } = now;
+  const chosen = { ...withFormState(context, { chosen: subscriberId }), customer };
   const details = { app_user_id: customer.appUserId, found_by: foundBy };
   if (!now.canLink) {
     await audit(context, app.database, { action: 'look', subscriberId, details, result: 'done' });
-    return { kind: 'shown', customer };
+    return overview(chosen);
   }
-  const { contact, workspaceId, admin } = request;
-  const { projectId } = customer.project;
+  await storeLink(chosen, details);
+  return chosen.page([
+    text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
+    button('timeline', m.t('card.button.timeline'), 'secondary'),
+  ]);
+}
+
+async function storeLink(
+  context: CustomerContext,
+  details: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { app, request, customer } = context;
+  const { workspaceId, admin } = request;
+  const contactId = request.contact.id;
+  const { subscriberId, projectId } = customer.subscriber;
   await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
-    const before = await readLinkedId(sql, { workspaceId, contactId: contact.id, projectId });
-    await releaseContact(sql, workspaceId, contact.id);
+    const before = await readLinkedId(sql, { workspaceId, contactId, projectId });
+    await releaseContact(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
-    await saveLink(sql, { workspaceId, contactId: contact.id, projectId, subscriberId, madeBy });
-    await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
+    await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
+    await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const replaced = before !== null && before !== subscriberId ? { replaced: before } : {};
     await audit(context, sql, {
       action: 'link',
@@ -111,29 +171,28 @@ export async function confirmLink(context: CardContext): Promise<LinkResult> {
       result: 'done',
     });
   });
-  return { kind: 'linked', customer };
 }
 
 /** Removes a link; the contact is then matched as it would be without it. */
-export async function removeLink(
-  context: CustomerContext,
-): Promise<'removed' | 'not_linked' | 'not_reviewed'> {
-  const { app, request, customer, formState, isOutdated } = context;
-  const { subscriberId, link } = customer.subscriber;
-  if (link === null) return 'not_linked';
-  if (formState.unlink !== subscriberId || isOutdated) return 'not_reviewed';
+export async function unlink(context: CustomerContext): Promise<CardAnswer> {
+  const { app, request, customer, formState, isOutdated, messages: m } = context;
+  const { subscriberId, link: shown } = customer.subscriber;
+  if (shown === null) return sentenceCanvas(context, m.t('card.state.notFound'));
+  if (formState.unlink !== subscriberId || isOutdated) return details(context);
   const { workspaceId, contact } = request;
   await app.database.transaction(async (sql) => {
     await releaseContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
-    await audit(context, sql, {
-      action: 'unlink',
-      subscriberId,
-      details: { app_user_id: customer.appUserId },
-      result: 'done',
-    });
+    const about = { app_user_id: customer.appUserId };
+    await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });
-  return 'removed';
+  return withFormState(context, {}).page(
+    [
+      text(m.t('match.state.unlinked', { customer: escapeMarkdown(customer.appUserId) })),
+      button(`match:${subscriberId}`, m.t('match.button.linkAgain'), 'secondary'),
+    ],
+    { foundBy: { [subscriberId]: 'earlier_link' } },
+  );
 }
 
 /**

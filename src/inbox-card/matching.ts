@@ -1,28 +1,35 @@
-import { AppError } from '../errors.ts';
-import { queueCustomerImport } from '../subscribers/jobs.ts';
-import { queueKeyCheck } from '../subscribers/refresh.ts';
+import { overviewText } from '../i18n/sentences.ts';
+import { clip, componentsOf, type InboxCanvas, item, list, type Part, text } from '../intercom/canvas.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
-import { cut } from '../text.ts';
-import { withTimeout } from '../time.ts';
-import type { Project } from '../workspaces/projects.ts';
-import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
-import type { CardContext } from './context.ts';
-import type { FormState, FoundBy } from './form-state.ts';
+import {
+  type CardAnswer,
+  type CardContext,
+  type CustomerContext,
+  type FormState,
+  firstCanvas,
+  type Render,
+} from './context.ts';
+import { loadCustomer } from './customer.ts';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import type { CardRequest } from './request.ts';
-
-export const MAX_FOUND = 10;
-const MAX_QUERY_LENGTH = 300;
+import {
+  foundList,
+  importFromRevenueCat,
+  listState,
+  MAX_FOUND,
+  type PossibleCustomer,
+  searchForm,
+} from './search.ts';
 
 /** Which customer a card is about. */
-export type Match =
+type Match =
   | { readonly kind: 'one'; readonly candidate: Candidate }
   /** One in each of several projects, all of them by a link or the external id. */
   | { readonly kind: 'projects'; readonly candidates: readonly Candidate[] }
-  | { readonly kind: 'possible'; readonly found: readonly FoundSubscriber[] }
-  | { readonly kind: 'none' };
+  | { readonly kind: 'possible'; readonly found: readonly FoundSubscriber[] };
 
 /** What to read for a request. Misconfigured apps give a placeholder as external id to everyone. */
 export function cardQuery(request: CardRequest, formState: FormState): CardQuery {
@@ -35,141 +42,110 @@ export function cardQuery(request: CardRequest, formState: FormState): CardQuery
  * By what the teammate chose, else by a saved link, else by `external_id`, else by e-mail where the workspace has
  * switched that on. Anyone with the app's public key can set an e-mail, so that is only a possible match.
  */
-export async function matchContact(context: CardContext): Promise<Match> {
-  const { candidates, request, workspace, app } = context;
+export async function matchContact({ candidates, request, workspace, app }: CardContext): Promise<Match> {
   const chosen = candidates.find(({ matchedBy }) => matchedBy === 'chosen');
   const candidate = chosen ?? candidates[0];
   if (candidate) {
     return chosen || candidates.length === 1 ? { kind: 'one', candidate } : { kind: 'projects', candidates };
   }
   const { email } = request.contact;
-  if (email === null || !workspace.settings.contacts.matchByEmail) return { kind: 'none' };
+  if (email === null || !workspace.settings.contacts.matchByEmail) return { kind: 'possible', found: [] };
   const search = { text: email, fields: ['email'] } as const;
-  const found = await searchSubscribers(app.readDatabase, request.workspaceId, search);
-  return found.length > 0 ? { kind: 'possible', found } : { kind: 'none' };
+  return { kind: 'possible', found: await searchSubscribers(app.readDatabase, request.workspaceId, search) };
 }
 
-/** A subscriber that may be the contact's customer. */
-export interface PossibleCustomer extends Omit<FoundSubscriber, 'foundBy'> {
-  readonly foundBy: FoundBy;
-}
-
-/** The contact's possible customers by the conversation and by e-mail. */
-export interface Suggestions {
-  /** The subscriber whose app user id is in the conversation: one, or none. */
-  readonly mentioned: readonly PossibleCustomer[];
-  /** The app user id in the conversation, when it is unknown here. */
-  readonly unknownId: string | null;
-  readonly possible: readonly PossibleCustomer[];
-}
-
-export async function findSuggestions(context: CardContext, match: Match): Promise<Suggestions> {
-  const { request, app } = context;
-  // An unknown customer may have subscribed long ago: the next card knows them.
-  const { externalId } = request.contact;
-  if (match.kind === 'none' && externalId !== null) importFromRevenueCat(context, externalId);
-  const possible = (match.kind === 'possible' ? match.found : []).map((each) => ({
-    ...each,
-    foundBy: 'possible_match' as const,
-  }));
-  const appUserId =
-    request
-      .conversationTexts()
-      .values()
-      .map(appUserIdInText)
-      .find((id) => id !== null) ?? null;
-  if (appUserId === null) return { mentioned: [], unknownId: null, possible };
-  const search = { text: appUserId, fields: ['app_user_id'] } as const;
-  const [found] = await searchSubscribers(app.readDatabase, request.workspaceId, search);
-  if (!found) return { mentioned: [], unknownId: appUserId, possible };
-  return {
-    mentioned: [{ ...found, appUserId, foundBy: 'conversation' }],
-    unknownId: null,
-    possible: possible.filter(({ subscriberId }) => subscriberId !== found.subscriberId),
+/** For a view of a known customer; any other contact gets the search instead. */
+export function forCustomer(render: Render<CustomerContext>): Render<CardContext> {
+  return async (context, argument) => {
+    const match = await matchContact(context);
+    const customer = match.kind === 'one' ? await loadCustomer(context, match.candidate) : null;
+    return customer ? render({ ...context, customer }, argument) : answerWithoutCustomer(context, match);
   };
 }
 
-export function queryOf({ request }: CardContext): string {
-  return cut((request.inputs['match.query'] ?? '').trim(), MAX_QUERY_LENGTH);
+export function answerWithoutCustomer(context: CardContext, match: Match): Promise<CardAnswer> {
+  return match.kind === 'projects'
+    ? chooseAmong(context, match.candidates)
+    : unmatched(context, match.kind === 'possible' ? match.found : []);
 }
 
-export interface SearchResult {
-  readonly found: readonly PossibleCustomer[];
-  /** Whether the customer may be one who is being imported. */
-  readonly isImporting: boolean;
+/** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */
+export async function chooseAmong(
+  context: CardContext,
+  candidates: readonly Candidate[],
+): Promise<InboxCanvas> {
+  const loaded = await Promise.all(
+    candidates.slice(0, MAX_FOUND).map((candidate) => loadCustomer(context, candidate)),
+  );
+  const customers = loaded.filter((customer) => customer !== null);
+  // Every project must be there to choose: where there is no room for all sentences, the last are left out.
+  const draw = (max: number): Part[] => [
+    text(context.messages.t('match.state.severalProjects'), 'muted'),
+    list(
+      customers.map((customer, index) =>
+        item(
+          `match:${customer.subscriber.subscriberId}`,
+          clip(customer.project.name, 40),
+          index < max ? { subtitle: overviewText(context.messages, customer.description) } : {},
+        ),
+      ),
+    ),
+  ];
+  return firstCanvas(context, fitFirstCanvas(draw, customers.length, 0));
 }
 
-/** Searches the connected projects by app user id, e-mail and transaction id; then RevenueCat. */
-export async function search(context: CardContext, query: string): Promise<SearchResult> {
-  if (query === '') return { found: [], isImporting: false };
-  const { request, app, projects } = context;
-  const all = await searchSubscribers(app.readDatabase, request.workspaceId, {
-    text: query,
-    fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
-  });
-  const connected = new Set(projects.map(({ projectId }) => projectId));
-  const found = all.filter(({ projectId }) => connected.has(projectId));
-  return found.length > 0 ? { found, isImporting: false } : searchRevenueCat(context, query);
-}
-
-/** How long the agent waits for RevenueCat when nothing is stored. */
-const SEARCH_TIMEOUT_MS = 2_000;
-
-/** RevenueCat knows every transaction and order of a purchase. A customer who is unknown here is imported. */
-async function searchRevenueCat(context: CardContext, query: string): Promise<SearchResult> {
-  const { app, request, projects } = context;
-  const isImporting = importFromRevenueCat(context, query);
-  if (query.includes('@')) return { found: [], isImporting };
-  const buyers = projects.map(async (project) => {
-    const ids = await findBuyers(context, project, query);
-    return ids.map((appUserId) => ({ appUserId, project }));
-  });
-  const found: PossibleCustomer[] = [];
-  for (const { appUserId, project } of (await Promise.all(buyers)).flat()) {
-    const byId = { text: appUserId, fields: ['app_user_id'] } as const;
-    const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
-    const own = stored.find(({ projectId }) => projectId === project.projectId);
-    if (own) found.push({ ...own, foundBy: 'transaction' });
-    else importFromRevenueCat(context, appUserId, [project]);
+/** Shown for a contact without a certain match: who it may be by the conversation and by e-mail, and a search. */
+async function unmatched(context: CardContext, byEmail: readonly FoundSubscriber[]): Promise<InboxCanvas> {
+  const { messages: m, request } = context;
+  // An unknown customer may have subscribed long ago: the next card knows them.
+  const { externalId } = request.contact;
+  if (byEmail.length === 0 && externalId !== null) importFromRevenueCat(context, externalId);
+  const { mentioned, unknownId } = await findMentioned(context);
+  const possible = byEmail
+    .filter(({ subscriberId }) => mentioned.every((each) => each.subscriberId !== subscriberId))
+    .map((each): PossibleCustomer => ({ ...each, foundBy: 'possible_match' }));
+  const form = searchForm(context, unknownId);
+  const mentionedParts = mentioned.length > 0 && [
+    text(m.t('match.state.mentioned'), 'muted'),
+    foundList(context, mentioned),
+  ];
+  const formState = listState([...mentioned, ...possible]);
+  if (possible.length === 0) {
+    const intro = mentionedParts || text(noMatchText(context), 'muted');
+    return firstCanvas(context, [intro, form], formState);
   }
-  return { found, isImporting };
-}
-
-async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
-  const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
-  if (!client || !canReadCustomers(project)) return [];
-  const { workspaceId, revenueCatProjectId } = project;
-  try {
-    return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId }, 'purchase not searched in RevenueCat');
-    return [];
-  }
+  const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
+  const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
+  return firstCanvas(context, fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
 }
 
 /**
- * Queues an import of a customer who is unknown here, such as one who subscribed before the app was installed.
- *
- * @returns whether an import was queued
+ * The subscriber whose app user id is in the conversation, where one is; an id that is unknown here goes into the
+ * search.
  */
-function importFromRevenueCat(context: CardContext, appUserId: string, projects = context.projects): boolean {
-  if (isBlockedId(appUserId)) return false;
-  const { app, request } = context;
-  const { workspaceId } = request;
-  if (projects.some((project) => missingToReadCustomers(project).length > 0))
-    queueKeyCheck(app, workspaceId).catch((error: unknown) =>
-      app.logger.warn({ err: error, workspaceId }, 'could not queue a check of the API key'),
-    );
-  const readable = projects.filter(canReadCustomers);
-  for (const { projectId } of readable) {
-    const once = { onceInSeconds: IMPORT_INTERVAL_S };
-    queueCustomerImport(app, { workspaceId, projectId, appUserId }, once).catch((error: unknown) =>
-      app.logger.warn({ err: error, workspaceId }, 'could not queue an import of a customer'),
-    );
-  }
-  return readable.length > 0;
+async function findMentioned({ request, app }: CardContext): Promise<{
+  readonly mentioned: readonly PossibleCustomer[];
+  readonly unknownId: string | null;
+}> {
+  const ids = request.conversationTexts().values().map(appUserIdInText);
+  const appUserId = ids.find((id) => id !== null) ?? null;
+  if (appUserId === null) return { mentioned: [], unknownId: null };
+  const search = { text: appUserId, fields: ['app_user_id'] } as const;
+  const [found] = await searchSubscribers(app.readDatabase, request.workspaceId, search);
+  return found
+    ? { mentioned: [{ ...found, appUserId, foundBy: 'conversation' }], unknownId: null }
+    : { mentioned: [], unknownId: appUserId };
 }
 
-/** However often the card of an unknown customer is opened, they are imported once in this time. */
-const IMPORT_INTERVAL_S = 60;
+function noMatchText({ messages: m, request: { contact } }: CardContext): string {
+  if (contact.isMissing) return m.t('match.state.noContact');
+  if (contact.isGone) return m.t('match.state.contactDeleted');
+  return m.t(contact.isLead ? 'match.state.lead' : 'match.state.noMatch');
+}
+
+/** The canvas with as many entries as a first canvas has room for. */
+function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number): Part[] {
+  let shown = max;
+  while (shown > min && estimatedHeight(componentsOf(draw(shown))) > MAX_FIRST_CANVAS_PX) shown -= 1;
+  return draw(shown);
+}

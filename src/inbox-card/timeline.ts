@@ -13,8 +13,13 @@ import {
 import type { TimelineEntry } from '../subscribers/repository.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
-import type { CardContext, CustomerContext } from './context.ts';
-import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
+import {
+  type CardContext,
+  type CustomerContext,
+  ENVIRONMENT_FILTERS,
+  type FormState,
+  TIMELINE_FILTERS,
+} from './context.ts';
 import { pictureComponents } from './picture.ts';
 import { type Direction, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
