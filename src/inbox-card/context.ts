@@ -58,10 +58,8 @@ const formStateSchema = z.object({
   signedAtMs: z.number().optional(),
   /** The subscriber that the teammate chose where several were possible, until the card is opened again. */
   chosen: z.string().optional(),
-  /** First and last event of the timeline page shown: time in epoch ms, and id. */
-  page: z
-    .object({ first: z.tuple([z.number(), z.string()]), last: z.tuple([z.number(), z.string()]) })
-    .optional(),
+  /** The last event of the timeline page shown and of those before it: time in epoch ms, and id. */
+  pages: z.array(z.tuple([z.number(), z.string()])).optional(),
   filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
   /** How each subscriber of a list was found. */
   foundBy: z.record(z.string(), z.enum(FOUND_BY)).optional(),

@@ -26,6 +26,9 @@ const MARKERS: Readonly<Record<MarkerKind, string>> = {
   cancelled: '<path d="M-6-6 6 6M6-6-6 6" stroke="#374151" stroke-width="4"/>',
 };
 
+/** What a picture can show, in the order of its legend. */
+export const LEGEND = [...Object.keys(COLORS), ...Object.keys(MARKERS)] as (SegmentKind | MarkerKind)[];
+
 /** Digits as strokes, 8 × 14: no font has to be installed, and an ISO date reads the same in every language. */
 const GLYPHS: Readonly<Record<string, string>> = {
   0: 'M2 0H6L8 2V12L6 14H2L0 12V2Z',

@@ -2,19 +2,13 @@ import { createHmac } from 'node:crypto';
 import { Router } from 'express';
 import { notFound } from '../errors.ts';
 import { type Component, text } from '../intercom/canvas.ts';
-import {
-  MAX_PICTURE_EVENTS,
-  type MarkerKind,
-  type Picture,
-  pictureOf,
-  type SegmentKind,
-} from '../subscription/picture.ts';
+import { MAX_PICTURE_EVENTS, type Picture, pictureOf } from '../subscription/picture.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { CardApp, CustomerContext } from './context.ts';
 import { type Customer, loadCustomer } from './customer.ts';
-import { drawPng, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
+import { drawPng, LEGEND, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 import { readTimeline } from './timeline-repository.ts';
 
 /** Addresses of one customer are the same for this time, so that browsers can cache; they are valid up to twice as long. */
@@ -48,19 +42,7 @@ export async function pictureComponents(context: CustomerContext): Promise<Compo
   ];
 }
 
-const LEGEND = [
-  'trial',
-  'paid',
-  'grace',
-  'paused',
-  'granted',
-  'payment',
-  'refund',
-  'failed',
-  'cancelled',
-] as const satisfies readonly (SegmentKind | MarkerKind)[];
-
-function legendOf({ segments, markers }: Picture) {
+function legendOf({ segments, markers }: Picture): typeof LEGEND {
   const drawn = new Set<string>([...segments, ...markers].map(({ kind }) => kind));
   return LEGEND.filter((kind) => drawn.has(kind));
 }
@@ -114,7 +96,6 @@ async function readPicture(
     kinds: null,
     environment: 'production',
     from: null,
-    direction: 'older',
     limit: MAX_PICTURE_EVENTS,
   });
   const stored = newest.map(({ entry }) => markWithinCustomer(entry, subscriber.appUserIds)).reverse();

@@ -16,32 +16,26 @@ import type { CustomerContext } from './context.ts';
 
 export const PAGE_SIZE = 10;
 
-export type Direction = 'older' | 'newer';
-
 /** A position on a timeline: the time of an event in epoch ms, and its id. */
-export type Cursor = readonly [atMs: number, id: string];
+export type Cursor = [atMs: number, id: string];
 
 interface TimelineRow {
   readonly cursor: Cursor;
   readonly entry: TimelineEntry;
 }
 
-interface TimelineFilter {
+interface TimelineQuery {
   /** `null`: all. */
   readonly kinds: readonly EventKind[] | null;
   readonly environment: Environment | null;
-}
-
-interface TimelineQuery extends TimelineFilter {
   readonly sources: readonly HistorySource[];
   /** Exclusive; `null`: from the newest. */
   readonly from: Cursor | null;
-  readonly direction: Direction;
   readonly limit: number;
 }
 
 /**
- * Reads a timeline from a cursor in one direction. Each source is one scan of the timeline's index, which stops at the
+ * Reads a timeline from a cursor, newest first. Each source is one scan of the timeline's index, which stops at the
  * limit: page one hundred costs what page one costs.
  */
 export async function readTimeline(
@@ -49,17 +43,14 @@ export async function readTimeline(
   workspaceId: string,
   query: TimelineQuery,
 ): Promise<TimelineRow[]> {
-  const older = query.direction === 'older';
   const { sources } = query;
-  const start: Cursor = older ? [Number.MAX_SAFE_INTEGER, ''] : [-1, ''];
-  const [atMs, id] = query.from ?? start;
-  const order = older ? 'desc' : 'asc';
+  const [atMs, id] = query.from ?? [Number.MAX_SAFE_INTEGER, ''];
   const rows = await sql.query<EventRow>(
     `select t.* from unnest($2::uuid[], $3::boolean[]) as source (subscriber_id, own)
       cross join lateral (
         select ${EVENT_COLUMNS} from ${EVENTS_WITH_DELIVERY}
          where e.workspace_id = $1 and e.subscriber_id = source.subscriber_id
-           and (e.event_at_ms, e.event_id) ${older ? '<' : '>'} ($4::bigint, $5::text)
+           and (e.event_at_ms, e.event_id) < ($4::bigint, $5::text)
            and (source.own or (e.side = 'customer' and e.event_id = any($6::text[])))
            and ($7::text[] is null or e.kind = any($7))
            and ($8::text is null or coalesce(e.environment, 'production') = $8)
@@ -69,9 +60,9 @@ export async function readTimeline(
                     and receipt.project_id = e.project_id and receipt.event_id = e.event_id
                     and receipt.event_at_ms = e.event_at_ms and receipt.side = 'customer'
                   limit 1), false))
-         order by e.event_at_ms ${order}, e.event_id ${order}
+         order by e.event_at_ms desc, e.event_id desc
          limit $9) t
-      order by t.event_at_ms ${order}, t.event_id ${order}
+      order by t.event_at_ms desc, t.event_id desc
       limit $9`,
     [
       workspaceId,
@@ -84,7 +75,7 @@ export async function readTimeline(
       query.environment,
       query.limit,
     ],
-    `read-timeline-${query.direction}`,
+    'read-timeline',
   );
   return rows.map((row) => ({
     cursor: [Number(row.event_at_ms), row.event_id],
@@ -114,59 +105,29 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
   return null;
 }
 
-export interface TimelinePage {
-  readonly rows: readonly TimelineRow[];
-  readonly hasOlder: boolean;
-  readonly hasNewer: boolean;
-}
-
 /**
- * A page of the timeline, newest first. Pages start at events, not at numbers, so new events move nothing.
- *
- * @param from the page to continue from; without one, the newest page
+ * A page of the timeline, including grants whose webhook has not arrived, and one event more where older ones follow.
+ * Pages start at events, not at numbers, so new events move nothing.
  */
 export async function readTimelinePage(
-  context: CustomerContext,
-  filter: TimelineFilter,
-  from?: { readonly first: Cursor; readonly last: Cursor; readonly direction: Direction },
-): Promise<TimelinePage> {
-  if (from?.direction === 'newer') {
-    const found = await readRows(context, { ...filter, from: from.first, direction: 'newer' });
-    // New events must not make the newest page shorter than the others.
-    return found.length > PAGE_SIZE
-      ? { rows: found.slice(0, PAGE_SIZE).reverse(), hasOlder: true, hasNewer: true }
-      : readTimelinePage(context, filter);
-  }
-  const found = await readRows(context, { ...filter, from: from?.last ?? null, direction: 'older' });
-  if (found.length === 0 && from) return readTimelinePage(context, filter);
-  return {
-    rows: found.slice(0, PAGE_SIZE),
-    hasOlder: found.length > PAGE_SIZE,
-    hasNewer: from !== undefined,
-  };
-}
-
-/** One more than a page, including grants whose webhook has not arrived. */
-async function readRows(
   { app, request, customer }: CustomerContext,
   wanted: Omit<TimelineQuery, 'sources' | 'limit'>,
 ): Promise<TimelineRow[]> {
-  const { kinds, environment, from, direction } = wanted;
+  const { kinds, environment, from } = wanted;
   const limit = PAGE_SIZE + 1;
-  const { sources } = customer;
-  const query = { ...wanted, sources, limit };
-  const { appUserIds } = customer.subscriber;
-  const rows = (await readTimeline(app.readDatabase, request.workspaceId, query)).map(
-    ({ cursor, entry }) => ({ cursor, entry: markWithinCustomer(entry, appUserIds) }),
-  );
-  const sign = direction === 'older' ? 1 : -1;
+  const { sources, subscriber } = customer;
+  const stored = await readTimeline(app.readDatabase, request.workspaceId, { ...wanted, sources, limit });
+  const rows = stored.map(({ cursor, entry }) => ({
+    cursor,
+    entry: markWithinCustomer(entry, subscriber.appUserIds),
+  }));
   const fallback = customer.fallbackEvents
     .filter((event) => kinds === null || kinds.includes(event.kind))
     .filter((event) => environment === null || (event.environment ?? 'production') === environment)
     .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))
-    .filter(({ cursor }) => from === null || sign * compareCursors(from, cursor) > 0);
+    .filter(({ cursor }) => from === null || compareCursors(from, cursor) > 0);
   if (fallback.length === 0) return rows;
-  return [...rows, ...fallback].sort((a, b) => sign * compareCursors(b.cursor, a.cursor)).slice(0, limit);
+  return [...rows, ...fallback].sort((a, b) => compareCursors(b.cursor, a.cursor)).slice(0, limit);
 }
 
 function compareCursors(a: Cursor, b: Cursor): number {

@@ -21,11 +21,14 @@ import {
   TIMELINE_FILTERS,
 } from './context.ts';
 import { pictureComponents } from './picture.ts';
-import { type Direction, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
+import { type Cursor, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
 type Filter = NonNullable<FormState['filter']>;
 
 const NO_FILTER: Filter = { kind: 'all', environment: 'all' };
+
+/** How many pages *Newer* goes back before it leads to the newest; a form state holds 64 KB. */
+const MAX_PAGES = 20;
 
 const GROUPS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly EventKind[]>> = {
   purchases: [
@@ -63,9 +66,16 @@ export function filteredTimeline(context: CustomerContext): Promise<InboxCanvas>
   return drawPage(context, chosenFilter(context));
 }
 
-/** The page before or after the one that the teammate sees. */
-export function nextTimelinePage(context: CustomerContext, direction: Direction): Promise<InboxCanvas> {
-  return drawPage(context, context.formState.filter ?? NO_FILTER, direction);
+/** The page after the one that the teammate sees. */
+export function olderPage(context: CustomerContext): Promise<InboxCanvas> {
+  const { filter = NO_FILTER, pages = [] } = context.formState;
+  return drawPage(context, filter, pages);
+}
+
+/** The page before it. */
+export function newerPage(context: CustomerContext): Promise<InboxCanvas> {
+  const { filter = NO_FILTER, pages = [] } = context.formState;
+  return drawPage(context, filter, pages.slice(0, -2));
 }
 
 function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }: CardContext): Filter {
@@ -74,38 +84,35 @@ function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }
   return { kind: kind ?? filter.kind, environment: environment ?? filter.environment };
 }
 
+/** @param earlier where each page before this one ended */
 async function drawPage(
   context: CustomerContext,
   filter: Filter,
-  direction?: Direction,
+  earlier: readonly Cursor[] = [],
 ): Promise<InboxCanvas> {
-  const { page } = context.formState;
-  const environment = filter.environment === 'all' ? null : filter.environment;
-  const shown = await readTimelinePage(
-    context,
-    { kinds: KINDS[filter.kind], environment },
-    direction && page ? { ...page, direction } : undefined,
-  );
-  const { rows, hasOlder, hasNewer } = shown;
   const { messages: m } = context;
+  const rows = await readTimelinePage(context, {
+    kinds: KINDS[filter.kind],
+    environment: filter.environment === 'all' ? null : filter.environment,
+    from: earlier.at(-1) ?? null,
+  });
+  const shown = rows.slice(0, PAGE_SIZE);
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
   // Pages follow the index, which orders events of one millisecond by id.
-  const entries = rows.map(({ entry }) => entry).sort((a, b) => compareEvents(b, a));
+  const entries = shown.map(({ entry }) => entry).sort((a, b) => compareEvents(b, a));
   const parts: Part[] = [
     text(m.t('card.button.timeline'), 'header'),
-    !isFiltered && !hasNewer && (await pictureComponents(context)),
+    !isFiltered && earlier.length === 0 && (await pictureComponents(context)),
     entries.length > 0
       ? list(entries.map((entry) => eventItem(context, entry)))
       : text(m.t(isFiltered ? 'card.state.emptyFilter' : 'card.state.emptyTimeline'), 'muted'),
-    hasOlder && button('timeline:older', m.t('card.button.older'), 'link'),
-    hasNewer && button('timeline:newer', m.t('card.button.newer'), 'link'),
+    rows.length > PAGE_SIZE && button('timeline:older', m.t('card.button.older'), 'link'),
+    earlier.length > 0 && button('timeline:newer', m.t('card.button.newer'), 'link'),
     filters(context, filter),
   ];
-  const [first, last] = [rows[0]?.cursor, rows.at(-1)?.cursor];
-  return context.page(parts, {
-    ...(first && last ? { page: { first: [...first], last: [...last] } } : {}),
-    ...(isFiltered ? { filter } : {}),
-  });
+  const last = shown.slice(-1).map(({ cursor }) => cursor);
+  const pages = [...earlier, ...last].slice(-MAX_PAGES);
+  return context.page(parts, { pages, ...(isFiltered ? { filter } : {}) });
 }
 
 function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {

@@ -42,7 +42,7 @@ import { cardQuery, forCustomer } from './matching.ts';
 import type { CardRequest } from './request.ts';
 import { searchResults, searchView } from './search.ts';
 import { share } from './share.ts';
-import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
+import { filteredTimeline, newerPage, olderPage, timeline } from './timeline.ts';
 
 /** What pressing a component shows. */
 interface View {
@@ -62,8 +62,8 @@ const VIEWS: Readonly<Record<string, View>> = {
   timeline: reads(forCustomer(timeline)),
   'timeline.kind': reads(forCustomer(filteredTimeline)),
   'timeline.environment': reads(forCustomer(filteredTimeline)),
-  'timeline:older': reads(forCustomer((context) => nextTimelinePage(context, 'older'))),
-  'timeline:newer': reads(forCustomer((context) => nextTimelinePage(context, 'newer'))),
+  'timeline:older': reads(forCustomer(olderPage)),
+  'timeline:newer': reads(forCustomer(newerPage)),
   'event:': reads(forCustomer(eventDetail)),
   'technical:': reads(forCustomer(technicalEvent)),
   details: reads(forCustomer(details)),

@@ -155,7 +155,6 @@ describe('the timeline', () => {
       {
         sources: [ownSource(id)],
         from: [2_000, 'deep-2000'],
-        direction: 'older',
         kinds: null,
         environment: null,
         limit: 11,
