@@ -1,4 +1,4 @@
-import { DAY_MS } from '../time.ts';
+import { FOREVER_MS } from '../time.ts';
 import { compareEvents } from './event-order.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { deriveState } from './state.ts';
@@ -8,8 +8,6 @@ import type { Environment, LifecycleEvent, Snapshot, SubscriberState } from './t
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
 export const SUMMARY_FORMAT = 9;
 
-/** A safety net for what time changes and the state does not name. */
-const MAX_VALID_MS = DAY_MS;
 const RECENT_EVENTS = 3;
 
 /** Kinds that are not about purchases: on the timeline, not among the latest events. */
@@ -61,18 +59,15 @@ function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown 
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
 
-/** When time alone may change the state next, epoch ms. */
+/** When time alone changes the state next, epoch ms: access ends. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
-  return Math.min(nowMs + MAX_VALID_MS, ...changeTimes(state).filter((atMs) => atMs > nowMs));
-}
-
-/** When time alone changes the state. */
-function changeTimes(state: SubscriberState): number[] {
-  const times = [...state.subscriptions, ...state.grants, ...state.sandbox].flatMap(
-    ({ endsAtMs, accessEndsAtMs, resumesAtMs }) => [endsAtMs, accessEndsAtMs, resumesAtMs],
-  );
-  times.push(...state.entitlements.map(({ endsAtMs }) => endsAtMs));
-  return times.filter((atMs) => atMs !== null);
+  const { subscriptions, grants, sandbox, consumables, entitlements } = state;
+  const bought = [...subscriptions, ...grants, ...sandbox, ...consumables];
+  const ends = [
+    ...bought.map(({ accessEndsAtMs }) => accessEndsAtMs),
+    ...entitlements.map(({ endsAtMs }) => endsAtMs),
+  ].filter((endMs) => endMs !== null);
+  return Math.min(FOREVER_MS, ...ends.filter((endMs) => endMs > nowMs));
 }
 
 /** Tells whether a stored summary may be used. */
@@ -87,21 +82,11 @@ export interface StoredSummary extends SummaryValidity {
   readonly summary: SubscriberSummary;
 }
 
-/** @param version the subscriber's; `stored` is `null` where no summary is stored */
+/** @param version the subscriber's; `stored` is missing where no summary is stored */
 export function isCurrentSummary(
-  stored: SummaryValidity | null,
+  stored: SummaryValidity | null | undefined,
   version: number,
   nowMs: number,
 ): stored is SummaryValidity {
   return stored?.format === SUMMARY_FORMAT && stored.version === version && nowMs < stored.validUntilMs;
-}
-
-/** For lists of many customers: also after the limit of a day, while no time that changes the state has passed. */
-export function isUnchangedSummary(
-  stored: StoredSummary | undefined,
-  version: number,
-  nowMs: number,
-): stored is StoredSummary {
-  if (stored?.format !== SUMMARY_FORMAT || stored.version !== version) return false;
-  return !changeTimes(stored.summary.state).some((atMs) => atMs >= stored.validUntilMs && atMs <= nowMs);
 }

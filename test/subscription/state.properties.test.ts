@@ -9,6 +9,7 @@ import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import { validUntil } from '../../src/subscription/summary.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf } from './histories.ts';
 
@@ -110,6 +111,17 @@ test('any order and any repetition give the same state', () => {
       },
     ),
     { numRuns: 1_000 },
+  );
+});
+
+test('nothing changes before the time until which a summary is valid', () => {
+  fc.assert(
+    fc.property(history, someSnapshot, time, time, (events, snapshot, nowMs, laterMs) => {
+      const state = deriveState(events, snapshot, nowMs);
+      const atMs = Math.min(Math.max(nowMs, laterMs), validUntil(state, nowMs) - 1);
+      assert.deepEqual(deriveState(events, snapshot, atMs), state);
+    }),
+    { numRuns: 2_000 },
   );
 });
 

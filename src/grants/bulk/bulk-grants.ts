@@ -3,7 +3,7 @@ import type { Teammate } from '../../database/entities.ts';
 import { messagesFor } from '../../i18n/messages.ts';
 import { listSubscribers } from '../../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
-import { isUnchangedSummary } from '../../subscription/summary.ts';
+import { isCurrentSummary } from '../../subscription/summary.ts';
 import type { SubscriberState } from '../../subscription/types.ts';
 import { DAY_MS } from '../../time.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
@@ -93,7 +93,7 @@ export async function findCustomers(
       rows.map(({ subscriberId }) => subscriberId),
     );
     const outdated = rows.filter(
-      ({ subscriberId, version }) => !isUnchangedSummary(stored.get(subscriberId), version, nowMs),
+      ({ subscriberId, version }) => !isCurrentSummary(stored.get(subscriberId), version, nowMs),
     );
     const derived = await deriveSummaries(database, workspaceId, { subscribers: outdated, nowMs });
     for (const { subscriberId, appUserId } of rows) {
