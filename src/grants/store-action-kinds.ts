@@ -11,7 +11,6 @@ import type { ReviewedStoreAction, StoreForm } from './form-state.ts';
 import type { ActionHandler, ReadBackResult } from './handlers.ts';
 
 const WEB_BILLING = 'RC_BILLING';
-const APPLE: ReadonlySet<string | null> = new Set(['APP_STORE', 'MAC_APP_STORE']);
 const GOOGLE = 'PLAY_STORE';
 
 /** Source: RevenueCat's descriptions of `extend` (v1 and the newer v2). */
@@ -184,10 +183,6 @@ export function whyUnavailable(
 /** 0: the store extends nothing. */
 export function maxExtensionDays(store: string | null): number {
   return MAX_EXTENSION_DAYS[store ?? ''] ?? 0;
-}
-
-export function isApple(store: string | null): boolean {
-  return APPLE.has(store);
 }
 
 /** Google refunds single charges. */

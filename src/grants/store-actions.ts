@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { currencyDigits } from '../subscription/money.ts';
-import { productOf } from '../subscription/names.ts';
+import { isApple, productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import type { PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
@@ -21,7 +21,6 @@ import {
 } from './purchases.ts';
 import { readNow } from './read-revenuecat.ts';
 import {
-  isApple,
   maxExtensionDays,
   type PurchaseActionKind,
   refundsCharges,

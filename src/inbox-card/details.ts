@@ -13,14 +13,13 @@ import {
 } from '../intercom/canvas.ts';
 import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
+import { isApple, isWebStore } from '../subscription/names.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { andMore, type CustomerContext } from './context.ts';
 import { type Customer, hasGrantsOrActions } from './customer.ts';
 import { canShare } from './share.ts';
 
-/** Stores whose link opens the customer's subscription. Apple's and Google's open the account of whoever clicks. */
-const CUSTOMER_LINKS: ReadonlySet<string | null> = new Set(['RC_BILLING', 'STRIPE', 'PADDLE']);
 const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
 /** A customer rarely has more; a longer list would bury what gives access now. */
 const MAX_SUBSCRIPTIONS = 20;
@@ -158,7 +157,8 @@ function subscriptionBlock(
       [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
       [m.t('card.label.transaction'), subscription.transactionId],
     ]),
-    CUSTOMER_LINKS.has(store) &&
+    // It opens the customer's subscription. Apple's and Google's open the account of whoever clicks.
+    isWebStore(store) &&
       managementUrl?.startsWith('https://') &&
       linkButton(`open-store:${index}`, m.t('card.button.manage'), managementUrl),
   ];
@@ -166,13 +166,11 @@ function subscriptionBlock(
 
 /** Shown before the agent promises what only the store can do. */
 function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
-  const isPaidIn = (...stores: readonly string[]): boolean =>
-    list.some(
-      ({ subscription: { environment, store } }) =>
-        environment === 'production' && stores.includes(store ?? ''),
-    );
+  const stores = list.flatMap(({ subscription: { environment, store } }) =>
+    environment === 'production' ? [store] : [],
+  );
   return [
-    isPaidIn('APP_STORE', 'MAC_APP_STORE') && text(m.t('card.note.apple'), 'muted'),
-    isPaidIn('PLAY_STORE') && text(m.t('card.note.google'), 'muted'),
+    stores.some(isApple) && text(m.t('card.note.apple'), 'muted'),
+    stores.includes('PLAY_STORE') && text(m.t('card.note.google'), 'muted'),
   ];
 }

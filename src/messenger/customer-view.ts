@@ -5,7 +5,7 @@ import { describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
-import { appStoreName, isWebStore } from '../subscription/names.ts';
+import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
 import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
 import { DAY_MS, isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
@@ -122,8 +122,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
     sentence: statementsText(messages, 'customer', description.statements),
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
-    manage:
-      url === null ? null : { label: t('messenger.manage', { store: store?.toUpperCase() ?? '' }), url },
+    manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
     mustAsk: canChange && !isGrant && url === null && !isForever(endsAtMs),
   };
 }
@@ -140,15 +139,6 @@ function isFinal(subscription: SubscriptionState): boolean {
   return isFamilyShare || (status === 'active' && !renewsLater);
 }
 
-const APPLE_PAGE = 'https://apps.apple.com/account/subscriptions';
-
-/** Amazon's and Roku's addresses differ by country: only the one from RevenueCat is right. */
-const MANAGE_PAGES: ReadonlyMap<string, string> = new Map([
-  ['APP_STORE', APPLE_PAGE],
-  ['MAC_APP_STORE', APPLE_PAGE],
-  ['PLAY_STORE', 'https://play.google.com/store/account/subscriptions'],
-]);
-
 const STORE_HOSTS = /(?:^|\.)(?:apple\.com|play\.google\.com|amazon\.[a-z]{2,3}(?:\.[a-z]{2})?|roku\.com)$/;
 
 /**
@@ -162,5 +152,5 @@ export function manageUrlOf({
   if (appStoreName(store) === null) return null;
   const url = URL.parse(managementUrl ?? '');
   if (url?.protocol === 'https:' && STORE_HOSTS.test(url.hostname)) return managementUrl;
-  return MANAGE_PAGES.get(store?.toUpperCase() ?? '') ?? null;
+  return subscriptionsPage(store);
 }

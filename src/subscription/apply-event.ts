@@ -1,6 +1,6 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
-import { isInternalProductId } from './names.ts';
+import { isApple, isInternalProductId } from './names.ts';
 import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
 import type { LifecycleEvent, Money } from './types.ts';
 
@@ -129,8 +129,7 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
  * too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
  */
 function restOfCharge(charged: Money | null | undefined, { store, price }: LifecycleEvent): Money | null {
-  const isApple = store === 'APP_STORE' || store === 'MAC_APP_STORE';
-  if (isApple || !price?.amountMinor || charged?.currency !== price.currency) return null;
+  if (isApple(store) || !price?.amountMinor || charged?.currency !== price.currency) return null;
   const amountMinor = charged.amountMinor - Math.abs(price.amountMinor);
   return amountMinor > 0 ? { ...charged, amountMinor } : null;
 }

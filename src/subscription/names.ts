@@ -6,46 +6,56 @@ export interface Names {
   entitlement(lookupKey: string): string | null;
 }
 
-const STORES: Readonly<Record<string, string>> = {
-  APP_STORE: 'App Store',
-  MAC_APP_STORE: 'Mac App Store',
-  PLAY_STORE: 'Google Play',
-  AMAZON: 'Amazon Appstore',
-  STRIPE: 'Stripe',
-  RC_BILLING: 'RevenueCat Billing',
-  ROKU: 'Roku',
-  PADDLE: 'Paddle',
-  TEST_STORE: 'Test Store',
+interface Store {
+  readonly name: string;
+  /** A store that comes with a device, or one where customers pay in a browser. */
+  readonly kind?: 'device' | 'web';
+  /** Where its customers manage their subscriptions; Amazon's and Roku's addresses differ by country. */
+  readonly subscriptionsPage?: string;
+}
+
+export const APPLE_SUBSCRIPTIONS_PAGE = 'https://apps.apple.com/account/subscriptions';
+const GOOGLE_SUBSCRIPTIONS_PAGE = 'https://play.google.com/store/account/subscriptions';
+
+const STORES: Readonly<Record<string, Store>> = {
+  APP_STORE: { name: 'App Store', kind: 'device', subscriptionsPage: APPLE_SUBSCRIPTIONS_PAGE },
+  MAC_APP_STORE: { name: 'Mac App Store', kind: 'device', subscriptionsPage: APPLE_SUBSCRIPTIONS_PAGE },
+  PLAY_STORE: { name: 'Google Play', kind: 'device', subscriptionsPage: GOOGLE_SUBSCRIPTIONS_PAGE },
+  AMAZON: { name: 'Amazon Appstore', kind: 'device' },
+  ROKU: { name: 'Roku', kind: 'device' },
+  STRIPE: { name: 'Stripe', kind: 'web' },
+  RC_BILLING: { name: 'RevenueCat Billing', kind: 'web' },
+  PADDLE: { name: 'Paddle', kind: 'web' },
+  TEST_STORE: { name: 'Test Store' },
 };
 
-const APP_STORES: ReadonlySet<string> = new Set([
-  'APP_STORE',
-  'MAC_APP_STORE',
-  'PLAY_STORE',
-  'AMAZON',
-  'ROKU',
-]);
-
-/** Where a customer pays in a browser. */
-const WEB_STORES: ReadonlySet<string> = new Set(['STRIPE', 'RC_BILLING', 'PADDLE']);
+function storeOf(store: string | null): Store | undefined {
+  return STORES[store?.toUpperCase() ?? ''];
+}
 
 /** A store's brand; one that RevenueCat adds later shows under its tidied code. `null`: unknown, or a grant. */
 export function storeName(store: string | null): string | null {
-  const code = store?.toUpperCase() ?? 'PROMOTIONAL';
-  if (code === 'PROMOTIONAL') return null;
-  return STORES[code] ?? titleCase(code);
+  if (store === null || store === 'PROMOTIONAL') return null;
+  return storeOf(store)?.name ?? titleCase(store);
 }
 
-/**
- * The name of a store that comes with a device; `null` for any other. By Apple's rule for cards customers may read of
- * no other store.
- */
+/** The name of a store that comes with a device; by Apple's rule for cards customers may read of no other. */
 export function appStoreName(store: string | null): string | null {
-  return APP_STORES.has(store?.toUpperCase() ?? '') ? storeName(store) : null;
+  const known = storeOf(store);
+  return known?.kind === 'device' ? known.name : null;
 }
 
 export function isWebStore(store: string | null): boolean {
-  return WEB_STORES.has(store?.toUpperCase() ?? '');
+  return storeOf(store)?.kind === 'web';
+}
+
+export function isApple(store: string | null): boolean {
+  return storeOf(store)?.subscriptionsPage === APPLE_SUBSCRIPTIONS_PAGE;
+}
+
+/** The page of a store where its customers manage their subscriptions; `null`: none that is the same for everyone. */
+export function subscriptionsPage(store: string | null): string | null {
+  return storeOf(store)?.subscriptionsPage ?? null;
 }
 
 /** `SOME_NEW_THING` reads `Some New Thing`. */

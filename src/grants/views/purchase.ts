@@ -18,7 +18,7 @@ import {
 } from '../../intercom/canvas.ts';
 import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { endOf } from '../../subscription/describe-subscription.ts';
-import { productOf } from '../../subscription/names.ts';
+import { APPLE_SUBSCRIPTIONS_PAGE, isApple, productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
@@ -34,7 +34,6 @@ import {
 } from '../purchases.ts';
 import {
   APPLE_REASON_CODES,
-  isApple,
   maxExtensionDays,
   PURCHASE_ACTIONS,
   refundsCharges,
@@ -44,7 +43,6 @@ import { targetTypeOf } from '../store-actions.ts';
 import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
 
 const MAX_CHARGES = 10;
-const APPLE_SUBSCRIPTIONS_URL = 'https://apps.apple.com/account/subscriptions';
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
 const MAX_LISTED = 20;
 
@@ -158,7 +156,7 @@ function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionStat
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
-    !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_URL),
+    !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_PAGE),
     field('refund', APPLE_REFUND_URL),
   ];
 }
