@@ -1,6 +1,6 @@
 import { PgBoss } from 'pg-boss';
 import { createHttpClient } from '../../src/http/client.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 /**
  * The delivery that one would write first: one job per event, which finds the contact, sends the event and writes the

@@ -1,7 +1,7 @@
 import express from 'express';
 import { createIntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 /**
  * The strict simulator in a process of its own, with one workspace. LATENCY_MS and FAILING (a share) make it

@@ -1,7 +1,7 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks } from '../contacts/repository.ts';
 import { markTransferReceiversPending, type SentAs, type TimelineEntry } from '../subscribers/repository.ts';
-import { bestAppUserIds, contactAttributes } from '../subscription/attributes.ts';
+import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Claim, ClaimedSubscriber, ClaimResult, FinishedClaim } from './claims.ts';

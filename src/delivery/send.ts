@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute } from '../intercom/data-attributes.ts';
 import type { TimelineEntry } from '../subscribers/repository.ts';
-import { eventMetadata } from '../subscription/delivery-metadata.ts';
+import { eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
 import { backOff, decide, type Interruption, recordAccepted, recordIfRefused } from './failures.ts';

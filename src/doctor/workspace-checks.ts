@@ -4,7 +4,7 @@ import { readRejectedContacts } from '../delivery/rejected.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
-import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import {
   answerOrError,

@@ -11,33 +11,29 @@ const MAX_CANVASES = 4_000;
 /** A safety net: nothing on a card changes with time alone before its summary does. */
 const MAX_AGE_MS = MINUTE_MS;
 
+export type CanvasCache = ReturnType<typeof createCanvasCache>;
+
 /**
  * First canvases, each under everything that it shows. A card is opened again and again (at every switch of
  * conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read from the
  * database each time, so no canvas is out of date. Both functions give the response's JSON.
  */
-export interface CanvasCache {
-  get(context: CardContext, candidate: Candidate, names: Names): string | null;
-  /** Stores the canvas unless it shows something that its key does not contain. */
-  set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): string;
-}
-
-export function createCanvasCache(now: () => number): CanvasCache {
-  const cache = new LRUCache<string, { names: Names; untilMs: number; canvas: string }>({
-    max: MAX_CANVASES,
-  });
+export function createCanvasCache(now: () => number) {
+  const cache = new LRUCache<string, { names: Names; untilMs: number; json: string }>({ max: MAX_CANVASES });
   return {
-    get(context, candidate, names) {
+    get(context: CardContext, candidate: Candidate, names: Names): string | null {
       const known = cache.get(keyOf(context, candidate));
-      return known && known.names === names && now() < known.untilMs ? known.canvas : null;
+      return known && known.names === names && now() < known.untilMs ? known.json : null;
     },
-    set(context, candidate, { names, canvas }) {
+    /** Stores the canvas unless it shows something that its key does not contain. */
+    set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): string {
+      const { names, canvas } = drawn;
       const json = JSON.stringify({ canvas });
       const nowMs = now();
       // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
       if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
         const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
-        cache.set(keyOf(context, candidate), { names, untilMs, canvas: json });
+        cache.set(keyOf(context, candidate), { names, untilMs, json });
       }
       return json;
     },

@@ -11,7 +11,7 @@ import {
 } from '../subscribers/repository.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
-import { bestAppUserIds } from '../subscription/attributes.ts';
+import { bestAppUserIds } from '../subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isCurrentSummary, type SubscriberSummary } from '../subscription/summary.ts';

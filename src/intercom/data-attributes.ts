@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { IntercomClient, IntercomDataAttribute } from './client.ts';
 
 export interface Provisioning {

@@ -1,7 +1,7 @@
 import jwt from 'jsonwebtoken';
 import { z } from 'zod';
 import { AppError, badRequest, type ErrorCode } from '../errors.ts';
-import { contactAttributes } from '../subscription/attributes.ts';
+import { contactAttributes } from '../subscription/contact-values.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isRecord } from '../text.ts';
 import type { CustomerState } from './customer.ts';

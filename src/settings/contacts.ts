@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { wakeAllWaiting } from '../contacts/repository.ts';
 import { AppError } from '../errors.ts';
-import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
 import { audit, changeSettings } from './change-settings.ts';

@@ -1,5 +1,5 @@
 import { eventNameFor } from '../delivery/plan.ts';
-import { CONTACT_ATTRIBUTES } from '../subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KINDS, RECIPES } from './messages.ts';

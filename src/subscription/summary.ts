@@ -59,15 +59,15 @@ function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown 
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
 
-/** When time alone changes the state next, epoch ms: access ends. */
+/** When time alone changes the state next, or what is said of it, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
   const { subscriptions, grants, sandbox, consumables, entitlements } = state;
   const bought = [...subscriptions, ...grants, ...sandbox, ...consumables];
-  const ends = [
-    ...bought.map(({ accessEndsAtMs }) => accessEndsAtMs),
+  const times = [
+    ...bought.flatMap(({ accessEndsAtMs, endsAtMs, resumesAtMs }) => [accessEndsAtMs, endsAtMs, resumesAtMs]),
     ...entitlements.map(({ endsAtMs }) => endsAtMs),
-  ].filter((endMs) => endMs !== null);
-  return Math.min(FOREVER_MS, ...ends.filter((endMs) => endMs > nowMs));
+  ].filter((atMs) => atMs !== null);
+  return Math.min(FOREVER_MS, ...times.filter((atMs) => atMs > nowMs));
 }
 
 /** Tells whether a stored summary may be used. */

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';

@@ -9,7 +9,7 @@ import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
-import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';

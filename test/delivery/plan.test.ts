@@ -5,7 +5,7 @@ import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../sr
 import { changedAttributes, nextChangeAt, type PlannedEvent, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
 import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
-import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
 import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';

@@ -8,7 +8,7 @@ import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.t
 import { interpretEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
-import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
+import { eventMetadata } from '../../src/subscription/contact-values.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';

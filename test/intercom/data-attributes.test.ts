@@ -7,7 +7,7 @@ import {
   type IntercomDataAttribute,
 } from '../../src/intercom/client.ts';
 import { provisionAttributes } from '../../src/intercom/data-attributes.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 const ALL = CONTACT_ATTRIBUTES.map(({ name }) => name);
 

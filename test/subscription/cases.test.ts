@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { endRow, overviewText, paidText, priceText } from '../../src/i18n/sentences.ts';
-import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { CASES, play } from './cases.ts';

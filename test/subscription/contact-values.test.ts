@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CONTACT_ATTRIBUTES, contactAttributes } from '../../src/subscription/attributes.ts';
 import { compareWithSnapshot } from '../../src/subscription/compare-with-snapshot.ts';
-import { eventMetadata } from '../../src/subscription/delivery-metadata.ts';
+import {
+  CONTACT_ATTRIBUTES,
+  contactAttributes,
+  eventMetadata,
+} from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { LifecycleEvent } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';

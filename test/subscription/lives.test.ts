@@ -7,7 +7,7 @@ import type { Customer } from '../../src/messenger/customer.ts';
 import { viewCustomer } from '../../src/messenger/customer-view.ts';
 import { answerFin } from '../../src/messenger/fin.ts';
 import type { TimelineEntry } from '../../src/subscribers/repository.ts';
-import { contactAttributes } from '../../src/subscription/attributes.ts';
+import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { assembleHistory } from '../../src/subscription/transfers.ts';

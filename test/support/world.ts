@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
-import { CONTACT_ATTRIBUTES } from '../../src/subscription/attributes.ts';
+import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 import { createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { createSecretBox, hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
