@@ -43,7 +43,6 @@ function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
   const items = [...snapshot.subscriptions, ...snapshot.purchases];
   const isOf = (lookupKey: string, environment: string) =>
     items.some((item) => item.environment === environment && item.entitlements.includes(lookupKey));
-  fold.listedEntitlements.clear();
   for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements)
     if (!isOf(lookupKey, 'sandbox') || isOf(lookupKey, 'production'))
       fold.listedEntitlements.set(lookupKey, endsAtMs);
@@ -107,7 +106,6 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
     willRenew: !isGrant,
     transactionId: storeSubscriptionId,
   });
-  if (isGrant) return builder;
   if (transactionKey !== null) fold.byTransaction.set(transactionKey, builder);
   const productKey = indexKey(environment, store, productId ?? '');
   if (productId !== null && !fold.byProduct.has(productKey)) fold.byProduct.set(productKey, builder);

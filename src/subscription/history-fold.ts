@@ -11,7 +11,7 @@ import {
   type StateBuilder,
   type Sum,
 } from './state-builder.ts';
-import type { Environment, LifecycleEvent, Money } from './types.ts';
+import type { Environment, LifecycleEvent } from './types.ts';
 
 /** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
 export interface HistoryFold {
@@ -25,8 +25,6 @@ export interface HistoryFold {
   lifetimeValueUsdCents: number;
   /** What was charged, refunds not subtracted. */
   chargedUsdCents: number;
-  paid: readonly Money[];
-  firstPurchaseAtMs: number | null;
   firstPaidAtMs: number | null;
   trialEndsAtMs: number | null;
 }
@@ -40,8 +38,6 @@ export function emptyFold(): HistoryFold {
     listedEntitlements: new Map(),
     lifetimeValueUsdCents: 0,
     chargedUsdCents: 0,
-    paid: [],
-    firstPurchaseAtMs: null,
     firstPaidAtMs: null,
     trialEndsAtMs: null,
   };
@@ -73,16 +69,10 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
 
 function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {
   const atMs = event.purchasedAtMs ?? event.atMs;
-  if (isPurchase(event) && !event.isFamilyShare)
-    fold.firstPurchaseAtMs = Math.min(fold.firstPurchaseAtMs ?? atMs, atMs);
   if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) fold.trialEndsAtMs = event.expiresAtMs;
   if (!sum) return;
-  const { price, usdCents } = sum;
-  if (price !== null) {
-    fold.paid = addMoney(fold.paid, price);
-    if (price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
-  }
-  if (usdCents === null) return;
+  const usdCents = sum.usdCents ?? 0;
+  if (sum.price && sum.price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
   fold.lifetimeValueUsdCents += usdCents;
   fold.chargedUsdCents += Math.max(0, usdCents);
 }

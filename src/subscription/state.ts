@@ -4,6 +4,7 @@ import { distinctInOrder } from './event-order.ts';
 import { emptyFold, foldEvent, type HistoryFold } from './history-fold.ts';
 import { isAnonymous, preferredAppUserIds } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
+import { addMoney } from './money.ts';
 import {
   accessEndMs,
   buildState,
@@ -21,6 +22,7 @@ import {
 import type {
   EntitlementState,
   LifecycleEvent,
+  Money,
   Snapshot,
   SubscriberState,
   SubscriptionState,
@@ -74,11 +76,15 @@ function summarizeFold(
   const sandbox: SubscriptionState[] = [];
   const consumables: SubscriptionState[] = [];
   const active: StateBuilder[] = [];
-  let { firstPurchaseAtMs } = fold;
+  let firstPurchaseAtMs: number | null = null;
+  let paid: readonly Money[] = [];
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs);
-    if (builder.environment !== 'sandbox' && isOwnPurchase(builder))
-      firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
+    if (builder.environment !== 'sandbox') {
+      paid = builder.paid.reduce(addMoney, paid);
+      if (isOwnPurchase(builder))
+        firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
+    }
     // A purchase without access: it is on the timeline, in the sums and can be refunded, but decides no status.
     if (builder.isOneTime && builder.entitlements.length === 0) {
       consumables.push(state);
@@ -107,7 +113,7 @@ function summarizeFold(
     entitlements: entitlementsOf(active, fold.listedEntitlements, nowMs),
     // A refund whose purchase is unknown would leave less than nothing.
     lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents),
-    paid: [...fold.paid].sort((a, b) => compareTexts(a.currency, b.currency)),
+    paid: [...paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
     firstPaidAtMs: fold.firstPaidAtMs,
     movedTo: movedTo(ordered),
