@@ -47,6 +47,6 @@ export interface ViewContext extends ActionContext {
   readonly formState: ActionFormState;
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
-  /** A canvas with a way back, which passes `formState` on to the next request. */
+  /** A canvas with a way back unless it is the first one, which passes `formState` on to the next request. */
   page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
 }

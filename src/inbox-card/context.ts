@@ -105,12 +105,18 @@ export function withFormState(
   fields: Omit<CardContext, 'formState' | 'isOutdated' | 'page'>,
   formState: FormState,
 ): CardContext {
+  const { componentId } = fields.request;
+  // What opens with the conversation, and what *Back* leads to, has no way back.
+  const isFirst = componentId === null || componentId === 'home';
   const context: CardContext = {
     ...fields,
     formState,
     isOutdated: isOutdated(formState, fields.app.now()),
     page: (parts, passedOn) =>
-      canvas([parts, backLink(fields.messages.t('card.button.back'))], storedData(context, passedOn)),
+      canvas(
+        [parts, !isFirst && backLink(fields.messages.t('card.button.back'))],
+        storedData(context, passedOn),
+      ),
   };
   return context;
 }
@@ -120,24 +126,13 @@ export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
   return signedAtMs !== undefined && nowMs - signedAtMs > REVIEW_VALID_MS;
 }
 
-/** A canvas that opens with the conversation or that *Back* leads to. In answer to anything else it has a way back. */
-export function firstCanvas(
-  context: CardContext,
-  parts: readonly Part[],
-  formState?: FormState,
-): InboxCanvas {
-  const { componentId } = context.request;
-  const isFirst = componentId === null || componentId === 'home';
-  return isFirst ? canvas(parts, storedData(context, formState)) : context.page(parts, formState);
-}
-
 /** One sentence. */
 export function sentenceCanvas(
   context: CardContext,
   sentence: string,
   style: 'muted' | 'error' = 'muted',
 ): InboxCanvas {
-  return firstCanvas(context, [text(sentence, style)]);
+  return context.page([text(sentence, style)]);
 }
 
 /** Says that a list is longer than what it shows. */

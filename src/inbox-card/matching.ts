@@ -4,14 +4,7 @@ import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.t
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import type { Candidate, CardQuery } from './card-repository.ts';
-import {
-  type CardAnswer,
-  type CardContext,
-  type CustomerContext,
-  type FormState,
-  firstCanvas,
-  type Render,
-} from './context.ts';
+import type { CardAnswer, CardContext, CustomerContext, FormState, Render } from './context.ts';
 import { loadCustomer } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import type { CardRequest } from './request.ts';
@@ -91,7 +84,7 @@ export async function chooseAmong(
       ),
     ),
   ];
-  return firstCanvas(context, fitFirstCanvas(draw, customers.length, 0));
+  return context.page(fitFirstCanvas(draw, customers.length, 0));
 }
 
 /** Shown for a contact without a certain match: who it may be by the conversation and by e-mail, and a search. */
@@ -112,11 +105,11 @@ async function unmatched(context: CardContext, byEmail: readonly FoundSubscriber
   const formState = listState([...mentioned, ...possible]);
   if (possible.length === 0) {
     const intro = mentionedParts || text(noMatchText(context), 'muted');
-    return firstCanvas(context, [intro, form], formState);
+    return context.page([intro, form], formState);
   }
   const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
   const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
-  return firstCanvas(context, fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
+  return context.page(fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
 }
 
 /**

@@ -20,7 +20,7 @@ import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
-import { type CustomerContext, firstCanvas, storedData } from './context.ts';
+import { type CustomerContext, storedData } from './context.ts';
 import { hasGrantsOrActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 import { canShare } from './share.ts';
@@ -64,7 +64,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
   }
   const components = layOut(parts, shown);
   // *Refresh* is an action on this canvas, so its result needs no way back.
-  return isRefreshed ? canvas(components, storedData(context)) : firstCanvas(context, components);
+  return isRefreshed ? canvas(components, storedData(context)) : context.page(components);
 }
 
 /** The names of products can make a sentence too long: it is cut then, and the details have all of it. */

@@ -29,7 +29,6 @@ import {
   type CardContext,
   type CustomerContext,
   createCardContext,
-  firstCanvas,
   type Render,
   sentenceCanvas,
   verifyFormState,
@@ -155,7 +154,7 @@ export async function answerCard(
     if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   }
   if (context.projects.length === 0) {
-    return firstCanvas(context, [
+    return context.page([
       text(m.t('card.state.notConnected'), 'muted'),
       linkButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`),
     ]);
