@@ -163,14 +163,8 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
     const { own } = find(project, req);
     const product = project.products.find(({ id }) => id === own.productId);
-    res.json(
-      listPage(
-        req,
-        transactionsOf(own).toReversed(),
-        ({ id }) => id,
-        (each) => transactionView(each, product?.storeIdentifier),
-      ),
-    );
+    const view = (each: Transaction) => transactionView(each, product?.storeIdentifier);
+    res.json(listPage(req, transactionsOf(own).toReversed(), view));
   });
 
   router.post(`${subscription}/transactions/:transactionId/actions/refund`, (req, res) => {

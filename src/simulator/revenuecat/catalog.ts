@@ -9,7 +9,7 @@ import {
   requireScope,
   type Session,
 } from './http.ts';
-import { newId, type Webhook } from './state.ts';
+import { newId, type Project, type Webhook } from './state.ts';
 import { entitlementView, productView } from './views.ts';
 
 const EVENT_TYPES = [
@@ -52,50 +52,30 @@ export function catalogRoutes(context: Context): Router {
     const session = res.locals.session as Session;
     requireScope(session, 'project_configuration:projects:read');
     const own = [...state.projects.values()].filter(({ id }) => id === session.projectId);
-    res.json(
-      listPage(
-        req,
-        own,
-        ({ id }) => id,
-        ({ id, name, createdAtMs }) => ({
-          object: 'project',
-          id,
-          name,
-          created_at: createdAtMs,
-          icon_url: null,
-          icon_url_large: null,
-        }),
-      ),
-    );
+    const view = ({ id, name, createdAtMs }: Project) => ({
+      object: 'project',
+      id,
+      name,
+      created_at: createdAtMs,
+      icon_url: null,
+      icon_url_large: null,
+    });
+    res.json(listPage(req, own, view));
   });
 
   router.get(`${project}/entitlements`, (req, res) => {
     const own = requireProject(context, req, res, 'project_configuration:entitlements:read');
-    res.json(
-      listPage(
-        req,
-        own.entitlements,
-        ({ id }) => id,
-        (each) => entitlementView(own, each),
-      ),
-    );
+    res.json(listPage(req, own.entitlements, (each) => entitlementView(own, each)));
   });
 
   router.get(`${project}/products`, (req, res) => {
     const own = requireProject(context, req, res, 'project_configuration:products:read');
-    res.json(listPage(req, own.products, ({ id }) => id, productView));
+    res.json(listPage(req, own.products, productView));
   });
 
   router.get(webhooks, (req, res) => {
     const own = requireProject(context, req, res, reads);
-    res.json(
-      listPage(
-        req,
-        own.webhooks,
-        ({ id }) => id,
-        (each) => webhookView(own.id, each),
-      ),
-    );
+    res.json(listPage(req, own.webhooks, (each) => webhookView(own.id, each)));
   });
 
   router.post(webhooks, (req, res) => {

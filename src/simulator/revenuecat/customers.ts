@@ -31,14 +31,7 @@ export function customerRoutes(context: Context): Router {
     const found = [...project.customers.values()].filter(
       (customer) => search === undefined || matches(customer, search),
     );
-    res.json(
-      listPage(
-        req,
-        found,
-        (customer) => customer.id,
-        (customer) => customerView(project, customer),
-      ),
-    );
+    res.json(listPage(req, found, (customer) => customerView(project, customer)));
   });
 
   router.get(one, (req, res) => {
@@ -52,51 +45,36 @@ export function customerRoutes(context: Context): Router {
 
   router.get(`${one}/aliases`, (req, res) => {
     const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
-    const view = (id: string) => ({ object: 'customer.alias', id, created_at: customer.firstSeenAtMs });
-    res.json(listPage(req, customer.aliases, (id) => id, view));
+    const aliases = customer.aliases.map((id) => ({ id }));
+    const view = ({ id }: { id: string }) => ({
+      object: 'customer.alias',
+      id,
+      created_at: customer.firstSeenAtMs,
+    });
+    res.json(listPage(req, aliases, view));
   });
 
   router.get(`${one}/attributes`, (req, res) => {
     const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
-    res.json(
-      listPage(
-        req,
-        attributeViews(customer),
-        ({ name }) => name,
-        (attribute) => attribute,
-      ),
-    );
+    const attributes = attributeViews(customer).map((view) => ({ id: view.name, view }));
+    res.json(listPage(req, attributes, ({ view }) => view));
   });
 
   router.get(`${one}/active_entitlements`, (req, res) => {
     const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
-    res.json(listPage(req, activeEntitlements(customer, now()), (each) => each.entitlementId, activeView));
+    res.json(listPage(req, activeEntitlements(customer, now()), activeView));
   });
 
   router.get(`${one}/subscriptions`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     const own = inEnvironment(req, requireCustomer(project, req).subscriptions);
-    res.json(
-      listPage(
-        req,
-        own,
-        (each) => each.id,
-        (each) => subscriptionView(project, each, now()),
-      ),
-    );
+    res.json(listPage(req, own, (each) => subscriptionView(project, each, now())));
   });
 
   router.get(`${one}/purchases`, (req, res) => {
     const project = requireProject(context, req, res, PURCHASES);
     const own = inEnvironment(req, requireCustomer(project, req).purchases);
-    res.json(
-      listPage(
-        req,
-        own,
-        (each) => each.id,
-        (each) => purchaseView(project, each),
-      ),
-    );
+    res.json(listPage(req, own, (each) => purchaseView(project, each)));
   });
 
   router.get(`${one}/events`, (req, res) => {
@@ -106,17 +84,18 @@ export function customerRoutes(context: Context): Router {
     const wanted = environmentOf(req)?.toUpperCase();
     const events = customer.events
       .filter((event) => wanted === undefined || event.environment === wanted)
-      .toReversed();
-    const view = (event: Record<string, unknown>): unknown => ({
+      .toReversed()
+      .map((event) => ({ id: String(event.id), event }));
+    const view = ({ id, event }: (typeof events)[number]) => ({
       object: 'customer.event',
-      id: event.id,
+      id,
       app_id: event.app_id ?? null,
       type: `PURCHASES_${event.type}`,
       created_at: event.event_timestamp_ms,
       occurred_at: event.purchased_at_ms ?? null,
       body: event,
     });
-    res.json(listPage(req, events, (event) => String(event.id), view));
+    res.json(listPage(req, events, view));
   });
 
   router.get('/v2/projects/:projectId/subscriptions', (req, res) => {
@@ -125,14 +104,7 @@ export function customerRoutes(context: Context): Router {
     const found = everyones(project, (customer) => customer.subscriptions).filter(
       (each) => each.storeSubscriptionId === wanted,
     );
-    res.json(
-      listPage(
-        req,
-        found,
-        (each) => each.id,
-        (each) => subscriptionView(project, each, now()),
-      ),
-    );
+    res.json(listPage(req, found, (each) => subscriptionView(project, each, now())));
   });
 
   router.get('/v2/projects/:projectId/purchases', (req, res) => {
@@ -141,14 +113,7 @@ export function customerRoutes(context: Context): Router {
     const found = everyones(project, (customer) => customer.purchases).filter(
       (each) => each.storePurchaseId === wanted,
     );
-    res.json(
-      listPage(
-        req,
-        found,
-        (each) => each.id,
-        (each) => purchaseView(project, each),
-      ),
-    );
+    res.json(listPage(req, found, (each) => purchaseView(project, each)));
   });
 
   return router;

@@ -141,10 +141,9 @@ export function authenticate(context: Context): RequestHandler {
 }
 
 /** One page of a list: `limit` 1 to 100, `starting_after` an id; real answers name absolute addresses. */
-export function listPage<T>(
+export function listPage<T extends { readonly id: string }>(
   req: Request,
   items: readonly T[],
-  idOf: (item: T) => string,
   view: (item: T) => unknown,
 ): Record<string, unknown> {
   const limit = req.query.limit === undefined ? 20 : Number(req.query.limit);
@@ -152,14 +151,14 @@ export function listPage<T>(
     throw refusal(400, 'limit must be between 1 and 100', { param: 'limit' });
   }
   const after = req.query.starting_after;
-  const at = typeof after === 'string' ? items.findIndex((item) => idOf(item) === after) : -1;
+  const at = typeof after === 'string' ? items.findIndex(({ id }) => id === after) : -1;
   if (after !== undefined && at < 0)
     throw refusal(400, 'starting_after is unknown', { param: 'starting_after' });
   const page = items.slice(at + 1, at + 1 + limit);
   const last = page.at(-1);
   const url = new URL(req.originalUrl, `${req.protocol}://${req.get('host')}`);
   const base = `${url.origin}${url.pathname}`;
-  if (last !== undefined) url.searchParams.set('starting_after', idOf(last));
+  if (last !== undefined) url.searchParams.set('starting_after', last.id);
   return {
     object: 'list',
     items: page.map(view),

@@ -65,7 +65,8 @@ export function customerView(project: Project, customer: Customer): Record<strin
 }
 
 export interface ActiveEntitlement {
-  readonly entitlementId: string;
+  /** The entitlement's. */
+  readonly id: string;
   readonly expiresAtMs: number | null;
 }
 
@@ -85,13 +86,13 @@ export function activeEntitlements(customer: Customer, nowMs: number): ActiveEnt
   for (const purchase of customer.purchases) {
     if (purchase.status === 'owned') for (const id of purchase.entitlementIds) note(id, null);
   }
-  return [...ends].map(([entitlementId, expiresAtMs]) => ({ entitlementId, expiresAtMs }));
+  return [...ends].map(([id, expiresAtMs]) => ({ id, expiresAtMs }));
 }
 
 export function activeView(active: ActiveEntitlement): Record<string, unknown> {
   return {
     object: 'customer.active_entitlement',
-    entitlement_id: active.entitlementId,
+    entitlement_id: active.id,
     expires_at: active.expiresAtMs,
   };
 }
