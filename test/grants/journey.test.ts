@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import type { Locator, Page } from 'playwright-core';
 import { WORKSPACE_ID } from '../../src/simulator/demo/world.ts';
-import { assertAccessible } from '../support/accessibility.ts';
+import { assertAccessible, assertViewAccessible } from '../support/accessibility.ts';
 import { useDemo } from '../support/demo.ts';
 
 const { demo, newPage } = useDemo();
@@ -44,7 +44,7 @@ async function openInbox(): Promise<InboxPage> {
     },
     says: (text) => card.getByText(text).first().waitFor(),
     fill: (label, value) => card.getByLabel(label, { exact: true }).fill(value),
-    look: (name) => assertAccessible(page, `grant ${name}`, '[data-testid=card]'),
+    look: (name) => assertViewAccessible(page, `grant ${name}`),
   };
 }
 

@@ -79,10 +79,7 @@ export async function assertAccessible(page: Page, name: string, part?: string):
     await page.setViewportSize({ width, height: 1000 });
     const at = `${name}, ${colorScheme}, ${width} px`;
     assert.deepEqual(await axeFindings(page, { part, at: what }), [], at);
-    const overflow = await page.evaluate(
-      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    );
-    assert.equal(overflow, 0, at);
+    assert.equal(await overflowOf(page), 0, at);
     if (SHOTS) {
       const path = `${SHOTS}/${`${name}-${colorScheme}-${width}`.replaceAll(/\W+/g, '-')}.png`;
       await (part === undefined ? page : page.locator(part)).screenshot({ path });
@@ -90,6 +87,27 @@ export async function assertAccessible(page: Page, name: string, part?: string):
   }
   await page.emulateMedia({ colorScheme: null });
   await page.setViewportSize({ width: 1280, height: 1000 });
+}
+
+/**
+ * For one more view of the card: no finding at desktop width, and nothing wider than a phone. The colors of each
+ * component, in light and dark and at both widths, are those of the inbox page's own test, which draws them all.
+ */
+export async function assertViewAccessible(page: Page, name: string): Promise<void> {
+  const { SHOTS } = process.env;
+  assert.deepEqual(await axeFindings(page, { part: '[data-testid=card]' }), [], name);
+  if (SHOTS) {
+    const path = `${SHOTS}/${name.replaceAll(/\W+/g, '-')}.png`;
+    await page.locator('[data-testid=card]').screenshot({ path });
+  }
+  await page.setViewportSize({ width: 390, height: 1000 });
+  assert.equal(await overflowOf(page), 0, name);
+  await page.setViewportSize({ width: 1280, height: 1000 });
+}
+
+/** By how much the page is wider than the screen, px. */
+function overflowOf(page: Page): Promise<number> {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }
 
 interface Focused {
