@@ -6,8 +6,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Command } from 'commander';
 import pg from 'pg';
+import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -189,9 +192,12 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('an invalid time is refused before anything is queued', async () => {
-    const { code, output } = await run(['replay', '--workspace', 'w', '--since', '01/02/2026']);
-    assert.equal(code, 1);
-    assert.match(output, /^--since 01\/02\/2026 is not an ISO time/);
+    const program = new Command();
+    addReplayCommand(program);
+    await assert.rejects(
+      program.parseAsync(['replay', '--workspace', 'w', '--since', '01/02/2026'], { from: 'user' }),
+      /^AppError: --since 01\/02\/2026 is not an ISO time/,
+    );
   });
 
   test('all configuration errors are reported together', async () => {
@@ -259,23 +265,19 @@ describe('starting and stopping on a bare machine', () => {
 
   test('a data directory that cannot be used is named in one line, by the server and by commands', async () => {
     const file = import.meta.filename;
-    const unusable = [
-      [['serve'], file, 'it is not a folder'],
-      [['migrate'], file, 'it is not a folder'],
-      [['migrate'], join(file, 'below'), 'part of its path is not a folder'],
-      // Node's own recursive mkdir never returns there.
-      ...(process.platform === 'linux'
-        ? ([[['migrate'], '/proc/x', 'it cannot be created there']] as const)
-        : []),
-    ] as const;
-    const check = async ([args, dataDir, cause]: (typeof unusable)[number]) => {
-      const command = startCommand(args, { ...environment, DATA_DIR: dataDir });
-      const timer = setTimeout(() => command.child.kill('SIGKILL'), 90_000);
-      assert.equal((await command.ended).code, 1, dataDir);
-      clearTimeout(timer);
-      const named = `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.\n`;
-      assert.equal(command.output(), named);
-    };
-    await Promise.all(unusable.map(check));
+    const below = join(file, 'below');
+    const named = (dataDir: string, cause: string) =>
+      `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`;
+    const [server, command] = await Promise.all([
+      run(['serve'], { DATA_DIR: file }),
+      run(['migrate'], { DATA_DIR: below }),
+    ]);
+    assert.deepEqual(server, { code: 1, output: `${named(file, 'it is not a folder')}\n` });
+    assert.deepEqual(command, { code: 1, output: `${named(below, 'part of its path is not a folder')}\n` });
+    // Node's own recursive mkdir never returns there.
+    if (process.platform === 'linux')
+      await assert.rejects(openDataDir('/proc/x'), {
+        message: named('/proc/x', 'it cannot be created there'),
+      });
   });
 });

@@ -12,13 +12,13 @@ import { type Balancer, startBalancer } from './balancer.ts';
 import { makeNextVersion, type NextVersion } from './next-version.ts';
 
 /** Enough for some in every step: what both versions do with them costs more processor time than the upgrade itself. */
-const WEBHOOKS_A_SECOND = 60;
-const CARDS_A_SECOND = 10;
+const WEBHOOKS_A_SECOND = 30;
+const CARDS_A_SECOND = 5;
 const CUSTOMERS = 200;
 /** Customers with a contact: their events are delivered by both versions. */
 const DELIVERED = 30;
 /** So many requests must have been made when it ends, at least. */
-const MIN = 900;
+const MIN = 450;
 /** As platforms do, the sender waits with the next request while so many are not answered: a slow machine is not drowned. */
 const MAX_UNANSWERED = 40;
 
