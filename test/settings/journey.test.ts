@@ -170,6 +170,8 @@ it('fits its screen with names that are one long word', async () => {
       await page.goto(`${site.url}/settings${path}`);
       const needed = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.equal(needed, width, path);
+      const signOut = await page.getByRole('button', { name: 'Sign out' }).boundingBox();
+      assert.ok(signOut && signOut.height < 40, 'what is next to the names stays on one line');
     }
   }
   for (const { projectId, name: known } of before)
@@ -177,6 +179,26 @@ it('fits its screen with names that are one long word', async () => {
       projectId,
       known,
     ]);
+  await page.context().close();
+});
+
+it('shows the default name of each event whole, and what its switch does', async () => {
+  const page = await openSignedInTab();
+  for (const width of [1280, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.goto(`${site.url}/settings/events`);
+    const cut = await page.getByLabel(/^Name of /).evaluateAll((fields) =>
+      (fields as HTMLInputElement[]).flatMap((field) => {
+        field.value = field.placeholder;
+        return field.scrollWidth > field.clientWidth ? [field.placeholder] : [];
+      }),
+    );
+    assert.deepEqual(cut, [], `${width} px`);
+  }
+  const labels = await page
+    .locator('td:has(input[role="switch"])')
+    .evaluateAll((cells) => cells.map((cell) => getComputedStyle(cell, '::before').content));
+  assert.deepEqual([...new Set(labels)], ['"Send: "']);
   await page.context().close();
 });
 
