@@ -8,7 +8,7 @@ import {
   storeName,
   titleCase,
 } from '../subscription/names.ts';
-import type { LifecycleEvent } from '../subscription/types.ts';
+import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import { isRecord } from '../text.ts';
 import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
@@ -30,10 +30,22 @@ interface Line {
 export function eventText(
   m: Messages,
   event: LifecycleEvent,
-  reader: Pick<Line, 'voice' | 'names'>,
+  { withStore, ...reader }: Pick<Line, 'voice' | 'names'> & { readonly withStore?: boolean },
 ): EventText {
   const line = { ...reader, m, event };
-  return { title: titleText(line), subtitle: partsOf(line).filter(Boolean).join(' · ') };
+  const parts = withStore ? [...partsOf(line), placeText(line)] : partsOf(line);
+  return { title: titleText(line), subtitle: [...new Set(parts.filter(Boolean))].join(' · ') };
+}
+
+/** Whether lines name their store: the same product bought in two stores makes the same lines twice. */
+export function isInSeveralStores({ subscriptions }: Pick<SubscriberState, 'subscriptions'>): boolean {
+  return new Set(subscriptions.map(({ store }) => store)).size > 1;
+}
+
+/** Apple's rule forbids to name any other store to customers. */
+function placeText({ m, voice, event: { store } }: Line): string | null {
+  if (store === 'PROMOTIONAL') return null;
+  return voice === 'customer' ? appStoreName(store) : storeText(m, store);
 }
 
 /** Titles that have a message: every kind, unless {@link titleOf} names it otherwise. */
@@ -130,7 +142,7 @@ function partsOf(line: Line): (string | null)[] {
         names.product(event.productId ?? '') ?? textOf(raw.product_display_name) ?? product,
       ];
     case 'transfer':
-      return [line.voice === 'customer' ? appStoreName(event.store) : storeText(m, event.store)];
+      return [placeText(line)];
     case 'subscriber_alias':
       return [];
     case 'unknown':

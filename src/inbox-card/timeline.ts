@@ -1,4 +1,4 @@
-import { eventText } from '../i18n/event-text.ts';
+import { eventText, isInSeveralStores } from '../i18n/event-text.ts';
 import {
   button,
   type InboxCanvas,
@@ -117,7 +117,8 @@ async function drawPage(
 
 function eventItem(context: CustomerContext, event: TimelineEntry): ListItem {
   const { customer, messages: m } = context;
-  const { title, subtitle } = eventText(m, event, { voice: 'agent', names: customer.names });
+  const withStore = isInSeveralStores(customer.state);
+  const { title, subtitle } = eventText(m, event, { voice: 'agent', names: customer.names, withStore });
   const sandbox = event.environment === 'sandbox' ? m.t('card.environment.sandbox') : '';
   return item(`event:${event.id}`, title, {
     subtitle: [subtitle, sandbox].filter(Boolean).join(' · '),

@@ -98,7 +98,8 @@ export function cardHistory(view: CustomerView, messages: Messages, from: number
 }
 
 function historyItem(line: HistoryLine, index: number) {
-  const { action: _none, ...plain } = item(`event:${index}`, line.title, { tertiary: line.date });
+  const subtitle = [line.date, line.subtitle].filter(Boolean).join(' · ');
+  const { action: _none, ...plain } = item(`event:${index}`, line.title, { subtitle });
   return plain;
 }
 

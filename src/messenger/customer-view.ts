@@ -1,7 +1,7 @@
-import { eventText } from '../i18n/event-text.ts';
+import { eventText, isInSeveralStores } from '../i18n/event-text.ts';
 import type { Messages } from '../i18n/messages.ts';
 import { customerText, priceText, statementsText } from '../i18n/sentences.ts';
-import { describeCustomer } from '../subscription/describe-customer.ts';
+import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
@@ -56,7 +56,10 @@ export function viewCustomer(
   messages: Messages,
   nowMs: number,
 ): CustomerView {
-  const described = customers.map(({ state, names }) => describeCustomer(state, { names, nowMs }));
+  const described = withStores(
+    customers.map(({ state, names }) => describeCustomer(state, { names, nowMs })),
+    messages,
+  );
   const held = described.flatMap(({ subscriptions, grants, sandbox }) => {
     const ownGrants = grants.filter(({ tone }) => tone !== 'ended' || subscriptions.length === 0);
     const own = [...subscriptions, ...ownGrants];
@@ -64,27 +67,51 @@ export function viewCustomer(
   });
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
-  const running = held.filter(({ tone }) => tone !== 'ended');
+  const running = held.filter(isRunningOne);
   const ended = held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
-  const history = customers.flatMap(({ ownHistory, names }) =>
+  const history = customers.flatMap(({ ownHistory, names, state }) =>
     ownHistory
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
       .filter((event, _index, shown) => !isSameFailedPayment(event, shown))
-      .map((event) => ({ event, names })),
+      .map((event) => ({ event, names, withStore: isInSeveralStores(state) })),
   );
   return {
     summary: customerText(messages, described),
     holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
     history: history
       .sort((a, b) => compareEvents(b.event, a.event))
-      .map(({ event, names }) => ({
-        ...eventText(messages, event, { voice: 'customer', names }),
+      .map(({ event, names, withStore }) => ({
+        ...eventText(messages, event, { voice: 'customer', names, withStore }),
         date: messages.date(event.atMs),
         isoDate: new Date(event.atMs).toISOString(),
       })),
     isTester,
   };
 }
+
+/** Adds the app store to names that are alike: a customer who pays in two stores must see which is which. */
+function withStores(
+  described: readonly CustomerDescription[],
+  { t }: Messages,
+): readonly CustomerDescription[] {
+  const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunningOne);
+  const named = (each: SubscriptionDescription): SubscriptionDescription => {
+    const about = appStoreName(each.subscription.store);
+    const isAlike = running.some(
+      ({ what, subscription }) => what === each.what && subscription.store !== each.subscription.store,
+    );
+    if (!isRunningOne(each) || !isAlike || each.what === '' || about === null) return each;
+    const what = t('sentence.item', { what: each.what, about });
+    return {
+      ...each,
+      what,
+      statements: each.statements.map((own) => ('what' in own ? { ...own, what } : own)),
+    };
+  };
+  return described.map((one) => ({ ...one, subscriptions: one.subscriptions.map(named) }));
+}
+
+const isRunningOne = ({ tone }: SubscriptionDescription): boolean => tone !== 'ended';
 
 /** RevenueCat reports a failed payment as a billing issue and as a cancellation: one failure for the customer. */
 function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleEvent[]): boolean {

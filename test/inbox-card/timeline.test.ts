@@ -92,6 +92,20 @@ describe('the timeline', () => {
     assert.equal(eventsOn(card).length, 10, 'the newest page is full');
   });
 
+  test('the store is in each line of a customer who bought in two', async () => {
+    const appUserId = 'user_two_stores';
+    for (const store of ['APP_STORE', 'STRIPE'])
+      await send(
+        product,
+        purchase(appUserId, { store, transaction_id: store, original_transaction_id: store }),
+      );
+    const card = await (await openFor(product, { externalId: appUserId })).press('timeline');
+    assert.match(card.text, /Pro monthly · \$9\.99 · App Store/);
+    assert.match(card.text, /Pro monthly · \$9\.99 · Stripe/);
+    const once = await (await openFor(product, { externalId: 'user_paged' })).press('timeline');
+    assert.doesNotMatch(once.text, / · App Store/);
+  });
+
   test('what is reported in one millisecond is in the order in which it happened, on the card and on the timeline', async () => {
     const appUserId = 'user_tied';
     await send(product, purchase(appUserId, { id: 'tied-0', type: 'INITIAL_PURCHASE' }));

@@ -202,6 +202,32 @@ describe('the customer’s card', () => {
     assert.match(text, /ended.*refund.*payment failed.*subscribed/i);
   });
 
+  it('names the store of what a customer has in two of them', async () => {
+    const bought = (store: string) => ({
+      id: randomUUID(),
+      app_user_id: 'pays-twice',
+      store,
+      transaction_id: `pays-twice-${store}`,
+      original_transaction_id: `pays-twice-${store}`,
+    });
+    await addCustomer(site, ['pays-twice'], ['APP_STORE', 'PLAY_STORE', 'STRIPE'].map(bought));
+    const contact = user('pays-twice');
+    const home = await live({ contact });
+    const more = await submit('more:2', { contact });
+    for (const name of ['Pro (App Store)', 'Pro (Google Play)', 'Pro']) {
+      const [title, sentence] = [`**${name}**`, `You have ${name} for $9.99 a month.`];
+      assert.ok(`${home}${more.text}`.includes(title), title);
+      assert.ok(`${home}${more.text}`.includes(sentence), sentence);
+    }
+    const { text } = await submit('history', { contact });
+    const lines = [...text.matchAll(/"subtitle":"([^"]+)"/g)].map((match) => match[1]);
+    const line = 'Jan 1, 2026 · Pro monthly · $9.99';
+    // Apple's rule: no store but those that come with a device.
+    assert.deepEqual(lines.toSorted(), [line, `${line} · App Store`, `${line} · Google Play`]);
+    const once = await submit('history');
+    assert.doesNotMatch(once.text, /App Store/, 'one store needs no name');
+  });
+
   it('hides the events of a transfer’s source from its receiver', async () => {
     const source = await addCustomer(site, ['card-source'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
