@@ -1,11 +1,11 @@
 import escapeHtml from 'escape-html';
 import type { Router } from 'express';
 import { badRequest, notFound } from '../../errors.ts';
-import { createInboxPage, type InboxMessage } from '../inbox-page/router.ts';
 import type { Canvas } from '../intercom/canvas-rules.ts';
 import type { Contact, Conversation } from '../intercom/state.ts';
 import type { Customer, Project } from '../revenuecat/state.ts';
 import { ACTIONS, happen, possibleActions } from './actions.ts';
+import { createInboxPage, type InboxMessage } from './inbox-page.ts';
 import {
   type DemoWorld,
   OWN_PROJECT_ID,
@@ -124,7 +124,6 @@ export function createDemoInbox(world: DemoWorld): Router {
     appUrl: world.publicUrl,
     workspaceId: WORKSPACE_ID,
     timeZone: state.workspaces.get(WORKSPACE_ID)?.timezone ?? 'UTC',
-    hasTour: true,
     async listConversations() {
       return [...state.conversations.values()].map((conversation) => {
         const contact = contactOf(conversation.contactIds[0] ?? '');
@@ -173,18 +172,14 @@ export function createDemoInbox(world: DemoWorld): Router {
         .filter(({ isBot, workspaceId }) => !isBot && workspaceId === WORKSPACE_ID)
         .map(({ id, name }) => ({ id, name }));
     },
-    async callCanvas({ flow, adminId, conversationId, contactId, componentId, inputValues, currentCanvas }) {
+    async callCanvas(call) {
+      const { conversationId } = call;
+      const { workspaceId } = conversationOf(conversationId);
       const answer = await intercom.callCanvas({
+        ...call,
         appUrl: world.appUrl,
-        workspaceId: conversationOf(conversationId).workspaceId,
+        workspaceId,
         place: 'inbox',
-        flow,
-        adminId,
-        conversationId,
-        contactId,
-        ...(componentId === undefined ? {} : { componentId }),
-        ...(inputValues === undefined ? {} : { inputValues }),
-        ...(currentCanvas === undefined ? {} : { currentCanvas: currentCanvas as Canvas }),
       });
       if (answer.canvas === null) return { ok: false, problems: answer.problems, status: answer.status };
       const options = answer.cardCreationOptions;
@@ -222,8 +217,8 @@ export function createDemoInbox(world: DemoWorld): Router {
       cards.add({
         conversationId: conversation.id,
         adminName: state.admins.get(adminId)?.name ?? 'Teammate',
-        canvas: canvas as Canvas,
-        teammateCanvas: await teammateView(conversation, canvas as Canvas),
+        canvas,
+        teammateCanvas: await teammateView(conversation, canvas),
         atMs: Date.now(),
       });
     },

@@ -1,15 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import express, { type Request, type Response, Router } from 'express';
+import { type Request, Router } from 'express';
 import { z } from 'zod';
 import { badRequest, notFound } from '../../errors.ts';
-import { answerError, CONTENT_SECURITY_POLICY, readBody } from '../inbox-page/router.ts';
 import type { Contact, RecordedEvent } from '../intercom/state.ts';
 import type { Customer, Project, RevenueCatEvent } from '../revenuecat/state.ts';
 import { ACTIONS, happen, possibleActions } from './actions.ts';
+import { createPageRouter, mountApi, readBody, sendPage } from './pages.ts';
 import { type DemoWorld, PROJECT_ID, WORKSPACE_ID } from './world.ts';
-
-const ASSETS = join(import.meta.dirname, '..', 'platform-pages', 'assets');
 
 /** Names for customers who start a trial on the page. */
 const NEWCOMERS = ['Aria Blom', 'Theo Lang', 'Zoe Fink', 'Milo Ray', 'Ivy Stone', 'Leo Brandt', 'Nina Falk'];
@@ -31,27 +28,13 @@ const HAPPENINGS: Readonly<Record<string, { readonly action: string; readonly la
  * and Intercom's own pages for an installation.
  */
 export function createDemoPlatforms(world: DemoWorld): Router {
-  const router = express.Router();
-  for (const name of ['intercom', 'revenuecat'] as const) {
-    router.get(`/${name}`, (_request, response) => {
-      response.set('Content-Security-Policy', CONTENT_SECURITY_POLICY);
-      response.sendFile(join(ASSETS, `${name}.html`), { cacheControl: false });
-    });
-  }
-  router.use('/platforms/assets', express.static(ASSETS, { index: false, cacheControl: false }));
+  const router = createPageRouter();
+  for (const name of ['intercom', 'revenuecat'])
+    router.get(`/${name}`, (_request, response) => sendPage(response, `${name}.html`));
   router.use(world.intercom.pages);
-  const api = express.Router();
-  api.use(express.json(), noStore);
-  api.use('/intercom', intercomApi(world));
-  api.use('/revenuecat', revenueCatApi(world));
-  api.use(answerError);
-  router.use('/platforms/api', api);
+  mountApi(router, '/platforms/api/intercom', intercomApi(world));
+  mountApi(router, '/platforms/api/revenuecat', revenueCatApi(world));
   return router;
-}
-
-function noStore(_request: Request, response: Response, next: () => void): void {
-  response.set('Cache-Control', 'no-store');
-  next();
 }
 
 function intercomApi({ intercom, revenueCat }: DemoWorld): Router {

@@ -19,15 +19,15 @@ export interface CanvasCall extends CanvasRequest {
   readonly workspaceId: string;
   /** Inbox only: the teammate who looks. */
   readonly adminId?: string;
-  readonly conversationId?: string;
-  readonly contactId?: string;
+  readonly conversationId?: string | undefined;
+  readonly contactId?: string | undefined;
   /** Messenger: a teammate looks at the card in the inbox, and the request names no contact. */
   readonly withoutContact?: boolean;
   /** Submit only: what was pressed. */
-  readonly componentId?: string;
-  readonly inputValues?: Readonly<Record<string, unknown>>;
+  readonly componentId?: string | undefined;
+  readonly inputValues?: Readonly<Record<string, unknown>> | undefined;
   /** Submit and live: the canvas that is on the screen. */
-  readonly currentCanvas?: Canvas;
+  readonly currentCanvas?: Canvas | undefined;
   /** Messenger: where the card stands and in which language. */
   readonly location?: 'conversation' | 'home' | 'message' | 'operator';
   readonly locale?: string;

@@ -1,12 +1,11 @@
-import { element } from '/inbox/assets/dom.js';
-import { dateAndTime } from '/inbox/assets/format.js';
-import { callPlatform, createNotice } from './platform.js';
+import { callPlatform, notify } from './api.js';
+import { element } from './dom.js';
+import { dateAndTime } from './format.js';
 
 /** The project that the person at the demo connects comes first. */
 const OWN_PROJECT = 'projyours';
 const POLL_MS = 2000;
 const main = document.getElementById('projects');
-const notify = createNotice(document.getElementById('notice'));
 let shown = '';
 
 async function act(path, options) {

@@ -1,4 +1,4 @@
-import { ApiError, callApi } from './api.js';
+import { ApiError, callInbox } from './api.js';
 import { drawCanvas } from './canvas.js';
 import { element } from './dom.js';
 
@@ -68,7 +68,7 @@ export function createCard({ onReplyCard }) {
     const mine = latest;
     setPending(pending + 1);
     try {
-      const answer = await callApi('/canvas', { method: 'POST', body: { ...subject, ...call } });
+      const answer = await callInbox('/canvas', { method: 'POST', body: { ...subject, ...call } });
       if (mine === latest) show(answer, call);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

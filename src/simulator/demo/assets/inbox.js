@@ -1,8 +1,8 @@
-import { ApiError, callApi } from './api.js';
+import { ApiError, callInbox, notify } from './api.js';
 import { drawCanvas } from './canvas.js';
 import { createCard } from './card.js';
 import { createComposer } from './composer.js';
-import { element, externalLink, isSafeAddress } from './dom.js';
+import { element, externalLink, isSafeAddress, redrawer } from './dom.js';
 import { clockTime, dateAndTime, hueOf, initials, useTimeZone, writtenValue } from './format.js';
 import { messageNodes } from './message-html.js';
 import { createMessengerFrame } from './messenger-frame.js';
@@ -22,30 +22,12 @@ const messenger = createMessengerFrame();
 let conversations = [];
 let openId = null;
 let adminId = null;
-let canWrite = false;
 /** What each part shows now, so that a poll redraws only what changed and keeps focus and selection. */
 const shown = new Map();
 let knownEvents = null;
 const openEvents = new Set();
 
-function whenChanged(part, data, draw) {
-  const text = JSON.stringify(data);
-  if (shown.get(part) === text) return;
-  shown.set(part, text);
-  draw();
-}
-
-function notify(message, isProblem = false) {
-  const notice = byId('notice');
-  notice.textContent = message;
-  notice.classList.toggle('is-problem', isProblem);
-  clearTimeout(notify.timer);
-  if (!isProblem) {
-    notify.timer = setTimeout(() => {
-      notice.textContent = '';
-    }, 6000);
-  }
-}
+const whenChanged = redrawer(shown);
 
 /** Runs something that a person started or a timer repeats, and reports failures. */
 async function attempt(work) {
@@ -129,7 +111,7 @@ function cardSubject() {
 
 function openCard() {
   if (openId === null) return;
-  if (canWrite) composer.show({ conversationId: openId, adminId });
+  composer.show({ conversationId: openId, adminId });
   attempt(() => card.open(cardSubject()));
 }
 
@@ -155,9 +137,7 @@ function setUpKeys() {
 }
 
 function setUpTour() {
-  byId('tour').hidden = false;
   const tour = byId('tour-steps');
-  byId('platform-links').hidden = false;
   // Open until it is closed, except where it would hide the card.
   tour.open = localStorage.getItem('tour') !== 'closed' && matchMedia('(min-width: 861px)').matches;
   tour.addEventListener('toggle', () => localStorage.setItem('tour', tour.open ? 'open' : 'closed'));
@@ -179,7 +159,7 @@ function rememberState(method) {
 async function refreshConversation() {
   const id = openId;
   if (id === null) return;
-  const { conversation, contact, actions, faults } = await callApi(
+  const { conversation, contact, actions, faults } = await callInbox(
     `/conversations/${encodeURIComponent(id)}`,
   );
   if (id !== openId) return;
@@ -366,7 +346,7 @@ function drawActions(contactId, actions) {
           attempt(async () => {
             const path = `/contacts/${encodeURIComponent(contactId)}/actions`;
             const before = shown.get('contact');
-            const { message } = await callApi(path, { method: 'POST', body: { actionId: action.id } });
+            const { message } = await callInbox(path, { method: 'POST', body: { actionId: action.id } });
             notify(`${message} The card loads again, as when the conversation is opened again.`);
             await reloadCard(before);
           });
@@ -399,7 +379,7 @@ function drawFaults(faults) {
           const { checked } = event.currentTarget;
           attempt(async () => {
             const path = `/faults/${encodeURIComponent(fault.name)}`;
-            const after = await callApi(path, { method: 'PUT', body: { on: checked } });
+            const after = await callInbox(path, { method: 'PUT', body: { on: checked } });
             notify(`${fault.label}: ${checked ? 'on' : 'off'}.`);
             // Redrawing would take the focus from the switch, whose state is already right.
             shown.set('faults', JSON.stringify(after));
@@ -443,9 +423,8 @@ function stateFromAddress(admins) {
 }
 
 async function start() {
-  const [setup, list] = await Promise.all([callApi('/setup'), callApi('/conversations')]);
+  const [setup, list] = await Promise.all([callInbox('/setup'), callInbox('/conversations')]);
   conversations = list;
-  canWrite = setup.canWrite;
   useTimeZone(setup.timeZone);
   byId('settings').href = new URL('/settings', setup.appUrl).href;
   const first = stateFromAddress(setup.admins);
@@ -466,7 +445,7 @@ async function start() {
 
   setUpMenus();
   setUpKeys();
-  if (setup.hasTour) setUpTour();
+  setUpTour();
   // A long conversation must scroll with the arrow keys.
   byId('thread').tabIndex = 0;
   showClock();
@@ -482,7 +461,7 @@ async function poll() {
   if (!document.hidden) {
     await attempt(async () => {
       await refreshConversation();
-      conversations = await callApi('/conversations');
+      conversations = await callInbox('/conversations');
       drawConversations();
     });
   }

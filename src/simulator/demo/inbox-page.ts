@@ -1,7 +1,8 @@
-import { join } from 'node:path';
-import express, { type ErrorRequestHandler, type Request, type Router } from 'express';
+import express, { type Router } from 'express';
 import { z } from 'zod';
-import { AppError, badRequest } from '../../errors.ts';
+import { isRecord } from '../../text.ts';
+import type { Canvas } from '../intercom/canvas-rules.ts';
+import { createPageRouter, mountApi, parseInput, readBody, sendPage } from './pages.ts';
 
 export interface InboxConversationSummary {
   readonly id: string;
@@ -63,7 +64,7 @@ export interface InboxCanvasCall {
   readonly componentId?: string | undefined;
   readonly inputValues?: Record<string, unknown> | undefined;
   /** The canvas on the screen, as the app last sent it. */
-  readonly currentCanvas?: unknown;
+  readonly currentCanvas?: Canvas | undefined;
 }
 
 export type InboxCanvasAnswer =
@@ -81,10 +82,8 @@ export interface InboxPageDeps {
   /** Where the app runs; the page links to its settings. */
   readonly appUrl: string;
   readonly workspaceId: string;
-  /** IANA name of the workspace's time zone; without it the page uses the browser's. */
-  readonly timeZone?: string;
-  /** Whether the page shows the three steps to try, with links to the other pages of the demo. */
-  readonly hasTour?: boolean;
+  /** IANA name of the workspace's time zone. */
+  readonly timeZone: string;
   listConversations(): Promise<readonly InboxConversationSummary[]>;
   readConversation(id: string): Promise<InboxConversation>;
   readContact(id: string): Promise<InboxContact>;
@@ -92,31 +91,15 @@ export interface InboxPageDeps {
   callCanvas(call: InboxCanvasCall): Promise<InboxCanvasAnswer>;
   /** Loads an image of a canvas on the server, as Intercom's image proxy does (UNVERIFIED for Canvas Kit). */
   loadImage(url: string): Promise<{ readonly type: string; readonly body: Buffer }>;
-  /** Absent: the page has no composer. */
-  sendMessage?(message: InboxOwnMessage): Promise<void>;
+  sendMessage(message: InboxOwnMessage): Promise<void>;
   /** Sends a card that the app added to the reply. */
-  sendCard?(card: { conversationId: string; adminId: string; canvas: unknown }): Promise<void>;
+  sendCard(card: { conversationId: string; adminId: string; canvas: Canvas }): Promise<void>;
   /** What can happen to this customer next. */
   listActions(contactId: string): Promise<readonly { readonly id: string; readonly label: string }[]>;
   runAction(contactId: string, actionId: string): Promise<{ readonly message: string }>;
   listFaults(): Promise<readonly { readonly name: string; readonly label: string; readonly on: boolean }[]>;
   setFault(name: string, on: boolean): Promise<void>;
 }
-
-const ASSETS = join(import.meta.dirname, 'assets');
-
-export const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "connect-src 'self'",
-  "img-src 'self' data:",
-  // The customer's Messenger, from the same server.
-  "frame-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
 
 const canvasCallSchema = z.object({
   flow: z.enum(['initialize', 'submit']),
@@ -125,9 +108,9 @@ const canvasCallSchema = z.object({
   contactId: z.string().min(1),
   componentId: z.string().optional(),
   inputValues: z.record(z.string(), z.unknown()).optional(),
-  currentCanvas: z.unknown().optional(),
+  currentCanvas: z.custom<Canvas>().optional(),
 });
-const cardSchema = z.object({ adminId: z.string().min(1), canvas: z.record(z.string(), z.unknown()) });
+const cardSchema = z.object({ adminId: z.string().min(1), canvas: z.custom<Canvas>(isRecord) });
 const messageSchema = z.object({
   adminId: z.string().min(1),
   kind: z.enum(['reply', 'note']),
@@ -139,28 +122,14 @@ const actionSchema = z.object({ actionId: z.string().min(1) });
 
 /** An inbox to try a card in: conversations, the card beside them, and the contact's attributes and events. */
 export function createInboxPage(deps: InboxPageDeps): Router {
-  const router = express.Router();
-
-  router.get(['/', '/inbox'], (_request, response) => {
-    response.set('Content-Security-Policy', CONTENT_SECURITY_POLICY);
-    response.set('Referrer-Policy', 'no-referrer');
-    response.sendFile(join(ASSETS, 'page.html'), { cacheControl: false });
-  });
-  router.use('/inbox/assets', express.static(ASSETS, { index: false, cacheControl: false }));
+  const router = createPageRouter();
+  router.get(['/', '/inbox'], (_request, response) => sendPage(response, 'inbox.html'));
 
   const api = express.Router();
-  api.use(express.json({ limit: '512kb' }));
-  api.use((_request, response, next) => {
-    response.set('Cache-Control', 'no-store');
-    next();
-  });
-
   api.get('/setup', async (_request, response) => {
     const admins = await deps.listAdmins();
     const { appUrl, workspaceId, timeZone } = deps;
-    const canWrite = deps.sendMessage !== undefined;
-    const hasTour = deps.hasTour ?? false;
-    response.json({ appUrl, workspaceId, timeZone: timeZone ?? null, canWrite, hasTour, admins });
+    response.json({ appUrl, workspaceId, timeZone, admins });
   });
   api.get('/conversations', async (_request, response) => {
     response.json(await deps.listConversations());
@@ -181,16 +150,14 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     response.json({ ...answer, durationMs: Math.round(performance.now() - startedAt) });
   });
   api.get('/image', async (request, response) => {
-    const { type, body } = await deps.loadImage(parse(imageSchema, request.query).url);
+    const { type, body } = await deps.loadImage(parseInput(imageSchema, request.query).url);
     response.type(type).send(body);
   });
   api.post('/conversations/:id/messages', async (request, response) => {
-    if (!deps.sendMessage) throw badRequest('This inbox has no composer');
     await deps.sendMessage({ conversationId: request.params.id, ...readBody(messageSchema, request) });
     response.status(204).end();
   });
   api.post('/conversations/:id/cards', async (request, response) => {
-    if (!deps.sendCard) throw badRequest('This inbox has no replies');
     await deps.sendCard({ conversationId: request.params.id, ...readBody(cardSchema, request) });
     response.status(204).end();
   });
@@ -202,36 +169,7 @@ export function createInboxPage(deps: InboxPageDeps): Router {
     await deps.setFault(request.params.name, readBody(faultSchema, request).on);
     response.json(await deps.listFaults());
   });
-  api.use(answerError);
 
-  router.use('/inbox/api', api);
+  mountApi(router, '/inbox/api', api);
   return router;
 }
-
-export function readBody<Output>(schema: z.ZodType<Output>, request: Request): Output {
-  return parse(schema, request.body);
-}
-
-function parse<Output>(schema: z.ZodType<Output>, value: unknown): Output {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw badRequest(z.prettifyError(result.error));
-}
-
-export const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
-  if (response.headersSent) {
-    next(error);
-    return;
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof AppError) {
-    response.status(error.status).json({ error: { code: error.code, message } });
-    return;
-  }
-  // The body parser marks errors of the client.
-  const status = (error as { status?: unknown } | null)?.status;
-  const isClientError = typeof status === 'number' && status >= 400 && status < 500;
-  response
-    .status(isClientError ? status : 500)
-    .json({ error: { code: isClientError ? 'bad_request' : 'internal', message } });
-};

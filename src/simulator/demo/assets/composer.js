@@ -1,4 +1,4 @@
-import { callApi } from './api.js';
+import { callInbox } from './api.js';
 
 const PLACEHOLDERS = { reply: 'Write a reply…', note: 'Write a note that only your team sees…' };
 
@@ -32,7 +32,7 @@ export function createComposer({ onSent, onProblem }) {
     send.disabled = true;
     try {
       const path = `/conversations/${encodeURIComponent(conversationId)}/messages`;
-      await callApi(path, { method: 'POST', body: { adminId, kind: kind(), text: text.value } });
+      await callInbox(path, { method: 'POST', body: { adminId, kind: kind(), text: text.value } });
       text.value = '';
       onSent();
     } catch (error) {

@@ -21,6 +21,20 @@ export function element(tag, properties = {}, ...children) {
   return node;
 }
 
+/**
+ * Draws a part of a page again only when its data has changed, so that a poll keeps focus and selection.
+ * @param {Map<string, string>} shown what each part shows now
+ * @returns {(part: string, data: unknown, draw: () => void) => void}
+ */
+export function redrawer(shown) {
+  return (part, data, draw) => {
+    const text = JSON.stringify(data);
+    if (shown.get(part) === text) return;
+    shown.set(part, text);
+    draw();
+  };
+}
+
 /** @param {unknown} address */
 export function isSafeAddress(address) {
   if (typeof address !== 'string') return false;

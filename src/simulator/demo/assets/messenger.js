@@ -1,7 +1,8 @@
-import { drawCanvas } from '../../inbox-page/assets/canvas.js';
-import { element } from '../../inbox-page/assets/dom.js';
-import { dateAndTime } from '../../inbox-page/assets/format.js';
-import { messageNodes } from '../../inbox-page/assets/message-html.js';
+import { callMessenger } from './api.js';
+import { drawCanvas } from './canvas.js';
+import { element } from './dom.js';
+import { dateAndTime } from './format.js';
+import { messageNodes } from './message-html.js';
 
 const POLL_MS = 2_000;
 const contactId = new URLSearchParams(location.search).get('contact') ?? '';
@@ -10,17 +11,6 @@ const homeCard = document.querySelector('#home .app-card');
 
 /** What the messages show now, so that a poll redraws only what changed. */
 let shownMessages = '';
-
-async function call(path, body) {
-  const answer = await fetch(`/messenger/api${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: body === undefined ? {} : { 'content-type': 'application/json' },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content?.error?.message ?? `The demo answered ${answer.status}.`);
-  return content;
-}
 
 function report(error) {
   byId('problem').hidden = error === null;
@@ -39,7 +29,8 @@ function createCard(root, place) {
     const mine = latest;
     root.setAttribute('aria-busy', 'true');
     try {
-      const answer = await call('/canvas', { ...place, contactId, locale: byId('locale').value, ...request });
+      const body = { ...place, contactId, locale: byId('locale').value, ...request };
+      const answer = await callMessenger('/canvas', { method: 'POST', body });
       if (mine === latest) await take(answer, request);
       report(null);
     } catch (error) {
@@ -117,7 +108,7 @@ function drawMessages(person) {
 }
 
 async function refresh() {
-  const person = await call(`/people/${encodeURIComponent(contactId)}`);
+  const person = await callMessenger(`/people/${encodeURIComponent(contactId)}`);
   byId('greeting').textContent = `Hi ${person.name.split(' ')[0]}`;
   byId('identity').textContent = person.role === 'user' ? 'Signed in' : 'Not signed in';
   // A link is good for some minutes: it is made when it is tapped.

@@ -1,10 +1,9 @@
-import { element } from '/inbox/assets/dom.js';
-import { dateAndTime, writtenValue } from '/inbox/assets/format.js';
-import { callPlatform, createNotice } from './platform.js';
+import { callPlatform, notify } from './api.js';
+import { element, redrawer } from './dom.js';
+import { dateAndTime, writtenValue } from './format.js';
 
 const POLL_MS = 1000;
 const byId = (id) => document.getElementById(id);
-const notify = createNotice(byId('notice'));
 
 const has = (name) => (person) => person.events.some((event) => event.name === name);
 const started = has('rc_trial_started_event');
@@ -59,16 +58,9 @@ let filter = FILTERS[1];
 let openId = null;
 let latest = { people: [], descriptions: {} };
 /** What each part shows, so that a poll redraws only what changed. */
-const shown = new Map();
+const whenChanged = redrawer(new Map());
 /** Who was in a list before, by list, so that newcomers can be highlighted. */
 const known = new Map();
-
-function whenChanged(part, data, draw) {
-  const text = JSON.stringify(data);
-  if (shown.get(part) === text) return;
-  shown.set(part, text);
-  draw();
-}
 
 /** The ids that were not in this list when it was drawn last. */
 function newcomers(list, ids) {

@@ -12,10 +12,10 @@ import {
   type InboxMessage,
   type InboxOwnMessage,
   type InboxPageDeps,
-} from '../../../src/simulator/inbox-page/router.ts';
-import { assertAccessible } from '../../support/accessibility.ts';
-import { sharedBrowser } from '../../support/browser.ts';
-import { until } from '../../support/wait.ts';
+} from '../../src/simulator/demo/inbox-page.ts';
+import { assertAccessible } from '../support/accessibility.ts';
+import { sharedBrowser } from '../support/browser.ts';
+import { until } from '../support/wait.ts';
 
 const HOSTILE = '<img src=x onerror="window.hacked=true">';
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"/>';
@@ -193,6 +193,7 @@ class FakeWorkspace {
         this.images.push(url);
         return { type: 'image/svg+xml', body: Buffer.from(SVG) };
       },
+      sendCard: async () => {},
       sendMessage: async (message) => {
         this.written.push(message);
         this.notes.push({

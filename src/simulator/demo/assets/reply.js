@@ -1,4 +1,4 @@
-import { callApi } from './api.js';
+import { callInbox } from './api.js';
 import { element } from './dom.js';
 
 /**
@@ -17,7 +17,7 @@ export function createReply({ onSent, onProblem }) {
     const send = async () => {
       try {
         const path = `/conversations/${encodeURIComponent(conversationId)}/cards`;
-        await callApi(path, { method: 'POST', body: { adminId, canvas } });
+        await callInbox(path, { method: 'POST', body: { adminId, canvas } });
         close();
         onSent();
       } catch (error) {
