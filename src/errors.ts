@@ -18,55 +18,58 @@ export type Remedy =
   /** A retry cannot help. */
   | { readonly kind: 'give_up' };
 
-export type ErrorCode =
-  | 'bad_request'
-  | 'invalid_json'
-  | 'unsupported_media_type'
-  | 'payload_too_large'
-  | 'unauthorized'
-  | 'forbidden'
-  | 'not_found'
-  | 'conflict'
-  | 'rate_limited'
-  | 'api_key_missing'
-  | 'api_key_invalid'
-  | 'api_key_revoked'
-  | 'api_key_kind'
-  | 'messenger_secret_missing'
-  | 'user_id_missing'
-  | 'user_id_invalid'
-  | 'user_id_blocked'
-  | 'email_invalid'
-  | 'name_invalid'
-  | 'locale_invalid'
-  | 'link_invalid'
-  | 'link_expired'
-  | 'database_unavailable'
-  | 'overloaded'
-  | 'internal'
-  | 'intercom_unauthorized'
-  | 'intercom_scope_missing'
-  | 'intercom_plan_restricted'
-  | 'intercom_not_found'
-  | 'intercom_contact_merged'
-  | 'intercom_rate_limited'
-  | 'intercom_rejected'
-  | 'intercom_attribute_missing'
-  | 'intercom_event_limit'
-  | 'intercom_unavailable'
-  | 'revenuecat_unauthorized'
-  | 'revenuecat_scope_missing'
-  | 'revenuecat_not_found'
-  | 'revenuecat_conflict'
-  | 'revenuecat_rate_limited'
-  | 'revenuecat_rejected'
-  | 'revenuecat_unavailable';
+/** Every code, with the status of our response when the error becomes one. */
+const STATUS = {
+  bad_request: 400,
+  invalid_json: 400,
+  unsupported_media_type: 415,
+  payload_too_large: 413,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  rate_limited: 429,
+  api_key_missing: 401,
+  api_key_invalid: 401,
+  api_key_revoked: 401,
+  api_key_kind: 403,
+  messenger_secret_missing: 409,
+  user_id_missing: 400,
+  user_id_invalid: 400,
+  user_id_blocked: 400,
+  email_invalid: 400,
+  name_invalid: 400,
+  locale_invalid: 400,
+  link_invalid: 401,
+  link_expired: 401,
+  database_unavailable: 503,
+  overloaded: 503,
+  internal: 500,
+  intercom_unauthorized: 502,
+  intercom_scope_missing: 502,
+  intercom_plan_restricted: 502,
+  intercom_not_found: 404,
+  intercom_contact_merged: 404,
+  intercom_rate_limited: 503,
+  intercom_rejected: 502,
+  intercom_attribute_missing: 502,
+  intercom_event_limit: 502,
+  intercom_unavailable: 502,
+  revenuecat_unauthorized: 502,
+  revenuecat_scope_missing: 502,
+  revenuecat_not_found: 404,
+  revenuecat_conflict: 409,
+  revenuecat_rate_limited: 503,
+  revenuecat_rejected: 502,
+  revenuecat_unavailable: 502,
+} as const;
+
+export type ErrorCode = keyof typeof STATUS;
 
 /** `message` may be shown to an admin: it never contains a secret. */
 export class AppError extends Error {
   override readonly name = 'AppError';
   readonly code: ErrorCode;
-  /** Of our response, when the error becomes one. */
   readonly status: number;
   readonly remedy: Remedy;
   /** Of the platform's response, if there was one. */
@@ -78,6 +81,7 @@ export class AppError extends Error {
     code: ErrorCode,
     message: string,
     options: {
+      /** Instead of the code's. */
       status?: number;
       remedy?: Remedy;
       upstreamStatus?: number;
@@ -87,7 +91,7 @@ export class AppError extends Error {
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.status = options.status ?? 500;
+    this.status = options.status ?? STATUS[code];
     this.remedy = options.remedy ?? { kind: 'give_up' };
     this.upstreamStatus = options.upstreamStatus ?? null;
     this.upstreamAnswer = options.upstreamAnswer ?? null;
@@ -95,19 +99,19 @@ export class AppError extends Error {
 }
 
 export function badRequest(message: string): AppError {
-  return new AppError('bad_request', message, { status: 400 });
+  return new AppError('bad_request', message);
 }
 
 export function unauthorized(message: string): AppError {
-  return new AppError('unauthorized', message, { status: 401 });
+  return new AppError('unauthorized', message);
 }
 
 export function forbidden(message: string): AppError {
-  return new AppError('forbidden', message, { status: 403 });
+  return new AppError('forbidden', message);
 }
 
 export function notFound(message: string): AppError {
-  return new AppError('not_found', message, { status: 404 });
+  return new AppError('not_found', message);
 }
 
 /** Waits for work that may fail with this code: it then gives `null`. */

@@ -51,13 +51,11 @@ export function jsonBody(maxBytes: number): RequestHandler {
 export function requireJson(req: Request): void {
   const type = req.headers['content-type'] ?? '';
   if (!/^application\/(?:[\w.+-]{1,100}\+)?json\b/i.test(type)) {
-    throw new AppError('unsupported_media_type', 'Send JSON (Content-Type: application/json)', {
-      status: 415,
-    });
+    throw new AppError('unsupported_media_type', 'Send JSON (Content-Type: application/json)');
   }
   // A signature is over the bytes that were sent, not over what they decompress to.
   if (!/^(?:identity)?$/i.test((req.headers['content-encoding'] ?? '').trim())) {
-    throw new AppError('unsupported_media_type', 'Send the body without a Content-Encoding', { status: 415 });
+    throw new AppError('unsupported_media_type', 'Send the body without a Content-Encoding');
   }
 }
 
@@ -159,9 +157,9 @@ export function parseJson(bytes: Buffer): unknown {
 }
 
 function tooLarge(maxBytes: number): AppError {
-  return new AppError('payload_too_large', `The body is larger than ${maxBytes} bytes`, { status: 413 });
+  return new AppError('payload_too_large', `The body is larger than ${maxBytes} bytes`);
 }
 
 function tooBusy(): AppError {
-  return new AppError('overloaded', 'Too many large requests at the same time. Try again.', { status: 503 });
+  return new AppError('overloaded', 'Too many large requests at the same time. Try again.');
 }

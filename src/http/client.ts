@@ -157,7 +157,7 @@ export interface FailedResponse {
 
 function unavailable(platform: Platform, message: string): AppError {
   const code = platform === 'Intercom' ? 'intercom_unavailable' : 'revenuecat_unavailable';
-  return new AppError(code, message, { status: 502, remedy: { kind: 'retry' } });
+  return new AppError(code, message, { remedy: { kind: 'retry' } });
 }
 
 /** No response: a reset, a timeout, a name that does not resolve. Errors of interceptors are passed through. */

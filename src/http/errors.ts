@@ -109,14 +109,10 @@ function sendUnlessReading(req: Request, res: Response, body: string): void {
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   if (isDatabaseUnavailable(thrown)) {
-    return new AppError('database_unavailable', 'Database unavailable. Try again.', {
-      status: 503,
-      cause: thrown,
-    });
+    return new AppError('database_unavailable', 'Database unavailable. Try again.', { cause: thrown });
   }
   if (isUnstorableText(thrown)) {
     return new AppError('bad_request', 'A text contains a character that cannot be stored', {
-      status: 400,
       cause: thrown,
     });
   }
@@ -125,7 +121,7 @@ function toAppError(thrown: unknown): AppError {
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return new AppError('bad_request', 'The request is malformed', { status });
   }
-  return new AppError('internal', 'Internal error', { status: 500, cause: thrown });
+  return new AppError('internal', 'Internal error', { cause: thrown });
 }
 
 function errorPage(status: number, message: string, id: string): string {

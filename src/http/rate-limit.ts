@@ -15,7 +15,7 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   function refuse(res: Response, state: RateLimiterRes): never {
     const waitS = Math.max(1, Math.ceil(state.msBeforeNext / 1_000));
     res.set('Retry-After', String(waitS));
-    throw new AppError('rate_limited', `${message}. Try again in ${waitS} s.`, { status: 429 });
+    throw new AppError('rate_limited', `${message}. Try again in ${waitS} s.`);
   }
 
   return {

@@ -32,9 +32,7 @@ export function signedJson(
     assertVerified(scheme.verify({ secret: options.secret, body, headers }));
     (req as RawRequest).rawBody = body;
     req.body = parseJson(body);
-    if (req.body === undefined) {
-      throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
-    }
+    if (req.body === undefined) throw new AppError('invalid_json', 'The body is not JSON');
     next();
   };
 }

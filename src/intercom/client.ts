@@ -178,7 +178,7 @@ export async function exchangeCode(input: {
   const schema = z.object({ access_token: z.string().optional(), token: z.string().optional() });
   const { token, access_token: accessToken = token } = parseResponse('Intercom', schema, answer);
   if (accessToken) return accessToken;
-  throw new AppError('intercom_rejected', `${action}: Intercom sent no token`, { status: 502 });
+  throw new AppError('intercom_rejected', `${action}: Intercom sent no token`);
 }
 
 export type IntercomClient = ReturnType<typeof createIntercomClient>;

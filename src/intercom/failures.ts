@@ -28,7 +28,6 @@ export function intercomFailure(response: FailedResponse, action: string, nowMs:
   const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, { code, text }, nowMs);
   const details = `${code ? ` ${code}` : ''}${text ? `: ${text}` : ''}`;
   return new AppError(meaning.code, `${action}: Intercom answered ${response.status}${details}`, {
-    status: meaning.status ?? 502,
     upstreamStatus: response.status,
     upstreamAnswer: asText(response.body),
     remedy,
@@ -37,8 +36,6 @@ export function intercomFailure(response: FailedResponse, action: string, nowMs:
 
 interface Meaning {
   readonly code: ErrorCode;
-  /** The status of our own response, when the failure becomes one; 502 unless given. */
-  readonly status?: number;
   readonly remedy?: Remedy;
 }
 
@@ -60,18 +57,17 @@ function meaningOf(
     case 403:
       return { code: code === 'api_plan_restricted' ? 'intercom_plan_restricted' : 'intercom_scope_missing' };
     case 404:
-      return { code: 'intercom_not_found', status: 404, remedy: { kind: 'wait_for_contact' } };
+      return { code: 'intercom_not_found', remedy: { kind: 'wait_for_contact' } };
     case 408:
       return UNAVAILABLE;
     case 410: {
       const contactId = canonicalContact(headers.link);
       const remedy = contactId ? ({ kind: 'follow_contact', contactId } as const) : undefined;
-      return { code: 'intercom_contact_merged', status: 404, remedy: remedy ?? { kind: 'wait_for_contact' } };
+      return { code: 'intercom_contact_merged', remedy: remedy ?? { kind: 'wait_for_contact' } };
     }
     case 429:
       return {
         code: 'intercom_rate_limited',
-        status: 503,
         remedy: { kind: 'wait_until', atMs: rateLimitReset(headers, nowMs) },
       };
     default:

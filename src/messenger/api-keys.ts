@@ -123,7 +123,6 @@ export function messengerSecretOf(
     throw new AppError(
       'messenger_secret_missing',
       'This workspace has no Messenger secret. Copy it in Intercom from Settings → Channels → Messenger → Security and paste it under Settings → Messenger.',
-      { status: 409 },
     );
   }
   return secrets.decrypt(messengerSecret, secretLocation.messengerSecret(workspaceId));

@@ -69,9 +69,7 @@ function readLocale(value: unknown): string | null {
     // Without a translation the page uses the browser's language.
     return languageOf(value);
   }
-  throw new AppError('locale_invalid', '"locale" must be a language tag such as "de" or "pt-BR"', {
-    status: 400,
-  });
+  throw new AppError('locale_invalid', '"locale" must be a language tag such as "de" or "pt-BR"');
 }
 
 function send(res: Response, answer: object): void {

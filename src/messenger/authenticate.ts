@@ -39,7 +39,7 @@ export function createAuthenticate(app: AppContext): Authenticate {
     const refuse = async (code: ErrorCode, message: string): Promise<never> => {
       await wrongKeys.consume(address, res);
       res.set('WWW-Authenticate', 'Bearer');
-      throw new AppError(code, message, { status: 401 });
+      throw new AppError(code, message);
     };
     const header = req.get('authorization') ?? '';
     const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
@@ -64,7 +64,6 @@ export function createAuthenticate(app: AppContext): Authenticate {
       throw new AppError(
         'api_key_kind',
         `Wrong kind of API key. Create one for ${needed} under Settings › Messenger and Fin.`,
-        { status: 403 },
       );
     }
     acceptedKeys.set(parsed.hash, true);

@@ -1,6 +1,6 @@
 import jwt from 'jsonwebtoken';
 import { z } from 'zod';
-import { AppError, badRequest, type ErrorCode } from '../errors.ts';
+import { AppError, badRequest } from '../errors.ts';
 import { contactAttributes } from '../subscription/contact-values.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isRecord } from '../text.ts';
@@ -59,7 +59,7 @@ export function signIdentityToken(
  * @param body the parsed JSON
  */
 export function readUser(body: unknown): MessengerUser {
-  if (body === undefined) throw refused('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
+  if (body === undefined) throw new AppError('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
   if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');
   return { userId: readUserId(body.user_id), email: readEmail(body.email), name: readName(body.name) };
 }
@@ -67,16 +67,19 @@ export function readUser(body: unknown): MessengerUser {
 /** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. Throws AppError 400. */
 export function readUserId(value: unknown): string {
   if (value === undefined || value === null || value === '')
-    throw refused('user_id_missing', 'Send "user_id": the RevenueCat app user ID of the signed-in customer');
+    throw new AppError(
+      'user_id_missing',
+      'Send "user_id": the RevenueCat app user ID of the signed-in customer',
+    );
   if (typeof value !== 'string')
-    throw refused('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID');
+    throw new AppError('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID');
   if (isBlockedId(value))
-    throw refused(
+    throw new AppError(
       'user_id_blocked',
       '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
     );
   if (!isPlainText(value) || value !== value.trim())
-    throw refused(
+    throw new AppError(
       'user_id_invalid',
       `"user_id" must have 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
     );
@@ -87,13 +90,13 @@ function readEmail(value: unknown): string | null {
   if (value === undefined || value === null) return null;
   const { success, data } = emailSchema.safeParse(value);
   if (success) return data;
-  throw refused('email_invalid', '"email" is not an email address; leave it out when it is unknown');
+  throw new AppError('email_invalid', '"email" is not an email address; leave it out when it is unknown');
 }
 
 function readName(value: unknown): string | null {
   if (value === undefined || value === null) return null;
   if (typeof value === 'string' && value.trim() !== '' && isPlainText(value)) return value;
-  throw refused(
+  throw new AppError(
     'name_invalid',
     `"name" must be a string of 1 to ${MAX_LENGTH} characters; leave it out when it is unknown`,
   );
@@ -102,8 +105,4 @@ function readName(value: unknown): string | null {
 /** The body's parser has replaced a NUL with U+FFFD, which nothing else contains. */
 function isPlainText(text: string): boolean {
   return text.length <= MAX_LENGTH && !/[\p{Cc}\ufffd]/u.test(text) && text.isWellFormed();
-}
-
-function refused(code: ErrorCode, message: string): AppError {
-  return new AppError(code, message, { status: 400 });
 }

@@ -99,12 +99,9 @@ export function expiredLink(): AppError {
   return new AppError(
     'link_expired',
     'This link has expired or was already opened. Open the page from the app again.',
-    { status: 401 },
   );
 }
 
 export function invalidLink(): AppError {
-  return new AppError('link_invalid', 'This link is not valid. Open the page from the app again.', {
-    status: 401,
-  });
+  return new AppError('link_invalid', 'This link is not valid. Open the page from the app again.');
 }

@@ -20,7 +20,6 @@ export function revenueCatFailure(response: FailedResponse, action: string, nowM
   const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
   const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, body.retryable === true, nowMs);
   return new AppError(meaning.code, `${action}: RevenueCat answered ${response.status}${details}`, {
-    status: meaning.status ?? 502,
     upstreamStatus: response.status,
     remedy,
   });
@@ -30,7 +29,7 @@ function meaningOf(
   response: FailedResponse,
   isRetryable: boolean,
   nowMs: number,
-): { code: ErrorCode; status?: number; remedy?: Remedy } {
+): { code: ErrorCode; remedy?: Remedy } {
   const { status } = response;
   switch (status) {
     case 401:
@@ -38,12 +37,12 @@ function meaningOf(
     case 403:
       return { code: 'revenuecat_scope_missing' };
     case 404:
-      return { code: 'revenuecat_not_found', status: 404 };
+      return { code: 'revenuecat_not_found' };
     case 409:
-      return { code: 'revenuecat_conflict', status: 409 };
+      return { code: 'revenuecat_conflict' };
     case 429: {
       const atMs = nowMs + waitMsOf(response);
-      return { code: 'revenuecat_rate_limited', status: 503, remedy: { kind: 'wait_until', atMs } };
+      return { code: 'revenuecat_rate_limited', remedy: { kind: 'wait_until', atMs } };
     }
     default:
       // 423: another request has locked the customer; it passes. Below 400 it comes from a proxy.

@@ -95,7 +95,6 @@ async function assertOwn(
   throw new AppError(
     'conflict',
     `Nothing was saved: ${name || email || 'another admin'} changed these settings after this page was opened. It shows them now. Make your change again.`,
-    { status: 409 },
   );
 }
 
