@@ -1,6 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import pLimit, { type LimitFunction } from 'p-limit';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { pause } from '../time.ts';
 
 /**
  * The order when calls are scarce: a card that an agent waits for, then work that follows an event, then imports and
@@ -33,10 +34,12 @@ const MAX_AT_ONCE = 64;
 /** The budget may change before the announced time. */
 const MAX_SLEEP_MS = 1_000;
 
-interface Waiting {
-  readonly untilMs: number;
-  resolve(): void;
-  reject(error: unknown): void;
+/** Calls of one priority that wait for the same budget. */
+interface Queue {
+  /** The first of them takes calls out of the budget for all. */
+  readonly turn: LimitFunction;
+  /** Calls that were taken for those behind the first. */
+  granted: number;
 }
 
 /**
@@ -45,74 +48,50 @@ interface Waiting {
  * shares for priorities nor a way to correct a bucket by a response's headers.
  */
 export function createCallLimiter(options: { database: Database; now?: () => number }) {
-  const { database } = options;
-  const now = options.now ?? Date.now;
-  const queues = new Map<string, Waiting[]>();
+  const { database, now = Date.now } = options;
+  const queues = new Map<string, Queue>();
   const usages = new Map<string, RateUsage>();
 
-  async function drain(budget: Budget, priority: CallPriority): Promise<void> {
+  function queueOf(budget: Budget, priority: CallPriority): Queue {
     const key = `${keyOf(budget)}|${priority}`;
-    const queue = queues.get(key);
-    while (queue && queue.length > 0) {
-      const usage = usages.get(keyOf(budget)) ?? null;
-      usages.delete(keyOf(budget));
-      try {
-        const calls = Math.min(queue.length, MAX_AT_ONCE);
-        const { keepShare } = PRIORITIES[priority];
-        const { granted, waitMs } = await takeFromBudget(database, budget, {
-          calls,
-          keepShare,
-          usage,
-        });
-        for (const call of queue.splice(0, granted)) call.resolve();
-        if (granted < calls) {
-          rejectLate(queue, waitMs);
-          if (queue.length > 0) await sleep(Math.min(waitMs, MAX_SLEEP_MS));
-        }
-      } catch (error) {
-        for (const call of queue.splice(0)) call.reject(error);
-      }
-    }
-    queues.delete(key);
+    const queue = queues.get(key) ?? { turn: pLimit(1), granted: 0 };
+    queues.set(key, queue);
+    return queue;
   }
 
-  function rejectLate(queue: Waiting[], waitMs: number): void {
-    const readyMs = now() + waitMs;
-    for (const call of queue.filter(({ untilMs }) => untilMs < readyMs)) {
-      queue.splice(queue.indexOf(call), 1);
-      call.reject(rateLimited(readyMs));
+  async function takeOne(
+    budget: Budget,
+    queue: Queue,
+    { keepShare, untilMs, signal }: { keepShare: number; untilMs: number; signal: AbortSignal },
+  ): Promise<void> {
+    while (queue.granted === 0) {
+      if (signal.aborted) throw rateLimited(now());
+      const usage = usages.get(keyOf(budget)) ?? null;
+      usages.delete(keyOf(budget));
+      const calls = Math.min(queue.turn.pendingCount + 1, MAX_AT_ONCE);
+      const { granted, waitMs } = await takeFromBudget(database, budget, { calls, keepShare, usage });
+      queue.granted = granted;
+      const readyMs = now() + waitMs;
+      if (granted === 0 && readyMs > untilMs) throw rateLimited(readyMs);
+      if (granted === 0) await pause(Math.min(waitMs, MAX_SLEEP_MS), signal);
     }
+    queue.granted -= 1;
   }
 
   return {
     /** @param signal ends the waiting, when the process stops */
-    gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal?: AbortSignal): CallGate {
+    gate(
+      project: Omit<Budget, 'domain'>,
+      priority: CallPriority,
+      signal = new AbortController().signal,
+    ): CallGate {
+      const { keepShare, maxWaitMs } = PRIORITIES[priority];
       return {
-        async enter(domain) {
+        enter(domain) {
           const budget = { ...project, domain };
-          const key = `${keyOf(budget)}|${priority}`;
-          const { promise, resolve, reject } = Promise.withResolvers<void>();
-          const call = { untilMs: now() + PRIORITIES[priority].maxWaitMs, resolve, reject };
-          const queue = queues.get(key);
-          if (queue) queue.push(call);
-          else {
-            queues.set(key, [call]);
-            // Calls of the same turn of the event loop share the first statement.
-            setImmediate(() => void drain(budget, priority));
-          }
-          const leave = (): void => {
-            const waiting = queues.get(key) ?? [];
-            const at = waiting.indexOf(call);
-            if (at >= 0) waiting.splice(at, 1);
-            reject(rateLimited(now()));
-          };
-          if (signal?.aborted) leave();
-          signal?.addEventListener('abort', leave, { once: true });
-          try {
-            await promise;
-          } finally {
-            signal?.removeEventListener('abort', leave);
-          }
+          const untilMs = now() + maxWaitMs;
+          const queue = queueOf(budget, priority);
+          return queue.turn(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
         },
         observe(domain, usage) {
           if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
@@ -128,10 +107,7 @@ function rateLimited(readyMs: number): AppError {
   return new AppError(
     'revenuecat_rate_limited',
     'The rate limit of the RevenueCat key is used up. Try again in a minute.',
-    {
-      status: 503,
-      remedy: { kind: 'wait_until', atMs: readyMs },
-    },
+    { remedy: { kind: 'wait_until', atMs: readyMs } },
   );
 }
 
