@@ -72,7 +72,7 @@ export async function startServer(
 }
 
 async function startJobs(services: Services): Promise<void> {
-  const { app, card, jobs, importMetrics, processor, worker } = services;
+  const { app, card, jobs, processor, worker } = services;
   const { signal: stopping } = services.stopping;
   await jobs.register({
     ...workspaceJobs(app),
@@ -80,7 +80,7 @@ async function startJobs(services: Services): Promise<void> {
     ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),
     ...grantJobs(card),
-    ...backfillJobs(app, { stopping, onReconciled: importMetrics.reconciled }),
+    ...backfillJobs(app, stopping),
   });
   if (app.config.role === 'web') return;
   processor.start();

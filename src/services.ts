@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { createImportMetrics } from './backfill/metrics.ts';
+import { reconciledSubscribers } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
 import { connectDatabase, type DatabaseConnection } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
@@ -16,7 +16,7 @@ import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog.ts';
-import { createBackgroundRefresh, refreshAfterTransfer } from './subscribers/refresh.ts';
+import { createBackgroundRefresh, disagreements, refreshAfterTransfer } from './subscribers/refresh.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
@@ -43,11 +43,7 @@ export async function createServices(config: Config, logger: Logger, stopping: A
     logger,
   });
   const registry = createAppRegistry(connected);
-  const importMetrics = createImportMetrics(registry);
-  const app: AppContext = {
-    ...createAppContext({ ...connected, config, jobs, logger }, keys),
-    onDisagreement: importMetrics.disagreement,
-  };
+  const app = createAppContext({ ...connected, config, jobs, logger }, keys);
   const worker = new DeliveryWorker({ ...app, sessionUrl, metrics: createDeliveryMetrics(registry) });
   addWorkerMetrics(registry, worker);
   const processor = createProcessor({
@@ -66,7 +62,6 @@ export async function createServices(config: Config, logger: Logger, stopping: A
     connected,
     jobs,
     registry,
-    importMetrics,
     journal,
     processor,
     onReceived: createReceiverMetrics(registry, journal.uncommitted),
@@ -99,5 +94,7 @@ function createAppRegistry(connected: DatabaseConnection): Registry {
   addWorkspaceMetrics(addGauges);
   addBacklogMetrics(addGauges);
   addJournalMetrics(addGauges);
+  registry.registerMetric(disagreements);
+  registry.registerMetric(reconciledSubscribers);
   return registry;
 }

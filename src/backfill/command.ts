@@ -66,7 +66,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
       );
     }
     // A running server takes part, and continues when this command is interrupted.
-    await jobs.register(backfillJobs(context, { stopping: AbortSignal.abort(), onReconciled: () => {} }));
+    await jobs.register(backfillJobs(context, AbortSignal.abort()));
     await queueImport(jobs, progress);
     const watching = new AbortController();
     const watched = options.json

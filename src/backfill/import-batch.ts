@@ -3,23 +3,23 @@ import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
-import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { findIdentityGroups } from '../subscribers/identity.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
+import { type ImportedEvents, importEvents } from './import-customer.ts';
 import {
   type BatchCounts,
   type ClaimedCustomer,
   claimCustomers,
   closeCustomers,
   findReadCustomer,
+  type ImportProgress,
   postponeCustomer,
-} from './customer-list.ts';
-import { type ImportedEvents, importEvents } from './import-customer.ts';
-import { type ImportProgress, setHasEvents } from './repository.ts';
+  setHasEvents,
+} from './repository.ts';
 
 export interface ImportRun extends AppContext {
   readonly project: Project;
@@ -76,13 +76,12 @@ export async function importBatch(
   running: ImportProgress,
   limit: number,
 ): Promise<BatchResult> {
-  const { database, project, client } = context;
-  const names = await readCatalogNames(context, project, client);
+  const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
     const claimed = await claimCustomers(sql, running, limit);
     if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null, known: [] };
-    const batch = { sql, running, results: await readAll(context, running, { claimed, names }) };
-    const obstacle = await findObstacle(context, batch, names);
+    const batch = { sql, running, results: await readAll(context, running, claimed) };
+    const obstacle = await findObstacle(context, batch);
     return { claimed: claimed.length, obstacle, ...(await storeBatch(context, batch, obstacle)) };
   });
   for (const customer of known) await reportDisagreement(context, project, customer);
@@ -93,13 +92,13 @@ export async function importBatch(
 async function readAll(
   context: ImportRun,
   running: ImportProgress,
-  { claimed, names }: { claimed: readonly ClaimedCustomer[]; names: CatalogNames },
+  claimed: readonly ClaimedCustomer[],
 ): Promise<Result[]> {
   let isObstructed = false;
   const results = await pLimit(CONCURRENCY).map(claimed, async (customer): Promise<Result | null> => {
     if (isObstructed || context.signal.aborted) return null;
     try {
-      return await readOne(context, running, { customer, names });
+      return await readOne(context, running, customer);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       isObstructed ||= GENERAL_CODES.has(error.code);
@@ -109,14 +108,21 @@ async function readAll(
   return results.filter((result) => result !== null);
 }
 
+function readCustomer(context: ImportRun, customerId: string): Promise<RevenueCatCustomer | null> {
+  const { client, project } = context;
+  return client.readCustomer(project.revenueCatProjectId, customerId, (ids) =>
+    readCatalogNames(context, project, client, ids),
+  );
+}
+
 async function readOne(
   context: ImportRun,
   running: ImportProgress,
-  { customer, names }: { customer: ClaimedCustomer; names: CatalogNames },
+  customer: ClaimedCustomer,
 ): Promise<Result> {
-  const { client, project, database } = context;
+  const { project, database } = context;
   const { customerId } = customer;
-  const found = await client.readCustomer(project.revenueCatProjectId, customerId, names);
+  const found = await readCustomer(context, customerId);
   if (!found) return { customer, kind: 'missing' };
   const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
   const groups = await findIdentityGroups(database, project, [appUserIds]);
@@ -205,11 +211,7 @@ async function postpone(
  * batch fails, a customer that was read before distinguishes the two: without it, the last customer of an import, if
  * RevenueCat cannot answer for this one, would be retried forever.
  */
-async function findObstacle(
-  context: ImportRun,
-  { sql, running, results }: Batch,
-  names: CatalogNames,
-): Promise<AppError | null> {
+async function findObstacle(context: ImportRun, { sql, running, results }: Batch): Promise<AppError | null> {
   const errors = results.flatMap((result) => (result.kind === 'failed' ? [result.error] : []));
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
@@ -218,7 +220,7 @@ async function findObstacle(
   const readBefore = await findReadCustomer(sql, running);
   if (readBefore === null) return transient;
   try {
-    await context.client.readCustomer(context.project.revenueCatProjectId, readBefore, names);
+    await readCustomer(context, readBefore);
     return null;
   } catch (error) {
     if (error instanceof AppError) return error;

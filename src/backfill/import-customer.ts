@@ -36,8 +36,9 @@ export async function importCustomer(
   const { database: sql, secrets } = app;
   if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
   return withKey(app, project, async () => {
-    const names = await readCatalogNames(app, project, client);
-    const found = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+    const found = await client.readCustomer(project.revenueCatProjectId, appUserId, (ids) =>
+      readCatalogNames(app, project, client, ids),
+    );
     if (!found) return 'unknown_customer';
     const { customerId, aliases } = found.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);

@@ -1,11 +1,11 @@
+import { Counter } from 'prom-client';
 import { AppError } from '../errors.ts';
 import { type JobData, type JobDefinitions, type Jobs, secondsUntil } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { ImportRef } from './customer-list.ts';
 import { importCustomer } from './import-customer.ts';
 import { listReconcilable, reconcileWorkspace } from './reconcile.ts';
-import { listRunningImports } from './repository.ts';
+import { type ImportRef, listRunningImports } from './repository.ts';
 import { runImport } from './run.ts';
 
 declare module '../jobs/jobs.ts' {
@@ -19,14 +19,17 @@ declare module '../jobs/jobs.ts' {
 /** A job works this long on an import and queues the next, so that it does not delay a stopping process. */
 const SLICE_MS = 60_000;
 
-interface Options {
-  /** Aborts when the process is stopping: claimed customers are finished, the rest is left. */
-  readonly stopping: AbortSignal;
-  /** Counts subscribers of a pass by outcome: `corrected`, `confirmed` or `unknown` to RevenueCat. */
-  onReconciled(outcome: string, count: number): void;
-}
+export const reconciledSubscribers = new Counter({
+  name: 'subscription_timeline_reconciled_total',
+  help: 'Subscribers whose change was due and had no event, by the response of RevenueCat',
+  labelNames: ['outcome'] as const,
+  registers: [],
+});
+// A counter that first appears with its first count shows no increase.
+for (const outcome of ['corrected', 'confirmed', 'unknown']) reconciledSubscribers.inc({ outcome }, 0);
 
-export function backfillJobs(app: AppContext, options: Options): JobDefinitions {
+/** @param stopping aborts when the process is stopping: claimed customers are finished, the rest is left */
+export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
   return {
     // A slice of an import; it queues the next one itself. While RevenueCat is unavailable the import waits, not the job.
     'backfill.run': {
@@ -36,7 +39,7 @@ export function backfillJobs(app: AppContext, options: Options): JobDefinitions 
       retryDelayMax: 60,
       async run(ref) {
         const outcome = await runImport(app, ref, {
-          signal: options.stopping,
+          signal: stopping,
           finish: AbortSignal.timeout(SLICE_MS),
         });
         if (outcome === 'stopped') await queueImport(app.jobs, ref);
@@ -58,7 +61,7 @@ export function backfillJobs(app: AppContext, options: Options): JobDefinitions 
     'reconcile.workspace': {
       workers: 'background',
       expireInSeconds: 600,
-      run: ({ workspaceId }) => reconcileSlice(app, options, workspaceId),
+      run: ({ workspaceId }) => reconcileSlice(app, workspaceId, stopping),
     },
   };
 }
@@ -75,11 +78,7 @@ async function importRequested(app: AppContext, data: JobData['customer.import']
   }
 }
 
-async function reconcileSlice(
-  app: AppContext,
-  { stopping, onReconciled }: Options,
-  workspaceId: string,
-): Promise<void> {
+async function reconcileSlice(app: AppContext, workspaceId: string, stopping: AbortSignal): Promise<void> {
   const pass = await reconcileWorkspace(
     app,
     workspaceId,
@@ -87,9 +86,9 @@ async function reconcileSlice(
   );
   const { checked, corrected, unknown, differences, continueAtMs } = pass;
   app.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
-  onReconciled('corrected', corrected);
-  onReconciled('unknown', unknown);
-  onReconciled('confirmed', checked - corrected - unknown);
+  reconciledSubscribers.inc({ outcome: 'corrected' }, corrected);
+  reconciledSubscribers.inc({ outcome: 'unknown' }, unknown);
+  reconciledSubscribers.inc({ outcome: 'confirmed' }, checked - corrected - unknown);
   if (continueAtMs === null) return;
   const afterSeconds = Math.max(0, Math.ceil((continueAtMs - app.now()) / 1_000));
   await app.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });

@@ -6,15 +6,18 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
-import { deleteList, type ImportRef, restartList, saveListedPage, withListingLock } from './customer-list.ts';
 import { type BatchResult, type ImportRun, importBatch } from './import-batch.ts';
 import {
   changeState,
+  deleteList,
   explainWait,
   finishImport,
   type ImportProgress,
+  type ImportRef,
   type ImportState,
   readImport,
+  restartList,
+  saveListedPage,
 } from './repository.ts';
 
 /** Batches of one process at a time: while one commits, the others call. */
@@ -59,6 +62,7 @@ export async function runImport(
     client,
     ref,
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
+    isListing: false,
     restarted: false,
     isKeyOutdated: false,
     cursors: new Set(),
@@ -74,6 +78,8 @@ export async function runImport(
 
 interface Run extends ImportRun {
   readonly ref: ImportRef;
+  /** Whether one of this process's workers is listing; the others import. */
+  isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
   /** The key was replaced, or deleted with the project or the installation. */
@@ -118,7 +124,13 @@ async function step(
 ): Promise<Pick<BatchResult, 'closed' | 'obstacle'>> {
   const { database, ref, signal } = run;
   try {
-    if (!running.isListed && (await listPage(run))) return { closed: 0, obstacle: null };
+    if (!running.isListed && !run.isListing) {
+      run.isListing = true;
+      await listPage(run).finally(() => {
+        run.isListing = false;
+      });
+      return { closed: 0, obstacle: null };
+    }
     const batch = await importBatch(run, running, size);
     if (batch.claimed === 0) {
       if (await finishImport(database, ref)) await deleteList(database, ref);
@@ -137,31 +149,28 @@ function nextSize(closed: number, tookMs: number): number {
   return Math.min(Math.max(wanted, 2), closed * 2 + 2, MAX_BATCH_SIZE);
 }
 
-/** @returns whether this process listed a page; `false`: another one is listing */
-async function listPage(run: Run): Promise<boolean> {
+/** Another process may list the same page at the same time: it is stored once. */
+async function listPage(run: Run): Promise<void> {
   const { database, secrets, project, client, ref } = run;
-  return withListingLock(database, ref, async (sql) => {
-    const current = await readImport(sql, ref);
-    if (!current || current.isListed || current.state !== 'running') return;
-    try {
-      const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
-      if (current.cursor !== null) run.cursors.add(current.cursor);
-      if (page.next !== null && run.cursors.has(page.next))
-        throw new AppError(
-          'revenuecat_rejected',
-          'Listing customers: next_page leads back to an earlier page',
-        );
+  const current = await readImport(database, ref);
+  if (!current || current.isListed || current.state !== 'running') return;
+  try {
+    const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
+    if (current.cursor !== null) run.cursors.add(current.cursor);
+    if (page.next !== null && run.cursors.has(page.next))
+      throw new AppError('revenuecat_rejected', 'Listing customers: next_page leads back to an earlier page');
+    await database.transaction(async (sql) => {
       await lockProject(sql, ref);
       const erased = await findErasedIds({ sql, secrets }, ref, page.ids);
       const ids = page.ids.filter((id) => !erased.has(id) && !isBlockedId(id));
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
-    } catch (error) {
-      if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
-      run.restarted = true;
-      run.cursors.clear();
-      await restartList(sql, ref);
-    }
-  });
+    });
+  } catch (error) {
+    if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
+    run.restarted = true;
+    run.cursors.clear();
+    await restartList(database, ref);
+  }
 }
 
 /** The customer that the cursor names may have been deleted since: RevenueCat then refuses this page only. */

@@ -24,11 +24,12 @@ interface CatalogProject {
   readonly revenueCatProjectId: string;
 }
 
-/** What this process knows of a project's catalog. */
+/** What this process has read of a project's catalog. */
 interface CatalogState {
-  /** One refresh at a time: whatever needs the names waits for the same calls, which are the scarcest. */
+  /** One at a time: whatever needs the names waits for the same calls, which are the scarcest. */
   readonly turn: LimitFunction;
-  /** When it was last read from RevenueCat, epoch ms. */
+  entries: readonly CatalogRow[];
+  /** When they were last read from RevenueCat, epoch ms. */
   readAtMs: number;
   /** RevenueCat's ids that customers have and its lists do not: deleted products, or a key that may not read them. */
   readonly unlisted: Set<string>;
@@ -40,83 +41,68 @@ function stateOf({ database }: CatalogContext, project: CatalogProject): Catalog
   const projects = states.get(database) ?? new Map<string, CatalogState>();
   states.set(database, projects);
   const key = `${project.workspaceId}|${project.projectId}`;
-  const state = projects.get(key) ?? { turn: pLimit(1), readAtMs: 0, unlisted: new Set() };
+  const state = projects.get(key) ?? { turn: pLimit(1), entries: [], readAtMs: 0, unlisted: new Set() };
   projects.set(key, state);
   return state;
 }
 
 /**
- * The project's names of entitlements and products, read from RevenueCat when they are older than an hour, or when a
- * customer has one that is not among them.
+ * The project's names of entitlements and products, read from RevenueCat when they are older than an hour, or when one
+ * of the ids is not among them.
+ *
+ * @param ids RevenueCat's own, of what a customer has
  */
-export async function readCatalogNames(
+export function readCatalogNames(
   context: CatalogContext,
   project: CatalogProject,
   client: RevenueCatClient,
+  ids: readonly string[] = [],
 ): Promise<CatalogNames> {
   const { database, logger, now } = context;
   const { workspaceId, projectId } = project;
   const state = stateOf(context, project);
-  const read = (): Promise<CatalogRow[]> => readCatalog(database, workspaceId, projectId);
+  const isFresh = (): boolean => state.readAtMs >= now() - MAX_AGE_MS;
+  // RevenueCat is asked once an hour for each id.
+  const missing = (): string[] =>
+    ids.filter((id) => !state.unlisted.has(id) && state.entries.every((entry) => entry.id !== id));
 
-  /** Reads the names from RevenueCat, unless those that another caller has just read suffice. */
-  const refreshUnless = (suffices: (entries: readonly CatalogRow[]) => boolean): Promise<CatalogRow[]> =>
-    state.turn(async () => {
-      const stored = await read();
-      if (suffices(stored)) return stored;
-      await refreshCatalog(context, project, client);
-      state.readAtMs = now();
-      return read();
-    });
+  async function readStored(): Promise<void> {
+    state.entries = await readCatalog(database, workspaceId, projectId);
+    // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
+    state.readAtMs = Math.max(state.readAtMs, ...state.entries.map(({ fetchedAt }) => fetchedAt.getTime()));
+  }
 
-  /** @returns the names that have `ids`, where they are new; `null`: nothing new */
-  async function readUnknown(ids: readonly string[]): Promise<CatalogRow[] | null> {
-    // RevenueCat is asked once an hour for each id.
-    const missing = (entries: readonly CatalogRow[]): string[] =>
-      ids.filter((id) => !state.unlisted.has(id) && entries.every((entry) => entry.id !== id));
-    if (missing([]).length === 0) return null;
+  async function refresh(): Promise<void> {
+    await refreshCatalog(context, project, client);
+    await readStored();
+    state.readAtMs = now();
+  }
+
+  return state.turn(async () => {
+    // Another process may have read them since.
+    if (!isFresh() || missing().length > 0) await readStored();
     try {
-      const found = await refreshUnless((entries) => missing(entries).length === 0);
-      for (const id of missing(found)) state.unlisted.add(id);
-      return found;
+      if (!isFresh()) state.unlisted.clear();
+      if (!isFresh() || missing().length > 0) await refresh();
+      for (const id of missing()) state.unlisted.add(id);
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      // The customer is read without the names; the next read tries again.
+      if (!(error instanceof AppError) || !isFresh()) throw error;
+      // The customer is read without the new names; the next read tries again.
       logger.warn({ code: error.code, projectId }, 'new names not read');
-      return null;
     }
-  }
-
-  // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
-  const isFresh = (entries: readonly CatalogRow[]): boolean =>
-    Math.max(state.readAtMs, ...entries.map((entry) => entry.fetchedAt.getTime())) >= now() - MAX_AGE_MS;
-  let entries = await read();
-  if (!isFresh(entries)) {
-    entries = await refreshUnless(isFresh);
-    state.unlisted.clear();
-  }
-  return namesOf(entries, readUnknown);
+    return namesOf(state.entries);
+  });
 }
 
-function namesOf(
-  entries: readonly CatalogRow[],
-  readUnknown: (unknown: readonly string[]) => Promise<CatalogRow[] | null>,
-): CatalogNames {
+function namesOf(entries: readonly CatalogRow[]): CatalogNames {
   const byId = new Map(entries.map((entry) => [`${entry.kind}|${entry.id}`, entry]));
-  const names: CatalogNames = {
+  return {
     entitlementKey: (id) => byId.get(`entitlement|${id}`)?.lookupKey ?? null,
     product(id) {
       const found = byId.get(`product|${id}`);
       return found ? { storeIdentifier: found.lookupKey, displayName: found.displayName } : null;
     },
-    async including(ids) {
-      const unknown = ids.filter((id) => !byId.has(`entitlement|${id}`) && !byId.has(`product|${id}`));
-      if (unknown.length === 0) return names;
-      const newer = await readUnknown(unknown);
-      return newer ? namesOf(newer, readUnknown) : names;
-    },
   };
-  return names;
 }
 
 /** A statement takes at most 65,535 parameters. */

@@ -179,11 +179,15 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
       await nullOn('revenuecat_not_found', get(url, 'Trying the key'));
     },
-    /** Everything of one customer, in four calls; `null`: unknown. */
+    /**
+     * Everything of one customer, in four calls; `null`: unknown.
+     *
+     * @param readNames gives the names of what the customer has, by RevenueCat's ids
+     */
     async readCustomer(
       projectId: string,
       customerId: string,
-      names: CatalogNames,
+      readNames: (ids: readonly string[]) => Promise<CatalogNames>,
     ): Promise<RevenueCatCustomer | null> {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
@@ -208,8 +212,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const [aliases, attributes, active, subscriptions, purchases] = read;
       const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
       const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-      const known = await names.including(idsIn(parts));
-      return { snapshot: toSnapshot(parts, known, takenAtMs), email: emailOf(attributes) };
+      const names = await readNames(idsIn(parts));
+      return { snapshot: toSnapshot(parts, names, takenAtMs), email: emailOf(attributes) };
     },
     /** A page of all customers' ids, up to a hundred, after this one. */
     async listCustomers(projectId: string, after: string | null): Promise<CustomerPage> {
@@ -297,7 +301,5 @@ function nextPath(nextPage: string | null, apiUrl: string, action: string): stri
   const url = URL.parse(nextPage, `${apiUrl}/`);
   const isOwn = url?.origin === new URL(apiUrl).origin || url?.origin === 'https://api.revenuecat.com';
   if (url && isOwn) return `${url.pathname}${url.search}`;
-  throw new AppError('revenuecat_rejected', `${action}: next_page is not on RevenueCat's host`, {
-    status: 502,
-  });
+  throw new AppError('revenuecat_rejected', `${action}: next_page is not on RevenueCat's host`);
 }

@@ -13,8 +13,6 @@ import type {
 export interface CatalogNames {
   entitlementKey(id: string): string | null;
   product(id: string): { storeIdentifier: string; displayName: string | null } | null;
-  /** The same, read again when one of RevenueCat's ids is not among them: it may be new. */
-  including(ids: readonly string[]): Promise<CatalogNames>;
 }
 
 /** The responses of several calls for one customer. */

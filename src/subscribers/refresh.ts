@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { Counter } from 'prom-client';
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
@@ -36,9 +37,9 @@ export async function refreshSubscriber(
     project && app.revenueCat(project, { priority: 'background', timeoutMs: CALL_TIMEOUT_MS, ...calls });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(app, project, async () => {
-    const names = await readCatalogNames(app, project, client);
+    const readNames = (ids: readonly string[]) => readCatalogNames(app, project, client, ids);
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
-      const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, names);
+      const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, readNames);
       if (!customer) continue;
       const stored = await storeCustomer(app, project, customer);
       if (stored.subscriberId === '') return 'unknown_customer';
@@ -157,6 +158,14 @@ export async function storeCustomer(
   return stored;
 }
 
+/** Labels are codes: never an entitlement, a customer or a workspace. */
+export const disagreements = new Counter({
+  name: 'subscription_timeline_disagreements_total',
+  help: "Subscribers whose events and RevenueCat's API disagree, by what differs",
+  labelNames: ['code'] as const,
+  registers: [],
+});
+
 /**
  * Logs where the API and the events disagree: a webhook that was lost, or an event that is read wrongly. By
  * codes only, without anything of the customer.
@@ -178,5 +187,5 @@ export async function reportDisagreement(
     { workspaceId, projectId, subscriberId, codes },
     'RevenueCat and the events disagree: RevenueCat is believed',
   );
-  app.onDisagreement?.(codes);
+  for (const code of new Set(codes.map((each) => each.split(':')[0] ?? each))) disagreements.inc({ code });
 }

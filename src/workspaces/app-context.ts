@@ -26,8 +26,6 @@ export interface AppContext extends PlatformClients {
   readonly logger: Logger;
   /** Epoch ms. */
   now(): number;
-  /** Counts where RevenueCat and the events disagree on a subscriber, by codes of `compareWithSnapshot`. */
-  onDisagreement?(codes: readonly string[]): void;
 }
 
 export interface PlatformClients {

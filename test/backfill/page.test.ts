@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Browser } from 'playwright-core';
-import type { ImportRef } from '../../src/backfill/customer-list.ts';
+import type { ImportRef } from '../../src/backfill/repository.ts';
 import { readLatestImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';

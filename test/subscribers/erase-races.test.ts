@@ -143,7 +143,7 @@ describe('while a customer is being erased', () => {
     });
     const definitions = backfillJobs(
       { ...context(), revenueCat: () => revenueCat },
-      { stopping: new AbortController().signal, onReconciled() {} },
+      new AbortController().signal,
     );
     await definitions['customer.import']?.run({ ...project(), appUserId: ERIN });
     assert.deepEqual(await findTraces(), []);
