@@ -1,8 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { createHttpClient, type Platform } from '../http/client.ts';
-import { INTERCOM_VERSION, type IntercomClient, intercomApiUrl } from '../intercom/client.ts';
-import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { INTERCOM_VERSION, intercomApiUrl } from '../intercom/client.ts';
 import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
@@ -46,17 +45,13 @@ export async function prepareOutside(
 ): Promise<OutsideSubject> {
   const { config, now } = context;
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
-  const request: RequestUrl = (url) => http.get(url);
-  const requestIntercom: RequestUrl = (url) =>
-    http.get(url, { headers: { 'Intercom-Version': INTERCOM_VERSION } });
+  const intercomUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
+  const headers = { 'Intercom-Version': INTERCOM_VERSION };
   const clocks = await Promise.all([
-    readServerClock('Intercom', intercomApiUrl(config.intercom.apiUrl, 'US'), {
-      requestUrl: requestIntercom,
-      now,
-    }),
-    readServerClock('RevenueCat', config.revenueCatApiUrl, { requestUrl: request, now }),
+    readServerClock('Intercom', () => http.get(intercomUrl, { headers }), now),
+    readServerClock('RevenueCat', () => http.get(config.revenueCatApiUrl), now),
   ]);
-  return { config, clocks, requestUrl: context.requestUrl ?? request };
+  return { config, clocks, requestUrl: context.requestUrl ?? ((url) => http.get(url)) };
 }
 
 /**
@@ -82,9 +77,11 @@ export async function runDoctor(
   const workspaceIds = workspaces.map(({ workspaceId }) => workspaceId);
   results.push(...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds })));
   const platforms: Platforms = {
-    clients: clientsOf(context),
-    withIntercom: createClientProbe<IntercomClient>('Intercom'),
-    withRevenueCat: createClientProbe<RevenueCatClient>('RevenueCat'),
+    // Without a key that decrypts anything; the check `encryption_key` reports that.
+    clients: nullIfThrown(() =>
+      createPlatformClients({ ...context, secrets: createSecretBox(context.keys) }),
+    ),
+    silent: new Set(),
   };
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
@@ -95,38 +92,30 @@ export async function runDoctor(
 }
 
 interface Platforms {
+  /** `null`: there is no encryption key. */
   readonly clients: PlatformClients | null;
-  readonly withIntercom: WithClient<IntercomClient>;
-  readonly withRevenueCat: WithClient<RevenueCatClient>;
+  /** Those that have not answered. */
+  readonly silent: Set<Platform>;
 }
-
-/** @param createClient throws when no key decrypts the secret; without one `probe` gets `null` */
-type WithClient<Client> = <Answer extends { readonly state: string }>(
-  createClient: () => Client | null | undefined,
-  probe: (client: Client | null) => Promise<Answer>,
-) => Promise<Answer | ReturnType<typeof unreachable>>;
 
 /**
- * Calls a platform for one workspace or project after the other. A hundred calls of one that hangs would take a hundred
- * times as long and say the same: one that has not answered is not called again.
+ * Calls a platform for one workspace or project. A hundred calls of one that hangs would take a hundred times as long
+ * and say the same: one that has not answered is not called again.
+ *
+ * @param client `null`: there is no secret, or no key decrypts it
  */
-function createClientProbe<Client>(name: Platform): WithClient<Client> {
-  let isSilent = false;
-  return async (createClient, probe) => {
-    const client = decrypted(createClient);
-    if (client && isSilent) return unreachable(`${name} was not asked: it has not answered before.`);
-    const answer = await withTimeout(probe(client), PLATFORM_TIMEOUT_MS, () =>
-      unreachable(`${name} answers too slowly.`),
-    );
-    isSilent ||= answer.state === 'unreachable';
-    return answer;
-  };
-}
-
-/** `null`: there is no encryption key; the check `encryption_key` reports that. */
-function clientsOf(context: DoctorContext): PlatformClients | null {
-  if (context.keys.length === 0) return null;
-  return createPlatformClients({ ...context, secrets: createSecretBox(context.keys) });
+async function probe<Client, Answer extends { readonly state: string }>(
+  platform: { readonly name: Platform; readonly silent: Set<Platform> },
+  client: Client | null,
+  call: (client: Client | null) => Promise<Answer>,
+): Promise<Answer | ReturnType<typeof unreachable>> {
+  const { name, silent } = platform;
+  if (client && silent.has(name)) return unreachable(`${name} was not asked: it has not answered before.`);
+  const answer = await withTimeout(call(client), PLATFORM_TIMEOUT_MS, () =>
+    unreachable(`${name} answers too slowly.`),
+  );
+  if (answer.state === 'unreachable') silent.add(name);
+  return answer;
 }
 
 async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<Workspace[]> {
@@ -138,24 +127,24 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function runWorkspaceChecks(
   context: DoctorContext,
   workspace: Workspace,
-  { clients, withIntercom, withRevenueCat }: Platforms,
+  { clients, silent }: Platforms,
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
   const calls = { timeoutMs: CALL_TIMEOUT_MS };
   const projects = await listProjects(database, workspaceId);
   const ofWorkspace = async (): Promise<CheckResult[]> => {
-    const intercom = await withIntercom(
-      () => clients?.intercom(workspace, calls),
-      (client) => probeIntercom(workspace, client),
+    const client = nullIfThrown(() => clients?.intercom(workspace, calls));
+    const intercom = await probe({ name: 'Intercom', silent }, client, (asked) =>
+      probeIntercom(workspace, asked),
     );
     const subject = { config, database, workspace, intercom, projectCount: projects.length };
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
-    const revenueCat = await withRevenueCat(
-      () => clients?.revenueCat(project, calls),
-      (client) => probeRevenueCat(project, client, workspace.settings),
+    const client = nullIfThrown(() => clients?.revenueCat(project, calls));
+    const revenueCat = await probe({ name: 'RevenueCat', silent }, client, (asked) =>
+      probeRevenueCat(project, asked, workspace.settings),
     );
     const scope = { workspace: workspaceId, project: project.projectId };
     return runChecks(PROJECT_CHECKS, { project, revenueCat, config, nowMs: now() }, scope);
@@ -163,8 +152,8 @@ async function runWorkspaceChecks(
   return (await Promise.all([ofWorkspace(), ...projects.map(ofProject)])).flat();
 }
 
-/** `null`: there is no secret, or no key decrypts it. */
-function decrypted<Client>(create: () => Client | null | undefined): Client | null {
+/** Without the key that encrypted it, a secret cannot be decrypted. */
+function nullIfThrown<T>(create: () => T | null | undefined): T | null {
   try {
     return create() ?? null;
   } catch {

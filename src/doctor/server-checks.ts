@@ -26,12 +26,12 @@ interface ClockOffset {
 /** Reads a server's time from its `Date` header, which every response carries, a refusal too. */
 export async function readServerClock(
   name: string,
-  url: string,
-  { requestUrl, now }: { requestUrl: RequestUrl; now(): number },
+  request: () => ReturnType<RequestUrl>,
+  now: () => number,
 ): Promise<ClockOffset> {
   const sentMs = now();
   try {
-    const { headers } = await requestUrl(url);
+    const { headers } = await request();
     const dateMs = Date.parse(String(headers.date ?? ''));
     if (Number.isNaN(dateMs)) return { name, aheadMs: 0 };
     // Whole seconds, cut off: on average half a second has passed since.
