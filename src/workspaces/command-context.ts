@@ -9,9 +9,9 @@ import { listProjects, type Project } from './projects.ts';
 import { readWorkspace, type Workspace } from './repository.ts';
 import { loadEncryptionKeys } from './secrets.ts';
 
-/** A command leaves its jobs to the servers. The queue is opened when it is first used. */
+/** A command leaves its jobs to the servers. */
 export interface CommandContext extends AppContext {
-  readonly jobs: Pick<JobQueue, 'send' | 'register'>;
+  readonly jobs: JobQueue;
 }
 
 /** Runs a command with the context of a process, with or without a running server. */
@@ -19,35 +19,19 @@ export async function withCommandContext<T>(work: (context: CommandContext) => P
   const config = loadCommandConfig();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
   const keys = await loadEncryptionKeys(config);
-  const connected = await connectDatabase(config, logger);
-  const { url: databaseUrl } = connected;
-  let opening: Promise<JobQueue> | null = null;
-  async function open(): Promise<JobQueue> {
-    const queue = await openJobs({
-      databaseUrl,
-      backend: config.databaseBackend,
-      listen: false,
-      queueOnly: true,
-      logger,
-    });
-    await queue.register(workspaceJobs(context));
-    return queue;
-  }
-  const opened = (): Promise<JobQueue> => {
-    opening ??= open();
-    return opening;
-  };
-  const jobs: CommandContext['jobs'] = {
-    send: async (...job) => (await opened()).send(...job),
-    register: async (definitions) => (await opened()).register(definitions),
-  };
+  await using open = new AsyncDisposableStack();
+  const connected = open.adopt(await connectDatabase(config, logger), ({ close }) => close());
+  const jobs = await openJobs({
+    databaseUrl: connected.url,
+    backend: config.databaseBackend,
+    listen: false,
+    queueOnly: true,
+    logger,
+  });
+  open.defer(() => jobs.stop());
   const context = { ...createAppContext({ ...connected, config, jobs, logger }, keys), jobs };
-  try {
-    return await work(context);
-  } finally {
-    await (await (opening as Promise<JobQueue> | null))?.stop();
-    await connected.close();
-  }
+  await jobs.register(workspaceJobs(context));
+  return await work(context);
 }
 
 /** @throws AppError `not_found` when the app is not installed there */
