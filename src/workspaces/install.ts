@@ -1,6 +1,6 @@
 import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
+import { AppError, forbidden } from '../errors.ts';
 import {
   createIntercomClient,
   exchangeCode,
@@ -40,11 +40,7 @@ export interface Installed {
  *
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
-export async function install(
-  app: AppContext,
-  code: string,
-  purpose: Purpose = 'install',
-): Promise<Installed> {
+export async function install(app: AppContext, code: string, purpose: Purpose): Promise<Installed> {
   const { config, database, now } = app;
   // The token may belong to any region; only the US host is documented for the exchange and for `/me`.
   const apiUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
@@ -56,9 +52,7 @@ export async function install(
   const before = await readWorkspace(database, workspaceId);
   if (!me.email_verified) {
     if (before) await auditAdmin(database, { workspaceId, admin }, { action: 'sign_in_refused' });
-    throw new AppError('forbidden', 'Verify your email address in Intercom first, then try again', {
-      status: 403,
-    });
+    throw forbidden('Verify your email address in Intercom first, then try again');
   }
   if (purpose === 'install' || before?.status !== 'connected')
     await storeWorkspace(app, before, { me, accessToken, admin });
@@ -93,21 +87,15 @@ async function storeWorkspace(
 
 /** The browser waits for this; it usually takes a second. */
 const PROVISION_WAIT_MS = 2_000;
-/** Covers the case that this process ends before it has finished. */
-const PROVISION_RETRY_S = 60;
+/** A job repeats it then, in case that it failed or that this process ended before. */
+const PROVISION_AGAIN_S = 30;
 
 async function provisionInTime(app: AppContext, workspaceId: string): Promise<void> {
-  const { jobs, logger } = app;
-  const provisioning = provisionWorkspace(app, workspaceId).catch(async (error: unknown) => {
-    if (!(error instanceof AppError)) throw error;
-    logger.warn({ workspaceId, code: error.code }, 'attributes are provisioned later');
-    await jobs.send('workspace.provision', { workspaceId });
-  });
-  if ((await withTimeout(provisioning, PROVISION_WAIT_MS, () => 'late')) !== 'late') return;
-  provisioning.catch((error: unknown) =>
-    logger.error({ err: error, workspaceId }, 'could not provision the attributes'),
+  await app.jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_AGAIN_S });
+  const provisioning = provisionWorkspace(app, workspaceId).catch((error: unknown) =>
+    app.logger.warn({ err: error, workspaceId }, 'attributes are provisioned later'),
   );
-  await jobs.send('workspace.provision', { workspaceId }, { afterSeconds: PROVISION_RETRY_S });
+  await withTimeout(provisioning, PROVISION_WAIT_MS, () => null);
 }
 
 /** Creates the missing contact attributes. @returns `null` when the workspace is not connected */
@@ -158,16 +146,24 @@ export async function confirmUninstall(app: AppContext, workspaceId: string): Pr
   const { database, logger } = app;
   const workspace = await readWorkspace(database, workspaceId);
   const client = workspace && app.intercom(workspace);
-  if (!client || workspace.accessToken === null) return 'unknown';
-  try {
-    await client.me();
+  if (!client) return 'unknown';
+  if (!(await isRefused(client.me()))) {
     logger.warn({ workspaceId }, 'uninstall notice ignored: the token still works');
     return 'still_installed';
+  }
+  if (!(await deleteAccess(database, workspace))) return 'still_installed';
+  logger.info({ workspaceId }, 'uninstalled');
+  return 'uninstalled';
+}
+
+/** Whether Intercom refuses the token of a call. */
+async function isRefused(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return false;
   } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
-    if (!(await deleteAccess(database, workspace))) return 'still_installed';
-    logger.info({ workspaceId }, 'uninstalled');
-    return 'uninstalled';
+    if (error instanceof AppError && error.remedy.kind === 'reauthorize') return true;
+    throw error;
   }
 }
 
@@ -179,13 +175,9 @@ export async function confirmUninstall(app: AppContext, workspaceId: string): Pr
 export async function uninstall(app: AppContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
-  if (!client || workspace.accessToken === null) return;
-  try {
-    await client.uninstall();
-  } catch (error) {
-    // A revoked token has no installation left to end.
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
-  }
+  if (!client) return;
+  // A revoked token has no installation left to end.
+  await isRefused(client.uninstall());
   await deleteAccess(app.database, workspace);
   app.logger.info({ workspaceId }, 'uninstalled from the settings');
 }

@@ -1,5 +1,8 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { LessThan, MoreThan } from 'typeorm';
 import { z } from 'zod';
+import { OAuthStateEntity } from '../database/entities.ts';
+import type { Entities } from '../database/sql.ts';
 import { AppError, badRequest, forbidden } from '../errors.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
@@ -7,13 +10,13 @@ import { assertVerified } from '../http/signed.ts';
 import { idField } from '../intercom/fields.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
 import { equalInConstantTime } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { readCookie, setCookie } from './cookies.ts';
 import { answerHealth } from './health.ts';
 import { type Installed, install, type Purpose } from './install.ts';
 import { readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
-import { saveOAuthState, takeOAuthState } from './sessions.ts';
 
 const BROWSER_COOKIE = { name: 'st_oauth' };
 const STATE_MINUTES = 10;
@@ -39,7 +42,7 @@ export function installRouter(
       // All tabs of a browser share the value, so that each can finish what it has started.
       const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
       const state = newState(purpose, browser);
-      await saveOAuthState(database, { hash: hashSecret(state), purpose, minutes: STATE_MINUTES });
+      await saveState(database, state);
       setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
       const url = new URL('/oauth', config.intercom.appUrl);
       url.searchParams.set('client_id', config.intercom.clientId);
@@ -53,20 +56,15 @@ export function installRouter(
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = readCallback(req.query);
+    const purpose = purposeIn(state);
     const browser = readCookie(app, req, BROWSER_COOKIE);
-    const isStartedHere = state !== null && isBoundTo(browser, state);
-    const purpose = isStartedHere ? await takeOAuthState(database, hashSecret(state)) : null;
-    if (purpose === null) {
+    if (state === null || !isBoundTo(browser, state) || !(await takeState(database, state))) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
-      fail(res, purposeIn(state), error !== null && state === null ? accessDenied() : startedElsewhere());
-      return;
+      return fail(res, purpose, error !== null && state === null ? accessDenied() : startedElsewhere());
     }
-    if (error !== null || code === null) {
-      fail(res, purpose, accessDenied());
-      return;
-    }
+    if (error !== null || code === null) return fail(res, purpose, accessDenied());
     try {
-      const installed = await install(app, code, purpose === 'signin' ? 'signin' : 'install');
+      const installed = await install(app, code, purpose);
       await signIn(req, res, installed);
       res.redirect(302, purpose === 'signin' ? '/settings' : appStoreUrl({ install_success: 'true' }));
     } catch (failure) {
@@ -81,7 +79,7 @@ export function installRouter(
   };
 
   /** The App Store shows why an installation failed; a sign-in has only our own error page. */
-  function fail(res: Response, purpose: string, error: AppError): void {
+  function fail(res: Response, purpose: Purpose, error: AppError): void {
     if (purpose === 'signin') throw error;
     res.redirect(302, appStoreUrl({ install_success: 'false', error_message: error.message }));
   }
@@ -123,9 +121,26 @@ function isBoundTo(browser: string, state: string): boolean {
   return browser !== '' && equalInConstantTime(state.slice(end + 1), bound);
 }
 
-/** Of a state that is used up, expired or another browser's: it decides only where the refusal is shown. */
+/** Of a state that is missing, or has any other form: `install`. */
 function purposeIn(state: string | null): Purpose {
   return state?.split('.')[1] === 'signin' ? 'signin' : 'install';
+}
+
+/** Stores the hash of a state for as long as the browser may take. */
+async function saveState({ manager }: Entities, state: string): Promise<void> {
+  await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
+  const expiresAt = new Date(Date.now() + STATE_MINUTES * MINUTE_MS);
+  await manager.insert(OAuthStateEntity, {
+    stateHash: hashSecret(state),
+    purpose: purposeIn(state),
+    expiresAt,
+  });
+}
+
+/** Uses a state up. @returns `false`: unknown, used or expired */
+async function takeState({ manager }: Entities, state: string): Promise<boolean> {
+  const live = { stateHash: hashSecret(state), expiresAt: MoreThan(new Date()) };
+  return (await manager.delete(OAuthStateEntity, live)).affected === 1;
 }
 
 function accessDenied(): AppError {

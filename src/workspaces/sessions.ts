@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { LRUCache } from 'lru-cache';
 import { LessThan, MoreThan, Not } from 'typeorm';
-import { OAuthStateEntity, SessionEntity, type SessionRow } from '../database/entities.ts';
+import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { AppError, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
@@ -221,21 +221,4 @@ export async function deleteOtherSessions(
   const all = await sessionsIn(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
   for (const { sessionHash } of all.filter(({ admin }) => admin.id === adminId))
     await sessionsIn(database).delete({ workspaceId, sessionHash });
-}
-
-/** Stores the hash of an OAuth state for as long as the browser may take. */
-export async function saveOAuthState(
-  { manager }: Entities,
-  state: { hash: string; purpose: string; minutes: number },
-): Promise<void> {
-  const { hash: stateHash, purpose, minutes } = state;
-  await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
-  await manager.insert(OAuthStateEntity, { stateHash, purpose, expiresAt: ago(-minutes * MINUTE_MS) });
-}
-
-/** Uses a state up. @returns its purpose; `null`: unknown, used or expired */
-export async function takeOAuthState({ manager }: Entities, stateHash: string): Promise<string | null> {
-  const state = await manager.findOneBy(OAuthStateEntity, { stateHash, expiresAt: MoreThan(new Date()) });
-  const { affected } = await manager.delete(OAuthStateEntity, { stateHash });
-  return state !== null && affected === 1 ? state.purpose : null;
 }

@@ -159,7 +159,7 @@ describe('installing', () => {
     const begun = await browser.get('/install');
     const callback = await site.consent(text(begun.headers.location), 'abc123');
     const outage = Object.assign(new Error('terminating connection'), { code: '57P01' });
-    mock.method(site.db.database.manager, 'findOneBy', () => Promise.reject(outage), { times: 1 });
+    mock.method(site.db.database.manager, 'delete', () => Promise.reject(outage), { times: 1 });
     await browser.get(callback).expect(503).expect('Retry-After', '5');
     assert.match(text((await browser.get(callback)).headers.location), /install_success=true/);
   });
