@@ -81,26 +81,15 @@ export interface WebhookTarget
 export async function readWebhookTarget(sql: Sql, projectId: string): Promise<WebhookTarget | null> {
   const workspaceId = workspaceOfProject(projectId);
   if (workspaceId === null) return null;
-  const [row] = await sql.query<{
-    webhook_auth_hash: string;
-    signing_secret: string | null;
-    installed: boolean;
-  }>(
-    `select p.webhook_auth_hash, p.signing_secret,
+  const [row] = await sql.query<WebhookTarget & Record<string, unknown>>(
+    `select ${columnsOf(ProjectEntity, ['workspaceId', 'projectId', 'webhookAuthHash', 'signingSecret'])},
             exists (select 1 from workspaces w
-                     where w.workspace_id = $1 and w.status <> 'uninstalled') as installed
-       from projects p where p.workspace_id = $1 and p.project_id = $2`,
+                     where w.workspace_id = $1 and w.status <> 'uninstalled') as "isInstalled"
+       from projects where workspace_id = $1 and project_id = $2`,
     [workspaceId, projectId],
     'read-webhook-target',
   );
-  if (!row) return null;
-  return {
-    workspaceId,
-    projectId,
-    webhookAuthHash: row.webhook_auth_hash,
-    signingSecret: row.signing_secret,
-    isInstalled: row.installed,
-  };
+  return row ?? null;
 }
 
 /** Records that a webhook of a project was refused. */

@@ -27,7 +27,7 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
     why: 'the delivery lag of all, for the metrics',
   },
   {
-    text: `select w.status, count(*) as count, sum(p.rejected) as rejected from workspaces w`,
+    text: `select w.status, count(*)::integer as workspaces, sum(p.rejected)::integer as "rejectedKeys" from workspaces w`,
     why: 'the state of all installations, for the metrics',
   },
   {
