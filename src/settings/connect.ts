@@ -26,7 +26,33 @@ interface NewProject {
 
 /** Connects a project, registers its webhook, and shows the authorization value. */
 export function connect(request: PageRequest, project: NewProject): Promise<Outcome> {
-  return withWebhookLock(request, () => connectAndRegister(request, project));
+  const { app, workspace } = request;
+  const { workspaceId } = workspace;
+  const { projectId: revenueCatProjectId, apiKey, client = null, missingScopes } = project;
+  return withWebhookLock(request, async () => {
+    const connection = await connectProject(
+      { ...app, publicUrl: app.config.publicUrl },
+      { workspaceId, revenueCatProjectId, apiKey, name: project.name, missingScopes },
+    );
+    const name = project.name ?? revenueCatProjectId;
+    await audit(request, 'revenuecat_connected', { project: name });
+    await app.jobs.send('workspace.health', { workspaceId });
+    return registerAndShow(request, connection, { client, revenueCatProjectId, name, missingScopes });
+  });
+}
+
+/** Replaces the webhook's authorization value, registers it, and shows it. */
+export function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
+  const { app } = request;
+  return withWebhookLock(request, async () => {
+    const connection = {
+      id: project.projectId,
+      webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
+      webhookAuthorization: await replaceWebhookAuthorization(app.database, project),
+    };
+    const client = app.revenueCat(project, { priority: 'unpaced' });
+    return registerAndShow(request, connection, { ...project, client, missingScopes: [] });
+  });
 }
 
 /**
@@ -46,25 +72,32 @@ function withWebhookLock({ app, workspace }: PageRequest, work: () => Promise<Ou
 const ALREADY_RUNNING =
   'Nothing was changed: a webhook of this workspace is being replaced already. Try again in a minute.';
 
-async function connectAndRegister(request: PageRequest, project: NewProject): Promise<Outcome> {
-  const { database, secrets, config, jobs } = request.app;
-  const { workspaceId } = request.workspace;
-  const { projectId: revenueCatProjectId, name, apiKey, missingScopes } = project;
-  const connection = await connectProject(
-    { database, secrets, publicUrl: config.publicUrl },
-    { workspaceId, revenueCatProjectId, apiKey, name, missingScopes },
-  );
-  const registration = await register(request, connection, {
-    client: project.client ?? null,
-    revenueCatProjectId,
-  });
-  await audit(request, 'revenuecat_connected', { project: name ?? revenueCatProjectId });
-  await jobs.send('workspace.health', { workspaceId });
-  return connectedPage(request, connection, {
-    name: name ?? revenueCatProjectId,
-    registration,
-    missingScopes: missingScopes ?? [],
-  });
+/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
+async function registerAndShow(
+  request: PageRequest,
+  connection: Connection,
+  project: {
+    readonly client: RevenueCatClient | null;
+    readonly revenueCatProjectId: string;
+    readonly name: string;
+    readonly missingScopes?: readonly string[] | undefined;
+  },
+): Promise<Outcome> {
+  const { app, workspace } = request;
+  const registration = await register(request, connection, project);
+  const stored = await readProject(app.database, workspace.workspaceId, connection.id);
+  return {
+    kind: 'page',
+    view: 'connected',
+    title: 'RevenueCat connected',
+    data: {
+      connection,
+      name: project.name,
+      registration,
+      missing: missingByFeature(project.missingScopes ?? []),
+      lastReceivedAt: stored?.lastReceivedAt ?? null,
+    },
+  };
 }
 
 /**
@@ -96,43 +129,4 @@ function whyNotRegistered(error: unknown): Registration {
   if (!(error instanceof AppError)) throw error;
   if (error.code === 'revenuecat_scope_missing') return 'scope_missing';
   return error.remedy.kind === 'give_up' ? 'refused' : 'unreachable';
-}
-
-/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
-async function connectedPage(
-  { app, workspace }: PageRequest,
-  connection: Connection,
-  shown: { name: string; registration: Registration; missingScopes: readonly string[] },
-): Promise<Outcome> {
-  const project = await readProject(app.database, workspace.workspaceId, connection.id);
-  return {
-    kind: 'page',
-    view: 'connected',
-    title: 'RevenueCat connected',
-    data: {
-      connection,
-      name: shown.name,
-      registration: shown.registration,
-      missing: missingByFeature(shown.missingScopes),
-      lastReceivedAt: project?.lastReceivedAt ?? null,
-    },
-  };
-}
-
-/** Replaces the webhook's authorization value, registers it, and shows it. */
-export function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
-  return withWebhookLock(request, () => replaceAndRegister(request, project));
-}
-
-async function replaceAndRegister(request: PageRequest, project: Project): Promise<Outcome> {
-  const { app } = request;
-  const connection = {
-    id: project.projectId,
-    webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
-    webhookAuthorization: await replaceWebhookAuthorization(app.database, project),
-  };
-  const client = app.revenueCat(project, { priority: 'unpaced' });
-  const { revenueCatProjectId } = project;
-  const registration = await register(request, connection, { client, revenueCatProjectId });
-  return connectedPage(request, connection, { name: project.name, registration, missingScopes: [] });
 }

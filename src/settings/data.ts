@@ -95,6 +95,6 @@ export const uninstallPage = confirmationPage({
       return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }
     await audit(request, 'uninstalled');
-    return { kind: 'signed_out', flash: 'uninstalled' };
+    return { kind: 'done', path: '/signin', flash: 'uninstalled', signsOut: true };
   },
 });

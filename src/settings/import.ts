@@ -15,7 +15,6 @@ import {
   readLatestImport,
   startImport,
 } from '../backfill/repository.ts';
-import { AppError } from '../errors.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import {
@@ -43,22 +42,17 @@ const startForm = form(
     const { app, session } = request;
     const project = await projectOf(request);
     if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
-    try {
-      const { progress, isResumed } = await startImport(app.database, {
-        workspaceId: project.workspaceId,
-        projectId: project.projectId,
-        eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
-        startedBy: { kind: 'settings', admin: session.admin.id },
-      });
-      await queueImport(app.jobs, progress);
-      await audit(request, isResumed ? 'import_resumed' : 'import_started', {
-        project: project.name,
-        ...(since === '' ? {} : { events_since: since }),
-      });
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
-      return problems({ '': `${error.message}.` });
-    }
+    const { progress, isResumed } = await startImport(app.database, {
+      workspaceId: project.workspaceId,
+      projectId: project.projectId,
+      eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
+      startedBy: { kind: 'settings', admin: session.admin.id },
+    });
+    await queueImport(app.jobs, progress);
+    await audit(request, isResumed ? 'import_resumed' : 'import_started', {
+      project: project.name,
+      ...(since === '' ? {} : { events_since: since }),
+    });
     return done('/import');
   },
 );

@@ -29,7 +29,12 @@ export interface PageRequest {
 export type Problems = Readonly<Record<string, string>>;
 
 export type Outcome =
-  | { readonly kind: 'done'; readonly path: string; readonly flash?: FlashCode }
+  | {
+      readonly kind: 'done';
+      readonly path: string;
+      readonly flash?: FlashCode;
+      readonly signsOut?: true;
+    }
   | {
       readonly kind: 'problems';
       readonly problems: Problems;
@@ -38,9 +43,7 @@ export type Outcome =
       readonly isOutdated?: boolean;
     }
   /** The answer itself shows what must be in no address or history. */
-  | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object }
-  /** Signs out, too. */
-  | { readonly kind: 'signed_out'; readonly flash: FlashCode };
+  | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object };
 
 export interface Form {
   readonly schema: z.ZodType;
@@ -265,20 +268,11 @@ async function answer(
   res: Response,
 ): Promise<void> {
   const request = requestOf(res);
-  switch (outcome.kind) {
-    case 'done':
-      res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
-      return;
-    case 'signed_out':
-      await request.sessions.signOut(res.req, res);
-      res.redirect(303, `/signin?done=${outcome.flash}`);
-      return;
-    case 'page':
-      await sendPage(res, request, {
-        ...outcome,
-        section: page.section ?? page.path,
-        problems: {},
-        typed: {},
-      });
+  if (outcome.kind === 'page') {
+    const section = page.section ?? page.path;
+    await sendPage(res, request, { ...outcome, section, problems: {}, typed: {} });
+    return;
   }
+  if (outcome.signsOut) await request.sessions.signOut(res.req, res);
+  res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
 }

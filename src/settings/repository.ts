@@ -155,8 +155,8 @@ export interface DeliveryRow {
   readonly appUserId: string | null;
   readonly happenedAt: Date;
   readonly receivedAt: Date;
-  /** With all its digits, for the next page. */
-  readonly receivedAtExact: string;
+  /** Epoch µs, for the next page. */
+  readonly receivedAtUs: string;
   readonly state: EventDelivery['state'];
   readonly reason: string | null;
   readonly attempts: number;
@@ -172,7 +172,7 @@ const DELIVERY_COLUMNS = `e.project_id as "projectId", e.event_id as "eventId", 
            (select min(i.app_user_id) from subscriber_ids i
              where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as "appUserId",
   to_timestamp(e.event_at_ms / 1000.0) as "happenedAt", e.received_at as "receivedAt",
-  e.received_at::text as "receivedAtExact",
+  (extract(epoch from e.received_at) * 1000000)::bigint as "receivedAtUs",
   case when e.skip_reason is not null then 'skipped'
        else coalesce(d.not_sent, case when d.delivered_at is null then 'pending' else 'delivered' end) end as state,
   coalesce(e.skip_reason, d.reason) as reason, coalesce(d.attempts, 0) as attempts,
@@ -186,8 +186,8 @@ export interface DeliveryQuery {
   /** An app user ID; `null`: everyone. */
   readonly customer: string | null;
   readonly kind: DeliverableKind | null;
-  /** The last row of the previous page: its `receivedAtExact` and event id. */
-  readonly before: { at: string; eventId: string } | null;
+  /** The last row of the previous page: its `receivedAtUs` and event id. */
+  readonly before: { atUs: string; eventId: string } | null;
   readonly limit: number;
 }
 
@@ -234,13 +234,13 @@ export function listDeliveries(
   return sql.query<DeliveryRow>(
     `select ${DELIVERY_COLUMNS} from ${from}
       where e.workspace_id = $1 and e.side = 'customer' and ${where} ${customer === null ? '' : OF_CUSTOMER}
-        and ($2::text is null or (${at}, ${order}.event_id) < ($2::timestamptz, $3::text))
+        and ($2::bigint is null or (${at}, ${order}.event_id) < (to_timestamp($2::bigint / 1000000.0), $3::text))
         and ($5::text is null or e.kind = $5)
       order by ${at} desc, ${order}.event_id desc
       limit $4`,
     [
       workspaceId,
-      before?.at ?? null,
+      before?.atUs ?? null,
       before?.eventId ?? null,
       limit,
       kind,

@@ -546,20 +546,13 @@ describe('deliveries', () => {
     );
     await browser.get(`/settings/deliveries/event?id=${foreign}`).accept('html').expect(404);
     await browser.get('/settings/deliveries/event?id=%00').accept('html').expect(404);
-    const unreal = [
-      'x',
-      '2026-02-31 00:00:00+00',
-      '0000-01-01 00:00:00+00',
-      '2026-01-01 25:00:00+00',
-      '2026-01-01 00:00:00+23:59',
-      '2026-01-01 00:00:00-16',
-    ];
+    const unreal = ['x', '-1', '1e3', '2026-02-31 00:00:00+00', '9'.repeat(16), '9'.repeat(17)];
     for (const before of unreal)
       await browser.get('/settings/deliveries').query({ before, before_id: 'y' }).expect(200);
     const next = await browser
       .get('/settings/deliveries')
-      .query({ before: '2020-02-29 10:00:00.123456+05:30', before_id: 'y' });
-    assert.ok(!next.text.includes('deliveries/event?id='), 'a time that PostgreSQL prints is one');
+      .query({ before: `${Date.UTC(2020, 1, 29)}123`, before_id: 'y' });
+    assert.ok(!next.text.includes('deliveries/event?id='), 'nothing was received before');
   });
 
   it('shows the request and the answer of each attempt', async () => {
@@ -623,7 +616,7 @@ describe('deliveries', () => {
     }
     assert.equal(seen.length, 60);
     assert.deepEqual(new Set(seen), ids);
-    for (const before of ['2026-99-99 00:00:00+00', '2026-01-01 00:00:00+99:99', 'now'])
+    for (const before of ['2026-99-99 00:00:00+00', 'now'])
       await browser.get('/settings/deliveries').query({ before, before_id: 'x' }).expect(200);
   });
 });
