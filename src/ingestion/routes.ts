@@ -6,7 +6,7 @@ import type { Jobs } from '../jobs/jobs.ts';
 import {
   type RefusedFor,
   readWebhookTarget,
-  recordRefusedWebhook,
+  updateProject,
   type WebhookTarget,
   workspaceOfProject,
 } from '../workspaces/projects.ts';
@@ -37,7 +37,8 @@ export function createRefusalRecorder({
     if (recordedAtMs.size >= MAX_PROJECTS) recordedAtMs.clear();
     recordedAtMs.set(projectId, now());
     try {
-      await recordRefusedWebhook(database, { workspaceId, projectId }, refusedFor);
+      const refused = { lastRefusedAt: () => 'now()', refusedFor };
+      await updateProject(database, { workspaceId, projectId }, refused);
       await jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
     } catch {
       // The daily check reports it.

@@ -92,15 +92,6 @@ export async function readWebhookTarget(sql: Sql, projectId: string): Promise<We
   return row ?? null;
 }
 
-/** Records that a webhook of a project was refused. */
-export async function recordRefusedWebhook(
-  database: Entities,
-  project: ProjectKey,
-  refusedFor: RefusedFor,
-): Promise<void> {
-  await updateProject(database, project, { lastRefusedAt: () => 'now()', refusedFor });
-}
-
 export interface Connection {
   readonly id: string;
   readonly webhookUrl: string;
