@@ -26,7 +26,6 @@ import { checkTeammate } from '../grants/policy.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import { csvFile } from './csv.ts';
-import { DURATION_LABELS } from './messages.ts';
 import {
   confirmationPage,
   done,
@@ -37,6 +36,7 @@ import {
   problems,
   textField,
 } from './page.ts';
+import texts from './texts.json' with { type: 'json' };
 
 const EXAMPLES = 10;
 const MAX_RESULTS = 100_000;
@@ -209,7 +209,7 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     id: bulk.bulkGrantId,
     state: bulk.state,
     entitlement: bulk.entitlementName,
-    duration: DURATION_LABELS[bulk.duration],
+    duration: texts.durations[bulk.duration],
     start: bulk.start,
     reason: bulk.reason,
     by: nameOf(bulk.admin),
@@ -259,7 +259,7 @@ export const bulkGrantsPage: Page = {
       entitlements: entitlements
         .flat()
         .map(({ id, displayName, lookupKey }) => [id, displayName ?? lookupKey] as const),
-      durations: DURATIONS.map((duration) => [duration, DURATION_LABELS[duration]] as const),
+      durations: DURATIONS.map((duration) => [duration, texts.durations[duration]] as const),
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
       secondPersonAbove: settings.grants.bulkSecondPersonAbove,
       bulk: chosen && (await describeBulk(request, chosen)),

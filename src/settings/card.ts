@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { LANGUAGES } from '../i18n/languages.ts';
 import { changeSettings } from './change-settings.ts';
-import { LANGUAGE_NAMES } from './messages.ts';
 import { checkboxField, done, form, type Page, textField } from './page.ts';
+import texts from './texts.json' with { type: 'json' };
 
 /** The card beside each conversation. */
 export const cardPage: Page = {
@@ -11,7 +11,7 @@ export const cardPage: Page = {
   view: 'card',
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
-    languages: LANGUAGES.map((language) => [language, LANGUAGE_NAMES[language]]),
+    languages: LANGUAGES.map((language) => [language, texts.languages[language]]),
     picture: workspace.settings.card.picture,
   }),
   forms: {

@@ -6,7 +6,7 @@ import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { dashboardUrl, listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
-import { DELIVERY_TEXTS, KINDS, labelOfType, reasonText } from './messages.ts';
+import { KINDS, labelOfType, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
   type AttemptRow,
@@ -17,6 +17,7 @@ import {
   listDeliveries,
   readDelivery,
 } from './repository.ts';
+import texts from './texts.json' with { type: 'json' };
 
 const PAGE_SIZE = 50;
 const MAX_CUSTOMER_LENGTH = 1_500;
@@ -52,7 +53,7 @@ export const deliveriesPage: Page = {
       kinds: EVENT_KINDS.map((each) => [each, KINDS[each].label]),
       filters: DELIVERY_FILTERS.map((filter) => ({
         filter,
-        label: DELIVERY_TEXTS.filters[filter],
+        label: texts.deliveryFilters[filter],
         query: String(query(filter)),
       })),
       rows: rows.slice(0, PAGE_SIZE).map(describeRow),
@@ -116,7 +117,7 @@ function describeRow(row: DeliveryRow) {
     ...row,
     label: kind ? KINDS[kind].label : labelOfType(row.type),
     tone: isWaiting ? 'waiting' : row.state,
-    stateLabel: isWaiting ? 'Waiting' : DELIVERY_TEXTS.states[row.state],
+    stateLabel: isWaiting ? 'Waiting' : texts.deliveryStates[row.state],
     why: reasonText(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
     canReplay: row.state === 'failed' || row.state === 'delivered',

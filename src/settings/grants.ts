@@ -4,7 +4,6 @@ import { requiredScopes } from '../grants/store-action-kinds.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
-import { DURATION_LABELS, STORE_ACTION_TEXTS } from './messages.ts';
 import {
   checkboxField,
   done,
@@ -17,6 +16,7 @@ import {
   textField,
 } from './page.ts';
 import { choosePeople, loadPeople, type Person, peopleFields, peopleOf } from './people.ts';
+import texts from './texts.json' with { type: 'json' };
 
 const MAX_DAYS = 36_500;
 const MAX_MONTHLY = 100_000;
@@ -27,7 +27,7 @@ type Length = readonly [days: number, label: string];
 
 const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) => {
   const days = lengthInDays(duration);
-  return days === null ? [] : [[days, DURATION_LABELS[duration]] as const];
+  return days === null ? [] : [[days, texts.durations[duration]] as const];
 });
 
 /** The choices, with a stored length that is not among them. */
@@ -85,7 +85,7 @@ const grantsForm = form(
 type Policies = WorkspaceSettings['actions'];
 type Kind = keyof Policies;
 
-const KINDS = Object.keys(STORE_ACTION_TEXTS) as Kind[];
+const KINDS = Object.keys(texts.storeActions) as Kind[];
 
 const fields = Object.fromEntries(
   KINDS.flatMap((kind) => [
@@ -145,7 +145,7 @@ async function loadStoreActions(request: PageRequest) {
   return {
     storeActions: KINDS.map((kind) => ({
       kind,
-      ...STORE_ACTION_TEXTS[kind],
+      ...texts.storeActions[kind],
       policy: actions[kind],
       hasSum: kind === 'refund',
       missingScopes: missingFor(kind),

@@ -9,10 +9,11 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
-import { type Advice, adviceOn, reasonText, SETUP_STEPS } from './messages.ts';
+import { type Advice, adviceOn, reasonText } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
+import texts from './texts.json' with { type: 'json' };
 
 export const homePage: Page = {
   path: '',
@@ -115,10 +116,10 @@ async function setupSteps(
     Promise.all(projects.map(({ projectId }) => readLatestImport(app.database, workspaceId, projectId))),
     hasMessengerSecret(app.database, workspaceId),
   ]);
-  const step = (name: keyof typeof SETUP_STEPS, isDone: boolean): Step => {
+  const step = (name: keyof typeof texts.setupSteps, isDone: boolean): Step => {
     const optional = OPTIONAL_STEPS.find((each) => each === name) ?? null;
     const isMarked = optional !== null && settings.setup.done.includes(optional);
-    return { ...SETUP_STEPS[name], isDone: isDone || isMarked, optional };
+    return { ...texts.setupSteps[name], isDone: isDone || isMarked, optional };
   };
   const steps = [
     step('connect', projects.length > 0),

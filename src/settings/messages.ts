@@ -154,19 +154,6 @@ export function auditEntry(row: AuditEntry) {
   };
 }
 
-/** The most wanted segments and Series; `{kind}` is the name of that event in the workspace. */
-export const RECIPES = texts.recipes;
-
-export const DELIVERY_TEXTS = { filters: texts.deliveryFilters, states: texts.deliveryStates };
-export const DURATION_LABELS = texts.durations;
-/** Kinds of store actions in the order of the page. */
-export const STORE_ACTION_TEXTS = texts.storeActions;
-export const LANGUAGE_NAMES = texts.languages;
-/** The sidebar. */
-export const MENU = texts.menu;
-/** The setup checklist, in its order. */
-export const SETUP_STEPS = texts.setupSteps;
-
 /** What an admin should do, in a line of the home page. */
 export interface Advice {
   readonly tone: string;

@@ -4,8 +4,9 @@ import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
-import { flashText, MENU } from './messages.ts';
+import { flashText } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
+import texts from './texts.json' with { type: 'json' };
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
@@ -65,7 +66,7 @@ export async function sendPage(
   const { dateTime } = messagesFor('en', workspace.timezone);
   const html = eta.render(`./${page.view}`, {
     title: page.title,
-    menu: MENU,
+    menu: texts.menu,
     section: page.section,
     csrf: hiddenFields({
       _csrf: session.csrf,

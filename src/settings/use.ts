@@ -2,9 +2,10 @@ import { eventNameFor } from '../delivery/plan.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { KINDS, RECIPES } from './messages.ts';
+import { KINDS } from './messages.ts';
 import type { Page } from './page.ts';
 import { readDeliveredKinds } from './repository.ts';
+import texts from './texts.json' with { type: 'json' };
 
 /** What each event and attribute means in Intercom, and the filters to build with them. */
 export const usePage: Page = {
@@ -15,7 +16,7 @@ export const usePage: Page = {
     const { settings } = workspace;
     const sent = await readDeliveredKinds(sql, workspace.workspaceId);
     return {
-      recipes: RECIPES.map((recipe) => ({
+      recipes: texts.recipes.map((recipe) => ({
         ...recipe,
         filter: recipe.filter.map((condition) =>
           condition.replace(/\{(\w+)\}/, (_, kind: DeliverableKind) => eventNameFor(kind, settings)),
