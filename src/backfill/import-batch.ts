@@ -1,4 +1,3 @@
-import pLimit from 'p-limit';
 import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
@@ -7,6 +6,7 @@ import { findIdentityGroups } from '../subscribers/identity.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
+import type { Snapshot } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { type ImportedEvents, importEvents } from './import-customer.ts';
@@ -27,15 +27,18 @@ export interface ImportRun extends AppContext {
   readonly signal: AbortSignal;
 }
 
-export interface BatchResult {
-  readonly claimed: number;
-  readonly closed: number;
+interface BatchResult {
+  /** Whether no customer was left to claim. */
+  readonly isEmpty: boolean;
   /** Why no customer could be read: the key, the rate limit, RevenueCat itself. `null`: customers were read. */
   readonly obstacle: AppError | null;
 }
 
-/** Customers that one batch reads at the same time; each takes several calls. */
-const CONCURRENCY = 12;
+/**
+ * Customers that one batch reads at the same time, each in several calls. At RevenueCat's limit of 480 calls a minute
+ * the transactions of a process's three batches stay open for about eight seconds.
+ */
+const BATCH_SIZE = 4;
 const MAX_ATTEMPTS = 6;
 const FIRST_RETRY_MS = 4_000;
 
@@ -71,41 +74,39 @@ interface Batch {
  * Imports some customers in one transaction that locks them while RevenueCat is read. What is stored of them and that
  * they are done is committed together, so a process that dies leaves them unchanged for the next one.
  */
-export async function importBatch(
-  context: ImportRun,
-  running: ImportProgress,
-  limit: number,
-): Promise<BatchResult> {
+export async function importBatch(context: ImportRun, running: ImportProgress): Promise<BatchResult> {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
-    const claimed = await claimCustomers(sql, running, limit);
-    if (claimed.length === 0) return { claimed: 0, closed: 0, obstacle: null, known: [] };
-    const batch = { sql, running, results: await readAll(context, running, claimed) };
+    const claimed = await claimCustomers(sql, running, BATCH_SIZE);
+    if (claimed.length === 0) return { isEmpty: true, obstacle: null, known: [] };
+    const results = await Promise.all(claimed.map((customer) => readOne(context, running, customer)));
+    const batch = { sql, running, results };
     const obstacle = await findObstacle(context, batch);
-    return { claimed: claimed.length, obstacle, ...(await storeBatch(context, batch, obstacle)) };
+    return { isEmpty: false, obstacle, known: await storeBatch(context, batch, obstacle) };
   });
   for (const customer of known) await reportDisagreement(context, project, customer);
   return result;
 }
 
-/** Without those that were not read because the batch is stopping. */
-async function readAll(
+async function readOne(
   context: ImportRun,
   running: ImportProgress,
-  claimed: readonly ClaimedCustomer[],
-): Promise<Result[]> {
-  let isObstructed = false;
-  const results = await pLimit(CONCURRENCY).map(claimed, async (customer): Promise<Result | null> => {
-    if (isObstructed || context.signal.aborted) return null;
-    try {
-      return await readOne(context, running, customer);
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      isObstructed ||= GENERAL_CODES.has(error.code);
-      return { customer, kind: 'failed', error };
-    }
-  });
-  return results.filter((result) => result !== null);
+  customer: ClaimedCustomer,
+): Promise<Result> {
+  const { customerId } = customer;
+  try {
+    const found = await readCustomer(context, customerId);
+    if (!found) return { customer, kind: 'missing' };
+    return {
+      customer,
+      kind: 'read',
+      found,
+      ...(await readEvents(context, running, { customerId, ...found })),
+    };
+  } catch (error) {
+    if (error instanceof AppError) return { customer, kind: 'failed', error };
+    throw error;
+  }
 }
 
 function readCustomer(context: ImportRun, customerId: string): Promise<RevenueCatCustomer | null> {
@@ -115,40 +116,31 @@ function readCustomer(context: ImportRun, customerId: string): Promise<RevenueCa
   );
 }
 
-async function readOne(
+async function readEvents(
   context: ImportRun,
   running: ImportProgress,
-  customer: ClaimedCustomer,
-): Promise<Result> {
+  { customerId, snapshot }: { readonly customerId: string; readonly snapshot: Snapshot },
+): Promise<Pick<ReadCustomer, 'events' | 'isNew'>> {
   const { project, database } = context;
-  const { customerId } = customer;
-  const found = await readCustomer(context, customerId);
-  if (!found) return { customer, kind: 'missing' };
-  const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
+  const appUserIds = preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
   const groups = await findIdentityGroups(database, project, [appUserIds]);
   const isNew = groups.get(appUserIds[0] ?? '')?.isNew ?? false;
-  const events =
-    running.hasEvents === false || appUserIds.length === 0
-      ? null
-      : await importEvents(context, project, {
-          customerId,
-          appUserIds,
-          deliverSinceMs: running.eventsSinceMs,
-        });
-  return { customer, kind: 'read', found, events, isNew };
+  if (running.hasEvents === false || appUserIds.length === 0) return { events: null, isNew };
+  const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
+  return { events: await importEvents(context, project, wanted), isNew };
 }
 
 /**
  * Stores what was read, closes what is done and leaves the rest for later.
  *
  * @param obstacle nothing is wrong with the customers that could not be read because of it
- * @returns number of customers closed, and those that were known before
+ * @returns the customers that were known before
  */
 async function storeBatch(
   context: ImportRun,
   { sql, running, results }: Batch,
   obstacle: AppError | null,
-): Promise<{ closed: number; known: StoredCustomer[] }> {
+): Promise<StoredCustomer[]> {
   const read = results.filter((result) => result.kind === 'read');
   const stored = await storeCustomers(
     { sql, secrets: context.secrets },
@@ -173,7 +165,7 @@ async function storeBatch(
     const hasEvents = read.some(({ events }) => events !== null);
     await setHasEvents(sql, running, hasEvents);
   }
-  return { closed: closed.length, known: stored.filter((_, index) => read[index]?.isNew === false) };
+  return stored.filter((_, index) => read[index]?.isNew === false);
 }
 
 function countRead(read: readonly ReadCustomer[]): Omit<BatchCounts, 'missing' | 'failed'> {

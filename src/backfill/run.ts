@@ -6,7 +6,7 @@ import { isBlockedId } from '../subscription/identities.ts';
 import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
-import { type BatchResult, type ImportRun, importBatch } from './import-batch.ts';
+import { type ImportRun, importBatch } from './import-batch.ts';
 import {
   changeState,
   deleteList,
@@ -22,10 +22,6 @@ import {
 
 /** Batches of one process at a time: while one commits, the others call. */
 const WORKERS = 3;
-/** A batch is sized to take about this long: its transaction stays open for that time. */
-const BATCH_SECONDS = 3;
-const FIRST_BATCH_SIZE = 4;
-const MAX_BATCH_SIZE = 150;
 /** While other processes have claimed the rest, or what is left must wait for a retry. */
 const IDLE_MS = 500;
 const MAX_PAUSE_MS = 60_000;
@@ -89,8 +85,7 @@ interface Run extends ImportRun {
 }
 
 async function runWorker(run: Run): Promise<void> {
-  const { database, now, ref, signal } = run;
-  let size = FIRST_BATCH_SIZE;
+  const { database, ref, signal } = run;
   let failures = 0;
   while (!signal.aborted) {
     const running = await readImport(database, ref);
@@ -102,9 +97,7 @@ async function runWorker(run: Run): Promise<void> {
       run.isKeyOutdated = true;
       return;
     }
-    const startedMs = now();
-    const { closed, obstacle } = await step(run, running, size);
-    if (closed > 0) size = nextSize(closed, now() - startedMs);
+    const obstacle = await step(run, running);
     if (signal.aborted) return;
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
@@ -116,12 +109,8 @@ async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
   return stored?.apiKey !== project.apiKey;
 }
 
-/** Lists a page or imports a batch. */
-async function step(
-  run: Run,
-  running: ImportProgress,
-  size: number,
-): Promise<Pick<BatchResult, 'closed' | 'obstacle'>> {
+/** Lists a page or imports a batch. @returns why no customer could be read; `null`: nothing was in the way */
+async function step(run: Run, running: ImportProgress): Promise<AppError | null> {
   const { database, ref, signal } = run;
   try {
     if (!running.isListed && !run.isListing) {
@@ -129,24 +118,18 @@ async function step(
       await listPage(run).finally(() => {
         run.isListing = false;
       });
-      return { closed: 0, obstacle: null };
+      return null;
     }
-    const batch = await importBatch(run, running, size);
-    if (batch.claimed === 0) {
+    const { isEmpty, obstacle } = await importBatch(run, running);
+    if (isEmpty) {
       if (await finishImport(database, ref)) await deleteList(database, ref);
       else await pause(IDLE_MS, signal);
     }
-    return batch;
+    return obstacle;
   } catch (error) {
-    if (error instanceof AppError) return { closed: 0, obstacle: error };
+    if (error instanceof AppError) return error;
     throw error;
   }
-}
-
-/** At most doubles, so that one fast batch does not make the next one too long. */
-function nextSize(closed: number, tookMs: number): number {
-  const wanted = Math.round((closed * BATCH_SECONDS * 1_000) / Math.max(tookMs, 1));
-  return Math.min(Math.max(wanted, 2), closed * 2 + 2, MAX_BATCH_SIZE);
 }
 
 /** Another process may list the same page at the same time: it is stored once. */
