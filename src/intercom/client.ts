@@ -81,7 +81,11 @@ const meSchema = z.object({
     id_code: z.string().min(1),
     name: textOr(''),
     timezone: textOr('UTC'),
-    region: textOr('US'),
+    region: z
+      .string()
+      .toUpperCase()
+      .pipe(z.enum(['US', 'EU', 'AU']))
+      .catch('US'),
     /** Whether the workspace enforces identity verification in its Messenger; `null`: not said. */
     identity_verification: optionalFlag,
     /** An older flag beside it, `true` in the one recorded response. */

@@ -66,7 +66,7 @@ async function storeWorkspace(
 ): Promise<void> {
   const { database } = app;
   const workspaceId = me.app.id_code;
-  const region = regionOf(me);
+  const { region } = me.app;
   await storeInstallation(database, {
     workspaceId,
     name: me.app.name || workspaceId,
@@ -118,11 +118,6 @@ export async function provisionWith(
   const attributesReady = result.failed.length === 0;
   await updateRows(database, WorkspaceEntity, { workspaceId }, { attributesReady });
   return result;
-}
-
-function regionOf(me: IntercomMe): 'US' | 'EU' | 'AU' {
-  const region = me.app.region.toUpperCase();
-  return region === 'EU' || region === 'AU' ? region : 'US';
 }
 
 function validTimeZone(name: string): string {
