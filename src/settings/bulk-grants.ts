@@ -36,6 +36,7 @@ import {
   problems,
   textField,
 } from './page.ts';
+import { projectOf } from './revenuecat.ts';
 import texts from './texts.json' with { type: 'json' };
 
 const EXAMPLES = 10;
@@ -73,7 +74,9 @@ const draftForm = form(
     const { app, workspace, session } = request;
     const { workspaceId } = workspace;
     if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
-    const project = await projectNamed(request, values.project);
+    const [first] = await listProjects(app.database, workspaceId);
+    if (!first) throw notFound('Connect a RevenueCat project first');
+    const project = values.project === '' ? first : await projectOf(request);
     const pasted = parseCustomerList(values.customers);
     const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
     const filter = isFilter ? FILTERS[values.filter] : undefined;
@@ -105,14 +108,6 @@ const draftForm = form(
     return done(`/grants/many?id=${draft.bulkGrantId}`);
   },
 );
-
-async function projectNamed({ app, workspace }: PageRequest, projectId: string) {
-  const projects = await listProjects(app.database, workspace.workspaceId);
-  if (projects.length === 0) throw notFound('Connect a RevenueCat project first');
-  const project = projectId === '' ? projects[0] : projects.find((each) => each.projectId === projectId);
-  if (!project) throw notFound('This workspace has no such RevenueCat project');
-  return project;
-}
 
 async function bulkOf(request: PageRequest): Promise<BulkGrant> {
   const bulkGrantId = request.input('id');
@@ -206,17 +201,12 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
   const isUndo = bulk.state === 'undoing' || bulk.state === 'undone';
   const left = isUndo ? (byState.granted ?? 0) : (byState.pending ?? 0);
   return {
+    ...bulk,
     id: bulk.bulkGrantId,
-    state: bulk.state,
-    entitlement: bulk.entitlementName,
     duration: texts.durations[bulk.duration],
-    start: bulk.start,
-    reason: bulk.reason,
     by: nameOf(bulk.admin),
     decidedBy: bulk.decidedBy && nameOf(bulk.decidedBy),
     isOwn: isOwn(request, bulk),
-    createdAt: bulk.createdAt,
-    finishedAt: bulk.finishedAt,
     total,
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
@@ -245,7 +235,6 @@ function progressLine(left: number, perMinute: number): string {
 export const bulkGrantsPage: Page = {
   path: '/grants/many',
   title: 'Grant to many',
-  section: '/grants',
   view: 'bulk-grants',
   async load(request) {
     const { workspaceId, settings } = request.workspace;

@@ -80,7 +80,6 @@ export const deliveriesPage: Page = {
 export const deliveryPage: Page = {
   path: '/deliveries/event',
   title: 'Delivery',
-  section: '/deliveries',
   view: 'delivery',
   async load(request) {
     const { workspace, sql, input } = request;

@@ -8,13 +8,7 @@ import {
   progressJson,
   progressLine,
 } from '../backfill/progress.ts';
-import {
-  changeState,
-  type ImportProgress,
-  type ImportState,
-  readLatestImport,
-  startImport,
-} from '../backfill/repository.ts';
+import { changeState, type ImportState, readLatestImport, startImport } from '../backfill/repository.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import {
@@ -96,7 +90,14 @@ export const importPage: Page = {
       id: project.projectId,
       name: project.name,
       keyState: project.apiKey === null ? 'none' : project.apiKeyState,
-      latest: latest && describe(latest),
+      latest: latest && {
+        state: latest.state,
+        finishedAt: latest.finishedAt,
+        line: progressLine(latest),
+        percent: percentDone(latest),
+        outcome: outcomeLines(latest),
+        failure: failureMessage(latest),
+      },
     })),
     perHour: formatCount(CUSTOMERS_PER_MINUTE * 60),
   }),
@@ -130,14 +131,3 @@ export const cancelImportPage = confirmationPage({
     return done('/import');
   },
 });
-
-function describe(progress: ImportProgress) {
-  return {
-    state: progress.state,
-    line: progressLine(progress),
-    percent: percentDone(progress),
-    outcome: outcomeLines(progress),
-    failure: progress.state === 'failed' ? failureMessage(progress) : null,
-    finishedAt: progress.finishedAt,
-  };
-}

@@ -74,8 +74,6 @@ export interface Page {
   /** Below `/settings`. */
   readonly path: string;
   readonly title: string;
-  /** The path of the sidebar's entry; its own by default. */
-  readonly section?: string;
   readonly view: string;
   load(request: PageRequest): Promise<object>;
   /** By their path below the page; `''`: the page's own. */
@@ -87,6 +85,9 @@ export interface Page {
   /** Files, which leave an audit record and need the right to change settings. */
   readonly downloads?: Readonly<Record<string, (request: PageRequest) => Promise<Download>>>;
 }
+
+/** The path of the sidebar's entry: `/grants` of `/grants/many`. */
+const sectionOf = ({ path }: Pick<Page, 'path'>): string => path.split('/', 2).join('/');
 
 export function done(path: string, flash?: FlashCode): Outcome {
   return { kind: 'done', path: `/settings${path}`, flash };
@@ -136,12 +137,10 @@ export function confirmationPage(page: {
   save(request: PageRequest): Promise<Outcome>;
 }): Page {
   const { path, title } = page;
-  const section = `/${path.split('/')[1]}`;
-  const defaults = { fields: {}, action: path, back: `/settings${section}` };
+  const defaults = { fields: {}, action: path, back: `/settings${sectionOf(page)}` };
   return {
     path,
     title,
-    section,
     view: 'confirm',
     load: async (request) => ({ ...defaults, ...(await page.describe(request)) }),
     forms: {
@@ -238,7 +237,7 @@ async function show(
   await sendPage(res, request, {
     view: page.view,
     title: page.title,
-    section: page.section ?? page.path,
+    section: sectionOf(page),
     problems: failed?.problems ?? {},
     typed: typedForm === null ? {} : request.typed,
     data: { ...(await page.load(request)), failedForm: typedForm, ...failed?.data },
@@ -269,8 +268,7 @@ async function answer(
 ): Promise<void> {
   const request = requestOf(res);
   if (outcome.kind === 'page') {
-    const section = page.section ?? page.path;
-    await sendPage(res, request, { ...outcome, section, problems: {}, typed: {} });
+    await sendPage(res, request, { ...outcome, section: sectionOf(page), problems: {}, typed: {} });
     return;
   }
   if (outcome.signsOut) await request.sessions.signOut(res.req, res);
