@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
+import { displayName } from '../workspaces/repository.ts';
 import { deleteOtherSessions, IDLE_MINUTES, listSessions } from '../workspaces/sessions.ts';
 import { canChangeSettings } from '../workspaces/settings.ts';
 import { audit, changeSettings } from './change-settings.ts';
@@ -82,7 +83,7 @@ async function personOf(request: PageRequest): Promise<{ id: string; name: strin
   const found = sessions.find(({ admin }) => admin.id === request.input('admin'));
   if (!found) throw notFound('This teammate is not signed in');
   const { admin } = found;
-  return { id: admin.id, name: admin.name || admin.email || admin.id, isSelf: admin.id === self.id };
+  return { id: admin.id, name: displayName(admin), isSelf: admin.id === self.id };
 }
 
 /** What user agents contain, as people call it; the first that matches. */

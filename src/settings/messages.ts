@@ -2,6 +2,7 @@ import { messagesFor } from '../i18n/messages.ts';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import { isRecord } from '../text.ts';
 import type { AuditEntry } from '../workspaces/audit.ts';
+import { displayName } from '../workspaces/repository.ts';
 import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
@@ -142,7 +143,7 @@ export function auditEntry(row: AuditEntry) {
   ];
   return {
     at: row.at,
-    who: row.actor.name || row.actor.email || row.actor.id,
+    who: displayName(row.actor),
     action: actionText(row.action, row.result) + (requestedBy ? ` of ${requestedBy}` : ''),
     what: whats.filter(Boolean).join(', '),
     changes: changeTexts(row),

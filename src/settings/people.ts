@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { IntercomAdmin } from '../intercom/client.ts';
+import { displayName } from '../workspaces/repository.ts';
 import { listField, type PageRequest, textField } from './page.ts';
 
 /** A page waits for the teammates' names no longer than this. */
@@ -45,8 +46,8 @@ export async function loadPeople(
   const { admin } = request.session;
   const known = team === null ? [...peopleOf(ticked), ...selected] : selected;
   const all = new Map<string, Person>(known.map((person) => [person.id, person]));
-  all.set(admin.id, { id: admin.id, name: admin.name || admin.email || admin.id });
-  for (const { id, name, email } of team ?? []) all.set(id, { id, name: name || email || id });
+  all.set(admin.id, { id: admin.id, name: displayName(admin) });
+  for (const each of team ?? []) all.set(each.id, { id: each.id, name: displayName(each) });
   return {
     all: [...all.values()].map((person) => ({
       ...person,

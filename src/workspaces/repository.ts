@@ -1,5 +1,6 @@
 import { IsNull } from 'typeorm';
 import {
+  type Actor,
   ApiKeyEntity,
   columnsOf,
   ProjectEntity,
@@ -17,10 +18,13 @@ import { readSettings, type WorkspaceSettings } from './settings.ts';
 export type Region = WorkspaceRow['region'];
 
 /** A person in Intercom who installed the app or is signed in. */
-export interface Admin {
-  readonly id: string;
-  readonly name: string;
+export interface Admin extends Actor {
   readonly email: string;
+}
+
+/** Intercom may have no name of a teammate. */
+export function displayName({ id, name, email }: Actor & { readonly email?: string | null }): string {
+  return name || email || id;
 }
 
 const PROPERTIES = [
