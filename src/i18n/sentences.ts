@@ -18,9 +18,11 @@ export function customerText(m: Messages, descriptions: readonly CustomerDescrip
   const current = descriptions.flatMap(({ subscriptions, grants }) =>
     [...subscriptions, ...grants].filter(({ tone }) => tone !== 'ended'),
   );
+  const listed = descriptions.flatMap(({ statements }) => statements.filter(({ kind }) => kind === 'listed'));
   const [first] = descriptions;
-  const shown = current.length > 0 ? current : [first?.primary ?? first].filter((each) => each !== undefined);
-  const statements = shown.flatMap((each) => each.statements);
+  const isNothing = current.length + listed.length === 0;
+  const shown = isNothing ? [first?.primary ?? first].filter((each) => each !== undefined) : current;
+  const statements = [...shown.flatMap((each) => each.statements), ...listed];
   return statementsText(m, 'customer', statements) || m.t('sentence.customer.nothing');
 }
 

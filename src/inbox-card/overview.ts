@@ -153,9 +153,9 @@ function headline({ customer: { description }, messages: m }: CustomerContext, m
   return [statusEmoji(description), `**${sentence}**`].filter(Boolean).join(' ');
 }
 
-/** `''`: nothing was ever subscribed to. */
+/** `''`: nothing was ever subscribed to, or there is access that no purchase explains. */
 function statusEmoji({ shown, primary }: CustomerDescription): string {
-  if (primary === null) return '';
+  if (primary === null || shown.length === 0) return '';
   if (primary.label === 'paused') return '⏸';
   const isAtRisk = shown.some(({ tone, subscription }) => tone === 'warn' || isCancelled(subscription));
   if (isAtRisk) return '⚠️';

@@ -68,7 +68,9 @@ export function viewCustomer(
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
   const running = held.filter(isRunningOne);
-  const ended = held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
+  // Access that no purchase explains is in the summary: what ended is not all.
+  const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
+  const ended = isListed ? [] : held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
   const history = customers.flatMap(({ ownHistory, names, state }) =>
     ownHistory
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)

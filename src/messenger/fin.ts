@@ -1,7 +1,7 @@
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
-import { endDate } from '../subscription/describe-subscription.ts';
+import { accessEndDate, endDate } from '../subscription/describe-subscription.ts';
 import { appStoreName, entitlementLabel } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Customer } from './customer.ts';
@@ -58,20 +58,23 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
     store: appStoreName(subscription?.store ?? null) ?? '',
     will_renew: subscription?.willRenew ?? false,
     renews_on: isoDay(messages, primary?.end?.label === 'renews' ? primary.end.atMs : null),
-    access_until: isoDay(messages, endDate(accessEndOf(state))),
+    access_until: isoDay(messages, accessEndOf(state)),
     last_event: last ? [last.title, last.subtitle].filter(Boolean).join(': ') : '',
     last_event_on: last ? messages.isoDay(Date.parse(last.isoDate)) : '',
     manage_url: (primary && isChangeable(primary) && manageUrlOf(primary.subscription)) || '',
   };
 }
 
-/** When access to the plan ends: a grant or another purchase may give it for longer than the subscription does. */
+/**
+ * When access to the plan ends: a grant or another purchase may give it for longer than the subscription does. `null`:
+ * never, or unknown.
+ */
 function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
   const ends = entitlements
     .filter(({ lookupKey }) => primary?.entitlements.includes(lookupKey))
     .map(({ endsAtMs }) => endsAtMs);
-  if (ends.length === 0) return primary?.accessEndsAtMs ?? null;
-  return ends.includes(null) ? null : Math.max(...ends.map(Number));
+  if (ends.length === 0 || !primary?.isEndKnown) return primary && accessEndDate(primary);
+  return ends.includes(null) ? null : endDate(Math.max(...ends.map(Number)));
 }
 
 /** The same day as in the summary, which is in the workspace's time zone. */

@@ -1,6 +1,6 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
-import { isApple, isInternalProductId } from './names.ts';
+import { isApple, isInternalId } from './names.ts';
 import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
 import type { LifecycleEvent, Money } from './types.ts';
 
@@ -19,7 +19,25 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   if (isPurchase(event)) startPeriod(builder, event);
   else if (event.kind === 'promotional_granted') grant(builder, event);
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
-  else if (!isOutdated(builder, event)) changePeriod(builder, event);
+  else if (!isOutdated(builder, event)) {
+    if (isOfMissedPeriod(builder, event)) startMissedPeriod(builder, event);
+    changePeriod(builder, event);
+  }
+}
+
+/** Whether an event is about a period that began after the known one had ended: its purchase was not received. */
+function isOfMissedPeriod(builder: StateBuilder, { purchasedAtMs }: LifecycleEvent): boolean {
+  return builder.isPurchaseKnown && purchasedAtMs !== null && purchasedAtMs > accessEndMs(builder);
+}
+
+function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
+  Object.assign(builder, {
+    ...NEW_PERIOD,
+    periodStartedAtMs: event.purchasedAtMs,
+    periodEndsAtMs: event.expiresAtMs,
+    endsAtMs: event.expiresAtMs,
+    willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
+  } satisfies Partial<StateBuilder>);
 }
 
 /** Everything that happens to the period in force. */
@@ -188,7 +206,7 @@ function isEarlierPeriod(builder: StateBuilder, startMs: number, event: Lifecycl
 
 /** Unknown products and RevenueCat's internal ids cannot be compared; Google's base plan may be left out. */
 export function isOtherProduct(one: string | null, other: string | null): boolean {
-  if (one === null || other === null || isInternalProductId(one) || isInternalProductId(other)) return false;
+  if (one === null || other === null || isInternalId(one) || isInternalId(other)) return false;
   return one !== other && !one.startsWith(`${other}:`) && !other.startsWith(`${one}:`);
 }
 

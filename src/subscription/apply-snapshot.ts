@@ -2,7 +2,7 @@ import { compareTexts } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import { isOtherProduct } from './apply-event.ts';
 import { addBuilder, grantKey, type HistoryFold, indexKey } from './history-fold.ts';
-import { isInternalProductId } from './names.ts';
+import { isInternalId } from './names.ts';
 import { accessEndMs, emptyBuilder, endAccess, type StateBuilder } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
@@ -22,8 +22,8 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   for (const item of snapshot.purchases) {
     const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
+    applyPurchase(builder, item, { listed: fold.listedEntitlements, others: matched, snapshot });
     matched.add(builder);
-    applyPurchase(builder, item, fold.listedEntitlements, takenAtMs);
   }
   endUnlisted(fold, matched, takenAtMs);
   applyRevenue(fold, snapshot);
@@ -38,9 +38,12 @@ function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number 
   );
 }
 
-/** RevenueCat lists entitlements of sandbox purchases as active, too: those give nothing in production. */
+/** RevenueCat lists entitlements that only a sandbox purchase gives as active, too. */
 function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
-  const items = [...snapshot.subscriptions, ...snapshot.purchases];
+  const items = [
+    ...snapshot.subscriptions.filter(({ givesAccess }) => givesAccess),
+    ...snapshot.purchases.filter(({ status }) => status === 'owned'),
+  ];
   const isOf = (lookupKey: string, environment: string) =>
     items.some((item) => item.environment === environment && item.entitlements.includes(lookupKey));
   for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements)
@@ -59,10 +62,19 @@ function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, take
   const isUnexplained = (key: string) => fold.listedEntitlements.has(key) && !given.has(key);
   for (const builder of fold.builders.values()) {
     if (matched.has(builder) || builder.isTemporary || builder.environment === 'sandbox') continue;
-    if (builder.entitlements.some(isUnexplained)) continue;
+    const unexplained = builder.entitlements.find(isUnexplained);
+    if (unexplained !== undefined) {
+      if (builder.isOneTime) builder.endsAtMs ??= fold.listedEntitlements.get(unexplained) ?? null;
+      continue;
+    }
     Object.assign(builder, { willRenew: false, pausedAtMs: null, resumesAtMs: null });
-    if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
+    endBy(builder, takenAtMs);
   }
+}
+
+/** It has ended by the time of the response, if not before. */
+function endBy(builder: StateBuilder, takenAtMs: number): void {
+  if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
 }
 
 /** More than all events together: the history began before the first of them. Later events add to it. */
@@ -124,6 +136,8 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;
   builder.isFamilyShare ||= item.isFamilyShare;
+  // The API lists what the store has confirmed.
+  builder.isTemporary = false;
   builder.isIncomplete = status === 'incomplete' && !givesAccess;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
@@ -142,7 +156,8 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
   // Access is trusted over a date that has passed: it lasts at least until the next response.
   const graceEndsAtMs = status === 'in_grace_period' ? (builder.gracePeriodEndsAtMs ?? 0) : 0;
-  const isOverdue = givesAccess && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
+  const isOverdue =
+    givesAccess && !builder.isGrant && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
   builder.trustedUntilMs = isOverdue ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
   // While paused, the period's end may be the end of the pause.
@@ -153,8 +168,9 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
     builder.expirationReason = null;
     return;
   }
-  const isKnownEnd = isSamePeriod && Number.isFinite(knownEndMs);
-  builder.endedAtMs = Math.min(isKnownEnd ? knownEndMs : (endsAtMs ?? takenAtMs), takenAtMs);
+  const hasPassed = (atMs: number) => atMs <= takenAtMs;
+  builder.endedAtMs =
+    [isSamePeriod ? knownEndMs : Infinity, endsAtMs ?? Infinity].find(hasPassed) ?? takenAtMs;
 }
 
 /**
@@ -163,7 +179,7 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
  */
 function productIdOf(builder: StateBuilder, productId: string | null): string | null {
   if (productId === null) return builder.productId;
-  return isInternalProductId(productId) ? (builder.productId ?? productId) : productId;
+  return isInternalId(productId) ? (builder.productId ?? productId) : productId;
 }
 
 /** `will_pause` pauses at the period's end and renews after it. */
@@ -206,7 +222,15 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
       break;
     case 'in_billing_retry':
       builder.billingIssueAtMs ??= failedAtMs;
-      builder.expirationReason ??= 'BILLING_ERROR';
+      builder.expirationReason = 'BILLING_ERROR';
+      break;
+    case 'expired':
+      // The store has given up: the failed payment is why it ended, and no longer something to wait for.
+      if (builder.billingIssueAtMs !== null && builder.cancelledAtMs === null) {
+        builder.expirationReason ??= 'BILLING_ERROR';
+        builder.cancelReason = null;
+      }
+      builder.billingIssueAtMs = null;
       break;
     case 'trialing':
     case 'active':
@@ -217,25 +241,56 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
   }
 }
 
-/** Purchases have neither an end nor `gives_access`: the list of active entitlements says what they give. */
+/**
+ * Purchases have neither an end nor `gives_access`: the list of active entitlements says what they give, except for
+ * those that another item gives until their end.
+ */
 function applyPurchase(
   builder: StateBuilder,
   item: SnapshotPurchase,
-  listed: HistoryFold['listedEntitlements'],
-  takenAtMs: number,
+  context: {
+    readonly listed: HistoryFold['listedEntitlements'];
+    readonly others: ReadonlySet<StateBuilder>;
+    readonly snapshot: Snapshot;
+  },
 ): void {
+  const { takenAtMs } = context.snapshot;
   builder.productName = item.productName ?? builder.productName;
   builder.isFamilyShare ||= item.isFamilyShare;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
   if (item.status === 'refunded') {
     builder.refundedAtMs ??= takenAtMs;
-    endAccess(builder, takenAtMs);
+    endBy(builder, takenAtMs);
     return;
   }
-  const ends = builder.entitlements.map((key) => listed.get(key)).filter((end) => end !== undefined);
-  if (ends.length === 0) return;
+  const isOfOther = (key: string, endsAtMs: number | null): boolean =>
+    builder.endsAtMs === null &&
+    endsAtMs !== null &&
+    [...context.others].some((other) => other.entitlements.includes(key) && accessEndMs(other) >= endsAtMs);
+  const ends = builder.entitlements.flatMap((key) => {
+    const endsAtMs = context.listed.get(key);
+    return endsAtMs === undefined || isOfOther(key, endsAtMs) ? [] : [endsAtMs];
+  });
+  if (ends.length === 0) {
+    if (isEnded(builder, context.snapshot)) endBy(builder, takenAtMs);
+    return;
+  }
   Object.assign(builder, { endedAtMs: null, expirationReason: null });
   builder.endsAtMs ??= ends.includes(null) ? null : Math.max(...ends.map(Number));
+}
+
+/**
+ * Whether a purchase gives nothing whose entitlements are not listed as active. One that is listed and that no item
+ * names may be its own: a new entitlement is listed by an id whose lookup key is not known yet.
+ */
+function isEnded({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
+  const items = [...snapshot.subscriptions, ...snapshot.purchases];
+  const isNamed = (key: string) => items.some((item) => item.entitlements.includes(key));
+  return (
+    environment === 'production' &&
+    entitlements.length > 0 &&
+    snapshot.activeEntitlements.every(({ lookupKey }) => isNamed(lookupKey))
+  );
 }
 
 function purchaseKey({ environment, store, storePurchaseId, id, productId }: SnapshotPurchase): string {

@@ -40,7 +40,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     subscription_status: state.status,
     latest_store: fitText(primary?.store ?? null),
     latest_entitlement: fitText(primary?.entitlements[0] ?? null),
-    expires_at: seconds(primary?.accessEndsAtMs),
+    expires_at: seconds(primary?.isEndKnown ? primary.accessEndsAtMs : null),
     rc_app_user_id: fitText(bestAppUserIds(state, appUserIds)[0] ?? null),
     rc_entitlements: joinKeys(state.entitlements.map(({ lookupKey }) => lookupKey)),
     rc_product: fitText(primary?.productId ?? null),

@@ -1,4 +1,5 @@
 import {
+  accessEndDate,
   type Charge,
   chargesOf,
   type DescriptionContext,
@@ -11,6 +12,8 @@ import {
   type SubscriptionDescription,
 } from './describe-subscription.ts';
 import { periodOf } from './money.ts';
+import { entitlementLabel, isInternalId } from './names.ts';
+import { knownTime } from './state-builder.ts';
 import type { Money, SubscriberState, SubscriptionState } from './types.ts';
 
 /**
@@ -44,7 +47,10 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
     ({ subscription }) => subscription.key === state.primary?.key,
   );
   const running = subscriptions.filter(({ subscription }) => isRunning(subscription));
-  const main = running[0] ?? primary;
+  const listed = listedStatements(state, context);
+  // What ended is not all that the customer has.
+  const ended = listed.length > 0 && !primary?.subscription.givesAccess ? undefined : primary;
+  const main = running[0] ?? ended;
   const shown = running.length > 1 ? running : main ? [main] : [];
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
@@ -56,13 +62,16 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
       ),
       ...(shown.length > 1 ? [severalStatement(shown, state, context)] : (main?.statements ?? [])),
       ...alsoGrantedStatements(shown, grants),
+      ...listed,
       ...subscriptions
         .filter((each) => each !== main && each.subscription.isIncomplete)
         .flatMap(({ statements }) => statements),
-      ...(main === undefined && subscriptions.length === 0 ? nothingStatements(state, context) : []),
+      ...(main === undefined && subscriptions.length === 0 && listed.length === 0
+        ? nothingStatements(state, context)
+        : []),
       ...movedStatements(state, main !== undefined || state.firstPurchaseAtMs !== null),
     ],
-    shown: main ? shown : sandbox.slice(0, 1),
+    shown: (main ?? primary) ? shown : sandbox.slice(0, 1),
     subscriptions,
     grants,
     sandbox,
@@ -92,7 +101,7 @@ function failedPaymentStatements(
       );
       const isListed = state.entitlements.some(({ lookupKey }) => entitlements.includes(lookupKey));
       const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
-      return { kind: 'paymentFailed', what, on: billingIssueAtMs, since };
+      return { kind: 'paymentFailed', what, on: knownTime(billingIssueAtMs, state.snapshotAtMs), since };
     });
 }
 
@@ -125,7 +134,20 @@ function alsoGrantedStatements(
       ),
   );
   if (!also) return [];
-  return [{ kind: 'alsoGranted', what: also.what, until: endDate(also.subscription.accessEndsAtMs) }];
+  return [{ kind: 'alsoGranted', what: also.what, until: accessEndDate(also.subscription) }];
+}
+
+/** Entitlements that RevenueCat's API lists as active, and nothing that it lists gives. */
+function listedStatements({ entitlements }: SubscriberState, { names }: DescriptionContext): Statement[] {
+  return entitlements
+    .filter(
+      ({ lookupKey, productId, store }) => productId === null && store === null && !isInternalId(lookupKey),
+    )
+    .map(({ lookupKey, endsAtMs }) => ({
+      kind: 'listed',
+      what: entitlementLabel(lookupKey, names),
+      until: endDate(endsAtMs),
+    }));
 }
 
 /** For a customer who has neither a subscription nor a grant. */

@@ -1,6 +1,7 @@
 import { DAY_MS, isForever } from '../time.ts';
 import { type Period, type Price, priceOf } from './money.ts';
 import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
+import { knownTime } from './state-builder.ts';
 import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
 /** Epoch ms; `null`: unknown, or not shown. */
@@ -24,10 +25,12 @@ export type Statement =
   | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
   | { kind: 'trialEnded'; what: string; since: At; reason: EndReason | null }
   | { kind: 'familyEnded'; what: string; since: At }
-  /** `since` is `null` where access ended with the refund. */
-  | { kind: 'refunded'; what: string; on: number; sum: Money | null; since: At }
+  /** `since` is `null` where access ended with the refund, or at a time that is not known. */
+  | { kind: 'refunded'; what: string; on: At; sum: Money | null; since: At }
   | { kind: 'refundedInPart'; on: number; sum: Money | null }
   | { kind: 'granted'; what: string; by: string | null; until: At }
+  /** An active entitlement whose purchase is unknown. */
+  | { kind: 'listed'; what: string; until: At }
   | { kind: 'grantEnded'; what: string; since: At; paid: 'ever' | 'never' }
   | { kind: 'pendingChange'; product: string | null }
   | { kind: 'moved'; on: number; store: string | null }
@@ -175,15 +178,20 @@ function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null
 
 /** @returns `null`: unknown */
 export function endOf(subscription: SubscriptionState, nowMs: number): End | null {
-  const { status, resumesAtMs, givesAccess, expiredAtMs, accessEndsAtMs, endsAtMs } = subscription;
+  const { status, resumesAtMs, givesAccess, expiredAtMs, endsAtMs, isEndKnown } = subscription;
   if (subscription.isIncomplete) return null;
   if (status === 'paused' && resumesAtMs !== null && resumesAtMs > nowMs)
     return { label: 'resumes', atMs: resumesAtMs };
   if (!givesAccess) return expiredAtMs === null ? null : { label: 'ended', atMs: expiredAtMs };
   const renews = subscription.willRenew && !isPaymentFailing(subscription, nowMs);
-  if (!renews) return { label: 'ends', atMs: endDate(accessEndsAtMs) };
+  if (!renews) return isEndKnown ? { label: 'ends', atMs: accessEndDate(subscription) } : null;
   const isAhead = endsAtMs !== null && endsAtMs > nowMs && !isForever(endsAtMs);
   return isAhead ? { label: 'renews', atMs: endsAtMs } : null;
+}
+
+/** When access ends; `null`: never, or unknown. */
+export function accessEndDate({ accessEndsAtMs, isEndKnown }: SubscriptionState): At {
+  return isEndKnown ? endDate(accessEndsAtMs) : null;
 }
 
 /** A date to show; `null`: it never ends. */
@@ -214,15 +222,17 @@ function mainStatement(
 ): Statement {
   const { status, givesAccess, store, expiredAtMs } = subscription;
   const what = entitlementOrProduct(subscription, context.names);
-  const until = endDate(subscription.accessEndsAtMs);
+  const until = accessEndDate(subscription);
   if (subscription.isIncomplete) return { kind: 'incomplete', what };
   if (subscription.isFamilyShare) {
     return givesAccess
       ? { kind: 'family', what, until }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
-  if (givesAccess && isPaymentFailing(subscription, context.nowMs))
-    return { kind: 'grace', what, on: subscription.billingIssueAtMs, until, store };
+  if (givesAccess && isPaymentFailing(subscription, context.nowMs)) {
+    const on = knownTime(subscription.billingIssueAtMs, state.snapshotAtMs);
+    return { kind: 'grace', what, on, until, store };
+  }
   switch (status) {
     case 'cancelled_trial':
       return {
@@ -242,10 +252,11 @@ function mainStatement(
     }
     case 'paused': {
       const { atMs: resumes = null, sum = null } = chargeOf(subscription, context.nowMs) ?? {};
-      return { kind: 'paused', what, since: subscription.pausedAtMs, resumes, sum };
+      const since = knownTime(subscription.pausedAtMs, state.snapshotAtMs);
+      return { kind: 'paused', what, since, resumes, sum };
     }
     case 'expired':
-      return endedStatement(subscription, what);
+      return endedStatement(subscription, state, what);
     default:
       return runningStatement(subscription, state, context);
   }
@@ -259,7 +270,7 @@ function runningStatement(
   const { names, nowMs } = context;
   const { status, resumesAtMs } = subscription;
   const what = entitlementOrProduct(subscription, names);
-  const until = endDate(subscription.accessEndsAtMs);
+  const until = accessEndDate(subscription);
   const price = priceOf(subscription);
   if (subscription.awaitsPriceConsent) return { kind: 'priceConsent', what, price, until };
   if (subscription.pausedAtMs !== null) {
@@ -288,14 +299,19 @@ export function chargesOf(
   return mayCharge ? 'again' : 'never';
 }
 
-function endedStatement(subscription: SubscriptionState, what: string): Statement {
-  const { refundedAtMs: on, refund: sum, expiredAtMs: since, periodType } = subscription;
-  if (on === null) {
+function endedStatement(
+  subscription: SubscriptionState,
+  { snapshotAtMs }: SubscriberState,
+  what: string,
+): Statement {
+  const { refundedAtMs, refund: sum, expiredAtMs: since, periodType } = subscription;
+  if (refundedAtMs === null) {
     const reason = endReason(subscription);
     if (periodType === 'TRIAL') return { kind: 'trialEnded', what, since, reason };
     return { kind: 'expired', what, since, reason, price: priceOf(subscription) };
   }
-  const endedWithIt = since === null || Math.abs(since - on) < DAY_MS;
+  const on = knownTime(refundedAtMs, snapshotAtMs);
+  const endedWithIt = on !== null && since !== null && Math.abs(since - on) < DAY_MS;
   return { kind: 'refunded', what, on, sum, since: endedWithIt ? null : since };
 }
 

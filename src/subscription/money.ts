@@ -66,7 +66,15 @@ export function periodOf(subscription: SubscriptionState): Period | null {
   if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
   if (periodStartedAtMs === null || periodEndsAtMs === null) return null;
   const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
+  if (Math.abs(days - 28) < 0.5 && !hasEndOfFebruary(periodStartedAtMs, periodEndsAtMs))
+    return { unit: 'week', count: 4 };
   return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
+}
+
+/** Whether 28 days may be a month. A day more on both sides: the store's time zone is not known. */
+function hasEndOfFebruary(startMs: number, endMs: number): boolean {
+  const marchMs = Date.UTC(new Date(endMs).getUTCFullYear(), 2, 1);
+  return startMs < marchMs + DAY_MS && endMs > marchMs - 2 * DAY_MS;
 }
 
 /** `null`: free, or unknown. */

@@ -98,15 +98,15 @@ export function entitlementLabel(lookupKey: string, names: Names): string {
   return names.entitlement(lookupKey) ?? tidyId(lookupKey);
 }
 
-/** Whether a product is named by RevenueCat's own id, which no store and no customer has ever seen. */
-export function isInternalProductId(id: string): boolean {
-  return /^prod[0-9a-f]{8,}$/.test(id);
+/** Whether a product or an entitlement is named by RevenueCat's own id, which no store and no customer has ever seen. */
+export function isInternalId(id: string): boolean {
+  return /^(?:prod|entl)[0-9a-f]{8,}$/.test(id);
 }
 
 /** `null`: unknown, or only RevenueCat's own id is known. */
 export function productName(productId: string | null, names: Names): string | null {
   if (productId === null) return null;
-  return isInternalProductId(productId) ? names.product(productId) : productLabel(productId, names);
+  return isInternalId(productId) ? names.product(productId) : productLabel(productId, names);
 }
 
 /** What the customer has: the entitlement's name, else the product's; `''`: neither is known. */

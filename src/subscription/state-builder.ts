@@ -136,17 +136,30 @@ export function accessEndMs(builder: StateBuilder): number {
   return Math.max(builder.endsAtMs, builder.gracePeriodEndsAtMs ?? 0, builder.trustedUntilMs ?? 0);
 }
 
+/** What only the API's response shows happened before it: a date that moves with each response is none. */
+export function knownTime(atMs: number | null, snapshotAtMs: number | null): number | null {
+  return atMs === snapshotAtMs ? null : atMs;
+}
+
 /** Ends access at a time, unless it ended before. */
 export function endAccess(builder: StateBuilder, atMs: number): void {
   builder.endedAtMs = Math.min(builder.endedAtMs ?? atMs, atMs);
 }
 
 /** Time alone may have ended access. */
-export function buildState(builder: StateBuilder, nowMs: number): SubscriptionState {
+export function buildState(
+  builder: StateBuilder,
+  nowMs: number,
+  snapshotAtMs: number | null,
+): SubscriptionState {
   const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
   const { endedAtMs, trustedUntilMs, charge, isChangeAnnounced, refunded, beforeRefund, ...facts } = others;
   const endMs = accessEndMs(builder);
   const givesAccess = !facts.isIncomplete && nowMs < endMs;
+  // Only a purchase or a grant can be for life.
+  const isEndless = facts.isOneTime || isGrant;
+  const isEndKnown =
+    endMs !== snapshotAtMs && endMs !== trustedUntilMs && (isEndless || Number.isFinite(endMs));
   return {
     ...facts,
     status: statusOf(builder, givesAccess),
@@ -155,7 +168,8 @@ export function buildState(builder: StateBuilder, nowMs: number): SubscriptionSt
     gracePeriodEndsAtMs: givesAccess ? facts.gracePeriodEndsAtMs : null,
     givesAccess,
     accessEndsAtMs: facts.isIncomplete || !Number.isFinite(endMs) ? null : endMs,
-    expiredAtMs: givesAccess || facts.isIncomplete ? null : endMs,
+    isEndKnown,
+    expiredAtMs: givesAccess || facts.isIncomplete || !isEndKnown ? null : endMs,
     refund: facts.refundedAtMs === null ? null : (refunded?.price ?? null),
   };
 }
@@ -185,7 +199,7 @@ function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStat
 export function compareSubscriptions(a: SubscriptionState, b: SubscriptionState): number {
   return (
     rankOf(a) - rankOf(b) ||
-    (a.givesAccess ? 0 : (b.expiredAtMs ?? 0) - (a.expiredAtMs ?? 0)) ||
+    (a.givesAccess ? 0 : (b.accessEndsAtMs ?? 0) - (a.accessEndsAtMs ?? 0)) ||
     (b.periodStartedAtMs ?? 0) - (a.periodStartedAtMs ?? 0) ||
     compareTexts(a.key, b.key)
   );

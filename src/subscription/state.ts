@@ -10,6 +10,7 @@ import {
   buildState,
   compareSubscriptions,
   environmentOf,
+  knownTime,
   type StateBuilder,
 } from './state-builder.ts';
 import {
@@ -76,10 +77,11 @@ function summarizeFold(
   const sandbox: SubscriptionState[] = [];
   const consumables: SubscriptionState[] = [];
   const active: StateBuilder[] = [];
+  const snapshotAtMs = snapshot?.takenAtMs ?? null;
   let firstPurchaseAtMs: number | null = null;
   let paid: readonly Money[] = [];
   for (const builder of fold.builders.values()) {
-    const state = buildState(builder, nowMs);
+    const state = buildState(builder, nowMs, snapshotAtMs);
     if (builder.environment !== 'sandbox') {
       paid = builder.paid.reduce(addMoney, paid);
       if (isOwnPurchase(builder))
@@ -118,10 +120,10 @@ function summarizeFold(
     firstPaidAtMs: fold.firstPaidAtMs,
     movedTo: movedTo(ordered),
     trialEndsAtMs: fold.trialEndsAtMs,
-    billingIssueAtMs: primary?.billingIssueAtMs ?? null,
+    billingIssueAtMs: knownTime(primary?.billingIssueAtMs ?? null, snapshotAtMs),
     seenAs: seenAs(ordered),
     lastEvent: last ? { kind: last.kind, type: last.type, atMs: last.atMs } : null,
-    snapshotAtMs: snapshot?.takenAtMs ?? null,
+    snapshotAtMs,
   };
 }
 

@@ -132,6 +132,9 @@ export interface SubscriptionState extends SubscriptionFacts {
   readonly givesAccess: boolean;
   /** When access ends or ended, grace period included; `null`: never. */
   readonly accessEndsAtMs: number | null;
+  /** Whether that is a date to name, and not just when RevenueCat's API showed that access had ended or still lasts. */
+  readonly isEndKnown: boolean;
+  /** `null`: it has not, or at a time that is not known. */
   readonly expiredAtMs: number | null;
   /** Positive. */
   readonly refund: Money | null;

@@ -27,7 +27,8 @@ export interface Case {
   readonly says: string;
   /** Contact attributes; dates as days. */
   readonly attributes?: Readonly<Record<string, unknown>>;
-  readonly rows?: Readonly<Record<string, string>>;
+  /** `undefined`: no such row. */
+  readonly rows?: Readonly<Record<string, string | undefined>>;
 }
 
 const m = messagesFor('en');
@@ -391,7 +392,11 @@ export const CASES: readonly Case[] = [
   {
     name: 'a lifetime purchase of the family that only the API lists',
     events: [],
-    snapshot: { ...snapshotOf(1, []), purchases: [apiPurchase({ isFamilyShare: true, revenueUsdCents: 0 })] },
+    snapshot: {
+      ...snapshotOf(1, []),
+      purchases: [apiPurchase({ isFamilyShare: true, revenueUsdCents: 0 })],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
+    },
     on: 2,
     says: `Pro, through family sharing. Another family member pays; this customer is never charged.`,
     attributes: { rc_first_purchase_at: null, rc_lifetime_value_usd: 0 },
@@ -447,6 +452,18 @@ export const CASES: readonly Case[] = [
     ],
     on: 20,
     says: `Team (Stripe) and Pro (monthly, App Store, changes to Pro yearly). Next charge on ${date(30)}.`,
+  },
+  {
+    name: 'every four weeks is no month',
+    events: [buy(70, 98, stripe)],
+    on: 75,
+    says: `Pro, $10.00 every 4 weeks. Next charge ${date(98)}.`,
+  },
+  {
+    name: 'a month of 28 days',
+    events: [buy(40, 68)],
+    on: 45,
+    says: `Pro, $10.00 a month. Next charge ${date(68)}.`,
   },
   {
     name: 'a pass is not charged by the period',
@@ -582,8 +599,8 @@ export const CASES: readonly Case[] = [
     snapshot: snapshotOf(20, [apiSubscription({ status: 'in_grace_period' })]),
     on: 21,
     status: 'grace_period',
-    says: `Payment failed on ${date(20)}. Still has Pro until ${date(30)} while Apple retries the card.`,
-    attributes: { rc_billing_issue_at: 20 },
+    says: `Payment failed. Still has Pro until ${date(30)} while Apple retries the card.`,
+    attributes: { rc_billing_issue_at: null },
   },
   {
     name: 'paused is paused though the period ends with the pause',
@@ -591,8 +608,222 @@ export const CASES: readonly Case[] = [
     snapshot: snapshotOf(5, [apiSubscription({ store: 'PLAY_STORE', status: 'paused', givesAccess: false })]),
     on: 6,
     status: 'paused',
-    says: `Paused since ${date(5)}.`,
-    attributes: { rc_will_renew: false, rc_entitlements: null },
+    says: 'Paused.',
+    attributes: { rc_will_renew: false, rc_entitlements: null, expires_at: null },
+  },
+  {
+    name: 'a refund that only the API shows has no date: it would move with each response',
+    events: [],
+    snapshot: { ...snapshotOf(20, []), purchases: [apiPurchase({ status: 'refunded' })] },
+    on: 21,
+    status: 'expired',
+    says: 'Refunded. No access.',
+    attributes: { expires_at: null },
+  },
+  {
+    name: 'a purchase that the API shows as refunded after its access had ended',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, 15, 9), product_id: 'season' })],
+    snapshot: {
+      ...snapshotOf(20, []),
+      purchases: [apiPurchase({ productId: 'season', status: 'refunded' })],
+    },
+    on: 21,
+    says: `Refunded. No access since ${date(15)}.`,
+    attributes: { expires_at: 15 },
+  },
+  {
+    name: 'a subscription that the API no longer lists ended at a time that is not known',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(20, []),
+    on: 21,
+    status: 'expired',
+    says: 'No access. Had Pro, $10.00 a month.',
+    attributes: { expires_at: null, rc_entitlements: null },
+  },
+  {
+    name: 'access that the API gives past its end has no end to name',
+    events: [buy(0, 30), cancel(5, 'UNSUBSCRIBE')],
+    snapshot: snapshotOf(40, [apiSubscription({ autoRenewalStatus: 'will_not_renew' })]),
+    on: 40.5,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(5)}. No further charge.`,
+    attributes: { expires_at: null, rc_entitlements: 'pro' },
+  },
+  {
+    name: 'a failed payment that the store no longer retries is why it ended, and will not be charged',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      cancel(30, 'BILLING_ERROR'),
+      expire(30, 'BILLING_ERROR'),
+      event('NON_RENEWING_PURCHASE', 10, {
+        ...period(10, null, 50),
+        product_id: 'max',
+        original_transaction_id: 'm',
+      }),
+    ],
+    snapshot: {
+      ...snapshotOf(40, [
+        apiSubscription({ status: 'expired', givesAccess: false, autoRenewalStatus: 'will_not_renew' }),
+      ]),
+      purchases: [apiPurchase({ productId: 'max', storePurchaseId: 'm' })],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
+    },
+    on: 41,
+    status: 'active',
+    says: 'Pro, bought once, for life. No further charge.',
+    attributes: { rc_billing_issue_at: null },
+  },
+  {
+    name: 'a payment that failed and that the API shows as given up is still the reason',
+    events: [buy(0, 30), issue(30, null), cancel(30, 'BILLING_ERROR')],
+    snapshot: snapshotOf(40, [
+      apiSubscription({ status: 'expired', givesAccess: false, autoRenewalStatus: 'will_not_renew' }),
+    ]),
+    on: 41,
+    status: 'expired',
+    says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { rc_billing_issue_at: null },
+  },
+  {
+    name: 'a refund whose event was lost ended access when the API says',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(7, [
+      apiSubscription({
+        status: 'expired',
+        givesAccess: false,
+        autoRenewalStatus: 'will_not_renew',
+        periodEndsAtMs: day(5),
+        endsAtMs: day(5),
+      }),
+    ]),
+    on: 10,
+    status: 'expired',
+    says: `No access since ${date(5)}. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 5 },
+  },
+  {
+    name: 'what the API lists is no longer temporary',
+    events: [
+      event('TEMPORARY_ENTITLEMENT_GRANT', 0, {
+        ...period(0, 1),
+        transaction_id: '1000',
+        original_transaction_id: null,
+      }),
+    ],
+    snapshot: snapshotOf(0.3, [apiSubscription()]),
+    on: 0.5,
+    status: 'active',
+    says: `Pro. Next charge ${date(30)}.`,
+  },
+  {
+    name: 'a payment that failed again, months after the first time',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      cancel(30, 'BILLING_ERROR'),
+      expire(30, 'BILLING_ERROR'),
+      // The renewals in between were not received.
+      issue(120, null, period(90, 120)),
+      expire(120, 'BILLING_ERROR', period(90, 120)),
+      buy(110, 140, team),
+    ],
+    on: 121,
+    says:
+      `Payment for Pro failed on ${date(120)}. No access since ${date(120)}. ` +
+      `Team, $19.00 a month. Next charge ${date(140)}.`,
+  },
+  {
+    name: 'cancelled in a period whose renewal was not received',
+    events: [
+      buy(0, 30),
+      cancel(5, 'UNSUBSCRIBE'),
+      expire(30, 'UNSUBSCRIBE'),
+      cancel(70, 'UNSUBSCRIBE', period(60, 90)),
+    ],
+    on: 75,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
+  },
+  {
+    name: 'a payment that the store retries, whatever the expiration before said',
+    events: [buy(0, 30), expire(30, 'UNSUBSCRIBE')],
+    snapshot: snapshotOf(40, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
+    on: 41,
+    says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { rc_billing_issue_at: 30 },
+  },
+  {
+    name: 'an active entitlement without a purchase is access',
+    events: [],
+    snapshot: { ...snapshotOf(20, []), activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(50) }] },
+    on: 21,
+    status: null,
+    says: `Pro until ${date(50)}. RevenueCat lists no purchase for it.`,
+    attributes: { rc_entitlements: 'pro' },
+  },
+  {
+    name: 'an active entitlement without a purchase, and a subscription that ended',
+    events: [],
+    snapshot: {
+      ...snapshotOf(40, [
+        apiSubscription({ status: 'expired', givesAccess: false, autoRenewalStatus: 'will_not_renew' }),
+      ]),
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(90) }],
+    },
+    on: 41,
+    status: 'expired',
+    says: `Pro until ${date(90)}. RevenueCat lists no purchase for it.`,
+  },
+  {
+    name: 'a pass whose entitlement is no longer active has ended',
+    events: [],
+    snapshot: { ...snapshotOf(40, []), purchases: [apiPurchase({ productId: 'season' })] },
+    on: 41,
+    status: 'expired',
+    says: 'No access. Had Pro.',
+    attributes: { rc_entitlements: null },
+  },
+  {
+    name: 'a purchase may give an entitlement that is listed by an id without a known key',
+    events: [buyLifetime(0)],
+    snapshot: {
+      ...snapshotOf(40, []),
+      purchases: [apiPurchase()],
+      activeEntitlements: [{ lookupKey: 'entl1a2b3c4d5e', endsAtMs: null }],
+    },
+    on: 41,
+    status: 'active',
+    says: 'Pro, bought once, for life. No further charge.',
+  },
+  {
+    name: 'a pass does not last as long as the subscription to the same entitlement',
+    events: [],
+    snapshot: { ...snapshotOf(20, [apiSubscription()]), purchases: [apiPurchase({ productId: 'season' })] },
+    on: 21,
+    status: 'active',
+    says: `Pro. Next charge ${date(30)}.`,
+  },
+  {
+    name: 'a pass that the API no longer lists ends with its entitlement',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, null, 20), product_id: 'season' })],
+    snapshot: { ...snapshotOf(20, []), activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }] },
+    on: 21,
+    status: 'active',
+    says: `Pro, bought once, until ${date(30)}. No further charge.`,
+    attributes: { expires_at: 30 },
+  },
+  {
+    name: 'a subscription without an end that is known does not last for ever',
+    events: [],
+    snapshot: snapshotOf(20, [
+      apiSubscription({ periodEndsAtMs: null, endsAtMs: null, autoRenewalStatus: 'will_not_renew' }),
+    ]),
+    on: 21,
+    status: 'cancelled',
+    says: 'Pro, cancelled. No further charge.',
+    attributes: { expires_at: null },
+    rows: { Ends: undefined },
   },
   {
     name: 'a paused subscription that the API no longer lists does not resume',
@@ -739,6 +970,24 @@ export const CASES: readonly Case[] = [
     status: null,
     says: 'Only test purchases (sandbox). This customer has not paid for anything.',
     attributes: { rc_entitlements: null, rc_will_renew: null },
+  },
+  {
+    name: 'an entitlement of the sandbox that was bought before, too',
+    events: [],
+    snapshot: snapshotOf(40, [
+      apiSubscription({ environment: 'sandbox', periodEndsAtMs: day(60), endsAtMs: day(60) }),
+      apiSubscription({
+        id: 'sub2',
+        storeSubscriptionId: '2000',
+        status: 'expired',
+        givesAccess: false,
+        autoRenewalStatus: 'will_not_renew',
+      }),
+    ]),
+    on: 41,
+    status: 'expired',
+    says: `No access since ${date(30)}. Had Pro.`,
+    attributes: { rc_entitlements: null },
   },
 
   // Access.
