@@ -50,22 +50,19 @@ export const accessPage: Page = {
 export const signOutPage = confirmationPage({
   path: '/access/sign-out',
   title: 'Sign out everywhere',
-  async describe(request) {
-    const { name, isSelf } = await personOf(request);
-    return {
-      heading: isSelf ? 'Sign out your other sessions?' : `Sign out ${name} everywhere?`,
-      effects: [
-        isSelf
-          ? 'Every browser but this one has to sign in again.'
-          : 'Every browser of this teammate has to sign in again.',
-        'Their right to sign in does not change. To end it, remove the teammate in Intercom.',
-      ],
-      fields: { admin: request.input('admin') },
-      button: 'Sign out everywhere',
-    };
-  },
-  async save(request) {
-    const { id, name } = await personOf(request);
+  find: personOf,
+  describe: ({ id, name, isSelf }) => ({
+    heading: isSelf ? 'Sign out your other sessions?' : `Sign out ${name} everywhere?`,
+    effects: [
+      isSelf
+        ? 'Every browser but this one has to sign in again.'
+        : 'Every browser of this teammate has to sign in again.',
+      'Their right to sign in does not change. To end it, remove the teammate in Intercom.',
+    ],
+    fields: { admin: id },
+    button: 'Sign out everywhere',
+  }),
+  async save(request, { id, name }) {
     const { workspaceId, sessionHash } = request.session;
     await deleteOtherSessions(request.app.database, {
       workspaceId,

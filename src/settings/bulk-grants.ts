@@ -173,24 +173,23 @@ const declineForm = changeForm(
 export const undoBulkGrantPage = confirmationPage({
   path: '/grants/many/undo',
   title: 'Undo the grant',
-  async describe(request) {
+  async find(request) {
     const bulk = await bulkOf(request);
     const { byState } = await readProgress(request.app.database, bulk);
-    const count = (byState.granted ?? 0) + (byState.undo_failed ?? 0);
-    return {
-      heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
-      effects: [
-        'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
-        'Access that was granted before is granted again until its end; what customers bought stays.',
-        'Customers who were granted more here since keep everything: undo the later grant to many first, or remove it on their cards.',
-      ],
-      button: 'Undo the grant',
-      fields: { id: bulk.bulkGrantId },
-      back: `/settings/grants/many?id=${bulk.bulkGrantId}`,
-    };
+    return { ...bulk, count: (byState.granted ?? 0) + (byState.undo_failed ?? 0) };
   },
-  async save(request) {
-    const bulk = await bulkOf(request);
+  describe: ({ count, ...bulk }) => ({
+    heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
+    effects: [
+      'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
+      'Access that was granted before is granted again until its end; what customers bought stays.',
+      'Customers who were granted more here since keep everything: undo the later grant to many first, or remove it on their cards.',
+    ],
+    button: 'Undo the grant',
+    fields: { id: bulk.bulkGrantId },
+    back: `/settings/grants/many?id=${bulk.bulkGrantId}`,
+  }),
+  async save(request, bulk) {
     await applying('undo')(request, bulk);
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   },

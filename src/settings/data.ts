@@ -75,8 +75,9 @@ export const dataPage: Page = {
 export const uninstallPage = confirmationPage({
   path: '/data/uninstall',
   title: 'Uninstall',
-  describe: async ({ workspace }) => ({
-    heading: `Uninstall Subscription Timeline from ${workspace.name}?`,
+  find: async ({ workspace }) => workspace,
+  describe: ({ name }) => ({
+    heading: `Uninstall Subscription Timeline from ${name}?`,
     effects: [
       'Our access to Intercom ends immediately, and the card disappears from the inbox and the Messenger.',
       'API keys of RevenueCat, the Messenger secret and your API keys are deleted. You need to enter them again after installing again.',
@@ -85,13 +86,13 @@ export const uninstallPage = confirmationPage({
     ],
     button: 'Uninstall',
   }),
-  async save(request) {
-    const { app, workspace } = request;
+  async save(request, { workspaceId }) {
+    const { app } = request;
     try {
-      await uninstall(app, workspace.workspaceId);
+      await uninstall(app, workspaceId);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      app.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'not uninstalled');
+      app.logger.warn({ code: error.code, workspaceId }, 'not uninstalled');
       return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }
     await audit(request, 'uninstalled');

@@ -114,18 +114,16 @@ export const importPage: Page = {
 export const cancelImportPage = confirmationPage({
   path: '/import/cancel',
   title: 'Cancel the import',
-  async describe(request) {
-    const project = await projectOf(request);
-    return {
-      heading: `Cancel the import of ${project.name}?`,
-      effects: [
-        'The list of customers that were still to come is deleted. A new import begins from the start.',
-        'Everything that was imported stays.',
-      ],
-      fields: { project: project.projectId },
-      button: 'Cancel the import',
-    };
-  },
+  find: projectOf,
+  describe: ({ name, projectId }) => ({
+    heading: `Cancel the import of ${name}?`,
+    effects: [
+      'The list of customers that were still to come is deleted. A new import begins from the start.',
+      'Everything that was imported stays.',
+    ],
+    fields: { project: projectId },
+    button: 'Cancel the import',
+  }),
   async save(request) {
     await move(request, { from: ['running', 'paused', 'failed'], to: 'cancelled' });
     return done('/import');

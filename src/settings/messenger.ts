@@ -120,7 +120,8 @@ export const messengerPage: Page = {
 export const removeSecretPage = confirmationPage({
   path: '/messenger/secret/remove',
   title: 'Remove the Messenger secret',
-  describe: async () => ({
+  find: async () => null,
+  describe: () => ({
     heading: 'Remove the Messenger secret?',
     effects: [
       'Your backend gets no identity tokens any more, so the Messenger does not recognize customers.',
@@ -138,22 +139,19 @@ export const removeSecretPage = confirmationPage({
 export const revokeKeyPage = confirmationPage({
   path: '/messenger/keys/revoke',
   title: 'Revoke an API key',
-  async describe(request) {
-    const { name, kind } = await keyOf(request);
-    return {
-      heading: `Revoke the key “${name}”?`,
-      effects: [
-        kind === 'fin'
-          ? 'Fin can no longer answer questions about subscriptions with this key.'
-          : 'The key gets no more tokens. Support links and pages that were made with it stop working immediately.',
-        'A revoked key cannot be restored. Create a new one instead.',
-      ],
-      fields: { key: request.input('key') },
-      button: `Revoke ${name}`,
-    };
-  },
-  async save(request) {
-    const { name, keyId } = await keyOf(request);
+  find: keyOf,
+  describe: ({ name, kind, keyId }) => ({
+    heading: `Revoke the key “${name}”?`,
+    effects: [
+      kind === 'fin'
+        ? 'Fin can no longer answer questions about subscriptions with this key.'
+        : 'The key gets no more tokens. Support links and pages that were made with it stop working immediately.',
+      'A revoked key cannot be restored. Create a new one instead.',
+    ],
+    fields: { key: keyId },
+    button: `Revoke ${name}`,
+  }),
+  async save(request, { name, keyId }) {
     if (await revokeApiKey(request.app.database, request.workspace.workspaceId, keyId))
       await audit(request, 'api_key_revoked', { name });
     return done('/messenger', 'api_key_revoked');

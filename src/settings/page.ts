@@ -129,12 +129,14 @@ export interface Confirmation {
   readonly back?: string;
 }
 
-export function confirmationPage(page: {
+export function confirmationPage<Subject>(page: {
   /** Below the path of its section. */
   path: string;
   title: string;
-  describe(request: PageRequest): Promise<Confirmation>;
-  save(request: PageRequest): Promise<Outcome>;
+  /** Reads what is affected. @throws AppError `not_found` */
+  find(request: PageRequest): Promise<Subject>;
+  describe(subject: Subject): Confirmation;
+  save(request: PageRequest, subject: Subject): Promise<Outcome>;
 }): Page {
   const { path, title } = page;
   const defaults = { fields: {}, action: path, back: `/settings${sectionOf(page)}` };
@@ -142,10 +144,12 @@ export function confirmationPage(page: {
     path,
     title,
     view: 'confirm',
-    load: async (request) => ({ ...defaults, ...(await page.describe(request)) }),
+    load: async (request) => ({ ...defaults, ...page.describe(await page.find(request)) }),
     forms: {
       '': form(z.object({ confirmed: textField }), async (request, { confirmed }) =>
-        confirmed === 'yes' ? page.save(request) : problems({ '': 'Nothing was changed. Confirm it below.' }),
+        confirmed === 'yes'
+          ? page.save(request, await page.find(request))
+          : problems({ '': 'Nothing was changed. Confirm it below.' }),
       ),
     },
   };

@@ -227,23 +227,20 @@ export const revenueCatPage: Page = {
 export const disconnectPage = confirmationPage({
   path: '/revenuecat/disconnect',
   title: 'Disconnect RevenueCat',
-  async describe(request) {
-    const { name, projectId, webhookId } = await projectOf(request);
-    return {
-      heading: `Disconnect ${name}?`,
-      effects: [
-        'Events of this project are refused from now on. RevenueCat does not send them again later.',
-        ...(webhookId === null ? [] : ['The webhook that we added is deleted in RevenueCat.']),
-        'Its API key and signing secret are deleted after a day. Until then you can undo this.',
-        'Events, customers and grants that are stored stay, and are shown again when you connect the project again.',
-      ],
-      fields: { project: projectId },
-      button: `Disconnect ${name}`,
-    };
-  },
-  async save(request) {
+  find: projectOf,
+  describe: ({ name, projectId, webhookId }) => ({
+    heading: `Disconnect ${name}?`,
+    effects: [
+      'Events of this project are refused from now on. RevenueCat does not send them again later.',
+      ...(webhookId === null ? [] : ['The webhook that we added is deleted in RevenueCat.']),
+      'Its API key and signing secret are deleted after a day. Until then you can undo this.',
+      'Events, customers and grants that are stored stay, and are shown again when you connect the project again.',
+    ],
+    fields: { project: projectId },
+    button: `Disconnect ${name}`,
+  }),
+  async save(request, project) {
     const { app } = request;
-    const project = await projectOf(request);
     const { workspaceId, webhookId } = project;
     const client = app.revenueCat(project, { priority: 'unpaced' });
     if (client && webhookId !== null) {
@@ -262,20 +259,17 @@ export const disconnectPage = confirmationPage({
 export const newWebhookPage = confirmationPage({
   path: '/revenuecat/webhook',
   title: 'New webhook value',
-  async describe(request) {
-    const { name, projectId } = await projectOf(request);
-    return {
-      heading: `Create a new authorization value for ${name}?`,
-      effects: [
-        'The old value stops working immediately.',
-        'If the API key can write integrations, we replace the webhook in RevenueCat for you. Otherwise, events are refused until you paste the new value there.',
-      ],
-      fields: { project: projectId },
-      button: 'Create a new value',
-    };
-  },
-  async save(request) {
-    const project = await projectOf(request);
+  find: projectOf,
+  describe: ({ name, projectId }) => ({
+    heading: `Create a new authorization value for ${name}?`,
+    effects: [
+      'The old value stops working immediately.',
+      'If the API key can write integrations, we replace the webhook in RevenueCat for you. Otherwise, events are refused until you paste the new value there.',
+    ],
+    fields: { project: projectId },
+    button: 'Create a new value',
+  }),
+  async save(request, project) {
     const outcome = await newWebhook(request, project);
     if (outcome.kind === 'page') await audit(request, 'webhook_secret_replaced', { project: project.name });
     return outcome;
