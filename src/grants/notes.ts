@@ -35,6 +35,8 @@ export async function storeNote(
   );
 }
 
+/** How often it is checked whether an admin has connected Intercom again. */
+const DISCONNECTED_RETRY_SECONDS = 600;
 /** An attempt that has not ended after this time was cut off. */
 const LEASE_SECONDS = 45;
 
@@ -88,8 +90,12 @@ export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> 
   const { database } = app;
   const workspace = await readWorkspace(database, key.workspaceId);
   const client = workspace && app.intercom(workspace);
-  // Without a connection the notes wait for `action.resume`.
-  if (!client || workspace.status !== 'connected') return;
+  // Uninstalled: the notes wait for `action.resume`.
+  if (!client) return;
+  if (workspace.status !== 'connected') {
+    await app.jobs.send('action.note', key, { afterSeconds: DISCONNECTED_RETRY_SECONDS });
+    return;
+  }
   const notes = await claimNotes(database, key);
   const action = notes.length > 0 && (await readAction(database, key));
   if (!action) return;

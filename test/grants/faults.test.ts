@@ -248,6 +248,27 @@ describe('RevenueCat', () => {
     assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
   });
 
+  test('a note waits while Intercom is disconnected, and is left when it is connected again', async () => {
+    const card = await openCustomer(product);
+    const { database } = product.server.connected;
+    const setStatus = (status: string) =>
+      database.query(`update workspaces set status = $2 where workspace_id = $1`, [WORKSPACE_ID, status]);
+    await setStatus('disconnected');
+    await grantOf(card);
+    const [{ action_id: actionId } = { action_id: '' }] = await stored(product, card.appUserId);
+    const waiting = `name = 'action.note' and state = 'created' and data->>'actionId' = $1`;
+    await until(async () => {
+      const rows = await database.query<{ isLater: boolean }>(
+        `select start_after > now() + interval '5 minutes' as "isLater" from pgboss.job where ${waiting}`,
+        [actionId],
+      );
+      return rows[0]?.isLater;
+    }, 'the note to wait');
+    await setStatus('connected');
+    await database.query(`update pgboss.job set start_after = now() where ${waiting}`, [actionId]);
+    await noteIn(product, card, /Granted Pro until/);
+  });
+
   test('429: the card says that nothing was changed', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });
