@@ -67,9 +67,13 @@ const BY_TYPE: Readonly<Record<string, EventKind>> = {
  * What an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
  * Source: RevenueCat, "Event types and fields"; the table of the ten kinds is that of its Intercom integration.
  */
-export function classify(
-  event: Pick<LifecycleEvent, 'type' | 'periodType' | 'store' | 'cancelReason' | 'isTrialConversion'>,
-): EventKind {
+export function classify(event: {
+  readonly type: string;
+  readonly periodType: string | null;
+  readonly store: string | null;
+  readonly cancelReason: string | null;
+  readonly isTrialConversion: boolean;
+}): EventKind {
   const promotional = event.store === 'PROMOTIONAL' || event.periodType === 'PROMOTIONAL';
   const trial = event.periodType === 'TRIAL';
   switch (event.type) {

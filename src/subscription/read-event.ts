@@ -4,7 +4,7 @@ import { isRecord, stripNul } from '../text.ts';
 import { fitsKey, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
-import type { Environment, LifecycleEvent } from './types.ts';
+import type { Environment, Money } from './types.ts';
 
 // A field of another type, or longer than any name or id, counts as absent: it must never cost the event. JSON can
 // escape half a surrogate pair, which the database would not return unchanged.
@@ -132,43 +132,47 @@ function typeOf(body: EventBody): string {
 export function readEvent(
   body: unknown,
   received: { receivedAtMs: number; fallbackId: string; side?: 'customer' | 'source' },
-): LifecycleEvent {
+) {
   const event = parse(body);
   const type = typeOf(event);
-  const currency = event.currency ?? 'USD';
-  // Without a currency nothing tells what was paid in; `price` is in US dollars in any case.
-  const paid = event.currency === null ? null : event.price_in_purchased_currency;
-  const amount = paid ?? (currency === 'USD' ? event.price : null);
+  const { store, period_type: periodType, cancel_reason: cancelReason } = event;
+  const isTrialConversion = event.is_trial_conversion;
   return {
+    /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
     id: event.id ?? event.event_id ?? received.fallbackId,
+    /** RevenueCat's type, as sent: `INITIAL_PURCHASE`. */
     type,
-    kind: classify({
-      type,
-      periodType: event.period_type,
-      store: event.store,
-      cancelReason: event.cancel_reason,
-      isTrialConversion: event.is_trial_conversion,
-    }),
+    kind: classify({ type, periodType, store, cancelReason, isTrialConversion }),
+    /** The time of receipt where RevenueCat sent none. */
     atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
+    /** The customer's id when it happened; `null`: the event names several customers, or none. */
     appUserId: event.app_user_id,
+    /** A TRANSFER is stored for both: `customer` received the purchases, `source` had them before. */
     side: received.side ?? 'customer',
+    /** A transfer between two ids of this same customer, so that nothing moves. */
     isWithinCustomer: false,
-    receivedByTransferAtMs: null,
+    /** Since when this customer holds what the event is about; `null`: it was theirs from the start. */
+    receivedByTransferAtMs: null as number | null,
+    /** RevenueCat's id of the app in its store; absent for grants and in many events. */
     appId: event.app_id,
     environment: environmentOf(event),
-    store: event.store,
+    /** Upper case, as in webhooks: `APP_STORE`. */
+    store,
     productId: event.product_id,
     newProductId: event.new_product_id,
+    /** Lookup keys: `pro`. */
     entitlements: entitlementsOf(event),
-    periodType: event.period_type,
+    /** `TRIAL`, `INTRO`, `NORMAL`, `PROMOTIONAL`, `PREPAID` or what RevenueCat will add. */
+    periodType,
     purchasedAtMs: event.purchased_at_ms,
     expiresAtMs: event.expiration_at_ms,
     gracePeriodEndsAtMs: event.grace_period_expiration_at_ms,
     resumesAtMs: event.auto_resume_at_ms,
-    isTrialConversion: event.is_trial_conversion,
-    cancelReason: event.cancel_reason,
+    isTrialConversion,
+    cancelReason,
     expirationReason: event.expiration_reason,
-    price: amount === null ? null : { amountMinor: toMinor(amount, currency), currency },
+    price: priceOf(event),
+    /** The same in US cents. */
     priceUsdCents: event.price === null ? null : toMinor(event.price, 'USD'),
     transactionId: event.transaction_id,
     originalTransactionId: event.original_transaction_id,
@@ -178,12 +182,22 @@ export function readEvent(
     country: event.country_code,
     transferredFrom: event.transferred_from,
     transferredTo: event.transferred_to,
+    /** The event as RevenueCat sent it, for the detail view. */
     raw: isRecord(body) ? body : {},
   };
 }
 
+/** In the currency paid; negative for a refund. */
+function priceOf(event: EventBody): Money | null {
+  const currency = event.currency ?? 'USD';
+  // Without a currency nothing tells what was paid in; `price` is in US dollars in any case.
+  const paid = event.currency === null ? null : event.price_in_purchased_currency;
+  const amount = paid ?? (currency === 'USD' ? event.price : null);
+  return amount === null ? null : { amountMinor: toMinor(amount, currency), currency };
+}
+
 /** Older events name one. */
-function entitlementsOf({ entitlement_ids, entitlement_id }: EventBody): string[] {
+function entitlementsOf({ entitlement_ids, entitlement_id }: EventBody): readonly string[] {
   if (entitlement_ids.length > 0) return entitlement_ids;
   return entitlement_id === null ? [] : [entitlement_id];
 }

@@ -1,4 +1,5 @@
 import type { EventKind } from './kinds.ts';
+import type { readEvent } from './read-event.ts';
 
 /**
  * The vocabulary of the subscription domain. Times are UTC epoch milliseconds, money is integer minor
@@ -14,55 +15,7 @@ export interface Money {
 }
 
 /** One RevenueCat event, read leniently from a webhook or from the customer events endpoint. */
-export interface LifecycleEvent {
-  /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
-  readonly id: string;
-  /** RevenueCat's type, as sent: `INITIAL_PURCHASE`. */
-  readonly type: string;
-  readonly kind: EventKind;
-  /** `event_timestamp_ms`; the time of receipt where RevenueCat sent none. */
-  readonly atMs: number;
-  /** The customer's id when it happened; `null`: the event names several customers, or none. */
-  readonly appUserId: string | null;
-  /** A TRANSFER is stored for both: `customer` received the purchases, `source` had them before. */
-  readonly side: 'customer' | 'source';
-  /** A transfer between two ids of this same customer, so that nothing moves. */
-  readonly isWithinCustomer: boolean;
-  /** Since when this customer holds what the event is about; `null`: it was theirs from the start. */
-  readonly receivedByTransferAtMs: number | null;
-  /** RevenueCat's id of the app in its store; absent for grants and in many events. */
-  readonly appId: string | null;
-  readonly environment: Environment | null;
-  /** Upper case, as in webhooks: `APP_STORE`. */
-  readonly store: string | null;
-  readonly productId: string | null;
-  readonly newProductId: string | null;
-  /** Lookup keys: `pro`. */
-  readonly entitlements: readonly string[];
-  /** `TRIAL`, `INTRO`, `NORMAL`, `PROMOTIONAL`, `PREPAID` or what RevenueCat will add. */
-  readonly periodType: string | null;
-  readonly purchasedAtMs: number | null;
-  readonly expiresAtMs: number | null;
-  readonly gracePeriodEndsAtMs: number | null;
-  readonly resumesAtMs: number | null;
-  readonly isTrialConversion: boolean;
-  readonly cancelReason: string | null;
-  readonly expirationReason: string | null;
-  /** In the currency paid; negative for a refund. */
-  readonly price: Money | null;
-  /** The same in US cents. */
-  readonly priceUsdCents: number | null;
-  readonly transactionId: string | null;
-  readonly originalTransactionId: string | null;
-  readonly isFamilyShare: boolean;
-  readonly renewalNumber: number | null;
-  readonly offerCode: string | null;
-  readonly country: string | null;
-  readonly transferredFrom: readonly string[];
-  readonly transferredTo: readonly string[];
-  /** The event as RevenueCat sent it, for the detail view. */
-  readonly raw: Readonly<Record<string, unknown>>;
-}
+export type LifecycleEvent = Readonly<ReturnType<typeof readEvent>>;
 
 /** The values of RevenueCat's `subscription_status` attribute. */
 export const SUBSCRIPTION_STATUSES = [
