@@ -1,5 +1,4 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
-import type { ActionCustomer } from '../grants/context.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
@@ -15,29 +14,13 @@ import { bestAppUserIds } from '../subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import { deriveState } from '../subscription/state.ts';
 import { isCurrentSummary, type SubscriberSummary } from '../subscription/summary.ts';
-import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
+import type { SubscriberState, SubscriptionState } from '../subscription/types.ts';
 import type { Candidate } from './card-repository.ts';
 import type { CardContext } from './context.ts';
 import type { CardRequest } from './request.ts';
 
 /** The customer that a card shows. */
-export interface Customer extends ActionCustomer {
-  readonly subscriber: Candidate;
-  /** What the state means, for sentences and tables. */
-  readonly description: CustomerDescription;
-  /** The newest events that matter, newest first, including `fallbackEvents`. */
-  readonly latest: readonly LifecycleEvent[];
-  /** Events by environment. */
-  readonly counts: Readonly<Record<'production' | 'sandbox', number>>;
-  /** Events for actions made here whose webhook has not arrived yet. */
-  readonly fallbackEvents: readonly TimelineEntry[];
-  /** Where the timeline's events come from. */
-  readonly sources: readonly HistorySource[];
-  /** Grants made here. */
-  readonly grantActions: readonly Grant[];
-  /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
-  readonly receiverId: string | null;
-}
+export type Customer = NonNullable<Awaited<ReturnType<typeof loadCustomer>>>;
 
 /** Whether something was granted to the customer or done for them. */
 export function hasGrantsOrActions({ subscriber, state }: Customer): boolean {
@@ -50,7 +33,7 @@ type CustomerReader = Pick<CardContext, 'app' | 'projects'> & {
 };
 
 /** `null`: the project is no longer connected. */
-export async function loadCustomer(context: CustomerReader, candidate: Candidate): Promise<Customer | null> {
+export async function loadCustomer(context: CustomerReader, candidate: Candidate) {
   const { request, app, projects } = context;
   const { workspaceId } = request;
   const { subscriberId } = candidate;
@@ -73,14 +56,22 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
     subscriber: candidate,
     project,
     state,
-    description,
-    receiverId: await findReceiver(context, candidate, description),
-    latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
-    counts,
-    fallbackEvents,
-    sources,
-    grantActions,
     names,
+    /** What the state means, for sentences and tables. */
+    description,
+    /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
+    receiverId: await findReceiver(context, candidate, description),
+    /** The newest events that matter, newest first, including `fallbackEvents`. */
+    latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
+    /** Events by environment. */
+    counts,
+    /** Events for actions made here whose webhook has not arrived yet. */
+    fallbackEvents,
+    /** Where the timeline's events come from. */
+    sources,
+    /** Grants made here. */
+    grantActions,
+    /** The preferred id. */
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
 }
@@ -101,7 +92,7 @@ async function findReceiver(
 async function readSummary(
   context: CustomerReader,
   candidate: Candidate,
-): Promise<Pick<Customer, 'sources'> & { readonly summary: SubscriberSummary }> {
+): Promise<{ readonly summary: SubscriberSummary; readonly sources: readonly HistorySource[] }> {
   const { app, request } = context;
   const { workspaceId } = request;
   const { subscriberId, version } = candidate;
@@ -123,7 +114,7 @@ async function stateWithFallbacks(
   context: CustomerReader,
   { snapshotAtMs, subscriberId }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
-): Promise<Customer['state']> {
+): Promise<SubscriberState> {
   const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
     // Google's charges can be earlier ones, and access stays.
     if (kind === 'refund') return store !== 'PLAY_STORE';

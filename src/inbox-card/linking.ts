@@ -47,20 +47,10 @@ async function findCustomer(context: CardContext, subscriberId: string): Promise
   return candidate ? loadCustomer(context, candidate) : null;
 }
 
-/** What linking a customer to the contact would do. */
-interface LinkReview {
-  readonly customer: Customer;
-  /** A deleted contact gets no link: the teammate only sees the customer on this card. */
-  readonly canLink: boolean;
-  /** The app user id that the contact is linked to now. */
-  readonly replaces: string | null;
-  readonly foundBy: FoundBy;
-  /** Changes when anything that the review shows of the customer or the link changes. */
-  readonly fingerprint: string;
-}
+type LinkReview = Awaited<ReturnType<typeof reviewLink>>;
 
-/** `null`: the subscriber is unknown. */
-async function reviewLink(context: CardContext, subscriberId: string): Promise<LinkReview | null> {
+/** What linking a customer to the contact would do; `null`: the subscriber is unknown. */
+async function reviewLink(context: CardContext, subscriberId: string) {
   const customer = await findCustomer(context, subscriberId);
   if (!customer) return null;
   const { app, request, formState } = context;
@@ -72,12 +62,15 @@ async function reviewLink(context: CardContext, subscriberId: string): Promise<L
     : null;
   const replaced =
     linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
-  const foundBy = formState.foundBy?.[subscriberId] ?? formState.match?.foundBy ?? 'unknown';
+  const foundBy: FoundBy = formState.foundBy?.[subscriberId] ?? formState.match?.foundBy ?? 'unknown';
   return {
     customer,
+    /** A deleted contact gets no link: the teammate only sees the customer on this card. */
     canLink,
+    /** The app user id that the contact is linked to now. */
     replaces: replaced?.appUserId ?? null,
     foundBy,
+    /** Changes when anything that the review shows of the customer or the link changes. */
     fingerprint: fingerprintOf(customer, linkedId),
   };
 }
@@ -95,7 +88,7 @@ function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | n
  */
 function reviewCanvas(
   context: CardContext,
-  review: LinkReview | null,
+  review: LinkReview,
   problem?: 'changed' | 'expired',
 ): InboxCanvas {
   const { messages: m, projects } = context;

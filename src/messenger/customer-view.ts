@@ -10,36 +10,9 @@ import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts
 import { DAY_MS, isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
 
-/** One thing that the customer has or had, in their words. */
-export interface Holding {
-  readonly title: string;
-  readonly sentence: string;
-  readonly tone: 'good' | 'warn' | 'ended';
-  readonly rows: readonly (readonly [label: string, value: string])[];
-  /** The store's own page for it; `null` where there is none that may be linked. */
-  readonly manage: { readonly label: string; readonly url: string } | null;
-  /** Something that runs and can only be changed by asking. */
-  readonly mustAsk: boolean;
-}
-
-export interface HistoryLine {
-  readonly title: string;
-  readonly subtitle: string;
-  readonly date: string;
-  /** UTC, ISO 8601. */
-  readonly isoDate: string;
-}
-
-export interface CustomerView {
-  /** Everything current in one text; where nothing is, what ended last or where it went. */
-  readonly summary: string;
-  /** What gives access first. */
-  readonly holdings: readonly Holding[];
-  /** Newest first. */
-  readonly history: readonly HistoryLine[];
-  /** Whether the customer has nothing but test purchases. */
-  readonly isTester: boolean;
-}
+export type CustomerView = ReturnType<typeof viewCustomer>;
+export type HistoryLine = CustomerView['history'][number];
+export type Holding = ReturnType<typeof holdingOf>;
 
 const MAX_ENDED = 3;
 /** A cancellation usually comes within two hours. Source: RevenueCat, "Webhooks". */
@@ -51,11 +24,7 @@ const MAX_REPORT_DELAY_MS = DAY_MS;
  *
  * @param messages in the customer's language and the workspace's time zone
  */
-export function viewCustomer(
-  customers: readonly Customer[],
-  messages: Messages,
-  nowMs: number,
-): CustomerView {
+export function viewCustomer(customers: readonly Customer[], messages: Messages, nowMs: number) {
   const described = withStores(
     customers.map(({ state, names }) => describeCustomer(state, { names, nowMs })),
     messages,
@@ -78,15 +47,20 @@ export function viewCustomer(
       .map((event) => ({ event, names, withStore: isInSeveralStores(state) })),
   );
   return {
+    /** Everything current in one text; where nothing is, what ended last or where it went. */
     summary: customerText(messages, described),
+    /** What gives access first. */
     holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
+    /** Newest first. */
     history: history
       .sort((a, b) => compareEvents(b.event, a.event))
       .map(({ event, names, withStore }) => ({
         ...eventText(messages, event, { voice: 'customer', names, withStore }),
         date: messages.date(event.atMs),
+        /** UTC, ISO 8601. */
         isoDate: new Date(event.atMs).toISOString(),
       })),
+    /** Whether the customer has nothing but test purchases. */
     isTester,
   };
 }
@@ -129,7 +103,8 @@ function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleE
   );
 }
 
-function holdingOf(description: SubscriptionDescription, messages: Messages): Holding {
+/** One thing that the customer has or had, in their words. */
+function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const { t, date } = messages;
   const { subscription, price, end, tone } = description;
   const { store, startedAtMs, environment, endsAtMs } = subscription;
@@ -152,6 +127,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages): Ho
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
+    /** Something that runs and can only be changed by asking. */
     mustAsk: canChange && !isGrant && url === null && !isForever(endsAtMs),
   };
 }

@@ -1,8 +1,7 @@
 import { displayNames, readCatalog } from '../revenuecat/catalog.ts';
-import { readWithHistory, type TimelineEntry } from '../subscribers/repository.ts';
+import { readWithHistory } from '../subscribers/repository.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
 import { isBlockedId } from '../subscription/identities.ts';
-import type { Names } from '../subscription/names.ts';
 import { deriveState } from '../subscription/state.ts';
 import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
@@ -17,15 +16,7 @@ export interface CustomerState {
 }
 
 /** A customer in one RevenueCat project, with what is needed to show them their own subscriptions. */
-export interface Customer extends CustomerState {
-  readonly projectId: string;
-  readonly names: Names;
-  /** Events of this customer only, oldest first: what a transfer's source did before is not theirs to see. */
-  readonly ownHistory: readonly TimelineEntry[];
-  readonly snapshotAtMs: number | null;
-  /** Whether RevenueCat can be asked about this customer. */
-  readonly canRefresh: boolean;
-}
+export type Customer = Awaited<ReturnType<typeof findCustomers>>[number];
 
 /**
  * The customers with this app user ID: at most one in each connected project, the one with access first. Only by
@@ -37,7 +28,7 @@ export async function findCustomers(
   { readDatabase: sql, now }: AppContext,
   workspaceId: string,
   appUserId: string,
-): Promise<Customer[]> {
+) {
   if (isBlockedId(appUserId)) return [];
   const found = await sql.query<{ subscriberId: string; canRefresh: boolean }>(
     `select i.subscriber_id as "subscriberId",
@@ -54,10 +45,18 @@ export async function findCustomers(
       const { subscriber, ...history } = await readWithHistory(sql, workspaceId, subscriberId);
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshotAtMs } = subscriber;
-      const names = displayNames(await readCatalog(sql, workspaceId, projectId));
-      const state = deriveState(history.events, history.snapshot, now());
-      const ownHistory = history.own;
-      return { subscriberId, projectId, appUserIds, state, names, ownHistory, snapshotAtMs, canRefresh };
+      return {
+        subscriberId,
+        projectId,
+        appUserIds,
+        state: deriveState(history.events, history.snapshot, now()),
+        names: displayNames(await readCatalog(sql, workspaceId, projectId)),
+        /** Events of this customer only, oldest first: what a transfer's source did before is not theirs to see. */
+        ownHistory: history.own,
+        snapshotAtMs,
+        /** Whether RevenueCat can be asked about this customer. */
+        canRefresh,
+      };
     }),
   );
   return customers.filter((each) => each !== null).sort(compareCustomers);

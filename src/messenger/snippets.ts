@@ -5,15 +5,7 @@ import type { Region } from '../workspaces/repository.ts';
 /** The SDKs call Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
 export const SDK_REGIONS: Readonly<Record<Region, 'us' | 'eu' | 'ap'>> = { US: 'us', EU: 'eu', AU: 'ap' };
 
-export interface Snippet {
-  readonly id: string;
-  readonly platform: string;
-  /** Packages that the code needs. */
-  readonly needs: string;
-  readonly code: string;
-}
-
-/** The code is in `snippets/`, with the placeholders `PUBLIC_URL`, `WORKSPACE_ID` and `REGION`. */
+/** With the packages that each needs. The code is in `snippets/`, with the placeholders `PUBLIC_URL`, `WORKSPACE_ID` and `REGION`. */
 const SNIPPETS: readonly (readonly [file: string, platform: string, needs: string])[] = [
   ['backend.js', 'Your backend', 'Any language. Keep the API key there: never in an app or a web page.'],
   ['web.js', 'Web', 'npm install @intercom/messenger-js-sdk @revenuecat/purchases-js'],
@@ -32,11 +24,7 @@ const SNIPPETS: readonly (readonly [file: string, platform: string, needs: strin
  * Code to copy, for each platform: RevenueCat and Intercom get the same ID, and Intercom gets the token that the
  * customer's own backend requested. The calls are those of the SDKs' public interfaces.
  */
-export function snippets(options: {
-  publicUrl: string;
-  workspaceId: string;
-  region: Region;
-}): readonly Snippet[] {
+export function snippets(options: { publicUrl: string; workspaceId: string; region: Region }) {
   const values: Readonly<Record<string, string>> = {
     PUBLIC_URL: options.publicUrl,
     WORKSPACE_ID: options.workspaceId,

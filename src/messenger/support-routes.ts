@@ -32,14 +32,11 @@ const cookieOf = (workspaceId: string) => ({
 /** Events shown on the page; earlier ones are folded. */
 const MAX_HISTORY = 10;
 
-export interface Asset {
-  readonly content: string;
-  /** Changes with the content, for addresses that browsers cache. */
-  readonly version: string;
-}
+type Asset = Readonly<ReturnType<typeof toAsset>>;
 
-const toAsset = (content: string): Asset => ({
+const toAsset = (content: string) => ({
   content,
+  /** Changes with the content, for addresses that browsers cache. */
   version: createHash('sha256').update(content).digest('hex').slice(0, 12),
 });
 

@@ -14,30 +14,15 @@ import {
 import { periodOf } from './money.ts';
 import { entitlementLabel, isInternalId } from './names.ts';
 import { knownTime } from './state-builder.ts';
-import type { Money, SubscriberState, SubscriptionState } from './types.ts';
+import type { SubscriberState, SubscriptionState } from './types.ts';
+
+export type CustomerDescription = Readonly<ReturnType<typeof describeCustomer>>;
 
 /**
  * What a customer has, had and will be charged, as data. The inbox card, the Messenger, the support page, Fin and
  * the contact's attributes all read it, so they cannot disagree.
  */
-export interface CustomerDescription {
-  /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
-  readonly statements: readonly Statement[];
-  /** The rows of the table under the sentence: one subscription with details, or several with a line each. */
-  readonly shown: readonly SubscriptionDescription[];
-  readonly subscriptions: readonly SubscriptionDescription[];
-  readonly grants: readonly SubscriptionDescription[];
-  readonly sandbox: readonly SubscriptionDescription[];
-  /** The one that the contact's attributes describe. */
-  readonly primary: SubscriptionDescription | null;
-  readonly nextCharge: Charge | null;
-  /** Sums actually paid and when the first of them was; empty: nothing. */
-  readonly paid: readonly Money[];
-  readonly paidSinceMs: number | null;
-  readonly movedTo: SubscriberState['movedTo'];
-}
-
-export function describeCustomer(state: SubscriberState, context: DescriptionContext): CustomerDescription {
+export function describeCustomer(state: SubscriberState, context: DescriptionContext) {
   const describe = (subscription: SubscriptionState) => describeSubscription(subscription, state, context);
   const subscriptions = state.subscriptions.map(describe);
   const grants = state.grants.map(describe);
@@ -54,6 +39,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   const shown = running.length > 1 ? running : main ? [main] : [];
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
+    /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
     statements: [
       ...failedPaymentStatements(
         subscriptions.filter((each) => shown.length > 1 || each !== main),
@@ -71,12 +57,15 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
         : []),
       ...movedStatements(state, main !== undefined || state.firstPurchaseAtMs !== null),
     ],
+    /** The rows of the table under the sentence: one subscription with details, or several with a line each. */
     shown: (main ?? primary) ? shown : sandbox.slice(0, 1),
     subscriptions,
     grants,
     sandbox,
+    /** The one that the contact's attributes describe. */
     primary: primary ?? null,
     nextCharge: firstCharge(running),
+    /** Sums actually paid and when the first of them was; empty: nothing. */
     paid,
     paidSinceMs: paid.length === 0 ? null : state.firstPaidAtMs,
     movedTo: state.movedTo,

@@ -83,22 +83,7 @@ export interface End {
   readonly atMs: At;
 }
 
-export interface SubscriptionDescription {
-  readonly subscription: SubscriptionState;
-  /** The entitlement's name, else the product's; `''`: neither is known. */
-  readonly what: string;
-  /** `''`: a grant, or unknown. */
-  readonly product: string;
-  readonly label: StatusLabel;
-  /** One to three sentences about this subscription alone. */
-  readonly statements: readonly Statement[];
-  readonly price: Price | null;
-  readonly nextCharge: Charge | null;
-  /** `null`: unknown. */
-  readonly end: End | null;
-  /** Whether something needs the customer's or the agent's attention. */
-  readonly tone: 'good' | 'warn' | 'ended';
-}
+export type SubscriptionDescription = Readonly<ReturnType<typeof describeSubscription>>;
 
 export interface DescriptionContext {
   readonly names: Names;
@@ -114,23 +99,30 @@ export function describeSubscription(
   subscription: SubscriptionState,
   state: SubscriberState,
   context: DescriptionContext,
-): SubscriptionDescription {
+) {
   const { names, nowMs } = context;
-  const needsAttention =
-    isPaymentFailing(subscription, nowMs) ||
-    subscription.status === 'paused' ||
-    subscription.awaitsPriceConsent;
   return {
     subscription,
+    /** The entitlement's name, else the product's; `''`: neither is known. */
     what: entitlementOrProduct(subscription, names),
+    /** `''`: a grant, or unknown. */
     product: productOf(subscription, names),
     label: labelOf(subscription, nowMs),
+    /** One to three sentences about this subscription alone. */
     statements: statementsOf(subscription, state, context),
     price: priceOf(subscription),
     nextCharge: chargeOf(subscription, nowMs),
+    /** `null`: unknown. */
     end: endOf(subscription, nowMs),
-    tone: !isRunning(subscription) ? 'ended' : needsAttention ? 'warn' : 'good',
+    tone: toneOf(subscription, nowMs),
   };
+}
+
+/** Whether something needs the customer's or the agent's attention. */
+function toneOf(subscription: SubscriptionState, nowMs: number): 'good' | 'warn' | 'ended' {
+  if (!isRunning(subscription)) return 'ended';
+  const { status, awaitsPriceConsent } = subscription;
+  return status === 'paused' || awaitsPriceConsent || isPaymentFailing(subscription, nowMs) ? 'warn' : 'good';
 }
 
 /** A paused subscription charges again, so it counts as much as one that gives access. */
