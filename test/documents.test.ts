@@ -65,8 +65,8 @@ describe('documents', () => {
       if (!name.endsWith('.ts')) assert.ok(text.includes(`\`${name}/\``), name);
   });
 
-  test('ARCHITECTURE.md and CONTRIBUTING.md name files and functions that exist', () => {
-    for (const document of ['ARCHITECTURE.md', 'CONTRIBUTING.md']) {
+  test('ARCHITECTURE.md, CONTRIBUTING.md and SECURITY.md name files and functions that exist', () => {
+    for (const document of ['ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
       const text = read(document).replace(/^```.*?^```/gms, '');
       const names = [...text.matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
       for (const path of names.filter((name) => /^\w[\w./-]*\.(?:ts|json|sql|yaml|md)$/.test(name))) {
