@@ -81,6 +81,7 @@ function pageHeaders(options: { production: boolean; intercomAppUrl: string }): 
     },
     strictTransportSecurity: options.production ? { maxAge: HSTS_SECONDS, includeSubDomains: true } : false,
     referrerPolicy: { policy: 'same-origin' },
+    xFrameOptions: { action: 'deny' },
   });
   return (req, res, next) => {
     res.setHeader('Permissions-Policy', 'camera=(), geolocation=(), microphone=(), payment=(), usb=()');

@@ -160,6 +160,7 @@ it('sends the security headers', async () => {
   const policy = String(page.headers['content-security-policy']);
   assert.ok(!policy.includes('unsafe-inline'));
   assert.match(policy, /frame-ancestors 'none'/);
+  assert.equal(page.headers['x-frame-options'], 'DENY');
   assert.match(String(page.headers['strict-transport-security']), /max-age=31536000/);
   assert.ok(!/ style=| on[a-z]+="|<style/i.test(page.text), 'nothing that the policy would block');
 });
