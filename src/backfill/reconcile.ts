@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
-import { readHistories, readSubscribers, readWithHistory } from '../subscribers/repository.ts';
+import { readWithHistories, readWithHistory } from '../subscribers/repository.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
@@ -85,13 +85,10 @@ async function expectChanges(
     const ids = changed.map(({ subscriberId }) => subscriberId);
     const last = ids.at(-1);
     if (last === undefined) return;
-    const [subscribers, histories] = await Promise.all([
-      readSubscribers(database, workspaceId, ids),
-      readHistories(database, workspaceId, ids),
-    ]);
-    const expected = changed.map(({ subscriberId: id, version }): ExpectedChange => {
-      const snapshot = subscribers.get(id)?.snapshot ?? null;
-      return { subscriberId: id, version, atMs: expectedChangeMs(histories.get(id)?.events ?? [], snapshot) };
+    const histories = await readWithHistories(database, workspaceId, ids);
+    const expected = changed.map(({ subscriberId, version }): ExpectedChange => {
+      const { events = [], snapshot = null } = histories.get(subscriberId) ?? {};
+      return { subscriberId, version, atMs: expectedChangeMs(events, snapshot) };
     });
     await saveExpectedChanges(database, workspaceId, expected);
     after = last;

@@ -4,7 +4,8 @@ import type { Entities, Sql } from '../database/sql.ts';
 
 /**
  * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
- * are linked to the same contact, or have it. Nearly always there are none.
+ * are linked to the same contact, or have it. Nearly always there are none. Subscribers that were merged into another
+ * are missing: their events are planned and sent with the other's.
  */
 export async function findSharedSubscribers(
   sql: Sql,
@@ -33,7 +34,10 @@ export async function findSharedSubscribers(
         cross join lateral (select subscriber_id from subscribers
                              where workspace_id = $1 and contact_id = c.contact_id offset 0) o
      )
-     select mine as subscriber_id, array_agg(other) as others from pair where mine <> other group by mine`,
+     select s.subscriber_id, coalesce(p.others, '{}') as others from subscribers s
+       left join (select mine, array_agg(other) as others from pair where mine <> other group by mine) p
+         on p.mine = s.subscriber_id
+      where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,
     [workspaceId, subscriberIds],
     'find-shared-subscribers',
   );

@@ -1,5 +1,4 @@
 import { clocks, type Sql } from '../database/sql.ts';
-import { type History, readHistories, readSubscribers, type Subscriber } from '../subscribers/repository.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
 export const LEASE_SECONDS = 15;
@@ -76,35 +75,6 @@ export async function claimNext(
   return rows.map((row) => ({ ...row, workspaceId, owner }));
 }
 
-/** What a delivery needs to know of a claimed subscriber, read after it was claimed. */
-export interface ClaimedSubscriber {
-  readonly subscriber: Subscriber;
-  readonly history: History;
-}
-
-/**
- * Reads what was claimed together in two statements. With three for each subscriber, two thirds of PostgreSQL's
- * time for deliveries went into looking up single rows.
- *
- * @returns by subscriber; those that were deleted are missing
- */
-export async function readClaimed(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Map<string, ClaimedSubscriber>> {
-  const [subscribers, histories] = await Promise.all([
-    readSubscribers(sql, workspaceId, subscriberIds),
-    readHistories(sql, workspaceId, subscriberIds),
-  ]);
-  const claimed = new Map<string, ClaimedSubscriber>();
-  for (const [subscriberId, subscriber] of subscribers) {
-    const history = histories.get(subscriberId);
-    if (history) claimed.set(subscriberId, { subscriber, history });
-  }
-  return claimed;
-}
-
 /** Those of the claimed subscribers that have become due again since: more events have arrived. */
 export async function findChanged(
   sql: Sql,
@@ -119,21 +89,6 @@ export async function findChanged(
   const versions = new Map(rows.map((row) => [row.subscriber_id, row.version]));
   const changed = claims.filter(({ subscriberId, version }) => versions.get(subscriberId) !== version);
   return new Set(changed.map(({ subscriberId }) => subscriberId));
-}
-
-/** Those of the subscribers that were merged into another: their events are planned and sent with the other's. */
-export async function findMerged(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Set<string>> {
-  const rows = await sql.query<{ subscriber_id: string }>(
-    `select subscriber_id from subscribers
-      where workspace_id = $1 and subscriber_id = any($2) and merged_into is not null`,
-    [workspaceId, subscriberIds],
-    'find-merged',
-  );
-  return new Set(rows.map((row) => row.subscriber_id));
 }
 
 /** A claimed subscriber whose contact was found. */
@@ -288,20 +243,11 @@ async function rewriteAttributes(
   );
 }
 
-/** Releases a subscriber whose attributes were not written. */
-export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
-  await sql.query(
-    `update subscribers set lease_until = null, lease_owner = null
-      where workspace_id = $1 and subscriber_id = $2 and lease_owner = $3`,
-    [claim.workspaceId, claim.subscriberId, claim.owner],
-  );
-}
-
 /**
  * Ends the lease of a subscriber whose delivery stopped anywhere. Its owner stays: it tells the next claim that
  * attributes may have been written.
  */
-export async function abandonClaim(sql: Sql, claim: Claim): Promise<void> {
+export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   await sql.query(
     `update subscribers set lease_until = null
       where workspace_id = $1 and subscriber_id = $2 and lease_owner = $3`,

@@ -1,5 +1,6 @@
 import type { LRUCache } from 'lru-cache';
 import type { IntercomClient } from '../intercom/client.ts';
+import type { History, Subscriber } from '../subscribers/repository.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import type { Claim } from './claims.ts';
@@ -23,6 +24,12 @@ export interface Delivery {
   readonly workspace: Workspace;
   readonly client: IntercomClient;
   readonly claim: Claim;
-  /** Whether the lease is still this worker's. Checked before each call that changes something. */
-  isLeased(): boolean;
+  /** Both read after it was claimed. */
+  readonly subscriber: Subscriber;
+  readonly history: History;
+  /** Called before each call that changes something. @throws LeaseLostError when the lease is no longer this worker's */
+  requireLease(): void;
 }
+
+/** Another worker may have the subscriber now, or this one stops. */
+export class LeaseLostError extends Error {}

@@ -1,10 +1,10 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks } from '../contacts/repository.ts';
-import { markTransferReceiversPending, type SentAs, type TimelineEntry } from '../subscribers/repository.ts';
+import { markTransferReceiversPending, type TimelineEntry } from '../subscribers/repository.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
-import type { Claim, ClaimedSubscriber, ClaimResult, FinishedClaim } from './claims.ts';
+import type { Claim, ClaimResult, FinishedClaim } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { backOff, type Interruption, isRefused, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
@@ -29,24 +29,18 @@ const MAX_IDLE_LOOKUPS = 6;
  * Running it twice changes nothing on the contact: name and second of each event are stored before it is sent, and
  * Intercom removes the repeat.
  *
- * @param claimed `null`: the subscriber was deleted
- * @returns how to release the subscriber; `null`: the lease was lost
+ * @returns how to release the subscriber
+ * @throws LeaseLostError
  */
-export async function deliverSubscriber(
-  delivery: Delivery,
-  claimed: ClaimedSubscriber | null,
-): Promise<FinishedClaim | null> {
-  const { context, claim, workspace } = delivery;
+export async function deliverSubscriber(delivery: Delivery): Promise<FinishedClaim> {
+  const { context, claim, workspace, subscriber } = delivery;
   const { workspaceId, subscriberId } = claim;
-  if (!claimed) return { claim, result: unchanged(claim) };
-  const { subscriber } = claimed;
-  const { events: history, sources, own } = claimed.history;
+  const { events: history, sources, own } = delivery.history;
   const nowMs = context.now();
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
   const savingSummary = sources.length === 1 ? saveSummary(delivery, summary, nowMs) : null;
-  const plan = (others: readonly SentAs[]): PlannedEvent[] => planEvents(own, workspace.settings, others);
-  const planned = plan([]);
+  const planned = planEvents(own, workspace.settings);
   const changes = planned.filter(isUnsaved);
   const saving =
     changes.length > 0
@@ -60,15 +54,14 @@ export async function deliverSubscriber(
   const toSend = planned.filter((event) => event.action === 'send');
   const first = toSend[0]?.entry.delivery;
   const wakeAtMs = nextChangeAt(state, nowMs);
-  let finished: FinishedClaim | null;
+  let finished: FinishedClaim;
   if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
     finished = { claim, result: { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 } };
   } else if (first?.nextTryAtMs && first.nextTryAtMs > nowMs) {
     const pending = { events: toSend.length, reason: first.reason };
     finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
   } else {
-    const work = { appUserIds, toSend, wanted, wakeAtMs, saving, plan };
-    finished = await deliverTo(delivery, claimed, work);
+    finished = await deliverTo(delivery, { appUserIds, toSend, wanted, wakeAtMs, saving });
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
@@ -117,7 +110,8 @@ async function updateReceivers({ context, claim }: Delivery): Promise<void> {
 
 const NOTHING_PENDING = { events: 0, reason: null };
 
-function unchanged(claim: Claim): ClaimResult {
+/** Nothing was done, and nothing is left to do. */
+export function unchanged(claim: Claim): ClaimResult {
   const { contactId, attributesWritten, attempts } = claim;
   return {
     dueAtMs: null,
@@ -138,18 +132,12 @@ interface Work {
   readonly wakeAtMs: number | null;
   /** Resolves when name and second of each event are stored. */
   readonly saving: Promise<void>;
-  /** The plan with what others have planned for the same contact. */
-  plan(others: readonly SentAs[]): PlannedEvent[];
 }
 
 /** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
-async function deliverTo(
-  delivery: Delivery,
-  claimed: ClaimedSubscriber,
-  work: Work,
-): Promise<FinishedClaim | null> {
+async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim> {
   const { context } = delivery;
-  const { linkedContactIds } = claimed.subscriber;
+  const { linkedContactIds } = delivery.subscriber;
   const gone = new Set<string>();
   let { claim } = delivery;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
@@ -157,7 +145,7 @@ async function deliverTo(
   let written = claim.attributesWritten;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
-      contactId ??= await resolveContact(delivery, claimed, { ...work, gone, mayCreate: left.length > 0 });
+      contactId ??= await resolveContact(delivery, { ...work, gone, mayCreate: left.length > 0 });
     } catch (error) {
       await work.saving;
       const end = await backOff(delivery, error);
@@ -172,7 +160,7 @@ async function deliverTo(
       if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
       // What others wrote there since is unknown: only all attributes together are one customer's state.
       written = others.length > 0 ? null : claim.attributesWritten;
-      if (others.length > 0) left = await planAgain(delivery, left, { others, plan: work.plan });
+      if (others.length > 0) left = await planAgain(delivery, left, others);
     }
     const sent = await sendEvents(delivery, contactId, left);
     left = sent.left;
@@ -181,8 +169,6 @@ async function deliverTo(
       (refused ? null : sent.interruption) ??
       (await finishBurst(delivery, contactId, { wanted: work.wanted, written }));
     switch (end.kind) {
-      case 'lease_lost':
-        return null;
       case 'written': {
         const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
         const released = refused ? postponed(claim, refused, left) : sentAll;
@@ -203,12 +189,14 @@ async function deliverTo(
 
 /** Others write to the same contact: what would have a name and second of theirs is moved. */
 async function planAgain(
-  { context, claim }: Delivery,
+  { context, claim, history, workspace }: Delivery,
   left: readonly PlannedSend[],
-  { others, plan }: { others: readonly string[]; plan: Work['plan'] },
+  others: readonly string[],
 ): Promise<readonly PlannedSend[]> {
   if (left.length === 0) return left;
-  const planned = await planWithOthers(context.database, { ...claim, others }, plan);
+  const planned = await planWithOthers(context.database, { ...claim, others }, (theirs) =>
+    planEvents(history.own, workspace.settings, theirs),
+  );
   const entries = new Set(left.map(({ entry }) => entry));
   return planned.filter((event): event is PlannedSend => event.action === 'send' && entries.has(event.entry));
 }
@@ -254,10 +242,9 @@ function mayHaveBetterId({ contactId, attributesWritten }: Claim, wanted: Work['
 /** @param search.mayCreate attributes alone are no reason to create a contact, or to unarchive one */
 async function resolveContact(
   delivery: Delivery,
-  { subscriber }: ClaimedSubscriber,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
 ): Promise<string | null> {
-  const { context, workspace, client } = delivery;
+  const { context, workspace, client, subscriber } = delivery;
   const { settings, workspaceId } = workspace;
   const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;

@@ -82,8 +82,6 @@ export function nextContactLookup(lookups: number, nowMs: number): number {
 
 /** Why a delivery stops early. */
 export type Interruption =
-  /** Another worker may have the subscriber now. */
-  | { readonly kind: 'lease_lost' }
   | { readonly kind: 'contact_missing' }
   | { readonly kind: 'follow'; readonly contactId: string }
   | { readonly kind: 'later'; readonly atMs: number; readonly counts: 0 | 1; readonly reason: string };

@@ -4,13 +4,13 @@ import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentAs } from '../subscribers/repository.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summaries.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import {
   assignContacts,
   type Claim,
   type FinishedClaim,
   type FoundContact,
   findChanged,
-  findMerged,
   finishClaims,
 } from './claims.ts';
 import { isUnsaved, type PlannedEvent } from './plan.ts';
@@ -132,7 +132,7 @@ export async function recordAttempts(
       workspaceId,
       attempts.map((attempt) => attempt.subscriberId),
       attempts.map((attempt) => attempt.eventId),
-      // PostgreSQL cannot store NUL, and a log entry must never keep an outcome from being stored.
+      // PostgreSQL cannot store NUL, and a log entry must never keep a result from being stored.
       attempts.map((attempt) => JSON.stringify(attempt.request).replaceAll('\\u0000', '')),
       attempts.map((attempt) => attempt.status),
       attempts.map((attempt) => attempt.code),
@@ -144,9 +144,9 @@ export async function recordAttempts(
 }
 
 /** The result of one attempt to send an event. */
-export interface Outcome {
+export interface SendResult extends Attempt {
+  readonly eventId: string;
   readonly projectId: string;
-  readonly attempt: Attempt & { readonly eventId: string };
   readonly state: 'delivered' | 'failed' | 'pending';
   readonly reason: string | null;
   readonly contactId: string | null;
@@ -156,47 +156,40 @@ export interface Outcome {
 }
 
 /**
- * Writes the delivery log and the outcomes of events of one project. No event may be in it twice. The days of
+ * Writes the delivery log and the results of events of one project. No event may be in it twice. The days of
  * retrying begin with the first failed attempt that counts: an event may have waited for its contact for weeks.
  *
  * The log comes first: if the process dies in between, the events are sent again under the same names and seconds,
  * and the log then shows both attempts.
  */
-async function recordOutcomes(
+async function recordResults(
   sql: Sql,
-  { workspaceId, projectId }: { workspaceId: string; projectId: string },
-  outcomes: readonly Outcome[],
+  { workspaceId, projectId }: ProjectKey,
+  results: readonly SendResult[],
 ): Promise<void> {
-  await recordAttempts(
-    sql,
-    workspaceId,
-    outcomes.map(({ attempt }) => attempt),
-  );
-  const owners = new Map(outcomes.map(({ attempt }) => [attempt.eventId, attempt.subscriberId]));
-  const stored = await updateDeliveries(sql, { workspaceId, projectId, owners }, outcomes);
-  if (stored === outcomes.length) return;
+  await recordAttempts(sql, workspaceId, results);
+  const stored = await updateDeliveries(sql, { workspaceId, projectId }, results);
+  if (stored === results.length) return;
   // A merge has moved events to another subscriber since they were claimed.
   const rows = await sql.query<{ event_id: string; subscriber_id: string }>(
     `select event_id, subscriber_id from events
       where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'customer'`,
-    [workspaceId, projectId, [...owners.keys()]],
+    [workspaceId, projectId, results.map(({ eventId }) => eventId)],
   );
-  const moved = new Map(
-    rows.flatMap((row) =>
-      owners.get(row.event_id) === row.subscriber_id ? [] : [[row.event_id, row.subscriber_id]],
-    ),
-  );
-  const left = outcomes.filter(({ attempt }) => moved.has(attempt.eventId));
-  if (left.length > 0) await updateDeliveries(sql, { workspaceId, projectId, owners: moved }, left);
+  const owners = new Map(rows.map((row) => [row.event_id, row.subscriber_id]));
+  const moved = results.flatMap((result) => {
+    const subscriberId = owners.get(result.eventId) ?? result.subscriberId;
+    return subscriberId === result.subscriberId ? [] : [{ ...result, subscriberId }];
+  });
+  if (moved.length > 0) await updateDeliveries(sql, { workspaceId, projectId }, moved);
 }
 
 /** @returns number of rows updated */
 async function updateDeliveries(
   sql: Sql,
-  key: { workspaceId: string; projectId: string; owners: ReadonlyMap<string, string> },
-  outcomes: readonly Outcome[],
+  { workspaceId, projectId }: ProjectKey,
+  results: readonly SendResult[],
 ): Promise<number> {
-  const eventIds = outcomes.map(({ attempt }) => attempt.eventId);
   const rows = await sql.query(
     `update event_deliveries d
         set delivered_at = case when o.state = 'delivered' then o.now end,
@@ -215,18 +208,18 @@ async function updateDeliveries(
         and d.subscriber_id = o.subscriber_id and d.event_id = o.event_id
      returning 1`,
     [
-      key.workspaceId,
-      key.projectId,
-      eventIds.map((eventId) => key.owners.get(eventId)),
-      eventIds,
-      outcomes.map(({ state }) => state),
-      outcomes.map(({ reason }) => reason),
-      outcomes.map(({ counts }) => counts),
-      outcomes.map(({ nextTryAtMs }) => nextTryAtMs),
-      outcomes.map(({ contactId }) => contactId),
+      workspaceId,
+      projectId,
+      results.map(({ subscriberId }) => subscriberId),
+      results.map(({ eventId }) => eventId),
+      results.map(({ state }) => state),
+      results.map(({ reason }) => reason),
+      results.map(({ counts }) => counts),
+      results.map(({ nextTryAtMs }) => nextTryAtMs),
+      results.map(({ contactId }) => contactId),
       REFUSAL_CODES,
     ],
-    'record-outcomes',
+    'record-results',
   );
   return rows.length;
 }
@@ -270,7 +263,7 @@ export interface OutboxWriter {
   /** Stores what is going to be sent. */
   savePlan(workspaceId: string, plan: Plan): Promise<void>;
   saveSummary(workspaceId: string, summary: NewSummary): Promise<void>;
-  recordOutcome(workspaceId: string, outcome: Outcome): Promise<void>;
+  recordResult(workspaceId: string, result: SendResult): Promise<void>;
   recordAttempt(workspaceId: string, attempt: Attempt): Promise<void>;
   explainPending(workspaceId: string, pending: PendingReason): Promise<void>;
   /** Whether more has arrived for a claimed subscriber. */
@@ -297,9 +290,9 @@ export function createOutboxWriter(database: Database): OutboxWriter {
   const reasons = shared(DEFERRED, (workspaceId, batch: readonly PendingReason[]) =>
     explainPending(database, workspaceId, batch),
   );
-  const outcomes = keyed((workspaceId: string, projectId: string) =>
+  const results = keyed((workspaceId: string, projectId: string) =>
     createBatcher(
-      (batch: readonly Outcome[]) => recordOutcomes(database, { workspaceId, projectId }, batch),
+      (batch: readonly SendResult[]) => recordResults(database, { workspaceId, projectId }, batch),
       DEFERRED,
     ),
   );
@@ -312,28 +305,25 @@ export function createOutboxWriter(database: Database): OutboxWriter {
     const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
     // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
     const ids = found.map(({ claim }) => claim.subscriberId);
-    const [others, merged] = await Promise.all([
-      findSharedSubscribers(database, workspaceId, ids),
-      findMerged(database, workspaceId, ids),
-    ]);
+    const others = await findSharedSubscribers(database, workspaceId, ids);
     return found.map(({ claim: { subscriberId, contactId: known }, contactId }) => {
-      const isCurrent = known === contactId ? !merged.has(subscriberId) : assigned.has(subscriberId);
-      return isCurrent ? (others.get(subscriberId) ?? []) : null;
+      const isAssigned = known === contactId || assigned.has(subscriberId);
+      return isAssigned ? (others.get(subscriberId) ?? null) : null;
     });
   });
-  const results = shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
+  const finishes = shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
     const due = await finishClaims(database, workspaceId, finished);
     return finished.map(({ claim }) => due.has(claim.subscriberId));
   });
   return {
     savePlan: plans,
     saveSummary: summaries,
-    recordOutcome: (workspaceId, outcome) => outcomes(workspaceId, outcome.projectId)(outcome),
+    recordResult: (workspaceId, result) => results(workspaceId, result.projectId)(result),
     recordAttempt: attempts,
     explainPending: reasons,
     hasChanged: (claim) => changes(claim.workspaceId, claim),
     assignContact: (found) => contacts(found.claim.workspaceId, found),
-    finish: (finished) => results(finished.claim.workspaceId, finished),
+    finish: (finished) => finishes(finished.claim.workspaceId, finished),
   };
 }
 

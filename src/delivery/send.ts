@@ -5,16 +5,11 @@ import { eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
 import { backOff, decide, type Interruption, recordAccepted, recordIfRefused } from './failures.ts';
-import type { Outcome } from './outbox.ts';
+import type { Attempt, SendResult } from './outbox.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
 
-interface Sent {
-  readonly interruption: Interruption | null;
-  readonly outcome: Outcome;
-}
-
 /**
- * Sends events in order. Outcomes are stored while the next event is sent: waiting for each would take as long as
+ * Sends events in order. Results are stored while the next event is sent: waiting for each would take as long as
  * sending it. A crash in between sends at most these again, under the same name and second.
  *
  * @returns what is left to send, and why
@@ -28,9 +23,9 @@ export async function sendEvents(
   const storing: Promise<void>[] = [];
   try {
     for (const [index, event] of events.entries()) {
-      if (!delivery.isLeased()) return { left: events.slice(index), interruption: { kind: 'lease_lost' } };
-      const { outcome, interruption } = await sendEvent(delivery, contactId, event);
-      const stored = context.writer.recordOutcome(claim.workspaceId, outcome);
+      delivery.requireLease();
+      const { result, interruption } = await sendEvent(delivery, contactId, event);
+      const stored = context.writer.recordResult(claim.workspaceId, result);
       // A rejection is handled at the end.
       stored.catch(() => {});
       storing.push(stored);
@@ -46,10 +41,11 @@ async function sendEvent(
   delivery: Delivery,
   contactId: string,
   { entry, sentAs }: PlannedSend,
-): Promise<Sent> {
+): Promise<{ result: SendResult; interruption: Interruption | null }> {
   const { context, client, claim } = delivery;
   const metadata = eventMetadata(entry);
-  const attempt = {
+  const sent = {
+    projectId: entry.projectId,
     subscriberId: claim.subscriberId,
     eventId: entry.id,
     request: { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata },
@@ -58,48 +54,35 @@ async function sendEvent(
     await client.sendEvent({ eventName: sentAs.name, createdAtS: sentAs.atS, contactId, metadata });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return failed(delivery, error, {
-      entry,
-      outcome: {
-        projectId: entry.projectId,
-        attempt: {
-          ...attempt,
-          status: error.upstreamStatus,
-          code: error.code,
-          message: error.message,
-          answer: error.upstreamAnswer,
-        },
-        state: 'pending',
-        reason: error.code,
-        contactId: null,
-        nextTryAtMs: null,
-        counts: 0,
-      },
-    });
+    const { interruption, ...change } = await applyFailure(delivery, entry, error);
+    return { result: { ...sent, ...responseOf(error), ...STILL_PENDING, ...change }, interruption };
   }
   await recordAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing about how long webhooks take.
   if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
   return {
-    interruption: null,
-    outcome: {
-      projectId: entry.projectId,
-      attempt: { ...attempt, status: 202, code: 'ok', message: null, answer: null },
+    result: {
+      ...sent,
+      ...accepted(202),
       state: 'delivered',
       reason: null,
       contactId,
       nextTryAtMs: null,
       counts: 1,
     },
+    interruption: null,
   };
 }
 
-async function failed(
+const STILL_PENDING = { state: 'pending', contactId: null, nextTryAtMs: null, counts: 0 } as const;
+
+/** Decides what follows, and applies what concerns more than this event. */
+async function applyFailure(
   delivery: Delivery,
+  entry: TimelineEntry,
   error: AppError,
-  { entry, outcome }: { entry: TimelineEntry; outcome: Outcome },
-): Promise<Sent> {
+): Promise<Pick<SendResult, 'reason'> & Partial<SendResult> & { interruption: Interruption | null }> {
   const { context } = delivery;
   const nowMs = context.now();
   await recordIfRefused(delivery, 'events', error);
@@ -109,31 +92,40 @@ async function failed(
     nowMs,
     random: context.random(),
   });
+  const { code: reason } = error;
   switch (decision.kind) {
     case 'follow':
-      return { outcome, interruption: decision };
+      return { reason, interruption: decision };
     case 'contact_missing':
-      return { outcome: { ...outcome, reason: 'waiting_for_contact' }, interruption: decision };
+      return { reason: 'waiting_for_contact', interruption: decision };
     case 'pause_workspace':
-      return {
-        outcome: { ...outcome, nextTryAtMs: decision.untilMs },
-        interruption: await backOff(delivery, error),
-      };
+      return { reason, nextTryAtMs: decision.untilMs, interruption: await backOff(delivery, error) };
     case 'disconnect':
-      return { outcome, interruption: await backOff(delivery, error) };
+      return { reason, interruption: await backOff(delivery, error) };
     case 'fail':
-      context.metrics.attempt('failed', error.code);
-      return {
-        outcome: { ...outcome, state: 'failed', reason: error.message, counts: 1 },
-        interruption: null,
-      };
-    case 'retry':
-      context.metrics.attempt('retried', error.code);
-      return {
-        outcome: { ...outcome, nextTryAtMs: decision.atMs, counts: 1 },
-        interruption: { kind: 'later', atMs: decision.atMs, counts: 1, reason: error.code },
-      };
+      context.metrics.attempt('failed', reason);
+      return { state: 'failed', reason: error.message, counts: 1, interruption: null };
+    case 'retry': {
+      context.metrics.attempt('retried', reason);
+      const interruption = { kind: 'later', atMs: decision.atMs, counts: 1, reason } as const;
+      return { reason, nextTryAtMs: decision.atMs, counts: 1, interruption };
+    }
   }
+}
+
+type Response = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;
+
+function responseOf(error: AppError): Response {
+  return {
+    status: error.upstreamStatus,
+    code: error.code,
+    message: error.message,
+    answer: error.upstreamAnswer,
+  };
+}
+
+function accepted(status: number): Response {
+  return { status, code: 'ok', message: null, answer: null };
 }
 
 type Values = Readonly<Record<string, unknown>>;
@@ -166,7 +158,7 @@ export async function writeAttributes(
     // What fits may be what is there: an attribute of another type holds the value as that type has it.
     const values = changedAttributes(formatted, written);
     if (Object.keys(values).length === 0) return { kind: 'written', values: written };
-    if (!delivery.isLeased()) return { kind: 'lease_lost' };
+    delivery.requireLease();
     const refusal = await put(delivery, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
     if (refusal.remedy.kind === 'follow_contact')
@@ -196,19 +188,12 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
     await client.updateContact(contactId, request);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const { upstreamStatus: status, upstreamAnswer: answer, code, message } = error;
-    await context.writer.recordAttempt(claim.workspaceId, { ...log, status, code, message, answer });
+    await context.writer.recordAttempt(claim.workspaceId, { ...log, ...responseOf(error) });
     return error;
   }
   await recordAccepted(delivery, 'contacts');
-  await context.writer.recordAttempt(claim.workspaceId, {
-    ...log,
-    status: 200,
-    code: 'ok',
-    message: null,
-    // It repeats the whole contact, which is not stored here.
-    answer: null,
-  });
+  // The answer repeats the whole contact, which is not stored here.
+  await context.writer.recordAttempt(claim.workspaceId, { ...log, ...accepted(200) });
   return null;
 }
 

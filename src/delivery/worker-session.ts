@@ -38,7 +38,7 @@ export async function releaseExpiredLeases(database: Database): Promise<number> 
       const claimed = await sql.query(`delete from workers where worker_id = $1 returning 1`, [workerId]);
       if (claimed.length === 0) return 0;
       const rows = await sql.query(
-        // The owner stays, as in abandonClaim.
+        // The owner stays, as in releaseClaim.
         `update subscribers set lease_until = null
           where workspace_id = any(array(select workspace_id from workspaces))
             and due_at <= now() and lease_owner = $1

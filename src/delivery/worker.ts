@@ -1,21 +1,20 @@
 import { LRUCache } from 'lru-cache';
 import { isDatabaseUnavailable } from '../errors.ts';
+import { readWithHistories, type StoredHistory } from '../subscribers/repository.ts';
+import { withTimeout } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import {
-  abandonClaim,
   type Claim,
-  type ClaimedSubscriber,
   claimNext,
   LEASE_SECONDS,
   listDueWorkspaces,
-  readClaimed,
   releaseClaim,
   renewLeases,
 } from './claims.ts';
-import type { Delivery, DeliveryContext } from './context.ts';
-import { deliverSubscriber } from './deliver-subscriber.ts';
+import { type Delivery, type DeliveryContext, LeaseLostError } from './context.ts';
+import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
@@ -63,6 +62,12 @@ interface ActiveClaim {
   untilMs: number;
 }
 
+interface ActiveWorkspace {
+  readonly gate: RateGate;
+  /** Those that are being delivered, by subscriber. */
+  readonly claims: Map<string, ActiveClaim>;
+}
+
 /**
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
  * The loop survives an unavailable database; what was claimed is then claimed again.
@@ -73,9 +78,8 @@ export class DeliveryWorker {
   readonly #perWorkspace: number;
   readonly #context: DeliveryContext;
   readonly #session: WorkerSession;
-  readonly #active = new Map<string, Map<string, ActiveClaim>>();
+  readonly #workspaces = new Map<string, ActiveWorkspace>();
   readonly #running = new Set<Promise<void>>();
-  readonly #gates = new Map<string, RateGate>();
   #isStopping = false;
   #loop: Promise<void> | null = null;
   #renewal: NodeJS.Timeout | null = null;
@@ -104,7 +108,7 @@ export class DeliveryWorker {
       random: options.random ?? Math.random,
       metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
       jobs: options.jobs,
-      pause: (workspaceId, untilMs) => this.#gateOf(workspaceId).pause(untilMs),
+      pause: (workspaceId, untilMs) => this.#activeIn(workspaceId).gate.pause(untilMs),
       attributeTypes: new LRUCache({
         max: 1_000,
         ttl: ATTRIBUTE_TYPES_TTL_MS,
@@ -127,7 +131,7 @@ export class DeliveryWorker {
     this.#isStopping = true;
     this.wake();
     await this.#loop;
-    for (const gate of this.#gates.values()) gate.close();
+    for (const { gate } of this.#workspaces.values()) gate.close();
     await Promise.allSettled(this.#running);
     if (this.#renewal) clearInterval(this.#renewal);
     await this.#session.stop();
@@ -135,25 +139,26 @@ export class DeliveryWorker {
 
   /** Share of the current rate-limit window used, 0 to 1, of the workspace nearest to its limit. */
   rateUsed(): number {
-    return Math.max(0, ...[...this.#gates.values()].map((gate) => gate.used()));
+    return Math.max(0, ...[...this.#workspaces.values()].map(({ gate }) => gate.used()));
   }
 
-  #gateOf(workspaceId: string): RateGate {
-    let gate = this.#gates.get(workspaceId);
-    if (!gate) {
-      gate = new RateGate({
+  #activeIn(workspaceId: string): ActiveWorkspace {
+    let active = this.#workspaces.get(workspaceId);
+    if (!active) {
+      const gate = new RateGate({
         clock: this.#clock,
         take: (request) => takeCalls(this.#context.database, workspaceId, request),
       });
-      this.#gates.set(workspaceId, gate);
+      active = { gate, claims: new Map() };
+      this.#workspaces.set(workspaceId, active);
     }
-    return gate;
+    return active;
   }
 
   /** Subscribers that are being delivered. */
   activeCount(): number {
     let count = 0;
-    for (const claims of this.#active.values()) count += claims.size;
+    for (const { claims } of this.#workspaces.values()) count += claims.size;
     return count;
   }
 
@@ -198,16 +203,10 @@ export class DeliveryWorker {
     return listDueWorkspaces(this.#context.database);
   }
 
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#endPause = () => {};
-        resolve();
-      };
-      const timer = setTimeout(done, delayMs);
-      this.#endPause = done;
-    });
+  async #pause(delayMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#endPause = resolve;
+    await withTimeout(promise, delayMs, resolve);
   }
 
   async #releaseLeasesOfEndedWorkers(nowMs: number): Promise<void> {
@@ -222,8 +221,8 @@ export class DeliveryWorker {
     const slots = allocateSlots(
       due.map((workspaceId) => ({
         workspaceId,
-        active: this.#active.get(workspaceId)?.size ?? 0,
-        room: this.#gates.get(workspaceId)?.room() ?? Number.POSITIVE_INFINITY,
+        active: this.#activeIn(workspaceId).claims.size,
+        room: this.#activeIn(workspaceId).gate.room(),
       })),
       {
         perWorkspace: this.#perWorkspace,
@@ -249,32 +248,23 @@ export class DeliveryWorker {
       readWorkspace(database, workspaceId),
     ]);
     if (claims.length === 0) return 0;
+    const { gate, claims: ours } = this.#activeIn(workspaceId);
     const client =
-      workspace &&
-      this.#options.intercom(workspace, {
-        gate: this.#gateOf(workspaceId),
-        timeoutMs: this.#options.callTimeoutMs,
-      });
+      workspace && this.#options.intercom(workspace, { gate, timeoutMs: this.#options.callTimeoutMs });
     if (!client) {
       // Uninstalled since it was listed.
       await Promise.all(claims.map((claim) => releaseClaim(database, claim)));
       return claims.length;
     }
-    const ours = this.#active.get(workspaceId) ?? new Map<string, ActiveClaim>();
-    this.#active.set(workspaceId, ours);
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
-    const reading = readClaimed(
-      database,
-      workspaceId,
-      claims.map((claim) => claim.subscriberId),
-    );
+    const ids = claims.map((claim) => claim.subscriberId);
+    const reading = readWithHistories(database, workspaceId, ids);
     // Each delivery handles its rejection; there may be no delivery left.
     reading.catch(() => {});
     for (const entry of entries) {
       const work = this.#deliverClaim(entry, { workspace, client }, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
-        if (ours.size === 0 && this.#active.get(workspaceId) === ours) this.#active.delete(workspaceId);
         this.#running.delete(work);
         // Enough slots are free for the next claim to be large.
         if (ours.size === 0 || ours.size === Math.floor(this.#perWorkspace * 0.75)) this.wake();
@@ -287,22 +277,28 @@ export class DeliveryWorker {
   async #deliverClaim(
     entry: ActiveClaim,
     { workspace, client }: Pick<Delivery, 'workspace' | 'client'>,
-    reading: Promise<ReadonlyMap<string, ClaimedSubscriber>>,
+    reading: Promise<ReadonlyMap<string, StoredHistory>>,
   ): Promise<void> {
     const { claim } = entry;
-    const isLeased = (): boolean =>
-      claim.owner === this.#session.owner() && performance.now() < entry.untilMs && !this.#isStopping;
+    const requireLease = (): void => {
+      const isOurs = claim.owner === this.#session.owner() && performance.now() < entry.untilMs;
+      if (!isOurs || this.#isStopping) throw new LeaseLostError();
+    };
     try {
-      const claimed = (await reading).get(claim.subscriberId) ?? null;
+      const history = (await reading).get(claim.subscriberId);
+      const subscriber = history?.subscriber;
       const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
-      const finished = await withSpan('deliver subscriber', ids, () =>
-        deliverSubscriber({ context: this.#context, workspace, client, claim, isLeased }, claimed),
-      );
-      if (finished === null) await releaseClaim(this.#context.database, claim);
-      else if (await this.#context.writer.finish(finished)) this.wake(claim.workspaceId);
+      const delivery = { context: this.#context, workspace, client, claim, requireLease };
+      const finished = subscriber
+        ? await withSpan('deliver subscriber', ids, () =>
+            deliverSubscriber({ ...delivery, subscriber, history }),
+          )
+        : { claim, result: unchanged(claim) };
+      if (await this.#context.writer.finish(finished)) this.wake(claim.workspaceId);
       else if (finished.result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.result.dueAtMs);
     } catch (error) {
-      if (this.#isStopping) return await abandonClaim(this.#context.database, claim).catch(() => {});
+      if (this.#isStopping || error instanceof LeaseLostError)
+        return await releaseClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.
       const about = { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
       if (isDatabaseUnavailable(error))
@@ -316,7 +312,8 @@ export class DeliveryWorker {
 
   async #renew(): Promise<void> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
-    for (const [workspaceId, claims] of this.#active) {
+    for (const [workspaceId, { claims }] of this.#workspaces) {
+      if (claims.size === 0) continue;
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
       const renewed = await renewLeases(this.#context.database, workspaceId, {

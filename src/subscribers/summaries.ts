@@ -7,7 +7,7 @@ import {
   validUntil,
 } from '../subscription/summary.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type HistorySource, readHistories, readSubscribers } from './repository.ts';
+import { type HistorySource, readWithHistories } from './repository.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
@@ -108,14 +108,11 @@ async function derive(
   { subscribers, nowMs }: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
 ): Promise<Derived[]> {
   const ids = subscribers.map(({ subscriberId }) => subscriberId);
-  const [stored, histories] = await Promise.all([
-    readSubscribers(sql, workspaceId, ids),
-    readHistories(sql, workspaceId, ids),
-  ]);
+  const histories = await readWithHistories(sql, workspaceId, ids);
   return subscribers.flatMap(({ subscriberId, version }) => {
     const history = histories.get(subscriberId);
     if (!history) return [];
-    const summary = summarize(history.events, stored.get(subscriberId)?.snapshot ?? null, nowMs);
+    const summary = summarize(history.events, history.snapshot, nowMs);
     return [{ subscriberId, version, summary, nowMs, sources: history.sources }];
   });
 }
