@@ -88,12 +88,12 @@ function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
 
 function createAppRegistry(connected: DatabaseConnection): Registry {
   const registry = createRegistry();
-  const addGauges = createDatabaseGauges(registry, connected.database);
-  addDatabaseMetrics(registry, addGauges, connected);
-  addJobMetrics(addGauges);
-  addWorkspaceMetrics(addGauges);
-  addBacklogMetrics(addGauges);
-  addJournalMetrics(addGauges);
+  const addDatabaseGauges = createDatabaseGauges(registry, connected.database);
+  addDatabaseMetrics(registry, addDatabaseGauges, connected);
+  addJobMetrics(addDatabaseGauges);
+  addWorkspaceMetrics(addDatabaseGauges);
+  addBacklogMetrics(addDatabaseGauges);
+  addJournalMetrics(addDatabaseGauges);
   registry.registerMetric(disagreements);
   registry.registerMetric(reconciledSubscribers);
   return registry;

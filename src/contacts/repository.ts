@@ -1,6 +1,6 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
-import { notifyDelivery } from '../database/notify.ts';
 import type { Entities, Sql } from '../database/sql.ts';
+import { DUE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 
 /**
  * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
@@ -52,36 +52,7 @@ export interface ContactIdentity {
   readonly email: string | null;
 }
 
-const MATCH_AGAIN = `due_at = now(), version = s.version + 1, waiting = false, attempts = 0, failing_since = null,
-            contact_id = null, attributes_written = null`;
-
-/**
- * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
- * that writes several: otherwise it and a delivery could wait for each other.
- *
- * @param update.where on subscribers `s`; its parameters after the workspace are `values`
- * @returns their number
- */
-async function wake(
-  sql: Sql,
-  workspaceId: string,
-  update: { name: string; where: string; values: readonly unknown[]; set?: string },
-): Promise<number> {
-  const { name, where, values, set = MATCH_AGAIN } = update;
-  const rows = await sql.query(
-    `update subscribers s
-        set ${set}
-      where s.workspace_id = $1 and s.subscriber_id = any(array(
-              select s.subscriber_id from subscribers s
-               where s.workspace_id = $1 and ${where}
-               order by s.subscriber_id for no key update))
-     returning 1`,
-    [workspaceId, ...values],
-    name,
-  );
-  if (rows.length > 0) await notifyDelivery(sql, workspaceId);
-  return rows.length;
-}
+const MATCH_AGAIN = `${TRY_AGAIN}, contact_id = null, attributes_written = null`;
 
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
@@ -91,7 +62,8 @@ async function wake(
  * @returns number of subscribers woken
  */
 export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
-  return wake(sql, workspaceId, {
+  return wakeSubscribers(sql, workspaceId, {
+    set: MATCH_AGAIN,
     name: 'wake-for-contact',
     // A union: with `or` PostgreSQL reads all subscribers of the workspace.
     where: `s.merged_into is null
@@ -114,7 +86,8 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
  * @returns number of subscribers woken
  */
 export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string): Promise<number> {
-  return wake(sql, workspaceId, {
+  return wakeSubscribers(sql, workspaceId, {
+    set: MATCH_AGAIN,
     name: 'wake-waiting-for',
     where: `s.waiting and s.merged_into is null and (s.due_at is null or s.due_at > now())
         and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
@@ -124,21 +97,14 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
 }
 
 /** The rules of matching have changed: all subscribers that wait for a contact are matched again. */
-export async function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<void> {
-  // There may be a million: nothing is returned.
-  await sql.query(
-    `update subscribers set due_at = now(), version = version + 1, waiting = false, attempts = 0
-      where workspace_id = $1
-        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
-                               order by subscriber_id for no key update)`,
-    [workspaceId],
-  );
-  await notifyDelivery(sql, workspaceId);
+export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
+  return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
 }
 
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
-  return wake(sql, workspaceId, {
+  return wakeSubscribers(sql, workspaceId, {
+    set: MATCH_AGAIN,
     name: 'unassign-contact',
     where: 's.contact_id = $2',
     values: [contactId],
@@ -150,7 +116,8 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
  * worker is just matching.
  */
 export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
-  return wake(sql, workspaceId, {
+  return wakeSubscribers(sql, workspaceId, {
+    set: MATCH_AGAIN,
     name: 'unassign-by-old-email',
     where: `s.email is distinct from $3
         and (s.contact_id = $4
@@ -180,9 +147,9 @@ export async function followMerge(
     await moveLinks(sql, workspaceId, { from, into });
     await unassignContact(sql, workspaceId, from);
   }
-  await wake(sql, workspaceId, {
+  await wakeSubscribers(sql, workspaceId, {
     name: 'rewrite-attributes',
-    set: 'due_at = now(), version = s.version + 1, attributes_written = null',
+    set: `${DUE}, attributes_written = null`,
     where: 's.contact_id = $2',
     values: [into],
   });

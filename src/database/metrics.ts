@@ -15,38 +15,46 @@ type GaugeOf<T> = { readonly help: string } & (
   | { readonly label: string; values(read: T): Iterable<readonly [string, number]> }
 );
 
-/**
- * Adds gauges read from the database by one query, the same in every process: `subscription_timeline_<name>`. While it
- * cannot be read they are absent.
- */
-export type AddGauges = <T>(
+/** Adds gauges that share one read: `subscription_timeline_<name>`. While it gives `null` they are absent. */
+export function addGauges<T>(
+  registry: Registry,
+  read: () => T | null | Promise<T | null>,
+  gauges: Readonly<Record<string, GaugeOf<T>>>,
+): void {
+  for (const [name, gauge] of Object.entries(gauges)) {
+    new Gauge({
+      name: `subscription_timeline_${name}`,
+      help: gauge.help,
+      labelNames: 'label' in gauge ? [gauge.label] : [],
+      registers: [registry],
+      async collect() {
+        const found = await read();
+        if ('value' in gauge) {
+          if (found === null) this.remove();
+          else this.set(gauge.value(found));
+        } else {
+          this.reset();
+          for (const [key, count] of found === null ? [] : gauge.values(found))
+            this.set({ [gauge.label]: key }, count);
+        }
+      },
+    });
+  }
+}
+
+/** Adds gauges read from the database by one query, the same in every process. */
+export type AddDatabaseGauges = <T>(
   query: (sql: Sql) => Promise<T>,
   gauges: Readonly<Record<string, GaugeOf<T>>>,
 ) => void;
 
-export function createDatabaseGauges(registry: Registry, database: Sql): AddGauges {
-  return (query, gauges) => {
-    const shared = shareReads(() => query(database));
-    for (const [name, gauge] of Object.entries(gauges)) {
-      new Gauge({
-        name: `subscription_timeline_${name}`,
-        help: gauge.help,
-        labelNames: 'label' in gauge ? [gauge.label] : [],
-        registers: [registry],
-        async collect() {
-          const read = await shared();
-          if ('value' in gauge) {
-            if (read === null) this.remove();
-            else this.set(gauge.value(read));
-          } else {
-            this.reset();
-            for (const [key, count] of read === null ? [] : gauge.values(read))
-              this.set({ [gauge.label]: key }, count);
-          }
-        },
-      });
-    }
-  };
+export function createDatabaseGauges(registry: Registry, database: Sql): AddDatabaseGauges {
+  return (query, gauges) =>
+    addGauges(
+      registry,
+      shareReads(() => query(database)),
+      gauges,
+    );
 }
 
 /**
@@ -76,58 +84,41 @@ function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): () =>
 /** Size and availability of the database, and this process's connections to it and its replica. */
 export function addDatabaseMetrics(
   registry: Registry,
-  addGauges: AddGauges,
-  sources: { database: Database; readDatabase: ReadDatabase },
+  addDatabaseGauges: AddDatabaseGauges,
+  { database, readDatabase }: { database: Database; readDatabase: ReadDatabase },
 ): void {
-  const registers = [registry];
-  addGauges(readDatabaseBytes, {
+  addDatabaseGauges(readDatabaseBytes, {
     database_bytes: { help: 'Size of the database on its disk', value: (bytes) => bytes },
   });
-  const readOnly = shareReads(() => isReadOnly(sources.database), MAX_AGE_OF_UP_MS);
-  new Gauge({
-    name: 'subscription_timeline_database_up',
-    help: '1: the database answers this process and takes writes; 0: it does not',
-    registers,
-    async collect() {
-      this.set((await readOnly()) === false ? 1 : 0);
+  const readOnly = shareReads(() => isReadOnly(database), MAX_AGE_OF_UP_MS);
+  addGauges(registry, async () => (await readOnly()) === false, {
+    database_up: {
+      help: '1: the database answers this process and takes writes; 0: it does not',
+      value: Number,
     },
   });
-  new Gauge({
-    name: 'subscription_timeline_database_connections',
-    help: 'Connections of this process to the database; waiting: statements that wait for one',
-    labelNames: ['state'] as const,
-    registers,
-    collect() {
-      const { total, idle, waiting } = sources.database.connections();
-      this.set({ state: 'busy' }, total - idle);
-      this.set({ state: 'idle' }, idle);
-      this.set({ state: 'waiting' }, waiting);
+  addGauges(registry, database.connections, {
+    database_connections: {
+      help: 'Connections of this process to the database; waiting: statements that wait for one',
+      label: 'state',
+      values: ({ total, idle, waiting }) => Object.entries({ busy: total - idle, idle, waiting }),
     },
   });
-  if (sources.readDatabase.replica() !== null) addReplicaMetrics(registers, sources.readDatabase);
+  if (readDatabase.replica() === null) return;
+  addGauges(registry, readDatabase.replica, {
+    replica_in_use: {
+      help: '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
+      value: ({ inUse }) => Number(inUse),
+    },
+    replica_lag_seconds: {
+      help: 'How far the replica is behind',
+      value: ({ lagMs }) => lagMs / 1_000,
+    },
+  });
 }
 
 /** Indexes included (bytes). On Citus: of the coordinator. */
 async function readDatabaseBytes(sql: Sql): Promise<number> {
   const [row] = await sql.query<{ bytes: string }>('select pg_database_size(current_database()) as bytes');
   return Number(row?.bytes ?? 0);
-}
-
-function addReplicaMetrics(registers: Registry[], readDatabase: ReadDatabase): void {
-  new Gauge({
-    name: 'subscription_timeline_replica_in_use',
-    help: '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
-    registers,
-    collect() {
-      this.set(readDatabase.replica()?.inUse ? 1 : 0);
-    },
-  });
-  new Gauge({
-    name: 'subscription_timeline_replica_lag_seconds',
-    help: 'How far the replica is behind',
-    registers,
-    collect() {
-      this.set((readDatabase.replica()?.lagMs ?? 0) / 1_000);
-    },
-  });
 }

@@ -1,4 +1,5 @@
 import { clocks, type Sql } from '../database/sql.ts';
+import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
 export const LEASE_SECONDS = 15;
@@ -215,32 +216,14 @@ export async function finishClaims(
     ({ claim, result }) =>
       !released.has(claim.subscriberId) && result.attributesWritten !== claim.attributesWritten,
   );
+  // Attributes that were written after the lease had ended: another worker may have written newer ones before them.
   if (overtaken.length > 0)
-    await rewriteAttributes(
-      sql,
-      workspaceId,
-      overtaken.map(({ claim }) => claim.subscriberId),
-    );
+    await wakeSubscribers(sql, workspaceId, {
+      set: `${DUE}, attributes_written = null`,
+      where: 's.merged_into is null and s.subscriber_id = any($2)',
+      values: [overtaken.map(({ claim }) => claim.subscriberId)],
+    });
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
-}
-
-/**
- * For attributes that were written after the lease had ended: another worker may have written newer ones before them.
- */
-async function rewriteAttributes(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<void> {
-  await sql.query(
-    `update subscribers set due_at = now(), version = version + 1, attributes_written = null
-      where workspace_id = $1 and merged_into is null
-        and subscriber_id = any(array(select subscriber_id from subscribers
-                                       where workspace_id = $1 and subscriber_id = any($2)
-                                       order by subscriber_id for no key update))`,
-    [workspaceId, subscriberIds],
-    'rewrite-attributes-again',
-  );
 }
 
 /**

@@ -1,6 +1,6 @@
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks } from '../contacts/repository.ts';
-import { markTransferReceiversPending, type TimelineEntry } from '../subscribers/repository.ts';
+import { findTransferReceivers, markPending, type TimelineEntry } from '../subscribers/repository.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
@@ -99,10 +99,14 @@ function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly P
   return history.some((event) => ids.has(event.id) && event.atMs <= last.atMs);
 }
 
-/** They are read again, too: RevenueCat may not have had the transferred purchase when they were read last. */
+/**
+ * Wakes those that got this subscriber's purchases: an event has arrived after their transfer that happened before it.
+ * They are read again, too: RevenueCat may not have had the transferred purchase when they were read last.
+ */
 async function updateReceivers({ context, claim }: Delivery): Promise<void> {
   const { workspaceId, subscriberId: sourceId, canRefresh } = claim;
-  const receivers = await markTransferReceiversPending(context.database, workspaceId, sourceId);
+  const receivers = await findTransferReceivers(context.database, workspaceId, sourceId);
+  await markPending(context.database, workspaceId, receivers);
   if (!canRefresh) return;
   for (const subscriberId of receivers)
     await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });

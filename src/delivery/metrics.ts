@@ -1,5 +1,5 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { AddGauges } from '../database/metrics.ts';
+import { Counter, Histogram, type Registry } from 'prom-client';
+import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/repository.ts';
 
@@ -37,27 +37,20 @@ export function addWorkerMetrics(
   registry: Registry,
   worker: { activeCount(): number; rateUsed(): number },
 ): void {
-  const registers = [registry];
-  new Gauge({
-    name: 'subscription_timeline_subscribers_active',
-    help: 'Subscribers that this worker is delivering',
-    registers,
-    collect() {
-      this.set(worker.activeCount());
+  addGauges(registry, () => worker, {
+    subscribers_active: {
+      help: 'Subscribers that this worker is delivering',
+      value: () => worker.activeCount(),
     },
-  });
-  new Gauge({
-    name: 'subscription_timeline_rate_used_ratio',
-    help: 'Share of the running ten-second window used, of the workspace nearest to its limit',
-    registers,
-    collect() {
-      this.set(worker.rateUsed());
+    rate_used_ratio: {
+      help: 'Share of the running ten-second window used, of the workspace nearest to its limit',
+      value: () => worker.rateUsed(),
     },
   });
 }
 
-export function addBacklogMetrics(addGauges: AddGauges): void {
-  addGauges(readBacklog, {
+export function addBacklogMetrics(addDatabaseGauges: AddDatabaseGauges): void {
+  addDatabaseGauges(readBacklog, {
     events_pending: {
       help: 'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
       label: 'code',

@@ -1,10 +1,8 @@
-import { notifyDelivery } from '../database/notify.ts';
 import type { Sql } from '../database/sql.ts';
+import { TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 
 /** Counting stops here. */
 const MAX_COUNTED = 100_000;
-/** Rows of one statement, which locks them. */
-const BATCH_SIZE = 1_000;
 
 /** Intercom refuses their content, and a retry cannot fix it: they are tried again once a day. */
 const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() + interval '25 hours'
@@ -30,22 +28,6 @@ export async function readRejectedContacts(sql: Sql, workspaceId: string): Promi
 }
 
 /** Tries them immediately: the cause may be fixed. @returns number of customers */
-export async function retryRejectedContacts(sql: Sql, workspaceId: string): Promise<number> {
-  let count = 0;
-  for (let found = BATCH_SIZE; found === BATCH_SIZE; ) {
-    const rows = await sql.query(
-      `with rejected as (
-         select s.subscriber_id from subscribers s where ${REJECTED}
-          order by s.due_at limit $2 for no key update skip locked)
-       update subscribers s set due_at = now(), attempts = 0, failing_since = null
-         from rejected r
-        where s.workspace_id = $1 and s.subscriber_id = r.subscriber_id
-       returning 1`,
-      [workspaceId, BATCH_SIZE],
-    );
-    found = rows.length;
-    count += found;
-  }
-  if (count > 0) await notifyDelivery(sql, workspaceId);
-  return count;
+export function retryRejectedContacts(sql: Sql, workspaceId: string): Promise<number> {
+  return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: REJECTED, values: [] });
 }

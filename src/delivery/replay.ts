@@ -1,6 +1,5 @@
-import { notifyDelivery } from '../database/notify.ts';
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { EVENTS_WITH_DELIVERY } from '../subscribers/repository.ts';
+import { EVENTS_WITH_DELIVERY, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 
 export interface Selection {
   readonly eventId?: string;
@@ -34,7 +33,6 @@ export async function replayEvents(
     count += batch.count;
     after = batch.next;
   }
-  if (count > 0) await notifyDelivery(database, workspaceId);
   return count;
 }
 
@@ -77,15 +75,11 @@ async function replayBatch(
   const eventIds = rows.map((row) => row.event_id);
   const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
   // Subscribers first, as every transaction that writes both does.
-  await sql.query(
-    `update subscribers
-        set due_at = now(), version = version + 1, waiting = false, attempts = 0, failing_since = null
-      where workspace_id = $1
-        and subscriber_id in (select subscriber_id from subscribers
-                               where workspace_id = $1 and subscriber_id = any($2)
-                               order by subscriber_id for no key update)`,
-    [workspaceId, subscriberIds],
-  );
+  await wakeSubscribers(sql, workspaceId, {
+    set: TRY_AGAIN,
+    where: 's.subscriber_id = any($2)',
+    values: [subscriberIds],
+  });
   await sql.query(
     `update event_deliveries
         set delivered_at = null, not_sent = null, reason = null, attempts = 0, next_try_at = null,

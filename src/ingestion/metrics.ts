@@ -1,5 +1,5 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
-import type { AddGauges } from '../database/metrics.ts';
+import { Counter, type Registry } from 'prom-client';
+import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
 import { readJournalBacklog } from './journal.ts';
 
 /** @returns counts one stored webhook */
@@ -15,20 +15,15 @@ export function createReceiverMetrics(
   });
   // A counter that first appears with its first count shows no increase: what alerts watch starts at zero.
   for (const status of ['accepted', 'duplicate']) received.inc({ status }, 0);
-  new Gauge({
-    name: 'subscription_timeline_webhooks_uncommitted',
-    help: 'Webhooks received and not yet stored',
-    registers: [registry],
-    collect() {
-      this.set(uncommitted());
-    },
+  addGauges(registry, uncommitted, {
+    webhooks_uncommitted: { help: 'Webhooks received and not yet stored', value: (count) => count },
   });
   return (status) => received.inc({ status });
 }
 
 /** What every process reads from the journal; counted up to 10,000. */
-export function addJournalMetrics(addGauges: AddGauges): void {
-  addGauges(readJournalBacklog, {
+export function addJournalMetrics(addDatabaseGauges: AddDatabaseGauges): void {
+  addDatabaseGauges(readJournalBacklog, {
     webhooks_unprocessed: {
       help: 'Webhooks stored and not yet interpreted',
       value: ({ unprocessed }) => unprocessed,

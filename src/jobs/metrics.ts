@@ -1,4 +1,4 @@
-import type { AddGauges } from '../database/metrics.ts';
+import type { AddDatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
 /** One queue of background jobs, over all processes. */
@@ -12,13 +12,13 @@ interface QueueBacklog {
   readonly givenUp: number;
 }
 
-export function addJobMetrics(addGauges: AddGauges): void {
+export function addJobMetrics(addDatabaseGauges: AddDatabaseGauges): void {
   const byQueue = (help: string, count: (backlog: QueueBacklog) => number) => ({
     help,
     label: 'queue',
     values: (queues: readonly QueueBacklog[]) => queues.map((each) => [each.queue, count(each)] as const),
   });
-  addGauges(readJobBacklog, {
+  addDatabaseGauges(readJobBacklog, {
     jobs_waiting: byQueue('Background jobs that are due and not started, by queue', ({ waiting }) => waiting),
     job_lag_seconds: byQueue(
       'How long the oldest due job of a queue has waited',

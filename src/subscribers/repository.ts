@@ -263,28 +263,61 @@ export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry):
   return eventIds === null || eventIds.includes(event.id);
 }
 
+/** What waking changes of subscribers `s`; more may follow. */
+export const DUE = `due_at = now(), version = s.version + 1`;
+/** As if none of its deliveries had failed. */
+export const TRY_AGAIN = `${DUE}, waiting = false, attempts = 0, failing_since = null`;
+
+/**
+ * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
+ * that writes several: otherwise it and a delivery could wait for each other.
+ *
+ * @param wake.where on subscribers `s`; its parameters after the workspace are `values`
+ * @returns their number
+ */
+export async function wakeSubscribers(
+  sql: Sql,
+  workspaceId: string,
+  wake: { set: string; where: string; values: readonly unknown[]; name?: string },
+): Promise<number> {
+  // Only counted: there may be a million.
+  const [woken] = await sql.query<{ count: number }>(
+    `with woken as (
+       update subscribers s
+          set ${wake.set}
+        where s.workspace_id = $1 and s.subscriber_id = any(array(
+                select s.subscriber_id from subscribers s
+                 where s.workspace_id = $1 and ${wake.where}
+                 order by s.subscriber_id for no key update))
+       returning 1)
+     select count(*)::integer as count from woken`,
+    [workspaceId, ...wake.values],
+    wake.name,
+  );
+  const count = woken?.count ?? 0;
+  if (count > 0) await notifyDelivery(sql, workspaceId);
+  return count;
+}
+
 /** Wakes delivery for subscribers: their contact or their state may have changed. */
 export async function markPending(
   sql: Sql,
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<void> {
-  if (subscriberIds.length === 0) return;
-  await sql.query(
-    `update subscribers set due_at = now(), version = version + 1, waiting = false
-      where workspace_id = $1 and subscriber_id = any($2)`,
-    [workspaceId, subscriberIds],
-  );
-  await notifyDelivery(sql, workspaceId);
+  await wakeSubscribers(sql, workspaceId, {
+    set: `${DUE}, waiting = false`,
+    where: 's.subscriber_id = any($2)',
+    values: [subscriberIds],
+    name: 'mark-pending',
+  });
 }
 
 /**
- * Wakes delivery for everyone whose state depends on what this subscriber had: those its purchases were
- * transferred to, and those they went on to. For an event that arrives after a transfer and happened before it.
- *
- * @returns their subscriber ids
+ * Those whose state depends on what this subscriber had: its purchases were transferred to them, or went on to them
+ * from there.
  */
-export async function markTransferReceiversPending(
+export async function findTransferReceivers(
   sql: Sql,
   workspaceId: string,
   sourceId: string,
@@ -299,15 +332,10 @@ export async function markTransferReceiversPending(
          join events r on r.workspace_id = $1 and r.project_id = g.project_id and r.event_id = g.event_id
                       and r.side = 'customer'
      )
-     update subscribers
-        set due_at = now(), version = version + 1
-      where workspace_id = $1 and subscriber_id <> $2
-        and subscriber_id in (select subscriber_id from receiver)
-     returning subscriber_id`,
+     select subscriber_id from receiver where subscriber_id <> $2`,
     [workspaceId, sourceId],
-    'mark-receivers-pending',
+    'find-transfer-receivers',
   );
-  await notifyDelivery(sql, workspaceId);
   return rows.map((row) => row.subscriber_id);
 }
 

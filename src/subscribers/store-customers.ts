@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import { clocks, type Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
@@ -46,21 +46,14 @@ export async function storeCustomers(
       newest.set(group, customer);
   }
   const hadEvents = await lockSubscribers(sql, project, [...newest.keys()]);
-  const entries = [...newest].map(([group, customer]): Entry => {
-    return { group, customer, hadEvents: hadEvents.get(group.subscriberId) ?? false };
-  });
-  const created = entries.filter(({ group }) => group.isNew);
-  await createSubscribers(sql, project, created);
-  const known = entries.filter(({ group }) => !group.isNew);
-  const updated = await updateSubscribers(sql, project, known);
-  if (created.some(({ customer }) => hasPurchases(customer.snapshot)) || [...updated.values()].includes(true))
-    await notifyDelivery(sql, project.workspaceId);
+  const stored = await saveSnapshots(sql, project, [...newest]);
+  if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
   return customers.map((_, index) => {
     const group = groupOf(index);
     // Only blocked ids, or an erased customer: nothing is stored.
     if (!group) return { outcome: 'unchanged', subscriberId: '', hadEvents: false };
     const { subscriberId } = group;
-    const outcome = group.isNew ? 'created' : updated.has(subscriberId) ? 'updated' : 'unchanged';
+    const outcome = group.isNew ? 'created' : stored.has(subscriberId) ? 'updated' : 'unchanged';
     return { outcome, subscriberId, hadEvents: hadEvents.get(subscriberId) ?? false };
   });
 }
@@ -85,13 +78,6 @@ async function dropErased(
     return { snapshot: { ...snapshot, customerId, aliases, attributes: {} }, email: null };
   });
   return { customers: left, idLists };
-}
-
-interface Entry {
-  readonly group: IdentityGroup;
-  readonly customer: RevenueCatCustomer;
-  /** Before this read. */
-  readonly hadEvents: boolean;
 }
 
 function hasPurchases(snapshot: Snapshot): boolean {
@@ -130,79 +116,57 @@ async function lockSubscribers(
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
-/** Pending only where the API said something about purchases. */
-async function createSubscribers(
+/**
+ * Creates subscribers, or replaces snapshots that are not newer. They are pending where the API says something about
+ * purchases that was not known, or under another app user id.
+ *
+ * @returns those that were stored
+ */
+async function saveSnapshots(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  entries: readonly Entry[],
-): Promise<void> {
-  if (entries.length === 0) return;
-  await sql.query(
-    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
-                              snapshot, snapshot_at)
-     select $1, $2, r.subscriber_id, case when r.has_purchases then now() end, 1, r.email, r.email_at_ms,
-            r.snapshot, to_timestamp(r.taken_at_ms / 1000)
+  customers: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
+): Promise<Set<string>> {
+  if (customers.length === 0) return new Set();
+  const rows = await sql.query<{ subscriber_id: string }>(
+    // The time of the statement is in created_at: Citus takes no call of now() in ON CONFLICT.
+    `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
+                                   snapshot, snapshot_at, created_at)
+     select $1, $2, subscriber_id, case when is_due then now() end, 1, email, email_at_ms, snapshot,
+            to_timestamp(taken_at_ms / 1000), now()
        from unnest($3::uuid[], $4::jsonb[], $5::float8[], $6::text[], $7::bigint[], $8::boolean[])
-            as r (subscriber_id, snapshot, taken_at_ms, email, email_at_ms, has_purchases)`,
-    [workspaceId, projectId, ...customerParameters(entries)],
-    'create-customers',
-  );
-}
-
-/**
- * Rows are named by arrays, not by joins with what was unnested: on tables that grow faster than their statistics
- * the planner otherwise reads all of the workspace, and each batch takes longer than the one before.
- *
- * @returns those whose snapshot was not newer, with whether they are pending
- */
-async function updateSubscribers(
-  sql: Sql,
-  { workspaceId }: ProjectKey,
-  entries: readonly Entry[],
-): Promise<Map<string, boolean>> {
-  if (entries.length === 0) return new Map();
-  const rows = await sql.query<{ subscriber_id: string; is_due: boolean }>(
-    `update subscribers s
-        set snapshot = r.snapshot, snapshot_at = to_timestamp(r.taken_at_ms / 1000), version = s.version + 1,
-            due_at = case when c.changed then least(s.due_at, r.now) else s.due_at end,
-            waiting = s.waiting and not c.changed,
-            email = case when r.email is not null and r.email_at_ms >= s.email_at_ms then r.email else s.email end,
-            email_at_ms = case when r.email is not null then greatest(s.email_at_ms, r.email_at_ms)
+            as t (subscriber_id, snapshot, taken_at_ms, email, email_at_ms, is_due)
+     on conflict (workspace_id, subscriber_id) do update
+        set snapshot = excluded.snapshot,
+            snapshot_at = excluded.snapshot_at,
+            version = s.version + 1,
+            due_at = case when ${IS_CHANGED} then least(s.due_at, excluded.created_at) else s.due_at end,
+            waiting = s.waiting and not (${IS_CHANGED}),
+            email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
+                         then excluded.email else s.email end,
+            email_at_ms = case when excluded.email is not null then greatest(s.email_at_ms, excluded.email_at_ms)
                                else s.email_at_ms end
-       from unnest($2::uuid[], $3::jsonb[], $4::float8[], $5::text[], $6::bigint[], $7::boolean[], $8::boolean[],
-                   $9::boolean[], ${clocks('$2::uuid[]')})
-            as r (subscriber_id, snapshot, taken_at_ms, email, email_at_ms, has_purchases, had_events, has_new_id, now)
-       join subscribers o on o.workspace_id = $1 and o.subscriber_id = any($2::uuid[])
-                         and o.subscriber_id = r.subscriber_id
-      cross join lateral (
-        select r.has_new_id
-               or case when o.snapshot is null then r.has_purchases or r.had_events
-                       else (o.snapshot->'subscriptions', o.snapshot->'purchases', o.snapshot->'activeEntitlements')
-                            is distinct from
-                            (r.snapshot->'subscriptions', r.snapshot->'purchases', r.snapshot->'activeEntitlements')
-                  end as changed) c
-      where s.workspace_id = $1 and s.subscriber_id = any($2::uuid[]) and s.subscriber_id = r.subscriber_id
-        and (s.snapshot_at is null or s.snapshot_at <= to_timestamp(r.taken_at_ms / 1000))
-     returning s.subscriber_id, coalesce(s.due_at <= r.now, false) as is_due`,
+      where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
+     returning s.subscriber_id`,
     [
       workspaceId,
-      ...customerParameters(entries),
-      entries.map(({ hadEvents }) => hadEvents),
-      entries.map(({ group }) => group.newIds.length > 0),
+      projectId,
+      customers.map(([group]) => group.subscriberId),
+      customers.map(([, { snapshot }]) => toJson(snapshot)),
+      customers.map(([, { snapshot }]) => snapshot.takenAtMs),
+      customers.map(([, { email }]) => (email ? stripNul(email.value) : null)),
+      customers.map(([, { email }]) => email?.atMs ?? 0),
+      customers.map(([{ isNew, newIds }, { snapshot }]) =>
+        isNew ? hasPurchases(snapshot) : newIds.length > 0,
+      ),
     ],
-    'update-customers',
+    'save-snapshots',
   );
-  return new Map(rows.map((row) => [row.subscriber_id, row.is_due]));
+  return new Set(rows.map((row) => row.subscriber_id));
 }
 
-/** Parameters for subscriber_id, snapshot, taken_at_ms, email, email_at_ms and has_purchases. */
-function customerParameters(entries: readonly Entry[]): unknown[] {
-  return [
-    entries.map(({ group }) => group.subscriberId),
-    entries.map(({ customer }) => toJson(customer.snapshot)),
-    entries.map(({ customer }) => customer.snapshot.takenAtMs),
-    entries.map(({ customer }) => (customer.email ? stripNul(customer.email.value) : null)),
-    entries.map(({ customer }) => customer.email?.atMs ?? 0),
-    entries.map(({ customer }) => hasPurchases(customer.snapshot)),
-  ];
-}
+/** In ON CONFLICT; the first snapshot of a history may contradict it, whatever it says. */
+const IS_CHANGED = `excluded.due_at is not null or (s.snapshot is null and s.first_event_at_ms is not null)
+  or ${['subscriptions', 'purchases', 'activeEntitlements']
+    .map((list) => `coalesce(s.snapshot->'${list}', '[]') is distinct from excluded.snapshot->'${list}'`)
+    .join(' or ')}`;

@@ -1,10 +1,10 @@
-import type { AddGauges } from '../database/metrics.ts';
+import type { AddDatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
 const STATUSES = ['connected', 'disconnected', 'uninstalled'] as const;
 
-export function addWorkspaceMetrics(addGauges: AddGauges): void {
-  addGauges(countByStatus, {
+export function addWorkspaceMetrics(addDatabaseGauges: AddDatabaseGauges): void {
+  addDatabaseGauges(countByStatus, {
     workspaces: {
       help: 'Workspaces by status; disconnected: Intercom rejects the token and deliveries wait',
       label: 'status',
