@@ -106,7 +106,7 @@ export async function measure(input: {
   const received = await sample({ seconds, hands: 64 }, () => {
     const id = Math.random() < 0.2 ? `new-${randomUUID()}` : someone();
     const body = renewal(id);
-    return journal.append(project, async () => checkWebhook(Buffer.from(JSON.stringify({ event: body }))));
+    return journal.append(project, checkWebhook(Buffer.from(JSON.stringify({ event: body }))));
   });
   const secrets = createSecretBox([randomBytes(32)]);
   await processProject({ database, secrets, logger: pino({ level: 'silent' }) }, project);

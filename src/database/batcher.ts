@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { isDatabaseUnavailable } from '../errors.ts';
 
 interface Waiting<T, R> {
@@ -76,9 +77,15 @@ export function createBatcher<T, R = void>(
     });
 }
 
+/** More than are used at the same time. One that is dropped while it runs still finishes. */
+const MAX_KEPT = 10_000;
+
 /** One of each for every workspace (and project): statements stay on one tenant's rows. */
-export function keyed<Keys extends string[], T>(make: (...keys: Keys) => T): (...keys: Keys) => T {
-  const made = new Map<string, T>();
+export function keyed<Keys extends string[], T extends object>(
+  make: (...keys: Keys) => T,
+): (...keys: Keys) => T {
+  // Bounded, since anyone can name a workspace in an address.
+  const made = new LRUCache<string, T>({ max: MAX_KEPT });
   return (...keys) => {
     const key = keys.join('\n');
     const existing = made.get(key) ?? make(...keys);

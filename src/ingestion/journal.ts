@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
-import { createBatcher } from '../database/batcher.ts';
+import { createBatcher, keyed } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import { type Database, type Entities, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
@@ -25,73 +25,36 @@ export interface CheckedWebhook {
 }
 
 export interface Journal {
-  /**
-   * Appends a webhook; concurrent calls of one workspace share a statement. It is verified only when its statement is
-   * due, so that the same requests share the reads of `verify`, too. Resolves after the commit; rejects with the error
-   * of `verify`.
-   */
-  append(project: ProjectKey, verify: () => Promise<CheckedWebhook>): Promise<ReceiptStatus>;
+  /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
+  append(project: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus>;
   /** Webhooks that are not committed yet. */
   uncommitted(): number;
 }
 
 /** @param onAppended called after the commit, once for each project with new rows */
 export function createJournal(database: Database, onAppended: (project: ProjectKey) => void): Journal {
-  /** By workspace, while webhooks of it are not committed: anyone can name a workspace, so none is kept longer. */
-  const groups = new Map<string, { readonly add: (entry: Entry) => Promise<Appended>; waiting: number }>();
-
-  async function appendGroup(workspaceId: string, entries: readonly Entry[]): Promise<Appended[]> {
-    const verified = await Promise.allSettled(entries.map((entry) => entry.verify()));
-    const rows = entries.flatMap(({ projectId }, index) => {
-      const result = verified[index];
-      return result?.status === 'fulfilled' ? [{ ...result.value, projectId }] : [];
-    });
-    const statuses =
-      rows.length > 0 ? await retryAfterDeadlock(() => appendWebhooks(database, workspaceId, rows)) : [];
-    const projectIds = new Set(
-      rows.flatMap(({ projectId }, index) => (statuses[index] === 'accepted' ? [projectId] : [])),
-    );
-    for (const projectId of projectIds) onAppended({ workspaceId, projectId });
-    const inOrder = statuses.values();
-    return verified.map((result) =>
-      result.status === 'fulfilled'
-        ? { status: inOrder.next().value as ReceiptStatus }
-        : { error: result.reason },
-    );
-  }
-
-  async function append(
-    { workspaceId, projectId }: ProjectKey,
-    verify: () => Promise<CheckedWebhook>,
-  ): Promise<ReceiptStatus> {
-    const group = groups.get(workspaceId) ?? {
-      add: createBatcher((entries: readonly Entry[]) => appendGroup(workspaceId, entries), BATCH_OPTIONS),
-      waiting: 0,
-    };
-    groups.set(workspaceId, group);
-    group.waiting += 1;
-    try {
-      const appended = await group.add({ projectId, verify });
-      if ('error' in appended) throw appended.error;
-      return appended.status;
-    } finally {
-      group.waiting -= 1;
-      if (group.waiting === 0) groups.delete(workspaceId);
-    }
-  }
-
+  let uncommitted = 0;
+  const batchers = keyed((workspaceId: string) =>
+    createBatcher(async (rows: readonly NewRow[]) => {
+      const statuses = await retryAfterDeadlock(() => appendWebhooks(database, workspaceId, rows));
+      const accepted = rows.filter((_, index) => statuses[index] === 'accepted');
+      for (const projectId of new Set(accepted.map((row) => row.projectId)))
+        onAppended({ workspaceId, projectId });
+      return statuses;
+    }, BATCH_OPTIONS),
+  );
   return {
-    append,
-    uncommitted: () => [...groups.values()].reduce((sum, { waiting }) => sum + waiting, 0),
+    async append({ workspaceId, projectId }, webhook) {
+      uncommitted += 1;
+      try {
+        return await batchers(workspaceId)({ projectId, ...webhook });
+      } finally {
+        uncommitted -= 1;
+      }
+    },
+    uncommitted: () => uncommitted,
   };
 }
-
-interface Entry {
-  readonly projectId: string;
-  readonly verify: () => Promise<CheckedWebhook>;
-}
-
-type Appended = { readonly status: ReceiptStatus } | { readonly error: unknown };
 
 interface NewRow extends CheckedWebhook {
   readonly projectId: string;

@@ -1,4 +1,6 @@
-import { type RequestHandler, Router } from 'express';
+import { type Request, type RequestHandler, Router } from 'express';
+import { LRUCache } from 'lru-cache';
+import { createBatcher, keyed } from '../database/batcher.ts';
 import type { Database, Entities } from '../database/sql.ts';
 import { notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
@@ -8,7 +10,6 @@ import {
   readWebhookTarget,
   updateProject,
   type WebhookTarget,
-  workspaceOfProject,
 } from '../workspaces/projects.ts';
 import { type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 import { authenticateWebhook, checkWebhook, isAuthorized } from './check-webhook.ts';
@@ -16,7 +17,6 @@ import type { CheckedWebhook, Journal, ReceiptStatus } from './journal.ts';
 
 /** Each process records refusals of a project at most this often, ms. */
 const RECORD_EVERY_MS = 60_000;
-const MAX_PROJECTS = 1_000;
 
 /**
  * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
@@ -31,11 +31,15 @@ export function createRefusalRecorder({
   readonly jobs: Jobs;
   readonly now: () => number;
 }): (target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>, refusedFor: RefusedFor) => Promise<void> {
-  const recordedAtMs = new Map<string, number>();
+  const recorded = new LRUCache<string, true>({
+    max: 1_000,
+    ttl: RECORD_EVERY_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
   return async ({ workspaceId, projectId }, refusedFor) => {
-    if (now() - (recordedAtMs.get(projectId) ?? Number.NEGATIVE_INFINITY) < RECORD_EVERY_MS) return;
-    if (recordedAtMs.size >= MAX_PROJECTS) recordedAtMs.clear();
-    recordedAtMs.set(projectId, now());
+    if (recorded.has(projectId)) return;
+    recorded.set(projectId, true);
     try {
       const refused = { lastRefusedAt: () => 'now()', refusedFor };
       await updateProject(database, { workspaceId, projectId }, refused);
@@ -79,8 +83,9 @@ export function revenueCatWebhookRouter(options: {
   const recordRefusal = createRefusalRecorder(options);
   const readTarget = createTargetReader(database);
 
-  async function findTarget(projectId: string): Promise<WebhookTarget> {
-    const target = await readTarget(projectId);
+  async function findTarget(req: Request): Promise<WebhookTarget> {
+    const projectId = String(req.params.projectId);
+    const target = PROJECT_ID.test(projectId) ? await readTarget(projectId) : null;
     if (!target) throw notFound(UNKNOWN_PROJECT);
     return target;
   }
@@ -91,12 +96,8 @@ export function revenueCatWebhookRouter(options: {
   }
 
   const receive: RequestHandler = async (req, res) => {
-    const projectId = String(req.params.projectId);
-    const workspaceId = PROJECT_ID.test(projectId) ? workspaceOfProject(projectId) : null;
-    if (workspaceId === null) throw notFound(UNKNOWN_PROJECT);
-    const status = await journal.append({ workspaceId, projectId }, () =>
-      verify(req as RawRequest, projectId),
-    );
+    const target = await findTarget(req);
+    const status = await journal.append(target, await verify(req as RawRequest, target));
     options.onReceived(status);
     // What `res.json` would send, without its serializer lookup, its ETag and its copy of the body.
     const response = RESPONSES[status];
@@ -107,8 +108,7 @@ export function revenueCatWebhookRouter(options: {
     res.end(response);
   };
 
-  async function verify(req: RawRequest, projectId: string): Promise<CheckedWebhook> {
-    const target = await findTarget(projectId);
+  async function verify(req: RawRequest, target: WebhookTarget): Promise<CheckedWebhook> {
     const { rawBody: body } = req;
     const mismatch = authenticateWebhook({
       target,
@@ -132,7 +132,7 @@ export function revenueCatWebhookRouter(options: {
   /** Refuses a wrong key before a large body is read. */
   const checkKey: RequestHandler = async (req, _res, next) => {
     if (isLarge(req)) {
-      const target = await findTarget(String(req.params.projectId));
+      const target = await findTarget(req);
       if (!isAuthorized(target, req.get('authorization'))) await refuse(target, 'authorization');
     }
     next();
@@ -143,19 +143,16 @@ export function revenueCatWebhookRouter(options: {
   return router;
 }
 
-/**
- * Webhooks of one statement are verified together, and those of one project share a read. It starts after they arrived,
- * so it is never out of date.
- */
+/** Webhooks of one project that arrive together share a read, which begins after they arrived. */
 function createTargetReader(database: Database): (projectId: string) => Promise<WebhookTarget | null> {
-  const starting = new Map<string, Promise<WebhookTarget | null>>();
-  return (projectId) => {
-    let target = starting.get(projectId);
-    if (!target) {
-      target = readWebhookTarget(database, projectId);
-      starting.set(projectId, target);
-      queueMicrotask(() => starting.delete(projectId));
-    }
-    return target;
-  };
+  const readers = keyed((projectId: string) =>
+    createBatcher(
+      async (callers: readonly null[]) => {
+        const target = await readWebhookTarget(database, projectId);
+        return callers.map(() => target);
+      },
+      { maxItems: 250 },
+    ),
+  );
+  return (projectId) => readers(projectId)(null);
 }

@@ -80,7 +80,7 @@ describe('pruning the journal, and interpreting it again', () => {
 
   async function receive(event: Record<string, unknown>, daysAgo = 0, to = project): Promise<void> {
     const journal = createJournal(db.database, () => {});
-    await journal.append(to, async () => checkWebhook(Buffer.from(JSON.stringify({ event }))));
+    await journal.append(to, checkWebhook(Buffer.from(JSON.stringify({ event }))));
     await rows(
       `update webhooks set received_at = now() - make_interval(days => $2) where event_id = $1`,
       event.id,

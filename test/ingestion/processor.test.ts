@@ -105,7 +105,7 @@ describe('processing the journal', () => {
           const results = await Promise.all(
             happenings.map(async (each, index) =>
               ways[index] === 'webhook'
-                ? journal.append(actual, async () => webhook(bodyOf(each)))
+                ? journal.append(actual, webhook(bodyOf(each)))
                 : storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]),
             ),
           );
@@ -123,9 +123,7 @@ describe('processing the journal', () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
     for (let number = 1; number <= 600; number += 1)
-      await journal.append(project, async () =>
-        webhook(bodyOf({ eventId: number, ids: ['ann'], sources: [] })),
-      );
+      await journal.append(project, webhook(bodyOf({ eventId: number, ids: ['ann'], sources: [] })));
     const counts = await processProject({ database: db.database, secrets, logger: silent }, project);
     assert.deepEqual(counts, { processed: 600, failed: 0 });
     const stored = await rows<{ ordered: boolean }>(
@@ -141,7 +139,8 @@ describe('processing the journal', () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
     const append = (number: number) =>
-      journal.append(project, async () =>
+      journal.append(
+        project,
         webhook(bodyOf({ eventId: number, ids: [`user-${number % 50}`], sources: [] })),
       );
     await Promise.all(Array.from({ length: 1_000 }, (_, index) => append(index)));
@@ -178,7 +177,7 @@ describe('processing the journal', () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
     const append = (eventId: number, id: string) =>
-      journal.append(project, async () => webhook(bodyOf({ eventId, ids: [id], sources: [] })));
+      journal.append(project, webhook(bodyOf({ eventId, ids: [id], sources: [] })));
     await append(1, 'ann');
     let transactions = 0;
     const database: Database = {
@@ -207,8 +206,8 @@ describe('processing the journal', () => {
       (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
     await db.database.transaction(async (sql) => {
       await lockProject(sql, project);
-      await journal.append(project, async () => webhook(eventBody({ id: 'waits' })));
-      await journal.append(project, async () => webhook(eventBody({ id: 'waits-too' })));
+      await journal.append(project, webhook(eventBody({ id: 'waits' })));
+      await journal.append(project, webhook(eventBody({ id: 'waits-too' })));
       assert.equal(await eventsStored(), 0);
     });
     await until(async () => (await eventsStored()) === 2, 'both events');
@@ -217,9 +216,7 @@ describe('processing the journal', () => {
 
   test('is notified of webhooks that another process received, and polls for those it was not notified of', async () => {
     const project = await addProject();
-    await createJournal(db.database, () => {}).append(project, async () =>
-      webhook(eventBody({ id: 'polled' })),
-    );
+    await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
     const processor = createProcessor({
       database: db.database,
       secrets,
@@ -237,7 +234,7 @@ describe('processing the journal', () => {
     await until(async () => (await stored()).length === 1, 'the one that was there before');
     const { notifyProcessors } = await import('../../src/ingestion/journal.ts');
     const journal = createJournal(db.database, (each) => void notifyProcessors(db.database, each));
-    await journal.append(project, async () => webhook(eventBody({ id: 'notified' })));
+    await journal.append(project, webhook(eventBody({ id: 'notified' })));
     await until(async () => (await stored()).length === 2, 'the one that was announced');
     await processor.stop();
   });
@@ -246,11 +243,9 @@ describe('processing the journal', () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
     const statuses = await Promise.all(
-      ['same', 'same', 'other', 'same'].map((id) =>
-        journal.append(project, async () => webhook(eventBody({ id }))),
-      ),
+      ['same', 'same', 'other', 'same'].map((id) => journal.append(project, webhook(eventBody({ id })))),
     );
     assert.deepEqual(statuses, ['accepted', 'duplicate', 'accepted', 'duplicate']);
-    assert.equal(await journal.append(project, async () => webhook(eventBody({ id: 'other' }))), 'duplicate');
+    assert.equal(await journal.append(project, webhook(eventBody({ id: 'other' }))), 'duplicate');
   });
 });

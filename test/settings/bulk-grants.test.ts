@@ -86,7 +86,7 @@ async function storeCustomers(): Promise<void> {
   ];
   const journal = createJournal(database, () => {});
   for (const event of events)
-    await journal.append(PROJECT, async () => checkWebhook(Buffer.from(JSON.stringify({ event }))));
+    await journal.append(PROJECT, checkWebhook(Buffer.from(JSON.stringify({ event }))));
   await processProject({ database, secrets: site.app.secrets, logger: silent }, PROJECT);
   // A card was opened while lapsed_1 still had access.
   const [lapsed] = await database.query<{ subscriberId: string; version: number }>(
