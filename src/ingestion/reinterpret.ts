@@ -1,5 +1,5 @@
 import { notifyDelivery } from '../database/notify.ts';
-import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts';
 import { DAY_MS } from '../time.ts';
@@ -10,7 +10,6 @@ import { interpretWebhooks } from './processor.ts';
 import {
   dropErased,
   type EventRecord,
-  eventParameters,
   type InterpretedEvent,
   insertEvents,
   recordKey,
@@ -99,10 +98,14 @@ async function reinterpretWebhooks(
     project,
     records.map(({ group }) => group),
   );
-  await insertEvents(sql, project, added);
-  await updateEvents(sql, project, changed);
-  await deleteSources(sql, project, events, records);
-  await touchSubscribers(sql, project, [...added, ...changed.map(({ record }) => record)]);
+  const named = new Set(records.map(recordKey));
+  const unnamedSources = [...stored].flatMap(([key, row]) =>
+    row.side === 'customer' || named.has(key) ? [] : [row],
+  );
+  await deleteEvents(sql, project, [...changed.map(({ row }) => row), ...unnamedSources]);
+  const stale = [...added, ...changed.map(({ record, row }) => keepDelivery(record, row))];
+  await insertEvents(sql, project, stale);
+  await touchSubscribers(sql, project, stale);
   await moveDeliveries(
     sql,
     project,
@@ -131,7 +134,8 @@ interface StoredRow {
   event_at_ms: string;
   transaction_id: string | null;
   fields: string;
-  skip_reason: string | null;
+  received_at_ms: number;
+  skip_reason: EventRecord['skipReason'];
   has_delivery: boolean;
 }
 
@@ -142,7 +146,7 @@ async function readStored(
 ): Promise<Map<string, StoredRow>> {
   const rows = await sql.query<StoredRow>(
     `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
-            e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
+            ${epochMs('e.received_at')} as received_at_ms, e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
        from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3)`,
     [workspaceId, projectId, events.map(({ event }) => event.id)],
@@ -170,35 +174,31 @@ function isDifferent(row: StoredRow, { group, interpreted }: EventRecord): boole
 }
 
 /** What was sent, or decided by the workspace's settings, stays; the rest follows the new interpretation. */
-function skipReasonOf(row: StoredRow, record: EventRecord): string | null {
-  if (row.skip_reason === 'timeline_only') return record.skipReason;
+function keepDelivery(record: EventRecord, row: StoredRow): EventRecord {
   const isUnplanned = row.skip_reason === null && !row.has_delivery;
-  return isUnplanned && record.skipReason === 'timeline_only' ? 'timeline_only' : row.skip_reason;
+  const isDecidedAgain =
+    row.skip_reason === 'timeline_only' || (isUnplanned && record.skipReason === 'timeline_only');
+  const interpreted = { ...record.interpreted, receivedAtMs: row.received_at_ms };
+  return { ...record, interpreted, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
 }
 
-async function updateEvents(
+/** Those that are stored differently, and rows of transfer sources that the new interpretation does not name. */
+async function deleteEvents(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  changed: readonly { readonly record: EventRecord; readonly row: StoredRow }[],
+  rows: readonly StoredRow[],
 ): Promise<void> {
-  if (changed.length === 0) return;
+  if (rows.length === 0) return;
   await sql.query(
-    `update events e
-        set subscriber_id = t.subscriber_id, type = t.type, kind = t.kind, environment = t.environment,
-            event_at_ms = t.event_at_ms, transaction_id = t.transaction_id, fields = t.fields::json,
-            skip_reason = t.skip_reason
-       from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
-                   $10::float8[], $11::text[], string_to_array($12, E'\\x1e'), $13::text[])
-            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id,
-                  fields, skip_reason)
-      where e.workspace_id = $1 and e.project_id = $2 and e.event_id = t.event_id and e.side = t.side
-        and e.event_id = any($3)`,
-    [
-      workspaceId,
-      projectId,
-      ...eventParameters(changed.map(({ record }) => record)),
-      changed.map(({ record, row }) => skipReasonOf(row, record)),
-    ],
+    `delete from events
+      where workspace_id = $1 and project_id = $2 and event_id = any($3)
+        and (event_id, side) in (select * from unnest($3::text[], $4::text[]))`,
+    [workspaceId, projectId, rows.map((row) => row.event_id), rows.map((row) => row.side)],
+  );
+  await markPending(
+    sql,
+    workspaceId,
+    rows.map((row) => row.subscriber_id),
   );
 }
 
@@ -220,31 +220,5 @@ async function moveDeliveries(
       moved.map(({ record }) => record.group.subscriberId),
       moved.map(({ row }) => row.subscriber_id),
     ],
-  );
-  await markPending(
-    sql,
-    workspaceId,
-    moved.map(({ row }) => row.subscriber_id),
-  );
-}
-
-/** Rows of transfer sources that the new interpretation does not name. */
-async function deleteSources(
-  sql: Sql,
-  { workspaceId, projectId }: ProjectKey,
-  events: readonly InterpretedEvent[],
-  records: readonly EventRecord[],
-): Promise<void> {
-  const withSource = new Set(records.flatMap(({ side, id }) => (side === 'source' ? [id] : [])));
-  const without = events.map(({ event }) => event.id).filter((id) => !withSource.has(id));
-  const rows = await sql.query<{ subscriber_id: string }>(
-    `delete from events where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'
-     returning subscriber_id`,
-    [workspaceId, projectId, without],
-  );
-  await markPending(
-    sql,
-    workspaceId,
-    rows.map((row) => row.subscriber_id),
   );
 }

@@ -234,6 +234,7 @@ export async function insertEvents(
   records: readonly EventRecord[],
 ): Promise<Set<string>> {
   if (records.length === 0) return new Set();
+  const events = records.map(({ interpreted }) => interpreted.event);
   const rows = await sql.query<{ event_id: string; side: string }>(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
                          event_at_ms, received_at, transaction_id, fields, skip_reason)
@@ -248,32 +249,21 @@ export async function insertEvents(
     [
       project.workspaceId,
       project.projectId,
-      ...eventParameters(records),
+      records.map((record) => record.id),
+      records.map((record) => record.side),
+      records.map((record) => record.group.subscriberId),
+      events.map((event) => event.type),
+      events.map((event) => event.kind),
+      events.map((event) => event.environment),
+      events.map((event) => event.atMs),
+      records.map(({ interpreted }) => interpreted.receivedAtMs),
+      events.map((event) => event.transactionId),
+      records.map(({ interpreted }) => interpreted.fields).join(SEPARATOR),
       records.map((record) => record.skipReason),
     ],
     'insert-events',
   );
   return new Set(rows.map((row) => recordKey({ id: row.event_id, side: row.side })));
-}
-
-/**
- * Parameters for event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id
- * and fields: lists, but the fields are one text.
- */
-export function eventParameters(records: readonly EventRecord[]): unknown[] {
-  const events = records.map(({ interpreted }) => interpreted.event);
-  return [
-    records.map((record) => record.id),
-    records.map((record) => record.side),
-    records.map((record) => record.group.subscriberId),
-    events.map((event) => event.type),
-    events.map((event) => event.kind),
-    events.map((event) => event.environment),
-    events.map((event) => event.atMs),
-    records.map(({ interpreted }) => interpreted.receivedAtMs),
-    events.map((event) => event.transactionId),
-    records.map(({ interpreted }) => interpreted.fields).join(SEPARATOR),
-  ];
 }
 
 /** Creates the subscribers of records, or marks those that exist as pending delivery. */
