@@ -4,9 +4,9 @@ import type pg from 'pg';
 import { pino } from 'pino';
 import type { Database } from '../../src/database/sql.ts';
 import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
-import { checkWebhook } from '../../src/ingestion/check-webhook.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
+import { checkWebhook } from '../../src/ingestion/routes.ts';
 import {
   listDeliveries,
   readActivity,

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { withTimeout } from '../time.ts';
+import { pause, withTimeout } from '../time.ts';
 import { type Database, ignoreErrorsInUse, isPooled, type Sql, sqlOn } from './sql.ts';
 
 /**
@@ -28,8 +28,8 @@ export interface OpenReadDatabase {
 /** A replica that is further behind is not read. */
 const MAX_LAG_MS = 500;
 const POLL_MS = 250;
-/** A replica that does not answer a poll within this is unavailable. */
-const POLL_TIMEOUT_MS = 1_000;
+/** A replica that does not answer within this is unavailable. */
+const ANSWER_TIMEOUT_MS = 1_000;
 /**
  * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
  * and reads from the primary: that takes `MAX_LAG_MS` and one poll.
@@ -63,30 +63,32 @@ export function openReadDatabase(options: {
   logger: Logger;
 }): OpenReadDatabase {
   const { primary, logger } = options;
-  let replica = openReplica(options.replicaUrl, options.poolSize);
+  const pool = new pg.Pool({
+    connectionString: options.replicaUrl,
+    max: options.poolSize,
+    connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: 'subscription-timeline-read',
+  });
+  pool.on('error', () => {});
+  ignoreErrorsInUse(pool);
+  /** `null` until it is known whether a pooler is between. */
+  let replica: Sql | null = null;
   let marks: Mark[] = [];
   let inUse = false;
   let lagMs = 0;
   let isLogged = false;
-  let stopped = false;
-  let timer: NodeJS.Timeout | null = null;
+  const stopping = new AbortController();
 
   function setInUse(use: boolean, reason: string): void {
     const isChanged = inUse !== use || !isLogged;
     inUse = use;
-    if (stopped || !isChanged) return;
+    if (stopping.signal.aborted || !isChanged) return;
     isLogged = true;
     if (use) logger.info({ lagMs: Math.round(lagMs) }, 'reading from the replica');
     else
       logger.warn({ reason, lagMs: Math.round(lagMs) }, 'reading from the primary: the replica cannot serve');
-  }
-
-  /** What still waits for an answer fails now, and is repeated on the primary. */
-  function replaceReplica(from: Replica, reason: string): void {
-    if (from !== replica) return;
-    setInUse(false, reason);
-    replica = openReplica(options.replicaUrl, options.poolSize);
-    from.destroy();
   }
 
   async function markPrimary(): Promise<void> {
@@ -96,44 +98,44 @@ export function openReadDatabase(options: {
     if (position > (marks.at(-1)?.position ?? -1n)) marks.push({ atMs, position });
   }
 
+  /** The position that the replica has replayed; `null`: the server is not a replica. */
+  async function readReplayed(): Promise<bigint | null> {
+    replica ??= sqlOn(pool, { prepare: !(await isPooled(pool)) });
+    const [row] = await replica.query<{ position: string | null }>(POSITION_OF_REPLICA);
+    return row?.position == null ? null : BigInt(row.position);
+  }
+
   async function poll(): Promise<void> {
-    const primaryAnswers = await withTimeout(markPrimary(), POLL_TIMEOUT_MS, noAnswer).then(
+    const primaryAnswers = await withTimeout(markPrimary(), ANSWER_TIMEOUT_MS, noAnswer).then(
       () => true,
       () => false,
     );
-    const asked = replica;
     try {
-      const replayed = await withTimeout(asked.replayed(), POLL_TIMEOUT_MS, noAnswer);
+      const replayed = await readReplayed();
       if (replayed === null) return setInUse(false, 'DATABASE_READ_URL names no replica');
       marks = marks.filter((mark) => mark.position > replayed);
       lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;
       setInUse(!primaryAnswers || lagMs <= MAX_LAG_MS, 'it is too far behind');
     } catch (error) {
-      replaceReplica(
-        asked,
-        isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message),
-      );
+      setInUse(false, isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message));
     }
   }
 
-  let polling: Promise<void> = Promise.resolve();
-  function keepPolling(): void {
-    polling = poll().finally(() => {
-      if (stopped) return;
-      timer = setTimeout(keepPolling, POLL_MS);
-      timer.unref();
-    });
+  async function keepPolling(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await poll();
+      await pause(POLL_MS, stopping.signal);
+    }
   }
-  keepPolling();
+  const polling = keepPolling();
 
   const database: ReadDatabase = {
     async query(text, values, name) {
-      if (!inUse) return primary.query(text, values, name);
-      const asked = replica;
+      if (!inUse || !replica) return primary.query(text, values, name);
       try {
-        return await asked.sql().query(text, values, name);
+        return await replica.query(text, values, name);
       } catch (error) {
-        if (isDatabaseUnavailable(error)) replaceReplica(asked, 'it does not answer');
+        if (isDatabaseUnavailable(error)) setInUse(false, 'it does not answer');
         // A read may be repeated; if the statement itself is at fault the primary says so too.
         return primary.query(text, values, name);
       }
@@ -143,7 +145,7 @@ export function openReadDatabase(options: {
       const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
       const wanted = BigInt(row?.position ?? 0);
       while (inUse && performance.now() < deadlineMs) {
-        const replayed = await replica.replayed().catch(() => null);
+        const replayed = await readReplayed().catch(() => null);
         if (replayed === null) break;
         if (replayed >= wanted) return database;
         await new Promise((resolve) => setTimeout(resolve, RECHECK_MS));
@@ -155,51 +157,10 @@ export function openReadDatabase(options: {
   return {
     database,
     async close() {
-      stopped = true;
-      if (timer) clearTimeout(timer);
+      stopping.abort();
       await polling;
-      replica.destroy();
-    },
-  };
-}
-
-interface Replica {
-  sql(): Sql;
-  /** The position that it has replayed; `null`: the server is not a replica. */
-  replayed(): Promise<bigint | null>;
-  /** Breaks its connections off, also those that wait for an answer. */
-  destroy(): void;
-}
-
-function openReplica(url: string, poolSize: number): Replica {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: poolSize,
-    connectionTimeoutMillis: POLL_TIMEOUT_MS,
-    keepAlive: true,
-    application_name: 'subscription-timeline-read',
-  });
-  const clients = new Set<pg.PoolClient>();
-  pool.on('error', () => {});
-  ignoreErrorsInUse(pool);
-  pool.on('connect', (client) => void clients.add(client));
-  pool.on('remove', (client) => void clients.delete(client));
-  // Until it is known whether a pooler is between.
-  let sql = sqlOn(pool, { prepare: false });
-  let knowsPooler = false;
-  return {
-    sql: () => sql,
-    async replayed() {
-      if (!knowsPooler) {
-        sql = sqlOn(pool, { prepare: !(await isPooled(pool)) });
-        knowsPooler = true;
-      }
-      const [row] = await sql.query<{ position: string | null }>(POSITION_OF_REPLICA);
-      return row?.position == null ? null : BigInt(row.position);
-    },
-    destroy() {
+      // A connection that has gone silent would be waited for.
       pool.end().catch(() => {});
-      for (const client of clients) (client as unknown as pg.Client).end().catch(() => {});
     },
   };
 }

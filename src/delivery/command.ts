@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import { notFound } from '../errors.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, requireWorkspace, withCommandContext } from '../workspaces/command-context.ts';
-import { retryRejectedContacts } from './rejected.ts';
-import { replayEvents } from './replay.ts';
+import { replayEvents, retryRejectedContacts } from './replay.ts';
 
 interface Options {
   readonly workspace: string;

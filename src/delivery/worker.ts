@@ -6,6 +6,7 @@ import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import {
+  allocateSlots,
   type Claim,
   claimNext,
   LEASE_SECONDS,
@@ -18,7 +19,6 @@ import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
-import { allocateSlots } from './slots.ts';
 import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {

@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Database, Sql } from '../database/sql.ts';
-import { readRejectedContacts } from '../delivery/rejected.ts';
+import { readRejectedContacts } from '../delivery/replay.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createListener } from '../database/notify.ts';
 import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
@@ -22,16 +21,17 @@ import {
 } from './journal.ts';
 import { dropErased, type InterpretedEvent, interpretEvent, storeEventsIn } from './store-events.ts';
 
-/** What processing a batch needs. */
-type ProcessingContext = Pick<AppContext, 'database' | 'secrets' | 'logger'>;
-
-interface ProcessorOptions extends ProcessingContext {
-  /** For the connection that listens; `null`: only polling. */
-  readonly sessionUrl: string | null;
+/** What processing needs. */
+interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'logger'> {
   /** Wakes the delivery worker of this process. Workers of other processes poll for what is left. */
   readonly onPending?: (workspaceId: string) => void;
   /** Called after purchases were transferred, with the app user ids of both sides. */
   readonly onTransfer?: (project: ProjectKey, appUserIds: readonly string[]) => Promise<void>;
+}
+
+interface ProcessorOptions extends ProcessingContext {
+  /** For the connection that listens; `null`: only polling. */
+  readonly sessionUrl: string | null;
 }
 
 export interface BatchCounts {
@@ -57,7 +57,6 @@ const POLL_MS = 1_000;
 /** While another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
-// biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function createProcessor(options: ProcessorOptions): Processor {
   const { database, logger } = options;
   const inSlot = pLimit(PROJECTS_IN_PARALLEL);
@@ -96,22 +95,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
   }
 
   async function processAll(project: ProjectKey, run: { isWokenAgain: boolean }): Promise<void> {
-    const batches = createBatches(options, project);
-    let busyMs = BUSY_MS.first;
-    while (!stopping.signal.aborted) {
+    do {
       run.isWokenAgain = false;
-      // A slot for each batch: a project with a long backlog does not keep the others waiting.
-      const batch = await inSlot(batches.next);
-      if (batch === 'busy') {
-        await pause(busyMs, stopping.signal);
-        busyMs = Math.min(busyMs * 2, BUSY_MS.last);
-        continue;
-      }
-      busyMs = BUSY_MS.first;
-      if (batch.processed > 0) options.onPending?.(project.workspaceId);
-      if (batch.transferred.length > 0) await options.onTransfer?.(project, batch.transferred);
-      if (!batch.hasMore && !run.isWokenAgain) return;
-    }
+      await processProject(options, project, { inSlot, stopping: stopping.signal });
+    } while (run.isWokenAgain && !stopping.signal.aborted);
   }
 
   async function poll(): Promise<void> {
@@ -143,20 +130,36 @@ export function createProcessor(options: ProcessorOptions): Processor {
   };
 }
 
-/** Processes everything that a project has received. */
-export async function processProject(context: ProcessingContext, project: ProjectKey): Promise<BatchCounts> {
+/**
+ * Processes everything that a project has received.
+ *
+ * @param turn.inSlot runs a batch when it is its turn: a project with a long backlog does not keep the others waiting
+ * @param turn.stopping ends it after the running batch
+ */
+export async function processProject(
+  context: ProcessingContext,
+  project: ProjectKey,
+  turn: { inSlot?: <T>(work: () => Promise<T>) => Promise<T>; stopping?: AbortSignal } = {},
+): Promise<BatchCounts> {
+  const { inSlot = (work) => work(), stopping = new AbortController().signal } = turn;
   const batches = createBatches(context, project);
   const counts = { processed: 0, failed: 0 };
-  for (;;) {
-    const batch = await batches.next();
+  let busyMs = BUSY_MS.first;
+  while (!stopping.aborted) {
+    const batch = await inSlot(batches.next);
     if (batch === 'busy') {
-      await sleep(BUSY_MS.first);
+      await pause(busyMs, stopping);
+      busyMs = Math.min(busyMs * 2, BUSY_MS.last);
       continue;
     }
+    busyMs = BUSY_MS.first;
     counts.processed += batch.processed;
     counts.failed += batch.failed;
-    if (!batch.hasMore) return counts;
+    if (batch.processed > 0) context.onPending?.(project.workspaceId);
+    if (batch.transferred.length > 0) await context.onTransfer?.(project, batch.transferred);
+    if (!batch.hasMore) break;
   }
+  return counts;
 }
 
 interface Batch extends BatchCounts {

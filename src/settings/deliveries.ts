@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { readRejectedContacts, retryRejectedContacts } from '../delivery/rejected.ts';
-import { replayEvents } from '../delivery/replay.ts';
+import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../delivery/replay.ts';
 import { notFound } from '../errors.ts';
 import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';

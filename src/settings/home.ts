@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/repository.ts';
-import { readRejectedContacts } from '../delivery/rejected.ts';
+import { readRejectedContacts } from '../delivery/replay.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { checkWebhook } from '../../src/ingestion/check-webhook.ts';
 import { createJournal, pruneJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.ts';
+import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { interpretEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';

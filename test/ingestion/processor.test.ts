@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Database } from '../../src/database/sql.ts';
-import { checkWebhook } from '../../src/ingestion/check-webhook.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
   countFailedWebhooks,
@@ -12,6 +11,7 @@ import {
   readJournalBacklog,
 } from '../../src/ingestion/journal.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
+import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

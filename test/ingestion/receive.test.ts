@@ -4,10 +4,13 @@ import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
-import { verifyWebhookSignature } from '../../src/ingestion/check-webhook.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
-import { createRefusalRecorder, revenueCatWebhookRouter } from '../../src/ingestion/routes.ts';
+import {
+  createRefusalRecorder,
+  revenueCatWebhookRouter,
+  verifyWebhookSignature,
+} from '../../src/ingestion/routes.ts';
 import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
