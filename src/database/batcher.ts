@@ -80,15 +80,12 @@ export function createBatcher<T, R = void>(
 /** More than are used at the same time. One that is dropped while it runs still finishes. */
 const MAX_KEPT = 10_000;
 
-/** One of each for every workspace (and project): statements stay on one tenant's rows. */
-export function keyed<Keys extends string[], T extends object>(
-  make: (...keys: Keys) => T,
-): (...keys: Keys) => T {
+/** One for each workspace or project: statements stay on one tenant's rows. */
+export function keyed<T extends object>(make: (key: string) => T): (key: string) => T {
   // Bounded, since anyone can name a workspace in an address.
   const made = new LRUCache<string, T>({ max: MAX_KEPT });
-  return (...keys) => {
-    const key = keys.join('\n');
-    const existing = made.get(key) ?? make(...keys);
+  return (key) => {
+    const existing = made.get(key) ?? make(key);
     made.set(key, existing);
     return existing;
   };

@@ -159,7 +159,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     if (contactId === null) break;
 
     if (left.length > 0 || contactId !== claim.contactId) {
-      const others = await context.writer.assignContact({ claim, contactId });
+      const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
       if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
       if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
       // What others wrote there since is unknown: only all attributes together are one customer's state.
@@ -215,7 +215,7 @@ async function finishBurst(
   const { wanted, written } = attributes;
   if (Object.keys(changedAttributes(wanted, written)).length === 0)
     return { kind: 'written', values: written };
-  if (await context.writer.hasChanged(claim)) return { kind: 'written', values: written };
+  if (await context.writer.hasChanged(claim.workspaceId, claim)) return { kind: 'written', values: written };
   return writeAttributes(delivery, contactId, attributes);
 }
 

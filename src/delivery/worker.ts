@@ -294,7 +294,7 @@ export class DeliveryWorker {
             deliverSubscriber({ ...delivery, subscriber, history }),
           )
         : { claim, result: unchanged(claim) };
-      if (await this.#context.writer.finish(finished)) this.wake(claim.workspaceId);
+      if (await this.#context.writer.finish(claim.workspaceId, finished)) this.wake(claim.workspaceId);
       else if (finished.result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.result.dueAtMs);
     } catch (error) {
       if (this.#isStopping || error instanceof LeaseLostError)

@@ -24,15 +24,10 @@ export interface CheckedWebhook {
   readonly payload: string;
 }
 
-export interface Journal {
-  /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
-  append(project: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus>;
-  /** Webhooks that are not committed yet. */
-  uncommitted(): number;
-}
+export type Journal = ReturnType<typeof createJournal>;
 
 /** @param onAppended called after the commit, once for each project with new rows */
-export function createJournal(database: Database, onAppended: (project: ProjectKey) => void): Journal {
+export function createJournal(database: Database, onAppended: (project: ProjectKey) => void) {
   let uncommitted = 0;
   const batchers = keyed((workspaceId: string) =>
     createBatcher(async (rows: readonly NewRow[]) => {
@@ -44,7 +39,8 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
     }, BATCH_OPTIONS),
   );
   return {
-    async append({ workspaceId, projectId }, webhook) {
+    /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
+    async append({ workspaceId, projectId }: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus> {
       uncommitted += 1;
       try {
         return await batchers(workspaceId)({ projectId, ...webhook });
@@ -52,6 +48,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
         uncommitted -= 1;
       }
     },
+    /** Webhooks that are not committed yet. */
     uncommitted: () => uncommitted,
   };
 }

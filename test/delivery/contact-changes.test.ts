@@ -316,7 +316,7 @@ describe('contact changes during a delivery', () => {
 
     const { assignContact } = createOutboxWriter(database);
     for (const claim of claims) {
-      const mayWrite = (await assignContact({ claim, contactId: 'c-merged' })) !== null;
+      const mayWrite = (await assignContact(WORKSPACE_ID, { claim, contactId: 'c-merged' })) !== null;
       assert.equal(mayWrite, claim.subscriberId === keeper);
     }
   });
