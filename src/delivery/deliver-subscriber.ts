@@ -188,7 +188,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
             : null;
     }
   }
-  return { claim, result: await waitForContact(delivery, left.length) };
+  return { claim, result: waitForContact(delivery, left.length) };
 }
 
 /** Others write to the same contact: what would have a name and second of theirs is moved. */
@@ -262,10 +262,7 @@ async function resolveContact(
   return appUserId === null ? null : createContact(client, { appUserId, email });
 }
 
-async function waitForContact(delivery: Delivery, events: number): Promise<ClaimResult> {
-  const { context, claim } = delivery;
-  const reason = 'waiting_for_contact';
-  await context.writer.explainPending(claim.workspaceId, { subscriberId: claim.subscriberId, reason });
+function waitForContact({ context, claim }: Delivery, events: number): ClaimResult {
   const lookups = claim.attempts + 1;
   const isDue = events > 0 || lookups <= MAX_IDLE_LOOKUPS;
   return {
@@ -274,6 +271,6 @@ async function waitForContact(delivery: Delivery, events: number): Promise<Claim
     attributesWritten: null,
     attempts: lookups,
     waiting: true,
-    pending: { events, reason },
+    pending: { events, reason: 'waiting_for_contact' },
   };
 }

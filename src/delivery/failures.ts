@@ -90,9 +90,8 @@ export type Interruption =
 export async function backOff(delivery: Delivery, error: unknown): Promise<Interruption & { kind: 'later' }> {
   if (!(error instanceof AppError)) throw error;
   const { context, claim, workspace } = delivery;
-  const { workspaceId, subscriberId } = claim;
+  const { workspaceId } = claim;
   const nowMs = context.now();
-  const pending = { subscriberId, reason: error.code };
   const later = { kind: 'later', atMs: nowMs, counts: 0, reason: error.code } as const;
   context.metrics.attempt('retried', error.code);
   const decision = decide(error, {
@@ -107,7 +106,6 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       context.pause(workspaceId, decision.untilMs);
       return later;
     case 'disconnect':
-      await context.writer.explainPending(workspaceId, pending);
       if (await markDisconnected(context.database, workspace, error.code)) {
         context.logger.error(
           { workspaceId, code: error.code },
@@ -118,7 +116,6 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
       return later;
     default:
       await recordIfRefused(delivery, 'contacts', error);
-      await context.writer.explainPending(workspaceId, pending);
       // What a retry cannot fix is tried again once a day.
       return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
   }

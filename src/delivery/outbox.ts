@@ -224,23 +224,24 @@ async function updateDeliveries(
   return rows.length;
 }
 
-/** What a subscriber's planned events wait for: an error's code, or a contact. */
-interface PendingReason {
-  readonly subscriberId: string;
-  readonly reason: string;
-}
-
+/** Stores with planned events what they wait for: an error's code, or a contact. */
 async function explainPending(
   sql: Sql,
   workspaceId: string,
-  reasons: readonly PendingReason[],
+  finished: readonly FinishedClaim[],
 ): Promise<void> {
+  const waiting = finished.filter(({ result }) => result.pending.reason !== null);
+  if (waiting.length === 0) return;
   await sql.query(
     `update event_deliveries d set reason = r.reason
        from unnest($2::uuid[], $3::text[]) as r (subscriber_id, reason)
       where d.workspace_id = $1 and d.subscriber_id = any($2) and d.subscriber_id = r.subscriber_id
         and d.delivered_at is null and d.not_sent is null and d.reason is distinct from r.reason`,
-    [workspaceId, reasons.map(({ subscriberId }) => subscriberId), reasons.map(({ reason }) => reason)],
+    [
+      workspaceId,
+      waiting.map(({ claim }) => claim.subscriberId),
+      waiting.map(({ result }) => result.pending.reason),
+    ],
     'explain-pending',
   );
 }
@@ -277,9 +278,6 @@ export function createOutboxWriter(database: Database) {
     recordAttempt: shared(DEFERRED, (workspaceId, attempts: readonly Attempt[]) =>
       recordAttempts(database, workspaceId, attempts),
     ),
-    explainPending: shared(DEFERRED, (workspaceId, reasons: readonly PendingReason[]) =>
-      explainPending(database, workspaceId, reasons),
-    ),
     /** Whether more has arrived for a claimed subscriber. */
     hasChanged: shared(IMMEDIATE, async (workspaceId, claims: readonly Claim[]) => {
       const changed = await findChanged(database, workspaceId, claims);
@@ -302,6 +300,7 @@ export function createOutboxWriter(database: Database) {
     }),
     /** Releases a subscriber; resolves with whether it is due again already. */
     finish: shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
+      await explainPending(database, workspaceId, finished);
       const due = await finishClaims(database, workspaceId, finished);
       return finished.map(({ claim }) => due.has(claim.subscriberId));
     }),
