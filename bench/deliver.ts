@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import { PgBoss } from 'pg-boss';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
-import { interpretEvent, storeEvents } from '../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../src/ingestion/store-events.ts';
 import { eventOf } from './data.ts';
 import { type Running, startProcess } from './processes.ts';
 import { median, quantile, type Row } from './report.ts';
@@ -32,11 +32,11 @@ async function countsOf(intercom: Running): Promise<Counts> {
 /** Stores webhooks of many customers as the receiver does, so that they wait for a worker. */
 async function queueEvents(databaseUrl: string, customers: number, eventsEach: number): Promise<void> {
   const open = await openDatabase({ url: databaseUrl, logger: pino({ level: 'silent' }), poolSize: 2 });
-  let batch: ReturnType<typeof interpretEvent>[] = [];
+  let batch: ReturnType<typeof prepareEvent>[] = [];
   for (let turn = 0; turn < eventsEach; turn += 1) {
     for (let customer = 0; customer < customers; customer += 1) {
       const event = eventOf(customer, { turn, atMs: DAY_AGO_MS + turn * 60_000 });
-      batch.push(interpretEvent(event, Date.now()));
+      batch.push(prepareEvent(event, Date.now()));
       if (batch.length < 250) continue;
       await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, batch);
       batch = [];

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { type InterpretedEvent, interpretEvent, storeEvents } from '../ingestion/store-events.ts';
+import { type PreparedEvent, prepareEvent, storeEvents } from '../ingestion/store-events.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
@@ -86,7 +86,7 @@ export async function importEvents(
   const bodies = await deps.client.listCustomerEvents(project.revenueCatProjectId, customer.customerId);
   if (bodies === null) return null;
   const stored = await readStored(database, project, customer.appUserIds);
-  const fresh: InterpretedEvent[] = [];
+  const fresh: PreparedEvent[] = [];
   for (const body of bodies) {
     const received = asReceived(body, customer.customerId, deps.now());
     const keys = dedupeKeys(received.event);
@@ -106,10 +106,10 @@ export async function importEvents(
   return { added, known: bodies.length - added };
 }
 
-function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): InterpretedEvent {
+function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): PreparedEvent {
   const namesCustomer = typeof body.app_user_id === 'string' || NAMES_OTHERS.test(String(body.type));
   const event = namesCustomer ? body : { ...body, app_user_id: customerId };
-  return interpretEvent(event, nowMs);
+  return prepareEvent(event, nowMs);
 }
 
 function dedupeKeys(event: {

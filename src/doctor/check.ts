@@ -17,7 +17,7 @@ export interface CheckResult {
 }
 
 /** What a check found. */
-export interface Outcome {
+export interface CheckOutcome {
   readonly status: Status;
   readonly message: string;
   /** Instead of the check's own. */
@@ -28,14 +28,16 @@ export interface Outcome {
 export interface Check<Subject> {
   readonly name: string;
   /** `null`: it does not apply. Never changes anything. */
-  run(subject: Subject): Promise<Outcome | readonly Outcome[] | null> | Outcome | readonly Outcome[] | null;
+  run(
+    subject: Subject,
+  ): Promise<CheckOutcome | readonly CheckOutcome[] | null> | CheckOutcome | readonly CheckOutcome[] | null;
   /** What to do about an outcome that brings no remedy of its own. */
   readonly remedy?: string | ((subject: Subject) => string);
 }
 
 const outcomeOf =
   (status: Status) =>
-  (message: string, remedy?: string): Outcome => ({
+  (message: string, remedy?: string): CheckOutcome => ({
     status,
     message,
     ...(remedy === undefined ? {} : { remedy }),
@@ -63,7 +65,7 @@ export async function runChecks<Subject>(
 
 export function resultOf(
   check: string,
-  { status, message, remedy = '' }: Outcome,
+  { status, message, remedy = '' }: CheckOutcome,
   { workspace = null, project = null }: Partial<Pick<CheckResult, 'workspace' | 'project'>> = {},
 ): CheckResult {
   return { check, status, workspace, project, message, remedy: status === 'ok' ? null : remedy };

@@ -9,7 +9,7 @@ import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { findEncryptionKeys } from '../workspaces/secrets.ts';
-import { type CheckResult, type Outcome, problem, resultOf, runChecks, warning } from './check.ts';
+import { type CheckOutcome, type CheckResult, problem, resultOf, runChecks, warning } from './check.ts';
 import { prepareOutside, runDoctor } from './run.ts';
 import { OUTSIDE_CHECKS } from './server-checks.ts';
 import {
@@ -116,7 +116,7 @@ async function withStallDetection(results: CheckResult[], work: Promise<void>): 
   }
 }
 
-type Opened = { readonly outcome: Outcome } | { readonly database: Database; close(): Promise<void> };
+type Opened = { readonly outcome: CheckOutcome } | { readonly database: Database; close(): Promise<void> };
 
 /** Opens the database as it is: nothing is migrated, and no embedded one is created. */
 async function openExisting(config: Config): Promise<Opened> {
@@ -146,7 +146,7 @@ async function openExisting(config: Config): Promise<Opened> {
   }
 }
 
-function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, error: unknown): Outcome {
+function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, error: unknown): CheckOutcome {
   if (config.databaseUrl !== null) {
     const { message, remedy } = describeDatabaseError(error, 'DATABASE_URL');
     return problem(message, remedy);

@@ -8,8 +8,8 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
   answerOrError,
   type Check,
+  type CheckOutcome,
   lowerFirst,
-  type Outcome,
   ok,
   problem,
   unreachable,
@@ -132,7 +132,7 @@ function missingScopes(probe: RevenueCatProbe): readonly string[] {
   return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
 }
 
-function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Outcome | null {
+function checkKey({ project, config, revenueCat: probe }: ProjectSubject): CheckOutcome | null {
   const settings = `${config.publicUrl}/settings/revenuecat`;
   if (probe.state === 'no_key')
     return warning(
@@ -165,7 +165,7 @@ function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Outco
   }
 }
 
-function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): Outcome {
+function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): CheckOutcome {
   const { publicUrl } = subject.config;
   if (publicUrl === UNKNOWN_URL)
     return warning(
@@ -199,7 +199,7 @@ function explainUnregistered(
   { project, nowMs }: ProjectSubject,
   url: string,
   others: readonly string[],
-): Outcome {
+): CheckOutcome {
   // The same path on another host: the server has moved, or PUBLIC_URL has changed.
   const moved = others.find((other) => URL.parse(other)?.pathname === URL.parse(url)?.pathname);
   const isReceiving =

@@ -4,7 +4,7 @@ import { MIGRATIONS } from '../database/migrations.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
 import { createSecretBox, decryptOrNull, listSecrets } from '../workspaces/secrets.ts';
-import { type Check, type Outcome, ok, problem, warning } from './check.ts';
+import { type Check, type CheckOutcome, ok, problem, warning } from './check.ts';
 import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
@@ -100,7 +100,7 @@ export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
 const isLoopback = (url: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 
-async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promise<Outcome> {
+async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promise<CheckOutcome> {
   if (isLoopback(publicUrl)) {
     return warning(
       `PUBLIC_URL is ${publicUrl}: Intercom and RevenueCat cannot reach it.`,
@@ -286,7 +286,7 @@ const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
 };
 
 /** Whether the keys decrypt everything that is stored. */
-async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Promise<Outcome> {
+async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Promise<CheckOutcome> {
   const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
   if (stored.length === 0) return ok('No secret is stored yet.');
   const box = keys.length === 0 ? null : createSecretBox(keys);
@@ -299,7 +299,7 @@ async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Pr
     : ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
 }
 
-async function checkJobs(sql: Sql): Promise<Outcome> {
+async function checkJobs(sql: Sql): Promise<CheckOutcome> {
   const [schema] = await sql.query<{ exists: boolean }>(
     `select to_regclass('pgboss.job') is not null as exists`,
   );

@@ -9,8 +9,8 @@ import type { Workspace } from '../workspaces/repository.ts';
 import {
   answerOrError,
   type Check,
+  type CheckOutcome,
   lowerFirst,
-  type Outcome,
   ok,
   problem,
   unreachable,
@@ -175,7 +175,7 @@ export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
   },
 ];
 
-function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): Outcome[] {
+function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
   if (listed instanceof AppError) {
     return [
       problem(
@@ -189,7 +189,7 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): O
       archived === true ? [] : [[name, data_type] as const],
     ),
   );
-  const outcomes: Outcome[] = [];
+  const outcomes: CheckOutcome[] = [];
   const missing = CONTACT_ATTRIBUTES.filter(({ name }) => !typeOf.has(name));
   if (missing.length > 0) {
     const names = missing.map(({ name }) => name).join(', ');
@@ -226,7 +226,7 @@ async function readDeliveryLag(sql: Sql, workspaceId: string): Promise<number> {
   return (row?.held_s ?? 0) > 0 ? 0 : (row?.late_s ?? 0);
 }
 
-async function checkFailed(sql: Sql, workspaceId: string): Promise<Outcome> {
+async function checkFailed(sql: Sql, workspaceId: string): Promise<CheckOutcome> {
   const rows = await sql.query<{ reason: string; count: string }>(
     `select coalesce(reason, 'unknown') as reason, count(*) as count
        from (select reason from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit 100000) as failed
@@ -239,7 +239,7 @@ async function checkFailed(sql: Sql, workspaceId: string): Promise<Outcome> {
   return problem(`${total} events could not be delivered; most often: ${most.reason} (${most.count}).`);
 }
 
-async function checkWaiting(sql: Sql, workspaceId: string): Promise<Outcome | null> {
+async function checkWaiting(sql: Sql, workspaceId: string): Promise<CheckOutcome | null> {
   const [row] = await sql.query<{ waiting: number }>(
     `select count(*)::integer as waiting from (select 1 from subscribers s
       where s.workspace_id = $1 and s.waiting limit 100000) as waiting_subscribers`,
@@ -254,7 +254,11 @@ async function checkWaiting(sql: Sql, workspaceId: string): Promise<Outcome | nu
   );
 }
 
-async function checkRetention(sql: Sql, workspaceId: string, days: number | null): Promise<Outcome | null> {
+async function checkRetention(
+  sql: Sql,
+  workspaceId: string,
+  days: number | null,
+): Promise<CheckOutcome | null> {
   if (days === null) return null;
   const overdue = await sql.query(
     `select 1 from projects p

@@ -19,7 +19,7 @@ import {
   readUnprocessed,
   WEBHOOK_CHANNEL,
 } from './journal.ts';
-import { dropErased, type InterpretedEvent, interpretEvent, storeEventsIn } from './store-events.ts';
+import { dropErased, type PreparedEvent, prepareEvent, storeEventsIn } from './store-events.ts';
 
 /** What processing needs. */
 interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'logger'> {
@@ -248,7 +248,7 @@ function commitAsynchronously(sql: Sql): Promise<unknown> {
 async function storeInterpreted(
   within: ErasedContext,
   project: ProjectKey,
-  events: readonly InterpretedEvent[],
+  events: readonly PreparedEvent[],
 ): Promise<void> {
   const { remaining, erasedEvents } = await dropErased(within, project, events);
   await storeEventsIn(within.sql, project, remaining);
@@ -257,7 +257,7 @@ async function storeInterpreted(
 
 /** What the interpreter made of stored webhooks. */
 interface Interpretation {
-  readonly events: readonly InterpretedEvent[];
+  readonly events: readonly PreparedEvent[];
   /** By event id, of those that it could not handle. */
   readonly errors: ReadonlyMap<string, string>;
 }
@@ -269,7 +269,7 @@ export function interpretWebhooks(webhooks: readonly Omit<JournalRow, 'sequence'
       const body: unknown = JSON.parse(webhook.payload);
       const event = isRecord(body) ? body.event : undefined;
       if (!isRecord(event)) throw new Error('The payload has no "event" object');
-      return [interpretEvent(event, webhook.receivedAtMs, webhook.eventId)];
+      return [prepareEvent(event, webhook.receivedAtMs, webhook.eventId)];
     } catch (error) {
       errors.set(webhook.eventId, describeFailure(error));
       return [];

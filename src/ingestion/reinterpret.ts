@@ -10,8 +10,8 @@ import { interpretWebhooks } from './processor.ts';
 import {
   dropErased,
   type EventRecord,
-  type InterpretedEvent,
   insertEvents,
+  type PreparedEvent,
   recordKey,
   resolveRecords,
   touchSubscribers,
@@ -51,7 +51,7 @@ export async function reinterpret(
   options: { secrets: SecretBox; sinceMs: number; nowMs: number },
 ): Promise<Reinterpreted> {
   const total = noCounts();
-  const isYoung = (event: InterpretedEvent): boolean =>
+  const isYoung = (event: PreparedEvent): boolean =>
     event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
   for (let after = '0'; ; ) {
     const selection = { after, sinceMs: options.sinceMs, limit: BATCH };
@@ -76,13 +76,13 @@ async function reinterpretWebhooks(
   within: { readonly sql: Sql; readonly secrets: SecretBox },
   project: ProjectKey,
   rows: readonly JournalRow[],
-  isYoung: (event: InterpretedEvent) => boolean,
+  isYoung: (event: PreparedEvent) => boolean,
 ): Promise<Reinterpreted> {
   const { sql } = within;
   const counts = noCounts();
   if (rows.length === 0) return counts;
-  const { events: interpreted, errors } = interpretWebhooks(rows);
-  const { remaining: events, erasedEvents } = await dropErased(within, project, interpreted);
+  const { events: prepared, errors } = interpretWebhooks(rows);
+  const { remaining: events, erasedEvents } = await dropErased(within, project, prepared);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
   const records = (await resolveRecords(sql, project, events, isYoung)).map((record) =>
@@ -142,7 +142,7 @@ interface StoredRow {
 async function readStored(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  events: readonly InterpretedEvent[],
+  events: readonly PreparedEvent[],
 ): Promise<Map<string, StoredRow>> {
   const rows = await sql.query<StoredRow>(
     `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
@@ -156,12 +156,12 @@ async function readStored(
 
 /** An event that names no customer stays with the customer that was made for it. */
 function keepCustomer(record: EventRecord, row: StoredRow | undefined): EventRecord {
-  if (!row || record.interpreted[record.side].length > 0) return record;
+  if (!row || record.prepared[record.side].length > 0) return record;
   return { ...record, group: { ...record.group, subscriberId: row.subscriber_id, isNew: false } };
 }
 
-function isDifferent(row: StoredRow, { group, interpreted }: EventRecord): boolean {
-  const { event, fields } = interpreted;
+function isDifferent(row: StoredRow, { group, prepared }: EventRecord): boolean {
+  const { event, fields } = prepared;
   return (
     row.subscriber_id !== group.subscriberId ||
     row.type !== event.type ||
@@ -178,8 +178,8 @@ function keepDelivery(record: EventRecord, row: StoredRow): EventRecord {
   const isUnplanned = row.skip_reason === null && !row.has_delivery;
   const isDecidedAgain =
     row.skip_reason === 'timeline_only' || (isUnplanned && record.skipReason === 'timeline_only');
-  const interpreted = { ...record.interpreted, receivedAtMs: row.received_at_ms };
-  return { ...record, interpreted, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
+  const prepared = { ...record.prepared, receivedAtMs: row.received_at_ms };
+  return { ...record, prepared, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
 }
 
 /** Those that are stored differently, and rows of transfer sources that the new interpretation does not name. */

@@ -22,8 +22,8 @@ import type { SecretBox } from '../workspaces/secrets.ts';
 
 type EventBody = Readonly<Record<string, unknown>>;
 
-/** An event with the customers it concerns. */
-export interface InterpretedEvent {
+/** An event with the customers it concerns, ready to be stored. */
+export interface PreparedEvent {
   readonly event: LifecycleEvent;
   /** App user ids of the customer it is about, best first; empty: it names no customer. */
   readonly customer: readonly string[];
@@ -38,15 +38,15 @@ export interface InterpretedEvent {
 }
 
 /**
- * Interprets an event: the `event` object of a webhook, or an item of RevenueCat's API.
+ * Prepares an event: the `event` object of a webhook, or an item of RevenueCat's API.
  *
  * @param eventId under which it is stored
  */
-export function interpretEvent(
+export function prepareEvent(
   body: EventBody,
   receivedAtMs: number,
   eventId = eventIdOf(body),
-): InterpretedEvent {
+): PreparedEvent {
   const read = readEvent(body, { receivedAtMs, fallbackId: eventId });
   const event = {
     ...read,
@@ -75,7 +75,7 @@ function fieldsOf(body: EventBody): string {
   );
 }
 
-function emailOf(event: EventBody): InterpretedEvent['email'] {
+function emailOf(event: EventBody): PreparedEvent['email'] {
   const attributes = event.subscriber_attributes;
   if (!isRecord(attributes)) return null;
   const entry = attributes.$email;
@@ -90,14 +90,14 @@ function emailOf(event: EventBody): InterpretedEvent['email'] {
 }
 
 /** Whether an event of a deliverable kind is sent to the contact; otherwise it is on the timeline only. */
-export type DeliveryRule = (event: InterpretedEvent) => boolean;
+export type DeliveryRule = (event: PreparedEvent) => boolean;
 
 /** One row: an event as it concerns one customer. */
 export interface EventRecord {
   readonly id: string;
   readonly side: 'customer' | 'source';
   readonly group: IdentityGroup;
-  readonly interpreted: InterpretedEvent;
+  readonly prepared: PreparedEvent;
   /** Why it is never sent to Intercom; `null`: it is delivered. */
   readonly skipReason: 'timeline_only' | 'imported' | null;
 }
@@ -114,7 +114,7 @@ export const SEPARATOR = '\x1e';
 export function storeEvents(
   database: Database,
   project: ProjectKey,
-  events: readonly InterpretedEvent[],
+  events: readonly PreparedEvent[],
   { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<number> {
   return retryAfterDeadlock(() =>
@@ -138,11 +138,11 @@ export function storeEvents(
 export async function storeEventsIn(
   sql: Sql,
   project: ProjectKey,
-  events: readonly InterpretedEvent[],
+  events: readonly PreparedEvent[],
   isDelivered: DeliveryRule = () => true,
 ): Promise<number> {
   // Of one event twice in a batch only the first counts, also for its app user ids.
-  const first = new Map<string, InterpretedEvent>();
+  const first = new Map<string, PreparedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
   const records = await resolveRecords(sql, project, [...first.values()], isDelivered);
   const [inserted] = await Promise.all([
@@ -169,21 +169,21 @@ export async function storeEventsIn(
 export async function dropErased(
   context: ErasedContext,
   project: ProjectKey,
-  events: readonly InterpretedEvent[],
-): Promise<{ remaining: InterpretedEvent[]; erasedEvents: Set<string> }> {
-  const idsOf = ({ customer, source }: InterpretedEvent): string[] => [...customer, ...source];
+  events: readonly PreparedEvent[],
+): Promise<{ remaining: PreparedEvent[]; erasedEvents: Set<string> }> {
+  const idsOf = ({ customer, source }: PreparedEvent): string[] => [...customer, ...source];
   const erased = await findErasedIds(context, project, events.flatMap(idsOf));
   const erasedEvents = new Set<string>();
-  const remaining = events.flatMap((interpreted): InterpretedEvent[] => {
-    const ids = idsOf(interpreted);
-    if (!ids.some((id) => erased.has(id))) return [interpreted];
-    erasedEvents.add(interpreted.event.id);
-    const customer = withoutErased(interpreted.customer, erased);
-    const source = withoutErased(interpreted.source, erased);
+  const remaining = events.flatMap((prepared): PreparedEvent[] => {
+    const ids = idsOf(prepared);
+    if (!ids.some((id) => erased.has(id))) return [prepared];
+    erasedEvents.add(prepared.event.id);
+    const customer = withoutErased(prepared.customer, erased);
+    const source = withoutErased(prepared.source, erased);
     if (customer.length + source.length === 0) return [];
     const gone = new Set(ids).difference(new Set([...customer, ...source]));
-    const fields = JSON.stringify(fieldsWithout(JSON.parse(interpreted.fields), gone));
-    const others = { ...interpreted, customer, source, fields, email: null };
+    const fields = JSON.stringify(fieldsWithout(JSON.parse(prepared.fields), gone));
+    const others = { ...prepared, customer, source, fields, email: null };
     return [customer.length === 0 ? { ...others, isCustomerErased: true } : others];
   });
   return { remaining, erasedEvents };
@@ -197,7 +197,7 @@ export function recordKey({ id, side }: { readonly id: string; readonly side: st
 export async function resolveRecords(
   sql: Sql,
   project: ProjectKey,
-  events: readonly InterpretedEvent[],
+  events: readonly PreparedEvent[],
   isDelivered: DeliveryRule,
 ): Promise<EventRecord[]> {
   const groups = await resolveIdentities(
@@ -205,25 +205,21 @@ export async function resolveRecords(
     project,
     events.flatMap(({ customer, source }) => [customer, source]),
   );
-  return events.flatMap((interpreted) => {
+  return events.flatMap((prepared) => {
     const groupOf = ([appUserId]: readonly string[]) =>
       appUserId === undefined ? undefined : groups.get(appUserId);
     // An event that names no customer gets a subscriber of its own, where a search for the event finds it.
-    const customer = toRecord(interpreted, 'customer', groupOf(interpreted.customer) ?? newIdentityGroup());
-    const source = groupOf(interpreted.source);
-    if (interpreted.isCustomerErased && source) return [toRecord(interpreted, 'source', source)];
-    return source ? [customer, toRecord(interpreted, 'source', source)] : [customer];
+    const customer = toRecord(prepared, 'customer', groupOf(prepared.customer) ?? newIdentityGroup());
+    const source = groupOf(prepared.source);
+    if (prepared.isCustomerErased && source) return [toRecord(prepared, 'source', source)];
+    return source ? [customer, toRecord(prepared, 'source', source)] : [customer];
   });
 
-  function toRecord(
-    interpreted: InterpretedEvent,
-    side: EventRecord['side'],
-    group: IdentityGroup,
-  ): EventRecord {
+  function toRecord(prepared: PreparedEvent, side: EventRecord['side'], group: IdentityGroup): EventRecord {
     // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
-    const canBeDelivered = side === 'customer' && isDeliverable(interpreted.event.kind);
-    const skipReason = !canBeDelivered ? 'timeline_only' : isDelivered(interpreted) ? null : 'imported';
-    return { id: interpreted.event.id, side, group, interpreted, skipReason };
+    const canBeDelivered = side === 'customer' && isDeliverable(prepared.event.kind);
+    const skipReason = !canBeDelivered ? 'timeline_only' : isDelivered(prepared) ? null : 'imported';
+    return { id: prepared.event.id, side, group, prepared, skipReason };
   }
 }
 
@@ -234,7 +230,7 @@ export async function insertEvents(
   records: readonly EventRecord[],
 ): Promise<Set<string>> {
   if (records.length === 0) return new Set();
-  const events = records.map(({ interpreted }) => interpreted.event);
+  const events = records.map(({ prepared }) => prepared.event);
   const rows = await sql.query<{ event_id: string; side: string }>(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment,
                          event_at_ms, received_at, transaction_id, fields, skip_reason)
@@ -256,9 +252,9 @@ export async function insertEvents(
       events.map((event) => event.kind),
       events.map((event) => event.environment),
       events.map((event) => event.atMs),
-      records.map(({ interpreted }) => interpreted.receivedAtMs),
+      records.map(({ prepared }) => prepared.receivedAtMs),
       events.map((event) => event.transactionId),
-      records.map(({ interpreted }) => interpreted.fields).join(SEPARATOR),
+      records.map(({ prepared }) => prepared.fields).join(SEPARATOR),
       records.map((record) => record.skipReason),
     ],
     'insert-events',
@@ -308,16 +304,15 @@ export async function touchSubscribers(
 function subscriberValues(records: readonly EventRecord[]): {
   firstMs: number;
   lastMs: number;
-  email: InterpretedEvent['email'];
+  email: PreparedEvent['email'];
 } {
   let firstMs = Number.POSITIVE_INFINITY;
   let lastMs = Number.NEGATIVE_INFINITY;
-  let email: InterpretedEvent['email'] = null;
-  for (const { interpreted } of records) {
-    firstMs = Math.min(firstMs, interpreted.event.atMs);
-    lastMs = Math.max(lastMs, interpreted.event.atMs);
-    if (interpreted.email && (email === null || interpreted.email.atMs > email.atMs))
-      email = interpreted.email;
+  let email: PreparedEvent['email'] = null;
+  for (const { prepared } of records) {
+    firstMs = Math.min(firstMs, prepared.event.atMs);
+    lastMs = Math.max(lastMs, prepared.event.atMs);
+    if (prepared.email && (email === null || prepared.email.atMs > email.atMs)) email = prepared.email;
   }
   return { firstMs, lastMs, email };
 }

@@ -14,7 +14,7 @@ import { markPending, readSubscriber, readWithHistory } from './repository.ts';
 import { findByAppUserIds } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
-export type RefreshOutcome = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
+export type RefreshResult = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
 /** It continues in the background after an agent has stopped waiting. */
 const CALL_TIMEOUT_MS = 10_000;
@@ -30,7 +30,7 @@ export async function refreshSubscriber(
   app: AppContext,
   { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
   calls: { readonly priority?: CallPriority; readonly signal?: AbortSignal } = {},
-): Promise<RefreshOutcome> {
+): Promise<RefreshResult> {
   const subscriber = await readSubscriber(app.database, workspaceId, subscriberId);
   const project = subscriber && (await readProject(app.database, workspaceId, subscriber.projectId));
   const client =

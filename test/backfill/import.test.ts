@@ -3,7 +3,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { storeApiKey } from '../../src/workspaces/projects.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -75,7 +75,7 @@ describe('importing the history of a project', () => {
     });
 
   function receive(body: Record<string, unknown>) {
-    const received = interpretEvent(body, Date.now());
+    const received = prepareEvent(body, Date.now());
     return storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
 

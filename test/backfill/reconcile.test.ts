@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { expectedChangeMs, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import { eventBody, START_MS } from '../support/events.ts';
@@ -92,7 +92,7 @@ describe('reconciling', () => {
       transaction_id: `tx_${id}`,
       original_transaction_id: `tx_${id}`,
     });
-    const received = interpretEvent(body, Date.now());
+    const received = prepareEvent(body, Date.now());
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
 
@@ -167,7 +167,7 @@ describe('reconciling', () => {
       expiration_at_ms: Date.now() + 25 * DAY_MS,
     });
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
-      interpretEvent(body, Date.now()),
+      prepareEvent(body, Date.now()),
     ]);
     assert.equal((await pass()).checked, 0);
   });

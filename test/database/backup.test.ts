@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { eventBody } from '../support/events.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
@@ -35,7 +35,7 @@ test('a copy made while webhooks arrive starts as a server with everything that 
         original_app_user_id: id,
         aliases: [],
       });
-      return interpretEvent(body, Date.now());
+      return prepareEvent(body, Date.now());
     });
     await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, events);
   };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -41,7 +41,7 @@ describe('delivering', () => {
       expiration_at_ms: nowMs + 25 * DAY_MS,
       ...fields,
     });
-    const received = interpretEvent(event, nowMs);
+    const received = prepareEvent(event, nowMs);
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [received]);
   }
   const eventsOf = (externalId: string) =>

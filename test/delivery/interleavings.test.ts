@@ -4,7 +4,7 @@ import express from 'express';
 import fc from 'fast-check';
 import { intercomWebhookRouter } from '../../src/contacts/webhooks.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
@@ -105,7 +105,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
       ...(happened.type === 'CANCELLATION' ? { cancel_reason: 'UNSUBSCRIBE' } : {}),
     });
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
-      interpretEvent(event, NOW_MS),
+      prepareEvent(event, NOW_MS),
     ]);
   }
 

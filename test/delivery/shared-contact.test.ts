@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
@@ -29,7 +29,7 @@ describe('two subscribers of one contact', () => {
     fields: Record<string, unknown> = {},
   ): Promise<void> {
     const event = recentEvent(appUserId, { id, transaction_id: id, original_transaction_id: id, ...fields });
-    const received = interpretEvent(event, NOW_MS);
+    const received = prepareEvent(event, NOW_MS);
     await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId }, [received]);
   }
 

@@ -1,4 +1,4 @@
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -30,7 +30,7 @@ export async function receive(
   workspaceId = WORKSPACE_ID,
 ): Promise<void> {
   const event = recentEvent(appUserId, fields);
-  const received = interpretEvent(event, NOW_MS);
+  const received = prepareEvent(event, NOW_MS);
   const projectId = workspaceId === WORKSPACE_ID ? PROJECT_ID : `${workspaceId}-p1`;
   await storeEvents(world.db.database, { workspaceId, projectId }, [received]);
 }

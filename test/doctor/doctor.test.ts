@@ -10,7 +10,7 @@ import { diagnose } from '../../src/doctor/command.ts';
 import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
 import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {
@@ -475,7 +475,7 @@ describe('doctor', () => {
         const body = eventBody();
         await sql(`update workspaces set not_before = now() + interval '1 hour'`);
         await storeEvents(world.db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
-          interpretEvent(body, Date.now()),
+          prepareEvent(body, Date.now()),
         ]);
         await setDelivery(world.db.database, WORKSPACE_ID, String(body.id), {
           delivery: 'failed',

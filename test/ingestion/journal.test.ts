@@ -5,7 +5,7 @@ import { createJournal, pruneJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
-import { interpretEvent } from '../../src/ingestion/store-events.ts';
+import { prepareEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { eventMetadata } from '../../src/subscription/contact-values.ts';
@@ -26,7 +26,7 @@ describe('the fields that are stored with an event', () => {
     ids: identifiersOf(event),
   });
   const fieldsOf = (event: Record<string, unknown>): Record<string, unknown> =>
-    JSON.parse(interpretEvent(event, NOW_MS).fields);
+    JSON.parse(prepareEvent(event, NOW_MS).fields);
 
   it('say the same as the webhook', () => {
     const events = STORY_NAMES.flatMap(

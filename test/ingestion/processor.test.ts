@@ -12,7 +12,7 @@ import {
 } from '../../src/ingestion/journal.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
@@ -93,7 +93,7 @@ describe('processing the journal', () => {
         async (happenings, ways) => {
           const expected = await addProject();
           for (const each of happenings)
-            await storeEvents(db.database, expected, [interpretEvent(bodyOf(each), START_MS)]);
+            await storeEvents(db.database, expected, [prepareEvent(bodyOf(each), START_MS)]);
 
           const actual = await addProject();
           const processors = [0, 1].map(() =>
@@ -106,7 +106,7 @@ describe('processing the journal', () => {
             happenings.map(async (each, index) =>
               ways[index] === 'webhook'
                 ? journal.append(actual, webhook(bodyOf(each)))
-                : storeEvents(db.database, actual, [interpretEvent(bodyOf(each), START_MS)]),
+                : storeEvents(db.database, actual, [prepareEvent(bodyOf(each), START_MS)]),
             ),
           );
           await processProject({ database: db.database, secrets, logger: silent }, actual);

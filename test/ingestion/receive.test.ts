@@ -11,7 +11,7 @@ import {
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -292,7 +292,7 @@ describe('receiving', () => {
     const event = (id: string, appUserId: string, alias = appUserId) =>
       eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases: [alias] });
     for (const id of ['old-a', 'old-b', 'old-c']) await receive({ event: event(`${id}-1`, id) });
-    await storeEvents(world.db.database, project, [interpretEvent(event('old-ab', 'old-b', 'old-a'), nowMs)]);
+    await storeEvents(world.db.database, project, [prepareEvent(event('old-ab', 'old-b', 'old-a'), nowMs)]);
     await receive({ event: event('old-b-2', 'old-b') });
     await receive({ event: event('old-a-2', 'old-a') });
     await receive({ event: event('old-ac', 'old-c', 'old-a') });
@@ -307,7 +307,7 @@ describe('receiving', () => {
   test('one event twice in a batch, with other ids: what the second names is not half stored', async () => {
     const named = (id: string, appUserId: string) => {
       const event = eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] });
-      return interpretEvent(event, nowMs);
+      return prepareEvent(event, nowMs);
     };
     const store = (...batch: ReturnType<typeof named>[]) => storeEvents(world.db.database, project, batch);
     assert.equal(await store(named('twice', 'twice-a'), named('twice', 'twice-b')), 1);
@@ -320,7 +320,7 @@ describe('receiving', () => {
       const atMs = START_MS + Number(id.slice(-1));
       const person = { app_user_id: appUserId, original_app_user_id: appUserId, aliases };
       const event = eventBody({ id, event_timestamp_ms: atMs, ...person });
-      return interpretEvent(event, nowMs);
+      return prepareEvent(event, nowMs);
     };
     const store = (...batch: ReturnType<typeof named>[]) => storeEvents(world.db.database, project, batch);
     // The oldest lives on: the second is gone when the second event asks for it.
@@ -336,7 +336,7 @@ describe('receiving', () => {
     const ids = Array.from({ length: 12 }, (_, index) => `chain-${index}`);
     const received = (id: string, first: string, second: string) => {
       const event = eventBody({ id, app_user_id: first, original_app_user_id: first, aliases: [second] });
-      return interpretEvent(event, nowMs);
+      return prepareEvent(event, nowMs);
     };
     const batches = ids.flatMap((id, index) => [
       [received(`chain-e${index}`, id, ids[(index + 1) % ids.length] ?? id)],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { interpretEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { RevenueCatCustomer } from '../../src/revenuecat/client.ts';
 import { snapshotTime } from '../../src/revenuecat/snapshot.ts';
 import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
@@ -210,7 +210,7 @@ describe('storing snapshots beside webhooks', () => {
             };
             return () =>
               storeEvents(db.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, [
-                interpretEvent(own, START_MS),
+                prepareEvent(own, START_MS),
               ]);
           };
           const read = (each: RevenueCatCustomer) => async () => {

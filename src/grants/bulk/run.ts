@@ -84,13 +84,13 @@ interface Task {
   readonly customer: ClaimedCustomer;
 }
 
-type Outcome = Omit<CustomerChange, 'appUserId'>;
+type CustomerOutcome = Omit<CustomerChange, 'appUserId'>;
 
 /** Grants, or undoes, and stores the outcome. */
 async function workOn(app: AppContext, task: Task): Promise<void> {
   const { bulk, customer } = task;
   const isUndo = customer.state === 'granted';
-  let outcome: Outcome;
+  let outcome: CustomerOutcome;
   try {
     outcome = await (isUndo ? undo : grant)(app, task);
   } catch (error) {
@@ -111,7 +111,7 @@ async function pauseForKey(app: AppContext, { bulk, project }: Task, error: stri
 }
 
 /** @throws any error that is not about this customer */
-function outcomeOf(error: unknown, { customer }: Task): Outcome {
+function outcomeOf(error: unknown, { customer }: Task): CustomerOutcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
@@ -125,13 +125,13 @@ function outcomeOf(error: unknown, { customer }: Task): Outcome {
 }
 
 /** Another attempt has an idempotency key of its own. */
-function retryOf({ attempts }: ClaimedCustomer, error: string): Outcome {
+function retryOf({ attempts }: ClaimedCustomer, error: string): CustomerOutcome {
   if (attempts + 1 >= MAX_ATTEMPTS) return { state: 'failed', error };
   const retryInSeconds = Math.min(RETRY_SECONDS * 2 ** attempts, MAX_RETRY_SECONDS);
   return { state: 'pending', error, attempts: attempts + 1, retryInSeconds };
 }
 
-async function grant(app: AppContext, task: Task): Promise<Outcome> {
+async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const { bulk, customer } = task;
   const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
   const known = (await findByKey(app.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
@@ -203,11 +203,11 @@ async function grantOnce(
   return (await callAndConfirm(app, project, stored.action)).action as Grant;
 }
 
-const UNDO_LATER: Outcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };
+const UNDO_LATER: CustomerOutcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };
 /** RevenueCat has not shown the removal yet. */
-const UNDO_SOON: Outcome = { state: 'granted', retryInSeconds: 2 };
+const UNDO_SOON: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
 
-async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<Outcome> {
+async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<CustomerOutcome> {
   const { workspaceId, decidedBy, admin, reason } = bulk;
   const action = await readAction(app.database, { workspaceId, actionId: customer.actionId ?? '' });
   if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
