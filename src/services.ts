@@ -10,7 +10,7 @@ import { createRegistry } from './http/metrics.ts';
 import { createCanvasCache } from './inbox-card/canvas-cache.ts';
 import { createCardReader } from './inbox-card/card-repository.ts';
 import type { CardApp } from './inbox-card/context.ts';
-import { createJournal, notifyProcessors } from './ingestion/journal.ts';
+import { createJournal, notifiedProject, notifyProcessors, WEBHOOK_CHANNEL } from './ingestion/journal.ts';
 import { addJournalMetrics, createReceiverMetrics } from './ingestion/metrics.ts';
 import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
@@ -44,11 +44,15 @@ export async function createServices(config: Config, logger: Logger, stopping: A
   });
   const registry = createAppRegistry(connected);
   const app = createAppContext({ ...connected, config, jobs, logger }, keys);
-  const worker = new DeliveryWorker({ ...app, sessionUrl, metrics: createDeliveryMetrics(registry) });
+  const worker = new DeliveryWorker({
+    ...app,
+    sessionUrl,
+    channels: { [WEBHOOK_CHANNEL]: (payload) => processor.wake(notifiedProject(payload)) },
+    metrics: createDeliveryMetrics(registry),
+  });
   addWorkerMetrics(registry, worker);
   const processor = createProcessor({
     ...app,
-    sessionUrl,
     onPending: (workspaceId) => worker.wake(workspaceId),
     onTransfer: (project, appUserIds) => refreshAfterTransfer(app, project, appUserIds),
   });

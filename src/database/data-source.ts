@@ -32,14 +32,13 @@ export async function openDatabase(options: {
   url: string;
   logger: Logger;
   poolSize?: number;
-  applicationName?: string;
   /** A connection that does not answer a statement in this time is closed; without it, when TCP gives up. */
   statementTimeoutMs?: number;
 }): Promise<OpenDatabase> {
   const dataSource = new DataSource({
     type: 'postgres',
     url: options.url,
-    applicationName: options.applicationName ?? 'subscription-timeline',
+    applicationName: 'subscription-timeline',
     poolSize: options.poolSize ?? 20,
     connectTimeoutMS: 5_000,
     entities: ENTITIES,

@@ -31,17 +31,16 @@ const RECONNECT_DELAY_MS = 500;
 const HEARTBEAT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Listens to a channel on a connection of its own, and connects again when that is lost. */
+/** Listens to channels on a connection of its own, and connects again when that is lost. */
 export function createListener(options: {
   /** `null`: only a transaction pooler is reachable, where nothing can listen. */
   sessionUrl: string | null;
-  channel: string;
-  applicationName: string;
+  /** By name, what to do with a payload. */
+  channels: Readonly<Record<string, (payload: string) => void>>;
   logger: Logger;
-  onNotification(payload: string): void;
   session?: ListeningSession;
 }): Listener {
-  const { channel, sessionUrl, logger, session } = options;
+  const { channels, sessionUrl, logger, session } = options;
   let current: pg.Client | null = null;
   let isStopping = false;
 
@@ -52,7 +51,7 @@ export function createListener(options: {
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: STATEMENT_TIMEOUT_MS,
-      application_name: options.applicationName,
+      application_name: 'subscription-timeline-worker',
     });
     current = client;
     const heartbeat = setInterval(() => client.query('select 1').catch(reconnect), HEARTBEAT_MS);
@@ -64,16 +63,16 @@ export function createListener(options: {
       session?.onLost();
       client.end().catch(() => {});
       if (isStopping) return;
-      logger.warn({ err: error, channel }, 'lost the listening database connection');
+      logger.warn({ err: error }, 'lost the listening database connection');
       setTimeout(() => void connect(), RECONNECT_DELAY_MS).unref();
     };
     client.on('error', reconnect);
     client.on('end', () => reconnect());
-    client.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
+    client.on('notification', ({ channel, payload }) => channels[channel]?.(payload ?? ''));
     try {
       await client.connect();
       await session?.begin(sqlOn(client, { prepare: false }));
-      await client.query(`listen ${channel}`);
+      for (const channel in channels) await client.query(`listen ${channel}`);
       session?.onReady();
     } catch (error) {
       reconnect(error as Error);

@@ -61,19 +61,21 @@ export interface WorkerSession extends Listener {
   owner(): string;
 }
 
-/** @param options.onWake without a workspace, after every new connection, anything may have been missed */
+/**
+ * @param options.onWake without a workspace, after every new connection, anything may have been missed
+ * @param options.channels others to listen to
+ */
 export function createWorkerSession(options: {
   /** `null`: a connection pooler allows no session. Polling finds what is due, and leases expire by time. */
   sessionUrl: string | null;
+  channels: Readonly<Record<string, (payload: string) => void>>;
   logger: Logger;
   onWake(workspaceId?: string): void;
 }): WorkerSession {
   let owner = randomUUID();
   const listener = createListener({
     ...options,
-    channel: DELIVERY_CHANNEL,
-    applicationName: 'subscription-timeline-worker',
-    onNotification: options.onWake,
+    channels: { ...options.channels, [DELIVERY_CHANNEL]: options.onWake },
     session: {
       begin: (sql) => registerWorker(sql, owner),
       onReady: () => options.onWake(),

@@ -24,6 +24,8 @@ import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from '.
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */
   readonly sessionUrl: string | null;
+  /** What else to listen to on it, by channel. */
+  readonly channels?: Readonly<Record<string, (payload: string) => void>>;
   readonly clock?: Clock;
   readonly random?: () => number;
   /** Subscribers of one workspace that are delivered in parallel. */
@@ -97,6 +99,7 @@ export class DeliveryWorker {
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
     this.#session = createWorkerSession({
       sessionUrl: options.sessionUrl,
+      channels: options.channels ?? {},
       logger,
       onWake: (workspaceId) => this.wake(workspaceId),
     });

@@ -92,6 +92,12 @@ export function notifyProcessors(sql: Sql, { workspaceId, projectId }: ProjectKe
   );
 }
 
+/** @param payload of {@link WEBHOOK_CHANNEL} */
+export function notifiedProject(payload: string): ProjectKey {
+  const [workspaceId = '', projectId = ''] = payload.split('/');
+  return { workspaceId, projectId };
+}
+
 export interface JournalRow extends CheckedWebhook {
   /** Position in the journal: rows are interpreted in this order. */
   readonly sequence: string;

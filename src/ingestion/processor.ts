@@ -1,5 +1,4 @@
 import pLimit from 'p-limit';
-import { createListener } from '../database/notify.ts';
 import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { AppError, codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
@@ -17,7 +16,6 @@ import {
   markReceived,
   pruneErased,
   readUnprocessed,
-  WEBHOOK_CHANNEL,
 } from './journal.ts';
 import { dropErased, type PreparedEvent, prepareEvent, storeEventsIn } from './store-events.ts';
 
@@ -27,11 +25,6 @@ interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'l
   readonly onPending?: (workspaceId: string) => void;
   /** Called after purchases were transferred, with the app user ids of both sides. */
   readonly onTransfer?: (project: ProjectKey, appUserIds: readonly string[]) => Promise<void>;
-}
-
-interface ProcessorOptions extends ProcessingContext {
-  /** For the connection that listens; `null`: only polling. */
-  readonly sessionUrl: string | null;
 }
 
 export interface BatchCounts {
@@ -57,21 +50,11 @@ const POLL_MS = 1_000;
 /** While another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
-export function createProcessor(options: ProcessorOptions): Processor {
+export function createProcessor(options: ProcessingContext): Processor {
   const { database, logger } = options;
   const inSlot = pLimit(PROJECTS_IN_PARALLEL);
   const running = new Map<string, { isWokenAgain: boolean; done: Promise<void> }>();
   const stopping = new AbortController();
-  const listener = createListener({
-    sessionUrl: options.sessionUrl,
-    channel: WEBHOOK_CHANNEL,
-    applicationName: 'subscription-timeline-processor',
-    logger,
-    onNotification(payload) {
-      const [workspaceId = '', projectId = ''] = payload.split('/');
-      wake({ workspaceId, projectId });
-    },
-  });
   let polling: Promise<void> | null = null;
 
   function wake(project: ProjectKey): void {
@@ -117,14 +100,12 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   return {
     start() {
-      listener.start();
       polling = poll();
     },
     async stop() {
       stopping.abort();
       await polling;
       await Promise.all([...running.values()].map(({ done }) => done));
-      await listener.stop();
     },
     wake,
   };

@@ -167,10 +167,8 @@ describe('a lost database connection', () => {
     t.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
     const listener = createListener({
       sessionUrl: server.url,
-      channel: DELIVERY_CHANNEL,
-      applicationName: 'test',
+      channels: { [DELIVERY_CHANNEL]: (payload) => heard.push(payload) },
       logger: silent,
-      onNotification: (payload) => heard.push(payload),
       session: {
         begin: async () => {},
         onReady: () => (ready += 1),

@@ -31,6 +31,6 @@ const worker = new DeliveryWorker({
   concurrency: Number(CONCURRENCY),
 });
 const onPending = (workspaceId: string): void => worker.wake(workspaceId);
-createProcessor({ database, sessionUrl: DATABASE_URL, secrets, logger, onPending }).start();
+createProcessor({ database, secrets, logger, onPending }).start();
 worker.start();
 logger.info({ port: 0 }, 'listening');

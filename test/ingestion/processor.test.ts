@@ -2,13 +2,17 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { createListener } from '../../src/database/notify.ts';
 import type { Database } from '../../src/database/sql.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
   countFailedWebhooks,
   createJournal,
   listFailedWebhooks,
+  notifiedProject,
+  notifyProcessors,
   readJournalBacklog,
+  WEBHOOK_CHANNEL,
 } from '../../src/ingestion/journal.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
@@ -97,7 +101,7 @@ describe('processing the journal', () => {
 
           const actual = await addProject();
           const processors = [0, 1].map(() =>
-            createProcessor({ database: db.database, secrets, sessionUrl: null, logger: silent }),
+            createProcessor({ database: db.database, secrets, logger: silent }),
           );
           const journal = createJournal(db.database, (project) => {
             for (const processor of processors) processor.wake(project);
@@ -200,7 +204,7 @@ describe('processing the journal', () => {
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();
-    const processor = createProcessor({ database: db.database, secrets, sessionUrl: null, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, logger: silent });
     const journal = createJournal(db.database, processor.wake);
     const eventsStored = async (): Promise<number> =>
       (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
@@ -217,12 +221,13 @@ describe('processing the journal', () => {
   test('is notified of webhooks that another process received, and polls for those it was not notified of', async () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
-    const processor = createProcessor({
-      database: db.database,
-      secrets,
+    const processor = createProcessor({ database: db.database, secrets, logger: silent });
+    const listener = createListener({
       sessionUrl: db.url,
+      channels: { [WEBHOOK_CHANNEL]: (payload) => processor.wake(notifiedProject(payload)) },
       logger: silent,
     });
+    listener.start();
     processor.start();
     const stored = async (): Promise<string[]> =>
       (
@@ -232,11 +237,11 @@ describe('processing the journal', () => {
         )
       ).map((row) => row.event_id);
     await until(async () => (await stored()).length === 1, 'the one that was there before');
-    const { notifyProcessors } = await import('../../src/ingestion/journal.ts');
     const journal = createJournal(db.database, (each) => void notifyProcessors(db.database, each));
     await journal.append(project, webhook(eventBody({ id: 'notified' })));
     await until(async () => (await stored()).length === 2, 'the one that was announced');
     await processor.stop();
+    await listener.stop();
   });
 
   test('of one event several times in a batch the first is accepted', async () => {
