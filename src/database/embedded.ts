@@ -150,11 +150,7 @@ function releaseFromExit(dataDir: string): void {
 
 /** For a forced exit: stops the databases that this process started, without closing connections first. */
 export async function stopEmbeddedNow(): Promise<void> {
-  for (const { pid } of guards.values()) {
-    if (!isAlive(pid)) continue;
-    process.kill(pid, 'SIGINT');
-    await waitForExit(pid);
-  }
+  for (const { pid } of guards.values()) await shutDown(pid);
 }
 
 /**
@@ -169,13 +165,7 @@ function connected(access: Access, dataDir: string, session: pg.Client): Embedde
         await session.end();
         if (await usedByOthers(access)) return releaseFromExit(dataDir);
         const pid = await readPid(join(dataDir, 'postgres'));
-        if (pid === null) return;
-        try {
-          process.kill(pid, 'SIGINT');
-        } catch {
-          return;
-        }
-        await waitForExit(pid);
+        if (pid !== null) await shutDown(pid);
         releaseFromExit(dataDir);
       }),
   };
@@ -226,11 +216,7 @@ async function withClient<T>(access: Access, work: (client: pg.Client) => Promis
 }
 
 async function answers(access: Access): Promise<boolean> {
-  if (access.port === 0) return false;
-  return withClient(access, async (client) => {
-    await client.query('select 1');
-    return true;
-  }).catch(() => false);
+  return access.port !== 0 && withClient(access, async () => true).catch(() => false);
 }
 
 /** On a busy machine the server processes of our own closed connections take a moment to end. */
@@ -267,12 +253,11 @@ async function readPid(clusterDir: string): Promise<number | null> {
   return Number.isInteger(pid) && pid > 0 ? pid : null;
 }
 
-async function waitForExit(pid: number): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (Date.now() < deadline) {
-    if (!isAlive(pid)) return;
-    await sleep(50);
-  }
+/** Ends connections, and waits until the server has ended. */
+async function shutDown(pid: number): Promise<void> {
+  if (!isAlive(pid)) return;
+  process.kill(pid, 'SIGINT');
+  for (const deadline = Date.now() + 15_000; isAlive(pid) && Date.now() < deadline; ) await sleep(50);
 }
 
 /** The port that it had before, so that processes which know it find it again; else any. */

@@ -20,7 +20,10 @@ export function deliveryJobs({ database }: { database: Database }): JobDefinitio
 }
 
 /** Failed attempts are useful for longer. */
-const KEEP_ATTEMPTS_DAYS = { delivered: 30, failed: 90 } as const;
+const OLD_ATTEMPTS = [
+  { codes: `code = 'ok'`, keepDays: 30 },
+  { codes: `code <> 'ok'`, keepDays: 90 },
+];
 
 /** Intercom repeats a notification after a minute. */
 const KEEP_NOTIFICATIONS_DAYS = 7;
@@ -34,20 +37,13 @@ const BATCH = 10_000;
  *
  * @returns number of attempts deleted
  */
-export async function deleteOldAttempts(
-  database: Database,
-  days: { delivered: number; failed: number } = KEEP_ATTEMPTS_DAYS,
-): Promise<number> {
+export async function deleteOldAttempts(database: Database): Promise<number> {
   const workspaces = await database.query<{ workspace_id: string }>(
     'select workspace_id from workspaces order by workspace_id',
   );
   let deleted = 0;
   for (const { workspace_id: workspaceId } of workspaces) {
-    const old = [
-      { codes: `code = 'ok'`, days: days.delivered },
-      { codes: `code <> 'ok'`, days: days.failed },
-    ];
-    for (const { codes, days: keep } of old) {
+    for (const { codes, keepDays } of OLD_ATTEMPTS) {
       for (let batch = BATCH; batch === BATCH; deleted += batch) {
         const rows = await database.query(
           `delete from delivery_attempts
@@ -56,7 +52,7 @@ export async function deleteOldAttempts(
                where workspace_id = $1 and at < now() - make_interval(days => $2) and ${codes}
                order by at limit $3)
            returning 1`,
-          [workspaceId, keep, BATCH],
+          [workspaceId, keepDays, BATCH],
         );
         batch = rows.length;
       }

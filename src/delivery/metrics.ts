@@ -3,15 +3,10 @@ import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/repository.ts';
 
-export interface DeliveryMetrics {
-  /** The outcome of an attempt; `code` is `ok` or a failure's code. */
-  attempt(outcome: 'delivered' | 'failed' | 'retried', code: string): void;
-  /** An event is on its contact, this long after its webhook (ms). */
-  delivered(afterMs: number): void;
-}
+export type DeliveryMetrics = ReturnType<typeof createDeliveryMetrics>;
 
 /** Labels are codes and outcomes: never a customer's data, never a workspace. */
-export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
+export function createDeliveryMetrics(registry: Registry) {
   const registers = [registry];
   const attempts = new Counter({
     name: 'subscription_timeline_deliveries_total',
@@ -28,8 +23,10 @@ export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
     registers,
   });
   return {
-    attempt: (outcome, code) => attempts.inc({ outcome, code }),
-    delivered: (afterMs) => delay.observe(Math.max(0, afterMs) / 1_000),
+    /** The outcome of an attempt; `code` is `ok` or a failure's code. */
+    attempt: (outcome: 'delivered' | 'failed' | 'retried', code: string) => attempts.inc({ outcome, code }),
+    /** An event is on its contact, this long after its webhook. */
+    delivered: (afterMs: number) => delay.observe(Math.max(0, afterMs) / 1_000),
   };
 }
 

@@ -33,15 +33,6 @@ export interface BatchCounts {
   readonly failed: number;
 }
 
-/** Interprets the journal, one project's rows in order, several projects in parallel. */
-export interface Processor {
-  start(): void;
-  /** Finishes the running batches. */
-  stop(): Promise<void>;
-  /** Processes what a project has received. */
-  wake(project: ProjectKey): void;
-}
-
 /** Rows of one transaction. */
 const MAX_BATCH = 250;
 const PROJECTS_IN_PARALLEL = 4;
@@ -50,7 +41,8 @@ const POLL_MS = 1_000;
 /** While another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
-export function createProcessor(options: ProcessingContext): Processor {
+/** Interprets the journal, one project's rows in order, several projects in parallel. */
+export function createProcessor(options: ProcessingContext) {
   const { database, logger } = options;
   const inSlot = pLimit(PROJECTS_IN_PARALLEL);
   const running = new Map<string, { isWokenAgain: boolean; done: Promise<void> }>();
@@ -99,14 +91,16 @@ export function createProcessor(options: ProcessingContext): Processor {
   }
 
   return {
-    start() {
+    start(): void {
       polling = poll();
     },
-    async stop() {
+    /** Finishes the running batches. */
+    async stop(): Promise<void> {
       stopping.abort();
       await polling;
       await Promise.all([...running.values()].map(({ done }) => done));
     },
+    /** Processes what a project has received. */
     wake,
   };
 }

@@ -54,9 +54,25 @@ export async function resolveIdentities(
   project: ProjectKey,
   idLists: readonly (readonly string[])[],
 ): Promise<Map<string, IdentityGroup>> {
-  const { groups, merges } = await matchIdentities(sql, project, idLists);
-  for (const [group, subscriberIds] of merges)
-    group.subscriberId = await mergeSubscribers(sql, project.workspaceId, [...subscriberIds]);
+  const groups = new Map<string, IdentityGroup>();
+  for (const ids of idLists) joinIds(groups, ids);
+  if (groups.size === 0) return groups;
+  const owners = await findOwners(sql, project, [...groups.keys()]);
+  // Ids of one subscriber belong together, whether or not the batch shows them together.
+  for (const ids of Map.groupBy(owners, ([, subscriberId]) => subscriberId).values())
+    joinIds(
+      groups,
+      ids.map(([id]) => id),
+    );
+  for (const group of new Set(groups.values())) {
+    const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
+    group.newIds = [...group.ids].filter((id) => !owners.has(id));
+    const [first] = subscriberIds;
+    if (first === undefined) continue;
+    group.isNew = false;
+    group.subscriberId =
+      subscriberIds.size === 1 ? first : await mergeSubscribers(sql, project.workspaceId, [...subscriberIds]);
+  }
   return groups;
 }
 
@@ -77,49 +93,6 @@ export async function insertNewIds(
     [workspaceId, projectId, added.map(({ id }) => id), added.map(({ subscriberId }) => subscriberId)],
     'insert-subscriber-ids',
   );
-}
-
-/** {@link resolveIdentities} without merging: a group of several subscribers names one of them. */
-export async function findIdentityGroups(
-  sql: Sql,
-  project: ProjectKey,
-  idLists: readonly (readonly string[])[],
-): Promise<Map<string, IdentityGroup>> {
-  return (await matchIdentities(sql, project, idLists)).groups;
-}
-
-interface Matched {
-  readonly groups: Map<string, IdentityGroup>;
-  /** Subscribers of each group that has several. */
-  readonly merges: ReadonlyMap<IdentityGroup, ReadonlySet<string>>;
-}
-
-async function matchIdentities(
-  sql: Sql,
-  project: ProjectKey,
-  idLists: readonly (readonly string[])[],
-): Promise<Matched> {
-  const groups = new Map<string, IdentityGroup>();
-  for (const ids of idLists) joinIds(groups, ids);
-  const owners =
-    groups.size === 0 ? new Map<string, string>() : await findOwners(sql, project, [...groups.keys()]);
-  // Ids of one subscriber belong together, whether or not the batch shows them together.
-  for (const ids of Map.groupBy(owners, ([, subscriberId]) => subscriberId).values())
-    joinIds(
-      groups,
-      ids.map(([id]) => id),
-    );
-  const merges = new Map<IdentityGroup, Set<string>>();
-  for (const group of new Set(groups.values())) {
-    const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
-    group.newIds = [...group.ids].filter((id) => !owners.has(id));
-    const [first] = subscriberIds;
-    if (first === undefined) continue;
-    group.subscriberId = first;
-    group.isNew = false;
-    if (subscriberIds.size > 1) merges.set(group, subscriberIds);
-  }
-  return { groups, merges };
 }
 
 /** Puts ids into one group, together with the groups that they were in. */
