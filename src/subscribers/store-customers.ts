@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { stripNul } from '../text.ts';
+import { compareTexts, stripNul } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
@@ -12,7 +12,7 @@ export interface StoredCustomer {
   /** `unchanged`: what is stored is newer. */
   readonly outcome: 'created' | 'updated' | 'unchanged';
   readonly subscriberId: string;
-  /** Whether it had a history before: only then can events and API disagree. */
+  /** Whether it has a history: only then can events and API disagree. `false` where nothing was stored. */
   readonly hadEvents: boolean;
 }
 
@@ -45,7 +45,6 @@ export async function storeCustomers(
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
       newest.set(group, customer);
   }
-  const hadEvents = await lockSubscribers(sql, project, [...newest.keys()]);
   const stored = await saveSnapshots(sql, project, [...newest]);
   if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
   return customers.map((_, index) => {
@@ -54,7 +53,7 @@ export async function storeCustomers(
     if (!group) return { outcome: 'unchanged', subscriberId: '', hadEvents: false };
     const { subscriberId } = group;
     const outcome = group.isNew ? 'created' : stored.has(subscriberId) ? 'updated' : 'unchanged';
-    return { outcome, subscriberId, hadEvents: hadEvents.get(subscriberId) ?? false };
+    return { outcome, subscriberId, hadEvents: stored.get(subscriberId) ?? false };
   });
 }
 
@@ -96,39 +95,20 @@ function toJson(snapshot: Snapshot): string {
 }
 
 /**
- * Locks in one order, as delivery locks subscribers that share a contact.
- *
- * @returns whether each had events
- */
-async function lockSubscribers(
-  sql: Sql,
-  { workspaceId }: ProjectKey,
-  groups: readonly IdentityGroup[],
-): Promise<Map<string, boolean>> {
-  const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
-    `select subscriber_id, first_event_at_ms is not null as had_events from subscribers
-      where workspace_id = $1 and subscriber_id = any($2::uuid[])
-      order by subscriber_id
-        for no key update`,
-    [workspaceId, groups.map(({ subscriberId }) => subscriberId)],
-    'lock-subscribers',
-  );
-  return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
-}
-
-/**
  * Creates subscribers, or replaces snapshots that are not newer. They are pending where the API says something about
  * purchases that was not known, or under another app user id.
  *
- * @returns those that were stored
+ * @returns those that were stored, with whether they have events
  */
 async function saveSnapshots(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  customers: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
-): Promise<Set<string>> {
-  if (customers.length === 0) return new Set();
-  const rows = await sql.query<{ subscriber_id: string }>(
+  received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
+): Promise<Map<string, boolean>> {
+  if (received.length === 0) return new Map();
+  // In the order in which delivery locks subscribers that share a contact.
+  const customers = received.toSorted(([a], [b]) => compareTexts(a.subscriberId, b.subscriberId));
+  const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
     // The time of the statement is in created_at: Citus takes no call of now() in ON CONFLICT.
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
                                    snapshot, snapshot_at, created_at)
@@ -147,7 +127,7 @@ async function saveSnapshots(
             email_at_ms = case when excluded.email is not null then greatest(s.email_at_ms, excluded.email_at_ms)
                                else s.email_at_ms end
       where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
-     returning s.subscriber_id`,
+     returning s.subscriber_id, s.first_event_at_ms is not null as had_events`,
     [
       workspaceId,
       projectId,
@@ -162,7 +142,7 @@ async function saveSnapshots(
     ],
     'save-snapshots',
   );
-  return new Set(rows.map((row) => row.subscriber_id));
+  return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
 /** In ON CONFLICT; the first snapshot of a history may contradict it, whatever it says. */
