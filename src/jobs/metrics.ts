@@ -32,22 +32,16 @@ export function addJobMetrics(addDatabaseGauges: AddDatabaseGauges): void {
 }
 
 /** All queues; pg-boss keeps them in its own schema. */
-async function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
-  const rows = await sql.query<{ queue: string; waiting: string; lag: number | null; given_up: string }>(
-    `select q.name as queue, d.waiting, d.lag, f.given_up
+function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
+  return sql.query<QueueBacklog>(
+    `select q.name as queue, d.waiting, coalesce(greatest(d.lag, 0), 0) as "lagSeconds", f.given_up as "givenUp"
        from pgboss.queue q
       cross join lateral (
-        select count(*) as waiting, extract(epoch from now() - min(j.start_after))::float8 as lag
+        select count(*)::integer as waiting, extract(epoch from now() - min(j.start_after))::float8 as lag
           from pgboss.job j
          where j.name = q.name and j.state in ('created', 'retry') and j.start_after <= now()) d
       cross join lateral (
-        select count(*) as given_up from pgboss.job j
+        select count(*)::integer as given_up from pgboss.job j
          where j.name = q.name and j.state = 'failed' and j.completed_on > now() - interval '1 day') f`,
   );
-  return rows.map((row) => ({
-    queue: row.queue,
-    waiting: Number(row.waiting),
-    lagSeconds: Math.max(0, row.lag ?? 0),
-    givenUp: Number(row.given_up),
-  }));
 }
