@@ -113,20 +113,19 @@ export async function claimNext(
   return rows.map((row) => ({ ...row, workspaceId, owner }));
 }
 
-/** Those of the claimed subscribers that have become due again since: more events have arrived. */
-export async function findChanged(
+/** Whether more has arrived for each of the claimed subscribers. */
+export async function haveChanged(
   sql: Sql,
   workspaceId: string,
   claims: readonly Claim[],
-): Promise<Set<string>> {
+): Promise<boolean[]> {
   const rows = await sql.query<{ subscriber_id: string; version: string }>(
     'select subscriber_id, version from subscribers where workspace_id = $1 and subscriber_id = any($2)',
     [workspaceId, claims.map(({ subscriberId }) => subscriberId)],
-    'find-changed',
+    'have-changed',
   );
   const versions = new Map(rows.map((row) => [row.subscriber_id, row.version]));
-  const changed = claims.filter(({ subscriberId, version }) => versions.get(subscriberId) !== version);
-  return new Set(changed.map(({ subscriberId }) => subscriberId));
+  return claims.map(({ subscriberId, version }) => versions.get(subscriberId) !== version);
 }
 
 /** A claimed subscriber whose contact was found. */

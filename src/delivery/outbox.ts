@@ -10,8 +10,8 @@ import {
   type Claim,
   type FinishedClaim,
   type FoundContact,
-  findChanged,
   finishClaims,
+  haveChanged,
 } from './claims.ts';
 import { isUnsaved, type PlannedEvent } from './plan.ts';
 
@@ -279,10 +279,9 @@ export function createOutboxWriter(database: Database) {
       recordAttempts(database, workspaceId, attempts),
     ),
     /** Whether more has arrived for a claimed subscriber. */
-    hasChanged: shared(IMMEDIATE, async (workspaceId, claims: readonly Claim[]) => {
-      const changed = await findChanged(database, workspaceId, claims);
-      return claims.map(({ subscriberId }) => changed.has(subscriberId));
-    }),
+    hasChanged: shared(IMMEDIATE, (workspaceId, claims: readonly Claim[]) =>
+      haveChanged(database, workspaceId, claims),
+    ),
     /**
      * Stores a contact, unless it is the subscriber's already. Resolves with the others that may write to it; `null`:
      * the subscriber was merged, or has changed and nothing was stored.
