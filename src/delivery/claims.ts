@@ -1,4 +1,5 @@
-import { clocks, type Sql } from '../database/sql.ts';
+import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
+import { clocks, type Database, type Sql } from '../database/sql.ts';
 import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
@@ -295,6 +296,31 @@ export async function renewLeases(
     'renew-leases',
   );
   return new Set(rows.map((row) => row.subscriber_id));
+}
+
+/**
+ * Ends the leases of workers that are no longer connected. Leased subscribers are still due, so the index on what
+ * is due finds them; it is searched once for each worker that ended.
+ *
+ * @returns number of subscribers released
+ */
+export async function releaseExpiredLeases(database: Database): Promise<number> {
+  let released = 0;
+  for (const workerId of await listEndedWorkers(database)) {
+    released += await database.transaction(async (sql) => {
+      if (!(await unregisterWorker(sql, workerId))) return 0;
+      const rows = await sql.query(
+        // The owner stays, as in releaseClaim.
+        `update subscribers set lease_until = null
+          where workspace_id = any(array(select workspace_id from workspaces))
+            and due_at <= now() and lease_owner = $1
+         returning 1`,
+        [workerId],
+      );
+      return rows.length;
+    });
+  }
+  return released;
 }
 
 /** No worker claims of the workspace before this time. */

@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { DELIVERY_CHANNEL } from '../database/notify.ts';
+import { createSession, type Session } from '../database/session.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { readWithHistories, type StoredHistory } from '../subscribers/repository.ts';
 import { withTimeout } from '../time.ts';
@@ -12,6 +14,7 @@ import {
   LEASE_SECONDS,
   listDueWorkspaces,
   releaseClaim,
+  releaseExpiredLeases,
   renewLeases,
 } from './claims.ts';
 import { type Delivery, type DeliveryContext, LeaseLostError } from './context.ts';
@@ -19,7 +22,6 @@ import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
-import { createWorkerSession, releaseExpiredLeases, type WorkerSession } from './worker-session.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */
@@ -79,7 +81,7 @@ export class DeliveryWorker {
   readonly #clock: Clock;
   readonly #perWorkspace: number;
   readonly #context: DeliveryContext;
-  readonly #session: WorkerSession;
+  readonly #session: Session;
   readonly #workspaces = new Map<string, ActiveWorkspace>();
   readonly #running = new Set<Promise<void>>();
   #isStopping = false;
@@ -97,11 +99,11 @@ export class DeliveryWorker {
     this.#options = options;
     this.#clock = clock;
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
-    this.#session = createWorkerSession({
+    this.#session = createSession({
       sessionUrl: options.sessionUrl,
-      channels: options.channels ?? {},
+      channels: { ...options.channels, [DELIVERY_CHANNEL]: (workspaceId) => this.wake(workspaceId) },
       logger,
-      onWake: (workspaceId) => this.wake(workspaceId),
+      onReady: () => this.wake(),
     });
     this.#context = {
       database,
@@ -245,7 +247,7 @@ export class DeliveryWorker {
   async #claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
     const { database } = this.#context;
-    const owner = this.#session.owner();
+    const owner = this.#session.workerId();
     const [claims, workspace] = await Promise.all([
       claimNext(database, workspaceId, { owner, limit }),
       readWorkspace(database, workspaceId),
@@ -284,7 +286,7 @@ export class DeliveryWorker {
   ): Promise<void> {
     const { claim } = entry;
     const requireLease = (): void => {
-      const isOurs = claim.owner === this.#session.owner() && performance.now() < entry.untilMs;
+      const isOurs = claim.owner === this.#session.workerId() && performance.now() < entry.untilMs;
       if (!isOurs || this.#isStopping) throw new LeaseLostError();
     };
     try {
@@ -320,7 +322,7 @@ export class DeliveryWorker {
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
       const renewed = await renewLeases(this.#context.database, workspaceId, {
-        owner: this.#session.owner(),
+        owner: this.#session.workerId(),
         subscriberIds: ids,
       });
       for (const entry of entries) if (renewed.has(entry.claim.subscriberId)) entry.untilMs = untilMs;

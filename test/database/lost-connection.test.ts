@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
-import { createListener, DELIVERY_CHANNEL, notifyDelivery } from '../../src/database/notify.ts';
+import { DELIVERY_CHANNEL, notifyDelivery } from '../../src/database/notify.ts';
+import { createSession } from '../../src/database/session.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
 import { openJobs } from '../../src/jobs/jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -161,32 +162,28 @@ describe('a lost database connection', () => {
     for (let count = 0; count < 5; count += 1) await new Promise((resolve) => setImmediate(resolve));
   };
 
-  test('silent without an end: a listener connects again, and hears what comes then', async (t) => {
+  test('silent without an end: a session connects again, and hears what comes then', async (t) => {
     const heard: string[] = [];
-    let [ready, lost] = [0, 0];
+    let ready = 0;
     t.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
-    const listener = createListener({
+    const session = createSession({
       sessionUrl: server.url,
       channels: { [DELIVERY_CHANNEL]: (payload) => heard.push(payload) },
       logger: silent,
-      session: {
-        begin: async () => {},
-        onReady: () => (ready += 1),
-        onLost: () => (lost += 1),
-        end: async () => {},
-      },
+      onReady: () => (ready += 1),
     });
-    listener.start();
+    session.start();
     while (ready === 0) await turn();
+    const first = session.workerId();
     server.silence();
-    for (let passed = 0; lost === 0 && passed < 100; passed += 1) await pass(t, 10_000);
-    assert.equal(lost, 1);
+    for (let passed = 0; session.workerId() === first && passed < 100; passed += 1) await pass(t, 10_000);
+    assert.notEqual(session.workerId(), first, 'the connection was lost');
     await pass(t, 500);
     t.mock.timers.reset();
-    await until(() => ready === 2, 'the listener to be ready again');
+    await until(() => ready === 2, 'the session to be ready again');
     await notifyDelivery(direct.database, 'w1');
     await until(() => heard.includes('w1'), 'the notification');
-    await listener.stop();
+    await session.stop();
   });
 
   test('silent without an end: queuing a job fails in time', async (t) => {

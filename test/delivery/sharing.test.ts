@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { allocateSlots, claimNext, listDueWorkspaces } from '../../src/delivery/claims.ts';
+import { registerWorker } from '../../src/database/session.ts';
+import {
+  allocateSlots,
+  claimNext,
+  listDueWorkspaces,
+  releaseExpiredLeases,
+} from '../../src/delivery/claims.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { registerWorker, releaseExpiredLeases } from '../../src/delivery/worker-session.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';

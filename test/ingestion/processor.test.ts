@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createListener } from '../../src/database/notify.ts';
+import { createSession } from '../../src/database/session.ts';
 import type { Database } from '../../src/database/sql.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
@@ -222,12 +222,13 @@ describe('processing the journal', () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
     const processor = createProcessor({ database: db.database, secrets, logger: silent });
-    const listener = createListener({
+    const session = createSession({
       sessionUrl: db.url,
       channels: { [WEBHOOK_CHANNEL]: (payload) => processor.wake(notifiedProject(payload)) },
       logger: silent,
+      onReady: () => {},
     });
-    listener.start();
+    session.start();
     processor.start();
     const stored = async (): Promise<string[]> =>
       (
@@ -241,7 +242,7 @@ describe('processing the journal', () => {
     await journal.append(project, webhook(eventBody({ id: 'notified' })));
     await until(async () => (await stored()).length === 2, 'the one that was announced');
     await processor.stop();
-    await listener.stop();
+    await session.stop();
   });
 
   test('of one event several times in a batch the first is accepted', async () => {
