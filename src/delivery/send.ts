@@ -113,9 +113,9 @@ async function applyFailure(
   }
 }
 
-type Response = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;
+type LoggedResponse = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;
 
-function responseOf(error: AppError): Response {
+function responseOf(error: AppError): LoggedResponse {
   return {
     status: error.upstreamStatus,
     code: error.code,
@@ -124,7 +124,7 @@ function responseOf(error: AppError): Response {
   };
 }
 
-function accepted(status: number): Response {
+function accepted(status: number): LoggedResponse {
   return { status, code: 'ok', message: null, answer: null };
 }
 

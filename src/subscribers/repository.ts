@@ -305,6 +305,7 @@ export async function markPending(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<void> {
+  if (subscriberIds.length === 0) return;
   await wakeSubscribers(sql, workspaceId, {
     set: `${DUE}, waiting = false`,
     where: 's.subscriber_id = any($2)',
