@@ -2,7 +2,6 @@ import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
-import type { CatalogNames } from '../revenuecat/snapshot.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
@@ -95,20 +94,40 @@ async function readOne(
   customer: ClaimedCustomer,
 ): Promise<Result> {
   const { customerId } = customer;
-  const found = await client.readCustomer(project.revenueCatProjectId, customerId, names);
-  if (!found) return { customer, kind: 'missing' };
-  const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
+  try {
+    const found = await readCustomer(context, customerId);
+    if (!found) return { customer, kind: 'missing' };
+    return {
+      customer,
+      kind: 'read',
+      found,
+      ...(await readEvents(context, running, { customerId, ...found })),
+    };
+  } catch (error) {
+    if (error instanceof AppError) return { customer, kind: 'failed', error };
+    throw error;
+  }
+}
+
+function readCustomer(context: ImportRun, customerId: string): Promise<RevenueCatCustomer | null> {
+  const { client, project } = context;
+  return client.readCustomer(project.revenueCatProjectId, customerId, (ids) =>
+    readCatalogNames(context, project, client, ids),
+  );
+}
+
+async function readEvents(
+  context: ImportRun,
+  running: ImportProgress,
+  { customerId, snapshot }: { readonly customerId: string; readonly snapshot: Snapshot },
+): Promise<Pick<ReadCustomer, 'events' | 'isNew'>> {
+  const { project, database } = context;
+  const appUserIds = preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
   const known = await findByAppUserIds(database, project.workspaceId, appUserIds);
   const isNew = appUserIds.length > 0 && known.every(({ projectId }) => projectId !== project.projectId);
-  const events =
-    running.hasEvents === false || appUserIds.length === 0
-      ? null
-      : await importEvents(context, project, {
-          customerId,
-          appUserIds,
-          deliverSinceMs: running.eventsSinceMs,
-        });
-  return { customer, kind: 'read', found, events, isNew };
+  if (running.hasEvents === false || appUserIds.length === 0) return { events: null, isNew };
+  const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
+  return { events: await importEvents(context, project, wanted), isNew };
 }
 
 /**

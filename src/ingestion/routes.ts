@@ -225,7 +225,7 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
   try {
     body = JSON.parse(payload);
   } catch {
-    throw new AppError('invalid_json', 'The body is not JSON', { status: 400 });
+    throw new AppError('invalid_json', 'The body is not JSON');
   }
   const event = isRecord(body) ? body.event : undefined;
   if (!isRecord(event)) throw badRequest('The body has no "event" object');
