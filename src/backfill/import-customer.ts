@@ -4,7 +4,6 @@ import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
-import { markPending } from '../subscribers/repository.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
@@ -47,10 +46,7 @@ export async function importCustomer(
       appUserIds,
       deliverSinceMs: null,
     });
-    const stored = await storeCustomer(app, project, found);
-    if (stored.subscriberId === '') return 'erased';
-    await markPending(app.database, workspaceId, [stored.subscriberId]);
-    return 'imported';
+    return (await storeCustomer(app, project, found)) ? 'imported' : 'erased';
   });
 }
 

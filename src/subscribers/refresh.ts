@@ -41,11 +41,7 @@ export async function refreshSubscriber(
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
       const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, readNames);
       if (!customer) continue;
-      const stored = await storeCustomer(app, project, customer);
-      if (stored.subscriberId === '') return 'unknown_customer';
-      // Time may have changed the state even if RevenueCat's response is the same.
-      await markPending(app.database, workspaceId, [stored.subscriberId]);
-      return 'refreshed';
+      return (await storeCustomer(app, project, customer)) ? 'refreshed' : 'unknown_customer';
     }
     return 'unknown_customer';
   });
@@ -144,18 +140,21 @@ export async function recordKeyState(
   if (isNew) await app.jobs.send('workspace.health', { workspaceId: project.workspaceId });
 }
 
-/** Stores RevenueCat's snapshot of one customer. @returns with no subscriber id for an erased customer */
+/** Stores RevenueCat's snapshot of one customer, who is then due. @returns `false` for an erased customer */
 export async function storeCustomer(
   app: AppContext,
   project: Project,
   customer: RevenueCatCustomer,
-): Promise<StoredCustomer> {
+): Promise<boolean> {
   const [stored] = await app.database.transaction((sql) =>
     storeCustomers({ sql, secrets: app.secrets }, project, [customer]),
   );
   if (!stored) throw new Error('Nothing was stored');
   await reportDisagreement(app, project, stored);
-  return stored;
+  if (stored.subscriberId === '') return false;
+  // Time may have changed the state even if RevenueCat's response is the same.
+  await markPending(app.database, project.workspaceId, [stored.subscriberId]);
+  return true;
 }
 
 /** Labels are codes: never an entitlement, a customer or a workspace. */
