@@ -8,6 +8,7 @@ import { DEFAULT_SETTINGS } from '../../workspaces/settings.ts';
 import type { IntercomSimulator } from '../intercom/server.ts';
 import { customerFromStory, purchaseStory, type StoryName } from '../revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from '../revenuecat/server.ts';
+import { findProject } from '../revenuecat/state.ts';
 import type { SharedCards } from './shared-cards.ts';
 
 export const WORKSPACE_ID = 'demo1234';
@@ -80,7 +81,8 @@ export async function addCustomer(
   customer: { story: StoryName; appUserId: string; email: string },
 ): Promise<void> {
   const { appUserId, email } = customer;
-  const story = purchaseStory(customer.story, { appUserId, email, nowMs: Date.now() });
+  const { appId } = findProject(revenueCat.state, projectId);
+  const story = purchaseStory(customer.story, { appUserId, email, appId, nowMs: Date.now() });
   customerFromStory(revenueCat.state, projectId, story);
   for (const event of story.events) await revenueCat.sendWebhook(projectId, event);
 }

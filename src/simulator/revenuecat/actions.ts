@@ -1,7 +1,7 @@
 import { type Request, Router } from 'express';
 import { z } from 'zod';
 import { DAY_MS } from '../../time.ts';
-import { lifecycleEvent } from './events.ts';
+import { purchaseEvent, transferEvent } from './events.ts';
 import {
   type Context,
   listPage,
@@ -148,13 +148,12 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     const bought = {
       ...own,
       periodStartsAtMs: own.purchasedAtMs,
-      endsAtMs: null,
       periodEndsAtMs: null,
       storeSubscriptionId: own.storePurchaseId,
     };
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT' };
     send(project, customer, [
-      eventOf(project, customer, { own: bought, type: 'CANCELLATION', extra, price: -1 }),
+      eventOf(project, customer, { own: bought, type: 'CANCELLATION', extra, price: -own.grossUsd }),
     ]);
     res.json(purchaseView(project, own));
   });
@@ -180,7 +179,9 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       throw refusal(422, 'The transaction is too old to be refunded');
     transaction.isRefunded = true;
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
-    send(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -1 })]);
+    send(project, customer, [
+      eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -own.grossUsd }),
+    ]);
     const product = project.products.find(({ id }) => id === own.productId);
     res.json(transactionView(transaction, product?.storeIdentifier));
   });
@@ -243,16 +244,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
     send(project, target, [
-      {
-        type: 'TRANSFER',
-        id: newId('evt'),
-        app_id: project.appId,
-        store: 'RC_BILLING',
-        environment: 'PRODUCTION',
-        event_timestamp_ms: now(),
-        transferred_from: [...source.aliases],
-        transferred_to: [...target.aliases],
-      },
+      transferEvent(project, { from: source, to: target, store: 'RC_BILLING', atMs: now() }),
     ]);
     res.json({
       source_customer: customerView(project, source),
@@ -278,7 +270,12 @@ export function actionRoutes(context: Context, announce: Announce): Router {
   function refundEvents(project: Project, customer: Customer, own: Subscription): RevenueCatEvent[] {
     const reason = 'CUSTOMER_SUPPORT';
     return [
-      eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: reason }, price: -1 }),
+      eventOf(project, customer, {
+        own,
+        type: 'CANCELLATION',
+        extra: { cancel_reason: reason },
+        price: -own.grossUsd,
+      }),
       eventOf(project, customer, { own, type: 'EXPIRATION', extra: { expiration_reason: reason } }),
     ];
   }
@@ -286,50 +283,9 @@ export function actionRoutes(context: Context, announce: Announce): Router {
   function eventOf(
     project: Project,
     customer: Customer,
-    about: {
-      readonly own: Pick<
-        Subscription,
-        | 'id'
-        | 'productId'
-        | 'store'
-        | 'environment'
-        | 'entitlementIds'
-        | 'periodStartsAtMs'
-        | 'endsAtMs'
-        | 'periodEndsAtMs'
-        | 'storeSubscriptionId'
-        | 'grossUsd'
-      >;
-      readonly type: string;
-      readonly extra?: Record<string, unknown>;
-      /** −1: what was paid, given back. */
-      readonly price?: number;
-    },
+    about: Omit<Parameters<typeof purchaseEvent>[2], 'atMs'>,
   ): RevenueCatEvent {
-    const { own } = about;
-    const product = project.products.find(({ id }) => id === own.productId);
-    return lifecycleEvent(
-      about.type,
-      {
-        appUserId: customer.id,
-        aliases: customer.aliases,
-        appId: project.appId,
-        productId: product?.storeIdentifier ?? 'unknown',
-        entitlements: project.entitlements
-          .filter(({ id }) => own.entitlementIds.includes(id))
-          .map(({ lookupKey }) => lookupKey),
-        store: own.store.toUpperCase(),
-        environment: own.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
-        periodType: 'NORMAL',
-        purchasedAtMs: own.periodStartsAtMs,
-        expirationAtMs: own.endsAtMs ?? own.periodEndsAtMs,
-        transactionId: own.storeSubscriptionId ?? own.id,
-        price: (about.price ?? 0) * own.grossUsd,
-        currency: 'USD',
-        atMs: now(),
-      },
-      about.extra,
-    );
+    return purchaseEvent(project, customer, { ...about, atMs: now() });
   }
 
   return router;
@@ -343,11 +299,10 @@ function findOneTime(project: Project, id: string): [Customer, Purchase] {
   throw missing('Purchase not found');
 }
 
-function move<T extends { customerId: string; readonly productId: string | null; readonly store: string }>(
-  from: T[],
-  to: T[],
-  how: { readonly to: string; readonly isMoved: (item: T) => boolean },
-): void {
+/** Moves purchases to another customer. */
+export function move<
+  T extends { customerId: string; readonly productId: string | null; readonly store: string },
+>(from: T[], to: T[], how: { readonly to: string; readonly isMoved: (item: T) => boolean }): void {
   for (const item of [...from]) {
     // Grants stay: they were not bought.
     if (item.store === 'promotional' || !how.isMoved(item)) continue;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { RevenueCatEvent } from './state.ts';
+import type { Customer, Project, RevenueCatEvent, Subscription } from './state.ts';
 
 /** What an event is about; the rest of its fields follow. */
 export interface EventFacts {
@@ -7,7 +7,7 @@ export interface EventFacts {
   readonly originalAppUserId?: string;
   readonly aliases?: readonly string[];
   readonly email?: string | undefined;
-  readonly appId?: string;
+  readonly appId?: string | undefined;
   readonly productId: string;
   readonly entitlements: readonly string[];
   readonly store: string;
@@ -98,4 +98,82 @@ export function promotionalEvent(
   );
   const { app_id: _appId, ...rest } = event;
   return { ...rest, type };
+}
+
+/** A subscription, or a one-time purchase as one. */
+type Bought = Pick<
+  Subscription,
+  | 'id'
+  | 'productId'
+  | 'store'
+  | 'environment'
+  | 'entitlementIds'
+  | 'periodStartsAtMs'
+  | 'periodEndsAtMs'
+  | 'storeSubscriptionId'
+>;
+
+/** An event about something that a customer bought, as it is now; `price` is 0 unless it is given. */
+export function purchaseEvent(
+  project: Project,
+  customer: Customer,
+  about: {
+    readonly own: Bought;
+    readonly type: string;
+    readonly atMs: number;
+    readonly price?: number;
+    readonly extra?: Record<string, unknown>;
+  },
+): RevenueCatEvent {
+  const { own, type, atMs, price = 0 } = about;
+  const original = own.storeSubscriptionId ?? own.id;
+  const last = customer.events.findLast((event) => event.original_transaction_id === original);
+  return lifecycleEvent(
+    type,
+    {
+      appUserId: customer.id,
+      originalAppUserId: originalIdOf(customer),
+      aliases: customer.aliases,
+      email: customer.attributes.get('$email')?.value,
+      appId: project.appId,
+      productId: project.products.find(({ id }) => id === own.productId)?.storeIdentifier ?? 'unknown',
+      entitlements: project.entitlements
+        .filter(({ id }) => own.entitlementIds.includes(id))
+        .map(({ lookupKey }) => lookupKey),
+      store: own.store.toUpperCase(),
+      environment: own.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
+      periodType: 'NORMAL',
+      purchasedAtMs: own.periodStartsAtMs,
+      expirationAtMs: own.periodEndsAtMs,
+      transactionId: String(last?.transaction_id ?? original),
+      originalTransactionId: original,
+      price,
+      currency: 'USD',
+      atMs,
+    },
+    // The end of a trial is an event of the trial.
+    { ...(last ? { period_type: last.period_type } : {}), ...about.extra },
+  );
+}
+
+/** The anonymous id under which the app first knew the customer, if there was one. */
+export function originalIdOf({ id, aliases }: Customer): string {
+  return aliases.find((alias) => alias.startsWith('$RCAnonymousID:')) ?? id;
+}
+
+/** Without an app user id. Source: RevenueCat, "Webhooks: event types and fields". */
+export function transferEvent(
+  project: Project,
+  transfer: { readonly from: Customer; readonly to: Customer; readonly store: string; readonly atMs: number },
+): RevenueCatEvent {
+  return {
+    type: 'TRANSFER',
+    id: randomUUID(),
+    app_id: project.appId,
+    store: transfer.store,
+    environment: 'PRODUCTION',
+    event_timestamp_ms: transfer.atMs,
+    transferred_from: [...transfer.from.aliases],
+    transferred_to: [...transfer.to.aliases],
+  };
 }

@@ -1,6 +1,6 @@
 import { Router } from 'express';
 import { z } from 'zod';
-import { promotionalEvent } from './events.ts';
+import { originalIdOf, promotionalEvent } from './events.ts';
 import { type Context, missing, readBody, refusal, requireCustomer, requireProject } from './http.ts';
 import {
   type Customer,
@@ -125,12 +125,11 @@ export function grantRoutes(
     subscription: Subscription,
     lookupKey: string,
   ): RevenueCatEvent {
-    const anonymous = customer.aliases.find((alias) => alias.startsWith('$RCAnonymousID:'));
     return promotionalEvent(type, {
       lookupKey,
       transactionId: subscription.id,
       appUserId: customer.id,
-      originalAppUserId: anonymous ?? customer.id,
+      originalAppUserId: originalIdOf(customer),
       aliases: customer.aliases,
       startsAtMs: subscription.startsAtMs,
       endsAtMs: subscription.endsAtMs,

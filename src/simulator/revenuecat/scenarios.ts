@@ -72,12 +72,14 @@ export interface StoryOptions {
   /** All times are relative to this one. */
   readonly nowMs: number;
   readonly email?: string;
+  /** Of the project's app in which everything was bought. */
+  readonly appId?: string;
 }
 
 const MONTH_MS = 30 * DAY_MS;
 
 /** What stories are made of: one customer, with all times relative to now. */
-function createKit({ appUserId, nowMs, email }: StoryOptions) {
+function createKit({ appUserId, nowMs, email, appId }: StoryOptions) {
   const anonymousId = `$RCAnonymousID:${Buffer.from(appUserId.padEnd(16, '0')).toString('hex').slice(0, 32)}`;
   const transaction = `2000000${Buffer.from(appUserId).reduce((sum, byte) => (sum * 31 + byte) % 1e9, 7)}`;
   const day = (days: number): number => nowMs + days * DAY_MS;
@@ -87,6 +89,7 @@ function createKit({ appUserId, nowMs, email }: StoryOptions) {
     originalAppUserId: anonymousId,
     aliases: [anonymousId, appUserId],
     email,
+    appId,
     productId: 'pro_monthly',
     entitlements: ['pro'],
     store: 'APP_STORE',
