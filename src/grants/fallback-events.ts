@@ -3,8 +3,7 @@ import type { TimelineEntry } from '../subscribers/repository.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
-import { STORE_ACTIONS } from './store-action-kinds.ts';
-import { amountOf } from './store-actions.ts';
+import { amountOf, STORE_ACTIONS } from './store-actions.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -12,7 +11,9 @@ const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
 /** Events for the actions whose webhook has not arrived yet, oldest first; each webhook replaces one. */
 export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
-  const expected = [...grantEvents(actions), ...storeEvents(actions)].sort((a, b) => a.atMs - b.atMs);
+  const expected = actions
+    .flatMap((action) => (action.kind === 'grant' ? grantEvents(action) : storeEvents(action)))
+    .sort((a, b) => a.atMs - b.atMs);
   const [first] = actions;
   const [oldest] = expected;
   if (!first || !oldest) return [];
@@ -50,19 +51,15 @@ function withoutReported(
   });
 }
 
-function grantEvents(actions: readonly Action[]): TimelineEntry[] {
-  const removals = new Set<string>();
-  return actions.flatMap((grant) => {
-    // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
-    if (grant.kind !== 'grant' || !GRANTED.has(grant.state) || grant.isUnchanged) return [];
-    const granted = grantEvent(grant, 'promotional_granted', doneAtMs(grant));
-    const { state, lookupKey, revokedAtMs } = grant;
-    // One removal ends all grants of an entitlement at the same time.
-    const removal = `${lookupKey}|${revokedAtMs}`;
-    if (state !== 'revoked' || revokedAtMs === null || removals.has(removal)) return [granted];
-    removals.add(removal);
-    return [granted, grantEvent(grant, 'promotional_revoked', revokedAtMs)];
-  });
+function grantEvents(grant: Grant): TimelineEntry[] {
+  // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
+  const isMade = GRANTED.has(grant.state) && !grant.isUnchanged;
+  // One removal, with one webhook, ends all grants of an entitlement: it was called for one of them.
+  const removedAtMs = grant.revokeCalledAtMs === null ? null : grant.revokedAtMs;
+  return [
+    ...(isMade ? [grantEvent(grant, 'promotional_granted', doneAtMs(grant))] : []),
+    ...(removedAtMs === null ? [] : [grantEvent(grant, 'promotional_revoked', removedAtMs)]),
+  ];
 }
 
 /** An action that waited for approval was done long after it was requested. */
@@ -89,36 +86,32 @@ function grantEvent(
   });
 }
 
-function storeEvents(actions: readonly Action[]): TimelineEntry[] {
-  return actions.flatMap((action) => {
-    const body = action.kind !== 'grant' && action.state === 'confirmed' ? storeEvent(action) : null;
-    return body ? [eventOf(action, body)] : [];
-  });
-}
-
-/** The event that RevenueCat sends after an action; `null`: it sends none. */
-function storeEvent(action: StoreAction): Record<string, unknown> | null {
-  const { kind, details, appUserId, target } = action;
+/** The event that RevenueCat sends after an action, if it sends one. */
+function storeEvents(action: StoreAction): TimelineEntry[] {
+  const { kind, details, appUserId, target, state } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
   const { event } = STORE_ACTIONS[kind];
-  if (!event) return null;
-  const state = details.after ?? details.before;
+  if (!event || state !== 'confirmed') return [];
+  const purchase = details.after ?? details.before;
   // RevenueCat may set the end back to the purchase; access ended with the refund.
-  const hasEnded = kind === 'refund' && details.targetType === 'subscription' && state?.givesAccess === false;
-  return {
-    ...event,
-    id: `action-${action.actionId}`,
-    event_timestamp_ms: doneAtMs(action),
-    store,
-    environment: environment.toUpperCase(),
-    product_id: productId,
-    expiration_at_ms: hasEnded ? doneAtMs(action) : state?.endsAtMs,
-    transaction_id: details.transactionId ?? purchaseId,
-    ...(kind === 'refund' && amount
-      ? { price_in_purchased_currency: -(amountOf(details) ?? 0), currency: amount.currency }
-      : {}),
-    ...(kind === 'transfer' ? { transferred_from: [appUserId], transferred_to: [target] } : {}),
-  };
+  const hasEnded =
+    kind === 'refund' && details.targetType === 'subscription' && purchase?.givesAccess === false;
+  return [
+    eventOf(action, {
+      ...event,
+      id: `action-${action.actionId}`,
+      event_timestamp_ms: doneAtMs(action),
+      store,
+      environment: environment.toUpperCase(),
+      product_id: productId,
+      expiration_at_ms: hasEnded ? doneAtMs(action) : purchase?.endsAtMs,
+      transaction_id: details.transactionId ?? purchaseId,
+      ...(kind === 'refund' && amount
+        ? { price_in_purchased_currency: -(amountOf(details) ?? 0), currency: amount.currency }
+        : {}),
+      ...(kind === 'transfer' ? { transferred_from: [appUserId], transferred_to: [target] } : {}),
+    }),
+  ];
 }
 
 /** An event made here: it is in no journal and is sent to no contact. */

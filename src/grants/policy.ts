@@ -5,7 +5,7 @@ import { type ActionError, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import { usableIds } from './read-revenuecat.ts';
 import { countThisMonth } from './repository.ts';
-import { requiredScopes } from './store-action-kinds.ts';
+import { requiredScopes } from './store-actions.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
 
@@ -34,10 +34,6 @@ export function checkTeammate(
   // Without a teammate in the request it is not known who acts.
   if (adminId === '' || (allowed !== null && !allowed.includes(adminId))) return refused('not_allowed');
   return null;
-}
-
-export function checkMonth(limit: number | null, madeThisMonth: number): ActionError | null {
-  return limit !== null && madeThisMonth >= limit ? refused('monthly_limit', { limit }) : null;
 }
 
 export function checkReason(isRequired: boolean, reason: string): ActionError | null {
@@ -82,7 +78,9 @@ export async function checkActionsThisMonth(
   limit: number | null,
   by: Pick<Action, 'workspaceId' | 'admin' | 'kind'>,
 ): Promise<ActionError | null> {
-  return limit === null ? null : checkMonth(limit, await countThisMonth(sql, by));
+  return limit !== null && (await countThisMonth(sql, by)) >= limit
+    ? refused('monthly_limit', { limit })
+    : null;
 }
 
 /** The same without the monthly limit: a decision about another teammate's request does not count. */

@@ -37,9 +37,9 @@ import {
   maxExtensionDays,
   PURCHASE_ACTIONS,
   refundsCharges,
+  targetTypeOf,
   whyUnavailable,
-} from '../store-action-kinds.ts';
-import { targetTypeOf } from '../store-actions.ts';
+} from '../store-actions.ts';
 import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
 
 const MAX_CHARGES = 10;
