@@ -12,12 +12,10 @@ import type { Project } from '../workspaces/projects.ts';
 import { ActionError, orActionError } from './action-error.ts';
 import type { ActionContext, ActionCustomer } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { READ_TIMEOUT_MS, readCustomer, usableIds } from './read-revenuecat.ts';
+import { OUTAGE_ERRORS, READ_TIMEOUT_MS, readCustomer, usableIds } from './read-revenuecat.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
-/** Codes of errors that do not say whether RevenueCat knows the customer. */
-const NO_RESPONSE: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
 export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
 
@@ -212,7 +210,7 @@ export async function readOrStoredAccess(
 ): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context, entitlements));
   if (!(access instanceof ActionError)) return access;
-  if (NO_RESPONSE.includes(access.code)) return storedAccess(context.customer);
+  if (OUTAGE_ERRORS.includes(access.code)) return storedAccess(context.customer);
   throw access;
 }
 

@@ -94,8 +94,11 @@ export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
   reviewRequested,
   needsSecondPerson: ({ app, workspace }, reviewed) =>
     needsApproval(workspace.settings.grants, grantedDays(app.now(), reviewed)),
-  call: (client, projectId, { appUserId, target, requestedEndMs }) =>
-    client.grantEntitlement(projectId, appUserId, { entitlementId: target, expiresAtMs: requestedEndMs }),
+  call: (client, projectId, { state, appUserId, target, requestedEndMs }) =>
+    state === 'revoking'
+      ? // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
+        nullOn('revenuecat_not_found', client.revokeEntitlement(projectId, appUserId, target))
+      : client.grantEntitlement(projectId, appUserId, { entitlementId: target, expiresAtMs: requestedEndMs }),
   readBack,
 };
 
@@ -195,9 +198,11 @@ async function reviewRequested(context: ActionContext, grant: Grant): Promise<Re
 
 async function readBack(client: RevenueCatClient, projectId: string, grant: Grant): Promise<ReadBackResult> {
   const currentMs = await readGrantEnd(client, projectId, grant);
+  if (grant.state === 'revoking')
+    return currentMs === null ? { kind: 'done', changes: {} } : { kind: 'missing' };
+  if (currentMs === null) return { kind: 'missing' };
   const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
   const found = compareReadBack({ requestedMs, previousMs, currentMs });
-  if (currentMs === null) return { kind: 'missing' };
   if (found !== 'missing')
     return { kind: 'done', changes: { actualEndMs: currentMs, isUnchanged: found === 'unchanged' } };
   // RevenueCat accepted the grant and what was there before has stayed.

@@ -1,6 +1,6 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { resumeBulkGrants } from './bulk/bulk-grants.ts';
+import { deleteOldDrafts } from './bulk/repository.ts';
 import { runBulkSlice } from './bulk/run.ts';
 import { confirmAction, resumeActions } from './confirmation.ts';
 import { sendNotes } from './notes.ts';
@@ -33,8 +33,8 @@ export function grantJobs(app: AppContext): JobDefinitions {
   };
 }
 
-/** Queues what killed processes have left unfinished. */
+/** When a worker starts, and each night. */
 export async function resumeGrants(app: AppContext): Promise<void> {
   await resumeActions(app);
-  await resumeBulkGrants(app);
+  await deleteOldDrafts(app.database);
 }

@@ -10,7 +10,7 @@ import { type Action, type NoteStep, nameOf } from './action.ts';
 import { doneKey, messageValuesOf } from './message-values.ts';
 import { type ActionKey, readAction } from './repository.ts';
 
-export type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
+type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
 
 interface OpenNote {
   readonly step: NoteStep;
@@ -71,13 +71,14 @@ async function setNoteState(
   );
 }
 
-export async function readNoteStates(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<NoteState[]> {
-  if (!isUuid(actionId)) return [];
-  const rows = await sql.query<{ state: NoteState }>(
-    `select state from action_notes where workspace_id = $1 and action_id = $2`,
+/** Whether a note of the action could not be left. */
+export async function hasFailedNote(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<boolean> {
+  if (!isUuid(actionId)) return false;
+  const failed = await sql.query(
+    `select 1 from action_notes where workspace_id = $1 and action_id = $2 and state = 'failed' limit 1`,
     [workspaceId, actionId],
   );
-  return rows.map((row) => row.state);
+  return failed.length > 0;
 }
 
 /**

@@ -11,6 +11,9 @@ const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
 export const READ_TIMEOUT_MS = 2_000;
 
+/** Codes of errors of RevenueCat as a whole: they say nothing of the customer, and pass. */
+export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
+
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds(customer: ActionCustomer): string[] {
   const { appUserIds } = customer.subscriber;

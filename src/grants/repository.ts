@@ -309,7 +309,7 @@ export async function restoreOthers(
   );
 }
 
-/** Actions and notes of all workspaces that a killed process may have left unfinished: older than a minute. */
+/** Actions and notes of all workspaces that have waited for their job for more than a minute. */
 export async function listUnfinished(sql: Sql): Promise<(ActionKey & { isNote: boolean })[]> {
   return sql.query<ActionKey & { isNote: boolean }>(
     `select workspace_id as "workspaceId", action_id as "actionId", false as "isNote" from actions

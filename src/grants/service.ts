@@ -1,6 +1,6 @@
 import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
-import { type CallResult, callAndConfirm, callAndConfirmRevoke } from './confirmation.ts';
+import { type CallResult, callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
 import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
 import type { Form, Reviewed } from './form-state.ts';
@@ -16,14 +16,7 @@ import {
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { isRestore, targetTypeOf } from './store-actions.ts';
-import {
-  auditRefusal,
-  beginCall,
-  factsOf,
-  requestAction,
-  scheduleConfirm,
-  transition,
-} from './transitions.ts';
+import { auditRefusal, factsOf, requestAction, transition } from './transitions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
 export interface ActionResult extends CallResult {
@@ -138,7 +131,7 @@ export async function approveAction(
     reviewed.kind === 'grant'
       ? { requestedEndMs: reviewed.requestedEndMs, previousEndMs: reviewed.previousEndMs }
       : {};
-  const moved = await beginCall(app, action, {
+  const moved = await transition(app, action, {
     event: 'approve',
     decidedBy: admin,
     ...ends,
@@ -206,19 +199,17 @@ export async function revokeGrant(
   const { admin, conversationId } = context.request;
   const { kind, actionId } = shown;
   const details = { action_id: actionId, ...factsOf(shown) };
-  const audited = <T>(work: () => Promise<T>): Promise<T> =>
-    auditRefusal(context, { kind, step: 'revoke', details }, work);
-  await audited(async () => throwRefusal(checkTeammate(workspace.settings.grants, admin.id)));
-  if (!isActiveGrant(shown, app.now())) return { action: shown, isRepeated: true };
-  const grant = isDashboardGrant(actionId) ? await adoptGrant(app.database, shown) : shown;
-  const moved = await audited(() =>
-    beginCall(app, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason }),
-  );
+  let grant = shown;
+  const moved = await auditRefusal(context, { kind, step: 'revoke', details }, async () => {
+    throwRefusal(checkTeammate(workspace.settings.grants, admin.id));
+    if (!isActiveGrant(shown, app.now())) return null;
+    if (isDashboardGrant(actionId)) grant = await adoptGrant(app.database, shown);
+    return transition(app, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason });
+  });
   if (!moved) return { action: await readAgain(app.database, grant), isRepeated: true };
-  const now = await callAndConfirmRevoke(app, customer.project, { ...moved, conversationId });
-  if (now.state === 'confirmed') throw failed(now.error ?? '');
-  if (now.state === 'revoking') await scheduleConfirm(app, moved, 2);
-  return { action: now, isRepeated: false };
+  const { action } = await callAndConfirm(app, customer.project, { ...moved, conversationId });
+  if (action.state === 'confirmed') throw failed(action.error ?? '');
+  return { action, isRepeated: false };
 }
 
 /** `null`: the action is not this customer's. */

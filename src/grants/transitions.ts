@@ -15,6 +15,7 @@ import {
   type StoreAction,
   TRANSITIONS,
   type Transition,
+  UNCONFIRMED_STATES,
 } from './action.ts';
 import { ActionError, throwRefusal } from './action-error.ts';
 import type { ActionContext } from './context.ts';
@@ -36,91 +37,69 @@ import {
 /** Only an action of a killed process is still unconfirmed after this time. */
 const CONFIRM_AFTER_SECONDS = 20;
 
+/** In a transaction a job is queued together with what it completes: whenever this process is killed, neither is lost. */
+type JobSender = Pick<AppContext, 'jobs'> & { readonly sql?: Transaction };
+
 /**
- * Queues the job that reads the result back. Queued with a delay before RevenueCat is called, it survives a killed
- * process; each delay has its own key, so that a sooner job is not dropped as a duplicate.
+ * Queues the job that reads the result back. Each delay has its own key, so that a sooner job is not dropped as a
+ * duplicate.
  */
 export async function scheduleConfirm(
-  { jobs }: Pick<AppContext, 'jobs'>,
+  { jobs, sql }: JobSender,
   { workspaceId, actionId }: ActionKey,
-  afterSeconds = CONFIRM_AFTER_SECONDS,
+  afterSeconds: number,
 ): Promise<void> {
   const key = `${workspaceId}|${actionId}|${afterSeconds}`;
-  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key });
+  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key, ...(sql && { sql }) });
 }
-
-export async function scheduleNotes(
-  { jobs }: Pick<AppContext, 'jobs'>,
-  { workspaceId, actionId }: ActionKey,
-): Promise<void> {
-  await jobs.send('action.note', { workspaceId, actionId });
-}
-
-/** An event of the state machine, with what changes together with the state. */
-export type StateChange = Changes & {
-  readonly event: ActionEvent;
-  /** Where it happens, if that is not where the action was requested. */
-  readonly conversationId?: string | null;
-};
 
 type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
+type TransitionScope = Required<JobSender>;
 
 /**
- * Applies an event, with its audit record and its note.
+ * Applies an event of the state machine, with its audit record and its note. Where RevenueCat is called next, no other
+ * action on the same target may be unconfirmed.
  *
- * @returns `null`: the action is in another state by now
+ * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
+ * @param change.conversationId where it happens, if that is not where the action was requested
+ * @returns `null`: the action is in another state by now, or something was done to the target since the check
+ * @throws ActionError when the result of another action on the same target is still unknown
  */
 export async function transition<A extends Action>(
   app: TransitionApp,
   action: A,
-  change: StateChange,
+  {
+    lastChange,
+    conversationId = action.conversationId,
+    ...change
+  }: Changes & {
+    readonly event: ActionEvent;
+    readonly lastChange?: string | null;
+    readonly conversationId?: string | null;
+  },
 ): Promise<A | null> {
-  const moved = await app.database.transaction((sql) => transitionIn(sql, action, change));
-  const { note }: Transition = TRANSITIONS[change.event];
-  if (moved && note) await scheduleNotes(app, moved);
-  return moved;
-}
-
-/**
- * Applies an event after which RevenueCat is called. The job that reads back is queued first: whenever this process
- * is killed, another one completes what it has begun.
- *
- * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
- * @returns `null`: the action is in another state by now, or something was done to the target since the check
- * @throws ActionError when the result of another action on the same target is still unknown
- */
-export async function beginCall<A extends Action>(
-  app: TransitionApp,
-  action: A,
-  { lastChange, ...change }: StateChange & { readonly lastChange?: string | null },
-): Promise<A | null> {
-  await scheduleConfirm(app, action);
+  const { audit, note, to }: Transition = TRANSITIONS[change.event];
+  const isCalledNext = UNCONFIRMED_STATES.includes(to);
   return app.database.transaction(async (sql) => {
-    await lockTarget(sql, action);
-    const isOutdated = lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange;
-    return isOutdated ? null : transitionIn(sql, action, change);
+    const scope = { ...app, sql };
+    if (isCalledNext) await lockTarget(sql, action);
+    if (lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange) return null;
+    const moved = await updateState(sql, action, change);
+    if (!moved) return null;
+    if (isCalledNext) await scheduleConfirm(scope, moved, CONFIRM_AFTER_SECONDS);
+    if (!audit) return moved;
+    const isRemoval = change.event === 'confirm_revoke' && moved.kind === 'grant';
+    const alsoEnded = isRemoval ? await revokeOthers(sql, moved) : [];
+    const result = change.error ?? (audit === 'approve' ? 'approved' : to);
+    await writeAuditAndNote(scope, moved, { audit, note, result, conversationId, alsoEnded });
+    return moved;
   });
 }
 
-async function transitionIn<A extends Action>(
-  sql: Transaction,
-  action: A,
-  { conversationId = action.conversationId, ...change }: StateChange,
-): Promise<A | null> {
-  const moved = await updateState(sql, action, change);
-  const { audit, note, to }: Transition = TRANSITIONS[change.event];
-  if (!moved || !audit) return moved;
-  const isRemoval = change.event === 'confirm_revoke' && moved.kind === 'grant';
-  const alsoEnded = isRemoval ? await revokeOthers(sql, moved) : [];
-  const result = change.error ?? (audit === 'approve' ? 'approved' : to);
-  await writeAuditAndNote(sql, moved, { audit, note, result, conversationId, alsoEnded });
-  return moved;
-}
-
 /**
- * Stores an action before RevenueCat is called, so that a second confirm finds it; its job is queued first, as in
- * `beginCall`. Locks the teammate's row and then the subscriber's: concurrent confirms see each other's actions, so
- * neither the monthly limit nor "one unconfirmed action at a time" can be exceeded.
+ * Stores an action before RevenueCat is called, so that a second confirm finds it. Locks the teammate's row and then
+ * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
+ * action at a time" can be exceeded.
  *
  * @param checks.lastChange of the target, read before this action was checked
  * @returns repeated: the idempotency key was used before, and this is its action; `null`: something was done to the
@@ -135,9 +114,8 @@ export async function requestAction(
   const { workspaceId, admin, state: result, conversationId } = action;
   const { monthlyLimit = null, lastChange } = checks;
   const key = { workspaceId, actionId: randomUUID() };
-  const isCalled = result === 'requested';
-  if (isCalled) await scheduleConfirm(app, key);
-  const requested = await app.database.transaction(async (sql) => {
+  return app.database.transaction(async (sql) => {
+    const scope = { ...app, sql };
     await lockAdmin(sql, workspaceId, admin.id);
     const known = await findByKey(sql, workspaceId, action.idempotencyKey);
     if (known) return { action: known, isRepeated: true };
@@ -145,17 +123,15 @@ export async function requestAction(
     await lockTarget(sql, { ...action, ...key });
     if ((await readLastChange(sql, action)) !== lastChange) return null;
     const stored = await insertAction(sql, { ...action, ...key });
-    if (!isCalled)
-      await writeAuditAndNote(sql, stored, { audit: 'do', note: 'requested', result, conversationId });
+    if (result === 'requested') await scheduleConfirm(scope, key, CONFIRM_AFTER_SECONDS);
+    else await writeAuditAndNote(scope, stored, { audit: 'do', note: 'requested', result, conversationId });
     return { action: stored, isRepeated: false };
   });
-  if (requested && !requested.isRepeated && !isCalled) await scheduleNotes(app, requested.action);
-  return requested;
 }
 
 /** The audit record, and the note in the conversation: one for each step. */
 async function writeAuditAndNote(
-  sql: Transaction,
+  scope: TransitionScope,
   action: Action,
   step: {
     readonly audit: AuditStep;
@@ -170,7 +146,7 @@ async function writeAuditAndNote(
   const revoked = audit === 'revoke' && kind === 'grant' ? action : null;
   // What follows an approval is recorded as done by who approved.
   const actor = (revoked ? revoked.revokedBy : decidedBy) ?? admin;
-  await writeAudit(sql, {
+  await writeAudit(scope.sql, {
     workspaceId,
     actor,
     action: auditName(kind, audit === 'do' && decidedBy ? 'approve' : audit),
@@ -188,8 +164,9 @@ async function writeAuditAndNote(
     result,
   });
   const noteIn = conversationId ?? action.conversationId;
-  if (note && noteIn !== null)
-    await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
+  if (!note || noteIn === null) return;
+  await storeNote(scope.sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
+  await scope.jobs.send('action.note', { workspaceId, actionId }, { sql: scope.sql });
 }
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */

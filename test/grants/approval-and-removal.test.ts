@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { readAction, readLastChange } from '../../src/grants/repository.ts';
-import { beginCall } from '../../src/grants/transitions.ts';
+import { transition } from '../../src/grants/transitions.ts';
 import { DAY_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { agedFormState, forge, idsOn, type OpenCard, openAgain, textOf } from '../inbox-card/support.ts';
@@ -140,7 +140,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     const approveAfter = (lastChange: string | null) => {
       const decidedBy = { id: SECOND, name: 'Sam Second', email: null };
       const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
-      return beginCall({ database, jobs }, action, { event: 'approve', decidedBy, lastChange });
+      return transition({ database, jobs }, action, { event: 'approve', decidedBy, lastChange });
     };
     const beforeOther = await readLastChange(database, action);
     assert.match((await grantOf(card, { duration: 'weekly' })).text, /✅/);

@@ -56,11 +56,7 @@ export const CROSS_TENANT: readonly { readonly text: string; readonly why: strin
   },
   {
     text: `select workspace_id as "workspaceId", action_id as "actionId", false as "isNote" from actions`,
-    why: 'a worker looks for grants and notes that a killed one has left',
-  },
-  {
-    text: `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants where state in ('running', 'undoing')`,
-    why: 'a worker looks for grants to many that a killed one has left',
+    why: 'a worker looks for grants and notes whose jobs have given up',
   },
   {
     text: `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants where state = 'draft' and created_at < now()`,

@@ -20,9 +20,7 @@ import {
   type BulkGrant,
   type BulkKey,
   createBulkGrant,
-  deleteOldDrafts,
   KEY_ERRORS,
-  listActiveBulkGrants,
   moveBulkGrant,
   readProgress,
 } from './repository.ts';
@@ -217,7 +215,7 @@ export async function changeBulkGrant(
   key: BulkKey,
   { event, by }: { readonly event: BulkEvent; readonly by: Teammate },
 ): Promise<BulkGrant | null> {
-  const bulk = await app.database.transaction(async (sql) => {
+  return app.database.transaction(async (sql) => {
     const moved = await moveBulkGrant(sql, key, { event, by });
     if (!moved) return null;
     const { total, byState } = await readProgress(sql, moved);
@@ -226,22 +224,9 @@ export async function changeBulkGrant(
     const requested = moved.decidedBy ? { requested_by: nameOf(moved.admin) } : {};
     const details = { ...what, ...requested, count: total, ...byState };
     await auditAdmin(sql, { workspaceId, admin: by }, { action: `bulk_grant_${state}`, details });
+    // Together with the state: a killed process loses neither.
+    if (state === 'running' || state === 'undoing')
+      await app.jobs.send('bulk-grant.run', { workspaceId, bulkGrantId }, { sql });
     return moved;
   });
-  if (bulk?.state === 'running' || bulk?.state === 'undoing') await scheduleBulk(app, bulk);
-  return bulk;
-}
-
-export async function scheduleBulk(
-  { jobs }: Pick<AppContext, 'jobs'>,
-  { workspaceId, bulkGrantId }: BulkKey,
-  afterSeconds = 0,
-): Promise<void> {
-  await jobs.send('bulk-grant.run', { workspaceId, bulkGrantId }, { afterSeconds });
-}
-
-/** Queues the jobs again that bulk grants of killed processes were waiting for. */
-export async function resumeBulkGrants(app: BulkApp): Promise<void> {
-  await deleteOldDrafts(app.database);
-  for (const key of await listActiveBulkGrants(app.database)) await scheduleBulk(app, key);
 }

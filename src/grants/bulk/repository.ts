@@ -14,6 +14,7 @@ import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Grant, grantEndMs } from '../action.ts';
 import type { Duration } from '../durations.ts';
+import { OUTAGE_ERRORS } from '../read-revenuecat.ts';
 
 export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
@@ -137,25 +138,26 @@ const IS_CALLED = `exists (
    where a.workspace_id = $1 and a.state in ('requested', 'confirmed')
      and a.idempotency_key = c.bulk_grant_id || '|' || c.app_user_id || '|' || c.attempts)`;
 
-const CLAIMABLE = {
-  pending: `c.state = 'pending'`,
-  granted: `c.state = 'granted'`,
-  called: `c.state = 'pending' and ${IS_CALLED}`,
+/** Longer than a claim lasts, a customer waits to be granted again, which no undo has to wait for. */
+const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
+
+/** The customers that are left, while it runs and while it is undone. */
+const LEFT = {
+  running: `c.state = 'pending'`,
+  // A grant that was called for when the undo began is read back, then removed.
+  undoing: `(c.state = 'granted' or (c.state = 'pending' and (${MAY_BE_CLAIMED} or ${IS_CALLED})))`,
 } as const;
 
-/**
- * Claims customers that no other worker has: those to be granted, those whose grant is to be undone, or those whose
- * grant was called for when the undoing began.
- */
+/** Claims customers that are left and that no other worker has. */
 export async function claimCustomers(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  claim: { readonly of: keyof typeof CLAIMABLE; readonly limit: number },
+  { state, limit }: { readonly state: keyof typeof LEFT; readonly limit: number },
 ): Promise<ClaimedCustomer[]> {
   return sql.query<ClaimedCustomer>(
     `with free as (
        select c.app_user_id from bulk_grant_customers c
-        where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${CLAIMABLE[claim.of]}
+        where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${LEFT[state]}
           and (c.claimed_until is null or c.claimed_until < now())
         order by c.app_user_id limit $3
           for update skip locked)
@@ -163,17 +165,9 @@ export async function claimCustomers(
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
      returning c.app_user_id as "appUserId", c.state, c.attempts, c.action_id as "actionId"`,
-    [workspaceId, bulkGrantId, claim.limit, CLAIM_SECONDS],
+    [workspaceId, bulkGrantId, limit, CLAIM_SECONDS],
   );
 }
-
-/** Longer than a claim lasts, a customer waits to be granted again, which no undo has to wait for. */
-const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
-
-const LEFT = {
-  running: `c.state = 'pending'`,
-  undoing: `(c.state = 'granted' or (c.state = 'pending' and (${MAY_BE_CLAIMED} or ${IS_CALLED})))`,
-} as const;
 
 /** Whether customers are left that other workers have, or that are tried again soon. */
 export async function hasCustomersLeft(
@@ -242,9 +236,6 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
 /** Of the key: the grant is paused, and customers wait for another key. */
 export const KEY_ERRORS: readonly string[] = ['revenuecat_unauthorized', 'revenuecat_scope_missing'];
 
-/** Of RevenueCat as a whole: a customer waits for it, and is tried again. */
-export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
-
 export interface BulkProgress {
   readonly total: number;
   readonly byState: Readonly<Partial<Record<BulkGrantCustomerRow['state'], number>>>;
@@ -303,14 +294,6 @@ export async function listCustomers(
     `select app_user_id as "appUserId", state, error from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id = $2 order by app_user_id limit $3`,
     [workspaceId, bulkGrantId, limit],
-  );
-}
-
-/** Bulk grants of all workspaces that a worker should be at. */
-export async function listActiveBulkGrants(sql: Sql): Promise<BulkKey[]> {
-  return sql.query<BulkKey>(
-    `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants
-      where state in ('running', 'undoing')`,
   );
 }
 

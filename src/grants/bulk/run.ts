@@ -8,11 +8,12 @@ import { type Project, readProject } from '../../workspaces/projects.ts';
 import { endsOf, findNoEffect, readAccess } from '../access.ts';
 import { type Grant, REVENUECAT } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
-import { callAndConfirm, callAndConfirmRevoke, confirmAction } from '../confirmation.ts';
+import { callAndConfirm, confirmAction } from '../confirmation.ts';
 import { endOfGrant, readGrantEnd } from '../grant.ts';
+import { OUTAGE_ERRORS } from '../read-revenuecat.ts';
 import { findByKey, readAction, readAgain, readLastChange, restoreOthers } from '../repository.ts';
-import { beginCall, requestAction } from '../transitions.ts';
-import { changeBulkGrant, scheduleBulk } from './bulk-grants.ts';
+import { requestAction, transition } from '../transitions.ts';
+import { changeBulkGrant } from './bulk-grants.ts';
 import {
   type BulkGrant,
   type BulkKey,
@@ -23,7 +24,6 @@ import {
   isGrantedBy,
   isGrantedSince,
   KEY_ERRORS,
-  OUTAGE_ERRORS,
   readBulkGrant,
   setCustomer,
 } from './repository.ts';
@@ -40,7 +40,8 @@ const MAX_ATTEMPTS = 150;
 
 /** The job `bulk-grant.run`. */
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
-  if (await runBulkGrant(app, key, Date.now() + SLICE_MS)) await scheduleBulk(app, key, 1);
+  if (await runBulkGrant(app, key, Date.now() + SLICE_MS))
+    await app.jobs.send('bulk-grant.run', key, { afterSeconds: 1 });
 }
 
 /**
@@ -56,20 +57,17 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     const bulk = await readBulkGrant(app.database, key);
     const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
     if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
-    const claim = (of: 'pending' | 'granted' | 'called') =>
-      claimCustomers(app.database, bulk, { of, limit: BATCH_SIZE });
-    let claimed = await claim(bulk.state === 'running' ? 'pending' : 'granted');
-    // Grants that were called for when the undo began are read back, then removed.
-    if (claimed.length === 0 && bulk.state === 'undoing') claimed = await claim('called');
+    const { state } = bulk;
+    const claimed = await claimCustomers(app.database, bulk, { state, limit: BATCH_SIZE });
     if (claimed.length > 0) {
       const limit = pLimit(CONCURRENCY);
       await Promise.all(claimed.map((customer) => limit(() => workOn(app, { bulk, project, customer }))));
-    } else if (await hasCustomersLeft(app.database, bulk, bulk.state)) {
+    } else if (await hasCustomersLeft(app.database, bulk, state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > untilMs) return true;
       await sleep(1_000);
     } else {
-      const event = bulk.state === 'undoing' ? 'finish_undo' : 'finish';
+      const event = state === 'undoing' ? 'finish_undo' : 'finish';
       await changeBulkGrant(app, bulk, { event, by: bulk.decidedBy ?? bulk.admin });
       return false;
     }
@@ -217,9 +215,9 @@ async function undo(app: AppContext, { bulk, project, customer }: Task): Promise
     const lastChange = await readLastChange(app.database, action);
     if (await isGrantedSince(app.database, action)) return { state: 'undo_failed', error: 'granted_since' };
     const change = { event: 'revoke', revokedBy, revokeReason: reason, lastChange } as const;
-    const moved = await beginCall(app, action, change);
+    const moved = await transition(app, action, change);
     if (!moved) return UNDO_SOON;
-    now = await callAndConfirmRevoke(app, project, moved);
+    now = (await callAndConfirm(app, project, moved)).action as Grant;
     if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
   } else if (action.state !== 'revoked') await confirmAction(app, action);
   if (now.state !== 'revoked') return UNDO_SOON;

@@ -11,11 +11,12 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { ActionError, failed, orActionError } from '../action-error.ts';
-import { lastStepAtMs, resumeOverdue } from '../confirmation.ts';
+import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { handlerOf } from '../handlers.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
+import { hasFailedNote } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import type { ActionResult } from '../service.ts';
@@ -48,7 +49,6 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   if (standing === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
   if (standing === 'pending') {
-    await resumeOverdue(app, action);
     const refresh = button(`grant:${actionId}`, t('action.button.refresh'), 'secondary');
     return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
@@ -63,7 +63,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   }
   const outcome = standing === 'confirmed' ? doneKey(action) : standing;
   const isActive = action.kind === 'grant' && isActiveGrant(action, app.now());
-  const isNoteMissing = await resumeOverdue(app, action);
+  const isNoteMissing = await hasFailedNote(app.database, action);
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
     isActive && failedRemoval(context, action),
