@@ -27,8 +27,9 @@ function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<Deliv
     const normalized = normalizeEventName(name);
     const owner = owners.get(normalized);
     if (name.length > MAX_NAME_LENGTH) found.set(kind, `At most ${MAX_NAME_LENGTH} characters`);
-    // A control character would be stored and then match nothing that anyone can type.
-    else if (/\p{Cc}/u.test(name)) found.set(kind, 'Letters, digits, spaces and punctuation only');
+    // A control character, or one pasted without being seen, would match nothing that anyone can type.
+    else if (/[\p{Cc}\p{Bidi_Control}\u200b\u2060\ufeff]/u.test(name))
+      found.set(kind, 'Letters, digits, spaces and punctuation only');
     else if (/[.$]/.test(name)) found.set(kind, `Intercom turns "." and "$" into "-": use ${normalized}`);
     else if (owner !== undefined) {
       // Either of the two may be the one to change.

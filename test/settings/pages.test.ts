@@ -277,6 +277,8 @@ describe('event names', () => {
       [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, /“Refund” has this name, too/],
       [{ 'name.refund': 'RC_Renewal_Event' }, /“Renewal” has this name by default/],
       [{ 'name.refund': 'x'.repeat(256) }, /At most 255/],
+      [{ 'name.refund': 'Refun\u200bded' }, /Letters, digits, spaces/],
+      [{ 'name.refund': '\u202eRefunded' }, /Letters, digits, spaces/],
     ];
     for (const [form, problem] of wrong) {
       const answer = await send('/events', form).expect(422);
