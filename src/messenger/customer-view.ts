@@ -72,12 +72,12 @@ function withStores(
 ): readonly CustomerDescription[] {
   const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunningOne);
   const named = (each: SubscriptionDescription): SubscriptionDescription => {
-    const about = appStoreName(each.subscription.store);
+    const store = appStoreName(each.subscription.store);
     const isAlike = running.some(
       ({ what, subscription }) => what === each.what && subscription.store !== each.subscription.store,
     );
-    if (!isRunningOne(each) || !isAlike || each.what === '' || about === null) return each;
-    const what = t('sentence.item', { what: each.what, about });
+    if (!isRunningOne(each) || !isAlike || each.what === '' || store === null) return each;
+    const what = t('messenger.inStore', { what: each.what, store });
     return {
       ...each,
       what,

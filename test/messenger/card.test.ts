@@ -219,6 +219,8 @@ describe('the customer’s card', () => {
       assert.ok(`${home}${more.text}`.includes(title), title);
       assert.ok(`${home}${more.text}`.includes(sentence), sentence);
     }
+    const japanese = await live({ contact, context: { location: 'home', locale: 'ja' } });
+    assert.match(japanese, /Google PlayのPro（\$9\.99\/月）をご利用中です。/);
     const { text } = await submit('history', { contact });
     const lines = [...text.matchAll(/"subtitle":"([^"]+)"/g)].map((match) => match[1]);
     const line = 'Jan 1, 2026 · Pro monthly · $9.99';
