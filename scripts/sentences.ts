@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { LANGUAGES, type Language } from '../src/i18n/languages.ts';
+import { LANGUAGES } from '../src/i18n/languages.ts';
 import { messagesFor } from '../src/i18n/messages.ts';
 import { customerText, overviewText } from '../src/i18n/sentences.ts';
 import { describeCustomer } from '../src/subscription/describe-customer.ts';
@@ -13,14 +13,7 @@ export const SENTENCES_PAGE = 'docs/sentences.md';
 
 const NAMES = { product: () => null, entitlement: () => null };
 
-const LANGUAGE_NAMES: Readonly<Record<Language, string>> = {
-  en: 'English',
-  de: 'German',
-  fr: 'French',
-  es: 'Spanish',
-  pt: 'Portuguese',
-  ja: 'Japanese',
-};
+const languageNames = new Intl.DisplayNames('en', { type: 'language' });
 
 export function sentencesPage(): string {
   const sections = CASES.map(({ name, events, snapshot = null, on }) => {
@@ -31,7 +24,7 @@ export function sentencesPage(): string {
     const lines = LANGUAGES.map((language) => {
       const m = messagesFor(language);
       return [
-        `- ${LANGUAGE_NAMES[language]}: ${overviewText(m, description)}`,
+        `- ${languageNames.of(language)}: ${overviewText(m, description)}`,
         `  - ${customerText(m, [description])}`,
       ].join('\n');
     });
