@@ -157,7 +157,11 @@ export function parseJson(bytes: Buffer): unknown {
 }
 
 function tooLarge(maxBytes: number): AppError {
-  return new AppError('payload_too_large', `The body is larger than ${maxBytes} bytes`);
+  const kib = maxBytes / 1024;
+  return new AppError(
+    'payload_too_large',
+    `More than ${kib < 1024 ? `${kib} KiB` : `${kib / 1024} MiB`} was sent`,
+  );
 }
 
 function tooBusy(): AppError {
