@@ -144,6 +144,9 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
   // same period stays.
   const isSamePeriod = Math.abs((builder.periodStartedAtMs ?? 0) - (startedAtMs ?? 0)) < DAY_MS;
+  // Nor does it know an introductory price: that of an earlier period and a free trial have ended with it.
+  if (!isSamePeriod && builder.periodType === 'INTRO') builder.price = null;
+  if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
   if (!isStatedByPurchase) builder.periodEndsAtMs = periodEndsAtMs ?? endsAtMs;
   builder.periodStartedAtMs = startedAtMs;

@@ -746,6 +746,32 @@ export const CASES: readonly Case[] = [
     says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
   },
   {
+    name: 'an introductory price is not that of the next period, which only the API shows',
+    events: [buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 })],
+    snapshot: snapshotOf(31, [
+      apiSubscription({ periodStartsAtMs: day(30), periodEndsAtMs: day(61), endsAtMs: day(61) }),
+    ]),
+    on: 32,
+    status: 'active',
+    says: `Pro. Next charge ${date(61)}.`,
+  },
+  {
+    name: 'a failed payment of the period after a free trial, which only the API shows',
+    events: [trial(0, 7)],
+    snapshot: snapshotOf(38, [
+      apiSubscription({
+        status: 'in_grace_period',
+        periodStartsAtMs: day(7),
+        periodEndsAtMs: day(37),
+        endsAtMs: day(37),
+      }),
+    ]),
+    on: 38.5,
+    status: 'grace_period',
+    says: `Payment failed on ${date(37)}. Still has Pro while Apple retries the card.`,
+    attributes: { expires_at: null },
+  },
+  {
     name: 'a payment that the store retries, whatever the expiration before said',
     events: [buy(0, 30), expire(30, 'UNSUBSCRIBE')],
     snapshot: snapshotOf(40, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
