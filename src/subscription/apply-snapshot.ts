@@ -19,7 +19,8 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
       fold.trialEndsAtMs = item.periodEndsAtMs ?? fold.trialEndsAtMs;
   }
-  for (const item of snapshot.purchases) {
+  // Of several passes the last one gives an entitlement until its end.
+  for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {
     const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
     applyPurchase(builder, item, { listed: fold.listedEntitlements, others: matched, snapshot });
@@ -38,17 +39,20 @@ function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number 
   );
 }
 
-/** RevenueCat lists entitlements that only a sandbox purchase gives as active, too. */
+/** RevenueCat lists entitlements of sandbox purchases as active, too: what has the listed end is what gives it. */
 function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
   const items = [
     ...snapshot.subscriptions.filter(({ givesAccess }) => givesAccess),
-    ...snapshot.purchases.filter(({ status }) => status === 'owned'),
+    ...snapshot.purchases.flatMap((item) => (item.status === 'owned' ? [{ ...item, endsAtMs: null }] : [])),
   ];
-  const isOf = (lookupKey: string, environment: string) =>
-    items.some((item) => item.environment === environment && item.entitlements.includes(lookupKey));
-  for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements)
-    if (!isOf(lookupKey, 'sandbox') || isOf(lookupKey, 'production'))
-      fold.listedEntitlements.set(lookupKey, endsAtMs);
+  fold.listedEntitlements.clear();
+  for (const { lookupKey, endsAtMs } of snapshot.activeEntitlements) {
+    const giving = items.filter(({ entitlements }) => entitlements.includes(lookupKey));
+    const exact = giving.filter((item) => item.endsAtMs === endsAtMs);
+    const sources = exact.length > 0 ? exact : giving;
+    const isOfSandbox = sources.length > 0 && sources.every(({ environment }) => environment === 'sandbox');
+    if (!isOfSandbox) fold.listedEntitlements.set(lookupKey, endsAtMs);
+  }
 }
 
 /**

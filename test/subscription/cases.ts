@@ -831,6 +831,22 @@ export const CASES: readonly Case[] = [
     says: `Pro. Next charge ${date(30)}.`,
   },
   {
+    name: 'of two passes that only the API lists the last one runs',
+    events: [],
+    snapshot: {
+      ...snapshotOf(80, []),
+      purchases: [
+        apiPurchase({ productId: 'season' }),
+        apiPurchase({ id: 'purch2', productId: 'winter', storePurchaseId: '2000', purchasedAtMs: day(70) }),
+      ],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(160) }],
+    },
+    on: 81,
+    status: 'active',
+    says: `Pro, bought once, until ${date(160)}. No further charge.`,
+    attributes: { rc_product: 'winter' },
+  },
+  {
     name: 'a pass that the API no longer lists ends with its entitlement',
     events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, null, 20), product_id: 'season' })],
     snapshot: { ...snapshotOf(20, []), activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }] },
@@ -996,6 +1012,18 @@ export const CASES: readonly Case[] = [
     status: null,
     says: 'Only test purchases (sandbox). This customer has not paid for anything.',
     attributes: { rc_entitlements: null, rc_will_renew: null },
+  },
+  {
+    name: 'an entitlement that the sandbox gives for longer than a pass that ended',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, 15, 9), product_id: 'season' })],
+    snapshot: {
+      ...snapshotOf(20, [apiSubscription({ environment: 'sandbox' })]),
+      purchases: [apiPurchase({ productId: 'season' })],
+    },
+    on: 21,
+    status: 'expired',
+    says: `No access since ${date(15)}. Had Pro, $9.00.`,
+    attributes: { rc_entitlements: null },
   },
   {
     name: 'an entitlement of the sandbox that was bought before, too',
