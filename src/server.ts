@@ -72,14 +72,14 @@ export async function startServer(
 }
 
 async function startJobs(services: Services): Promise<void> {
-  const { app, card, jobs, processor, worker } = services;
+  const { app, jobs, processor, worker } = services;
   const { signal: stopping } = services.stopping;
   await jobs.register({
     ...workspaceJobs(app),
     ...subscriberJobs(app, stopping),
     ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),
-    ...grantJobs(card),
+    ...grantJobs(app),
     ...backfillJobs(app, stopping),
   });
   if (app.config.role === 'web') return;
