@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
+import { type Config, readConfig } from '../config.ts';
 import { runAfterExit } from '../database/exit-guard.ts';
 import { AppError } from '../errors.ts';
 import { startServer } from '../server.ts';
@@ -166,33 +166,20 @@ async function startPlatforms(
   starting.defer(() => intercomListening.close());
   const revenueCatListening = await revenueCat.listen();
   starting.defer(() => revenueCatListening.close());
-  const config: Config = {
-    production: false,
-    port: at.port,
-    host: null,
-    trustedProxies: [],
-    publicUrl: `http://localhost:${at.port}`,
-    picturesUrl: PICTURES_URL,
-    databaseUrl: options.databaseUrl ?? null,
-    databaseReadUrl: null,
-    databaseDirectUrl: null,
-    databasePoolSize: 20,
-    databaseBackend: 'postgres',
-    dataDir: at.dataDir,
-    intercom: {
-      clientId: CLIENT_ID,
-      clientSecret,
-      apiUrl: intercomListening.url,
-      appUrl: at.pagesUrl,
-    },
-    revenueCatApiUrl: revenueCatListening.url,
-    encryptionKeys: [],
-    role: 'all',
-    logLevel: options.logger.level,
-    metricsToken: null,
-    payloadRetentionDays: 180,
-    drainSeconds: 0,
-  };
+  const read = readConfig({
+    PORT: String(at.port),
+    PUBLIC_URL: `http://localhost:${at.port}`,
+    DATABASE_URL: options.databaseUrl,
+    DATA_DIR: at.dataDir,
+    INTERCOM_CLIENT_ID: CLIENT_ID,
+    INTERCOM_CLIENT_SECRET: clientSecret,
+    INTERCOM_API_URL: intercomListening.url,
+    INTERCOM_APP_URL: at.pagesUrl,
+    REVENUECAT_API_URL: revenueCatListening.url,
+    LOG_LEVEL: options.logger.level,
+  });
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  const config = { ...read.config, picturesUrl: PICTURES_URL };
   return { intercom, revenueCat, config };
 }
 

@@ -1,3 +1,4 @@
+import { addPart } from '../intercom/state.ts';
 import type { StoryName } from '../revenuecat/scenarios.ts';
 import { addCustomer, type DemoWorld, PROJECT_ID, WORKSPACE_ID } from './world.ts';
 
@@ -102,8 +103,7 @@ export function addPeople({ intercom, labels }: Pick<DemoWorld, 'intercom' | 'la
       createdAtS,
     });
     for (const [at, [from, text]] of thread.entries()) {
-      conversation.parts.push({
-        id: String(Number(id) * 1_000 + at),
+      addPart(conversation, {
         partType: from === 'note' ? 'note' : 'comment',
         authorType: from === 'customer' ? 'user' : 'admin',
         authorId: from === 'customer' ? contact.id : '1001',

@@ -2,7 +2,7 @@ import escapeHtml from 'escape-html';
 import type { Router } from 'express';
 import { badRequest, notFound } from '../../errors.ts';
 import type { Canvas } from '../intercom/canvas-rules.ts';
-import type { Contact, Conversation } from '../intercom/state.ts';
+import { addPart, type Contact, type Conversation } from '../intercom/state.ts';
 import type { Customer, Project } from '../revenuecat/state.ts';
 import { ACTIONS, happen, possibleActions } from './actions.ts';
 import { createInboxPage, type InboxMessage } from './inbox-page.ts';
@@ -200,8 +200,7 @@ export function createDemoInbox(world: DemoWorld): Router {
     },
     async sendMessage({ conversationId, adminId, kind, text }) {
       const conversation = conversationOf(conversationId);
-      conversation.parts.push({
-        id: String(Number(conversation.id) * 1_000 + conversation.parts.length + 1),
+      addPart(conversation, {
         partType: kind === 'note' ? 'note' : 'comment',
         authorType: 'admin',
         authorId: adminId,

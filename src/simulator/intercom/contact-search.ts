@@ -7,18 +7,21 @@ import type { Contact } from './state.ts';
 const MAX_FILTERS = 15;
 const MAX_LEVELS = 2;
 const DATE_FIELDS = new Set(['created_at', 'updated_at', 'signed_up_at', 'last_seen_at']);
-const FIELDS = new Set([
-  ...DATE_FIELDS,
-  'id',
-  'role',
-  'name',
-  'email',
-  'email_domain',
-  'phone',
-  'external_id',
-  'owner_id',
-  'unsubscribed_from_emails',
-]);
+const FIELDS: Readonly<Record<string, (contact: Contact) => string | number | boolean | null>> = {
+  id: ({ id }) => id,
+  role: ({ role }) => role,
+  name: ({ name }) => name,
+  email: ({ email }) => email,
+  email_domain: ({ email }) => email?.split('@')[1] ?? null,
+  phone: ({ phone }) => phone,
+  external_id: ({ externalId }) => externalId,
+  owner_id: ({ ownerId }) => ownerId,
+  unsubscribed_from_emails: ({ unsubscribedFromEmails }) => unsubscribedFromEmails,
+  created_at: ({ createdAtMs }) => createdAtMs / 1_000,
+  updated_at: ({ updatedAtMs }) => updatedAtMs / 1_000,
+  signed_up_at: ({ signedUpAtS }) => signedUpAtS,
+  last_seen_at: ({ lastSeenAtS }) => lastSeenAtS,
+};
 
 const filterSchema = z.strictObject({ field: z.string(), operator: z.string(), value: z.unknown() });
 const searchSchema = z.object({
@@ -98,7 +101,7 @@ function compile(query: unknown, level: number): Test {
 }
 
 function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>): Test {
-  if (!FIELDS.has(field) && !field.startsWith('custom_attributes.'))
+  if (!Object.hasOwn(FIELDS, field) && !field.startsWith('custom_attributes.'))
     throw invalid(`Invalid field '${field}'`, field);
   if (DATE_FIELDS.has(field)) {
     if (!['=', '<', '>'].includes(operator))
@@ -154,36 +157,7 @@ function fieldValue(contact: Contact, field: string): unknown {
   if (field.startsWith('custom_attributes.')) {
     return contact.customAttributes[field.slice('custom_attributes.'.length)] ?? null;
   }
-  switch (field) {
-    case 'id':
-      return contact.id;
-    case 'role':
-      return contact.role;
-    case 'name':
-      return contact.name;
-    case 'email':
-      return contact.email;
-    case 'email_domain':
-      return contact.email?.split('@')[1] ?? null;
-    case 'phone':
-      return contact.phone;
-    case 'external_id':
-      return contact.externalId;
-    case 'owner_id':
-      return contact.ownerId;
-    case 'unsubscribed_from_emails':
-      return contact.unsubscribedFromEmails;
-    case 'created_at':
-      return contact.createdAtMs / 1_000;
-    case 'updated_at':
-      return contact.updatedAtMs / 1_000;
-    case 'signed_up_at':
-      return contact.signedUpAtS;
-    case 'last_seen_at':
-      return contact.lastSeenAtS;
-    default:
-      return null;
-  }
+  return Object.hasOwn(FIELDS, field) ? (FIELDS[field]?.(contact) ?? null) : null;
 }
 
 function compare(a: unknown, b: unknown): number {

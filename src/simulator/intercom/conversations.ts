@@ -1,7 +1,7 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import { type Context, invalid, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
-import { type Admin, type Conversation, type IntercomState, seconds } from './state.ts';
+import { type Admin, addPart, type Conversation, type IntercomState, seconds } from './state.ts';
 
 const replySchema = z.object({
   message_type: z.enum(['note', 'comment']),
@@ -91,8 +91,7 @@ export function conversationRoutes(context: Context): Router {
     const admin = state.admins.get(body.admin_id);
     if (admin?.workspaceId !== workspace.id)
       throw refusal(404, 'admin_not_found', 'Admin for admin_id not found');
-    conversation.parts.push({
-      id: String(Number(conversation.id) * 1_000 + conversation.parts.length + 1),
+    addPart(conversation, {
       partType: body.message_type,
       authorType: 'admin',
       authorId: admin.id,

@@ -22,6 +22,7 @@ import {
 import {
   type Admin,
   type AttributeType,
+  addPart,
   type Contact,
   type Conversation,
   createState,
@@ -244,8 +245,7 @@ export function createIntercomSimulator(options: {
       };
       for (let number = 1; number <= quotingReplies; number += 1) {
         const quoted = conversation.parts.at(-1)?.body ?? body;
-        conversation.parts.push({
-          id: String(Number(id) * 1_000 + number),
+        addPart(conversation, {
           partType: 'comment',
           authorType: 'user',
           authorId: contactIds[0] ?? '',
