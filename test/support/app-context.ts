@@ -1,37 +1,23 @@
-import type { Config } from '../../src/config.ts';
+import { type Config, readConfig } from '../../src/config.ts';
 import { withoutReplica } from '../../src/database/replica.ts';
 import type { Database } from '../../src/database/sql.ts';
 import { type AppContext, createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { CLIENT_ID, CLIENT_SECRET, secrets, silent } from './world.ts';
 
-const CONFIG: Config = {
-  production: false,
-  port: 0,
-  host: null,
-  trustedProxies: [],
-  publicUrl: 'http://app.test',
-  picturesUrl: 'http://app.test',
-  databaseUrl: null,
-  databaseReadUrl: null,
-  databaseDirectUrl: null,
-  databasePoolSize: 10,
-  databaseBackend: 'postgres',
-  dataDir: '.data',
-  intercom: {
-    clientId: CLIENT_ID,
-    clientSecret: CLIENT_SECRET,
-    apiUrl: 'http://intercom.test',
-    appUrl: 'http://intercom.test',
-  },
-  revenueCatApiUrl: 'http://revenuecat.test',
-  encryptionKeys: [],
-  role: 'web',
-  logLevel: 'silent',
-  metricsToken: null,
-  payloadRetentionDays: 180,
-  drainSeconds: 0,
-};
+const read = readConfig({
+  PUBLIC_URL: 'http://app.test',
+  DATABASE_POOL_SIZE: '10',
+  INTERCOM_CLIENT_ID: CLIENT_ID,
+  INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+  INTERCOM_API_URL: 'http://intercom.test',
+  INTERCOM_APP_URL: 'http://intercom.test',
+  REVENUECAT_API_URL: 'http://revenuecat.test',
+  ROLE: 'web',
+  LOG_LEVEL: 'silent',
+});
+if (!read.ok) throw new Error(JSON.stringify(read.problems));
+const CONFIG = read.config;
 
 /** The context of a process whose jobs are dropped, unless `jobs` says otherwise. */
 export function createTestContext(
