@@ -60,16 +60,17 @@ export async function runImport(
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
     isListing: false,
     restarted: false,
-    isKeyOutdated: false,
     cursors: new Set(),
   };
   const workers = Array.from({ length: WORKERS }, () => runWorker(run).finally(() => ended.abort()));
   const outcomes = await Promise.allSettled(workers);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
-  if (run.isKeyOutdated) return runImport(app, ref, options);
   const last = await readImport(app.database, ref);
-  return last === null ? 'cancelled' : last.state === 'running' ? 'stopped' : last.state;
+  if (last?.state !== 'running') return last?.state ?? 'cancelled';
+  if (signal.aborted || options.finish?.aborted) return 'stopped';
+  // The key was replaced, or deleted with the project or the installation.
+  return runImport(app, ref, options);
 }
 
 interface Run extends ImportRun {
@@ -78,8 +79,6 @@ interface Run extends ImportRun {
   isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
-  /** The key was replaced, or deleted with the project or the installation. */
-  isKeyOutdated: boolean;
   /** Cursors of the pages listed in this run. */
   readonly cursors: Set<string>;
 }
@@ -93,10 +92,7 @@ async function runWorker(run: Run): Promise<void> {
       if (running?.state === 'cancelled') await deleteList(database, ref);
       return;
     }
-    if (await hasOtherKey(run)) {
-      run.isKeyOutdated = true;
-      return;
-    }
+    if (await hasOtherKey(run)) return;
     const obstacle = await step(run, running);
     if (signal.aborted) return;
     failures = obstacle === null ? 0 : failures + 1;

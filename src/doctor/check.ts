@@ -21,7 +21,7 @@ export interface CheckOutcome {
   readonly status: Status;
   readonly message: string;
   /** Instead of the check's own. */
-  readonly remedy?: string;
+  readonly remedy?: string | undefined;
 }
 
 /** One row of a table of checks. */
@@ -37,11 +37,7 @@ export interface Check<Subject> {
 
 const outcomeOf =
   (status: Status) =>
-  (message: string, remedy?: string): CheckOutcome => ({
-    status,
-    message,
-    ...(remedy === undefined ? {} : { remedy }),
-  });
+  (message: string, remedy?: string): CheckOutcome => ({ status, message, remedy });
 export const ok = outcomeOf('ok');
 export const warning = outcomeOf('warning');
 export const problem = outcomeOf('problem');
@@ -57,7 +53,7 @@ export async function runChecks<Subject>(
       const found = await run(subject);
       const outcomes = found === null ? [] : 'status' in found ? [found] : found;
       const defaultRemedy = typeof remedy === 'function' ? remedy(subject) : remedy;
-      return outcomes.map((each) => resultOf(name, { remedy: defaultRemedy, ...each }, scope));
+      return outcomes.map((each) => resultOf(name, { ...each, remedy: each.remedy ?? defaultRemedy }, scope));
     }),
   );
   return results.flat();

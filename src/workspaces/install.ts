@@ -29,18 +29,17 @@ import { secretLocation } from './secrets.ts';
 
 export type Purpose = 'install' | 'signin';
 
-export interface Installed {
-  readonly workspaceId: string;
-  readonly admin: Admin;
-}
-
 /**
  * Handles the code of the OAuth callback: reads who it is, and stores the token and provisions the contact
  * attributes. Installing again replaces the token and resumes deliveries. A sign-in leaves a working token alone.
  *
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
-export async function install(app: AppContext, code: string, purpose: Purpose): Promise<Installed> {
+export async function install(
+  app: AppContext,
+  code: string,
+  purpose: Purpose,
+): Promise<{ readonly workspaceId: string; readonly admin: Admin }> {
   const { config, database, now } = app;
   // The token may belong to any region; only the US host is documented for the exchange and for `/me`.
   const apiUrl = intercomApiUrl(config.intercom.apiUrl, 'US');

@@ -1,4 +1,4 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { type RequestHandler, type Response, Router } from 'express';
 import { LessThan, MoreThan } from 'typeorm';
 import { z } from 'zod';
 import { OAuthStateEntity } from '../database/entities.ts';
@@ -14,9 +14,10 @@ import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { readCookie, setCookie } from './cookies.ts';
 import { answerHealth } from './health.ts';
-import { type Installed, install, type Purpose } from './install.ts';
+import { install, type Purpose } from './install.ts';
 import { readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
+import type { Sessions } from './sessions.ts';
 
 const BROWSER_COOKIE = { name: 'st_oauth' };
 const STATE_MINUTES = 10;
@@ -31,10 +32,7 @@ const CONFIRM_EVERY_SECONDS = 10;
  * `GET /install`, `GET /oauth/signin` and `GET /oauth/callback`. Signing in takes the same way through Intercom as
  * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
-export function installRouter(
-  app: AppContext,
-  signIn: (req: Request, res: Response, installed: Installed) => Promise<void>,
-): Router {
+export function installRouter(app: AppContext, signIn: Sessions['signIn']): Router {
   const { config, database } = app;
 
   function start(purpose: Purpose): RequestHandler {
