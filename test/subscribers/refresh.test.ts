@@ -118,6 +118,11 @@ describe('refreshing in the background', () => {
 
   test('a refresh that waits for its turn does not delay the stop, and is left to another process', async () => {
     const { database } = product.db;
+    const jobs = (state: string) =>
+      database.query(`select 1 from pgboss.job where name = 'subscriber.refresh' and state::text = $1`, [
+        state,
+      ]);
+    await until(async () => (await jobs('active')).length === 0, 'the refreshes of other tests to end');
     product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'user-1' });
     // No call for 15 s: the refresh would wait that long.
     await database.query(
@@ -132,10 +137,6 @@ describe('refreshing in the background', () => {
       headers: { 'Content-Type': 'application/json', Authorization: product.webhook.authorization },
       body: JSON.stringify({ api_version: '1.0', event: eventBody({ app_user_id: 'user-1' }) }),
     });
-    const jobs = (state: string) =>
-      database.query(`select 1 from pgboss.job where name = 'subscriber.refresh' and state::text = $1`, [
-        state,
-      ]);
     await until(async () => (await jobs('active')).length > 0, 'the refresh to wait');
     const begunMs = performance.now();
     await product.stop();
