@@ -57,6 +57,17 @@ describe('what is retried', { concurrency: true }, () => {
       );
     });
 
+    test('reading the result back takes longer than an agent waits: the background waits for it', async () => {
+      const card = await openCustomer(product);
+      const checked = await review(card);
+      product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
+      const pending = await checked.press('grant.confirm');
+      assert.match(pending.text, /Not confirmed yet/);
+      product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), method: 'GET', latencyMs: 3_500 });
+      await settledState(card.appUserId, 'confirmed');
+      assert.equal(callsFor(product, card.appUserId), 1);
+    });
+
     test('slower than an agent waits: the card answers in time, and a second press calls nothing', async () => {
       const card = await openCustomer(product);
       const { grantTimings } = product.revenueCat.state;
