@@ -1,4 +1,4 @@
-import { isCancelledByStore } from '../subscription/kinds.ts';
+import { isCancelledByStore, isGrant } from '../subscription/kinds.ts';
 import {
   appStoreName,
   entitlementLabel,
@@ -8,6 +8,7 @@ import {
   storeName,
   titleCase,
 } from '../subscription/names.ts';
+import { grantedEntitlement } from '../subscription/state-builder.ts';
 import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
 import { isRecord } from '../text.ts';
 import type { MessageKey, Messages } from './messages.ts';
@@ -158,7 +159,10 @@ function partsOf(line: Line): (string | null)[] {
 }
 
 function entitlementLabels({ event, names }: Line): string {
-  return event.entitlements.map((key) => entitlementLabel(key, names)).join(', ');
+  // Older events of a grant name its entitlement only in the product that RevenueCat makes up for it.
+  const { entitlements } = event;
+  const keys = entitlements.length === 0 && isGrant(event) ? [grantedEntitlement(event)] : entitlements;
+  return keys.map((key) => entitlementLabel(key, names)).join(', ');
 }
 
 /** A sum of zero says nothing: the title of a trial says that it is free. */

@@ -77,6 +77,8 @@ function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
       revive(builder, atMs);
       break;
     case 'billing_issue':
+      // The charge that ends a pause.
+      if (builder.pausedAtMs !== null && builder.pausedAtMs < atMs) endPause(builder);
       // Announced again with each retry.
       builder.billingIssueAtMs ??= atMs;
       builder.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
@@ -119,8 +121,11 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.pendingProductId = null;
   builder.awaitsPriceConsent = false;
   // Nor does a pause end with one: what was paused has ended with the cancellation's reason.
-  if (builder.pausedAtMs !== null)
-    Object.assign(builder, { pausedAtMs: null, resumesAtMs: null, expirationReason: null });
+  if (builder.pausedAtMs !== null) endPause(builder);
+}
+
+function endPause(builder: StateBuilder): void {
+  Object.assign(builder, { pausedAtMs: null, resumesAtMs: null, expirationReason: null });
 }
 
 /**

@@ -271,7 +271,9 @@ function runningStatement(
   }
   if (subscription.isTemporary) return { kind: 'temporary', what, until };
   const next = chargeOf(subscription, nowMs)?.atMs ?? null;
-  if (status === 'trial') return { kind: 'trial', what, until, price };
+  // Another product has another price.
+  if (status === 'trial')
+    return { kind: 'trial', what, until, price: subscription.pendingProductId === null ? price : null };
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
   if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };

@@ -26,6 +26,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Pro monthly plan · family sharing',
   ],
   [trial(0, 7), 'Started a free trial', 'Pro monthly plan'],
+  [grant(0, 31, { entitlement_ids: null }), 'Access granted', 'Pro'],
   [
     renew(7, 37, { is_trial_conversion: true }),
     'Free trial became a subscription',

@@ -772,6 +772,31 @@ export const CASES: readonly Case[] = [
     attributes: { expires_at: null },
   },
   {
+    name: 'the charge that was to end a pause failed',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), ...play, auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+      issue(60, null, play),
+    ],
+    on: 61,
+    status: 'expired',
+    says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { rc_billing_issue_at: 60 },
+  },
+  {
+    name: 'a second trial that becomes another product costs what is not known',
+    events: [
+      buy(0, 30),
+      expire(30, 'UNSUBSCRIBE'),
+      renew(60, 67, { period_type: 'TRIAL', price: 0, price_in_purchased_currency: 0 }),
+      event('PRODUCT_CHANGE', 62, { ...period(60, 67), period_type: 'TRIAL', new_product_id: 'pro_yearly' }),
+    ],
+    on: 63,
+    status: 'trial',
+    says: `Pro, free trial until ${date(67)}. Then it renews and charges. Changes to Pro yearly at the next renewal.`,
+  },
+  {
     name: 'a payment that the store retries, whatever the expiration before said',
     events: [buy(0, 30), expire(30, 'UNSUBSCRIBE')],
     snapshot: snapshotOf(40, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
