@@ -148,15 +148,6 @@ describe('what is retried', { concurrency: true }, () => {
       assert.match(checked.text, /RevenueCat does not respond: current access is as of/);
     });
 
-    test('slower than a card can wait, for as long as it lasts: read back in the background', async () => {
-      const card = await openCustomer(product);
-      product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
-      assert.match((await grantOf(card)).text, /Not confirmed yet/);
-      const off = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), latencyMs: 3_500 });
-      await settledState(card.appUserId, 'confirmed');
-      off();
-    });
-
     test('the grant cannot be read back for some time', async () => {
       const card = await openCustomer(product);
       const { grantTimings } = product.revenueCat.state;
