@@ -143,6 +143,7 @@ function listedStatements({ entitlements }: SubscriberState, { names }: Descript
 function nothingStatements(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
   if (state.firstPurchaseAtMs !== null) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
+  if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
   const isTester =
     state.sandbox.length > 0 || (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
   return [{ kind: 'nothing', why: isTester ? 'sandbox_only' : 'no_purchases' }];

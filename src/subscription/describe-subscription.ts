@@ -34,6 +34,8 @@ export type Statement =
   | { kind: 'grantEnded'; what: string; since: At; paid: 'ever' | 'never' }
   | { kind: 'pendingChange'; product: string | null }
   | { kind: 'moved'; on: number; store: string | null }
+  /** Purchases of another customer, of which nothing is known here. */
+  | { kind: 'received'; on: number }
   | { kind: 'nothing'; why: 'no_purchases' | 'one_time_only' | 'sandbox_only' }
   // Only agents read these: a customer sees each subscription with its own sentence.
   | { kind: 'alsoGranted'; what: string; until: At }

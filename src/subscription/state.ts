@@ -17,6 +17,7 @@ import {
   isTransfer,
   joinTransfersWithin,
   movedTo,
+  receivedAtMs,
   snapshotWithoutMoved,
   withoutMovedAway,
 } from './transfers.ts';
@@ -119,6 +120,7 @@ function summarizeFold(
     firstPurchaseAtMs,
     firstPaidAtMs: fold.firstPaidAtMs,
     movedTo: movedTo(ordered),
+    receivedAtMs: receivedAtMs(ordered, snapshotAtMs),
     trialEndsAtMs: fold.trialEndsAtMs,
     billingIssueAtMs: knownTime(primary?.billingIssueAtMs ?? null, snapshotAtMs),
     seenAs: seenAs(ordered),

@@ -145,6 +145,18 @@ export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly Lifecy
   };
 }
 
+/** When the last transfer brought purchases that may be unknown here; `null`: RevenueCat's API lists them since. */
+export function receivedAtMs(events: readonly LifecycleEvent[], snapshotAtMs: number | null): number | null {
+  const last = events.findLast(
+    (event) =>
+      event.kind === 'transfer' &&
+      isReceipt(event) &&
+      !event.isWithinCustomer &&
+      event.environment !== 'sandbox',
+  );
+  return last !== undefined && last.atMs > (snapshotAtMs ?? 0) ? last.atMs : null;
+}
+
 /** The last transfer that took purchases away, unless they came back: from their receiver, or through others. */
 export function movedTo(events: readonly LifecycleEvent[]): MovedTo | null {
   const last = events.findLast(({ side, environment }) => side === 'source' && environment !== 'sandbox');

@@ -133,6 +133,8 @@ export interface SubscriberState {
   readonly firstPaidAtMs: number | null;
   /** The transfer that took purchases away to another customer and was not undone since. */
   readonly movedTo: MovedTo | null;
+  /** The last transfer that brought purchases, unless RevenueCat's API was read since. */
+  readonly receivedAtMs: number | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
   /** Identified ids that the latest events named, the last seen first. */

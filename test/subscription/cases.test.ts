@@ -6,7 +6,7 @@ import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { CASES, play } from './cases.ts';
-import { buy, day, event, period } from './histories.ts';
+import { apiSubscription, buy, day, event, period, snapshotOf } from './histories.ts';
 
 const m = messagesFor('en');
 const NAMES = { product: () => null, entitlement: () => null };
@@ -31,6 +31,27 @@ describe('cases', () => {
       assert.deepEqual(deriveState(events.toReversed(), snapshot, day(on)), state, 'in any order');
     });
   }
+
+  test('the same API response at a later day says the same, unless time has changed the state', () => {
+    const ended = { givesAccess: false, periodEndsAtMs: day(90), endsAtMs: day(90) };
+    const responses = [
+      [],
+      [apiSubscription({ periodEndsAtMs: day(10), endsAtMs: day(10), autoRenewalStatus: 'will_not_renew' })],
+      [apiSubscription({ status: 'in_grace_period', periodEndsAtMs: day(90), endsAtMs: day(90) })],
+      ...['expired', 'in_billing_retry', 'paused', 'unknown'].map((status) => [
+        apiSubscription({ ...ended, status }),
+      ]),
+    ];
+    for (const subscriptions of responses)
+      for (const events of [[], [buy(0, 90)]]) {
+        const [earlier, later] = [20, 33].map((taken) => {
+          const state = deriveState(events, snapshotOf(taken, subscriptions), day(taken + 0.5));
+          const description = describeCustomer(state, { names: NAMES, nowMs: day(taken + 0.5) });
+          return { says: overviewText(m, description), attributes: contactAttributes(state, ['ada']) };
+        });
+        assert.deepEqual(later, earlier);
+      }
+  });
 
   test('a price below zero is not known', () => {
     const state = deriveState([buy(0, 30, { price_in_purchased_currency: -5, price: -5 })], null, day(5));

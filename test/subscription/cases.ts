@@ -1403,6 +1403,21 @@ export const CASES: readonly Case[] = [
     attributes: { rc_lifetime_value_usd: null, rc_first_purchase_at: null },
   },
   {
+    name: 'purchases that came from a customer of whom nothing is known here',
+    events: [event('TRANSFER', 17, { transferred_from: ['bob'], transferred_to: ['ada'] })],
+    on: 20,
+    status: null,
+    says: `Received purchases from another customer on ${date(17)}. Nothing else is known of them here.`,
+  },
+  {
+    name: 'purchases that came from another customer, of which the API lists none',
+    events: [event('TRANSFER', 17, { transferred_from: ['bob'], transferred_to: ['ada'] })],
+    snapshot: snapshotOf(18, []),
+    on: 20,
+    status: null,
+    says: 'This customer has not bought anything.',
+  },
+  {
     name: 'purchases of one store moved away, others stayed',
     events: [
       buy(0, 30),
