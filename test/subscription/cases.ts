@@ -1403,7 +1403,7 @@ export const CASES: readonly Case[] = [
     attributes: { rc_lifetime_value_usd: null, rc_first_purchase_at: null },
   },
   {
-    name: 'purchases that came from a customer of whom nothing is known here',
+    name: 'purchases that came from a customer without a known history',
     events: [event('TRANSFER', 17, { transferred_from: ['bob'], transferred_to: ['ada'] })],
     on: 20,
     status: null,
