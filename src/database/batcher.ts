@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { isDatabaseUnavailable } from '../errors.ts';
+import { retryAfterDeadlock } from './sql.ts';
 
 interface Waiting<T, R> {
   readonly item: T;
@@ -66,7 +67,8 @@ export function createBatcher<T, R = void>(
   }
 
   async function runBatch(batch: readonly Waiting<T, R>[]): Promise<void> {
-    const results = (await run(batch.map(({ item }) => item))) ?? [];
+    const items = batch.map(({ item }) => item);
+    const results = (await retryAfterDeadlock(() => run(items))) ?? [];
     for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
   }
 
