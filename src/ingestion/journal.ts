@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
 import { createBatcher, keyed } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
-import { type Database, type Entities, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { SEPARATOR } from './store-events.ts';
 
@@ -31,7 +31,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
   let uncommitted = 0;
   const batchers = keyed((workspaceId: string) =>
     createBatcher(async (rows: readonly NewRow[]) => {
-      const statuses = await retryAfterDeadlock(() => appendWebhooks(database, workspaceId, rows));
+      const statuses = await appendWebhooks(database, workspaceId, rows);
       const accepted = rows.filter((_, index) => statuses[index] === 'accepted');
       for (const projectId of new Set(accepted.map((row) => row.projectId)))
         onAppended({ workspaceId, projectId });
