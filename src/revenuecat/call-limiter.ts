@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import { keyed } from '../database/batcher.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { pause } from '../time.ts';
@@ -49,15 +50,8 @@ interface Queue {
  */
 export function createCallLimiter(options: { database: Database; now?: () => number }) {
   const { database, now = Date.now } = options;
-  const queues = new Map<string, Queue>();
+  const queueOf = keyed((): Queue => ({ turn: pLimit(1), granted: 0 }));
   const usages = new Map<string, RateUsage>();
-
-  function queueOf(budget: Budget, priority: CallPriority): Queue {
-    const key = `${keyOf(budget)}|${priority}`;
-    const queue = queues.get(key) ?? { turn: pLimit(1), granted: 0 };
-    queues.set(key, queue);
-    return queue;
-  }
 
   async function takeOne(
     budget: Budget,
@@ -90,7 +84,7 @@ export function createCallLimiter(options: { database: Database; now?: () => num
         enter(domain) {
           const budget = { ...project, domain };
           const untilMs = now() + maxWaitMs;
-          const queue = queueOf(budget, priority);
+          const queue = queueOf(`${keyOf(budget)}|${priority}`);
           return queue.turn(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
         },
         observe(domain, usage) {

@@ -1,5 +1,6 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
+import { keyed } from '../database/batcher.ts';
 import { CatalogEntity, type CatalogRow, upsert } from '../database/entities.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
@@ -35,15 +36,14 @@ interface CatalogState {
   readonly unlisted: Set<string>;
 }
 
-const states = new WeakMap<Database, Map<string, CatalogState>>();
+const states = new WeakMap<Database, (key: string) => CatalogState>();
 
 function stateOf({ database }: CatalogContext, project: CatalogProject): CatalogState {
-  const projects = states.get(database) ?? new Map<string, CatalogState>();
-  states.set(database, projects);
-  const key = `${project.workspaceId}|${project.projectId}`;
-  const state = projects.get(key) ?? { turn: pLimit(1), entries: [], readAtMs: 0, unlisted: new Set() };
-  projects.set(key, state);
-  return state;
+  const stateFor =
+    states.get(database) ??
+    keyed((): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, unlisted: new Set() }));
+  states.set(database, stateFor);
+  return stateFor(`${project.workspaceId}|${project.projectId}`);
 }
 
 /**
@@ -52,7 +52,7 @@ function stateOf({ database }: CatalogContext, project: CatalogProject): Catalog
  *
  * @param ids RevenueCat's own, of what a customer has
  */
-export function readCatalogNames(
+export async function readCatalogNames(
   context: CatalogContext,
   project: CatalogProject,
   client: RevenueCatClient,
@@ -65,6 +65,7 @@ export function readCatalogNames(
   // RevenueCat is asked once an hour for each id.
   const missing = (): string[] =>
     ids.filter((id) => !state.unlisted.has(id) && state.entries.every((entry) => entry.id !== id));
+  const isOutdated = (): boolean => !isFresh() || missing().length > 0;
 
   async function readStored(): Promise<void> {
     state.entries = await readCatalog(database, workspaceId, projectId);
@@ -78,12 +79,14 @@ export function readCatalogNames(
     state.readAtMs = now();
   }
 
+  // What is known waits for no read of what is not: that of an import may take long.
+  if (!isOutdated()) return namesOf(state.entries);
   return state.turn(async () => {
     // Another process may have read them since.
-    if (!isFresh() || missing().length > 0) await readStored();
+    if (isOutdated()) await readStored();
     try {
       if (!isFresh()) state.unlisted.clear();
-      if (!isFresh() || missing().length > 0) await refresh();
+      if (isOutdated()) await refresh();
       for (const id of missing()) state.unlisted.add(id);
     } catch (error) {
       if (!(error instanceof AppError) || !isFresh()) throw error;

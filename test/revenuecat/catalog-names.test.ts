@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { openAgain, openFor, tell } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 
 describe('the names of products', () => {
   let product: Product;
@@ -41,5 +42,25 @@ describe('the names of products', () => {
     }
     assert.equal(readings() - before, 1);
     assert.match((await openAgain(product, card)).text, /^Pro, \$9\.99 a month/m);
+  });
+
+  test('that are known do not wait while others are read', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'user_known' });
+    const known = await openFor(product, { externalId: 'user_known' });
+    await known.press('refresh');
+    await tell(product, 'active_monthly', { appUserId: 'user_new' });
+    const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.get('user_new');
+    const [subscription] = customer?.subscriptions ?? [];
+    assert.ok(customer && subscription);
+    customer.subscriptions[0] = { ...subscription, productId: 'prod00000000deadcafe' };
+    const unknown = await openFor(product, { externalId: 'user_new' });
+    const { faults } = product.revenueCat;
+    const pathPrefix = `/v2/projects/${REVENUECAT_PROJECT_ID}/products`;
+    faults.add({ pathPrefix, method: 'GET', latencyMs: 4_000, times: 1 });
+    const reading = unknown.press('refresh');
+    await until(() => faults.list().length === 0, 'the names to be read');
+    const shown = await known.press('refresh');
+    assert.doesNotMatch(shown.text, /refresh continues in the background/);
+    assert.match((await reading).text, /refresh continues in the background/);
   });
 });
