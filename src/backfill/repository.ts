@@ -204,7 +204,8 @@ export function claimCustomers(sql: Sql, ref: ImportRef, limit: number): Promise
 
 /** Any customer that this import has read; `null`: none yet. */
 export async function findReadCustomer({ manager }: Entities, ref: ImportRef): Promise<string | null> {
-  const read = { ...keyOf(ref), doneAt: Not(IsNull()), code: IsNull() };
+  // Imports that an earlier version began have a row without a customer's id.
+  const read = { ...keyOf(ref), customerId: Not(''), doneAt: Not(IsNull()), code: IsNull() };
   return (await manager.findOneBy(ImportCustomerEntity, read))?.customerId ?? null;
 }
 

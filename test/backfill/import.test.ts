@@ -273,6 +273,12 @@ describe('importing the history of a project', () => {
       pathPrefix: `/v2/projects/${RC_PROJECT}/customers/cid/aliases`,
     });
     const { progress } = await start();
+    // In the lists that an earlier version began.
+    await world.db.database.query(
+      `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
+       values ($1, $2, $3, '', '2026-01-01')`,
+      [WORKSPACE_ID, PROJECT_ID, progress.importId],
+    );
     const stop = new AbortController();
     const running = runImport(world.app, progress, { signal: stop.signal });
     // The delays between the attempts are skipped.
