@@ -276,12 +276,16 @@ export async function recordResponse(sql: Sql, { workspaceId, actionId }: Action
   ]);
 }
 
-/** Other running grants of the entitlement: RevenueCat ends them together with the one that is revoked. */
+/**
+ * Other running grants of the entitlement: RevenueCat ends them together with the one that is revoked. The removal is
+ * that one's, even where one of them was to be removed before and RevenueCat refused.
+ */
 export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
   const { from, to } = TRANSITIONS.revoke_with_other;
   const { workspaceId, subscriberId, target, actionId, revokedBy } = grant;
   const rows = await sql.query<{ action_id: string }>(
-    `update actions set state = $6, revoked_at = now(), completed_at = now(), revoked_by = $5::jsonb
+    `update actions set state = $6, revoked_at = now(), completed_at = now(), revoked_by = $5::jsonb,
+                        revoke_called_at = null
       where workspace_id = $1 and subscriber_id = $2 and target = $3 and action_id <> $4
         and state = $7 and coalesce(actual_end_at, requested_end_at) > now()
      returning action_id`,
