@@ -251,9 +251,11 @@ export const bulkGrantsPage: Page = {
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
       secondPersonAbove: settings.grants.bulkSecondPersonAbove,
       bulk: chosen && (await describeBulk(request, chosen)),
-      failures: Object.entries(chosen ? await countErrors(database, chosen) : {}).map(
-        ([code, count]) => [describeFailure(code), count] as const,
-      ),
+      failures: chosen
+        ? Object.entries(await countErrors(database, chosen)).map(
+            ([code, count]) => [describeFailure(chosen, code), count] as const,
+          )
+        : [],
       examples: chosen
         ? (await listCustomers(database, chosen, EXAMPLES)).map(({ appUserId }) => appUserId)
         : [],

@@ -382,6 +382,23 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'undone');
   });
 
+  it('no longer waits for another key when it is undone', async () => {
+    const { id } = await draft({ customers: 'one\ntwo' });
+    await send('/start', { id }).expect(303);
+    await send('/pause', { id }).expect(303);
+    await site.db.database.query(
+      `update bulk_grant_customers set error = 'revenuecat_unauthorized'
+        where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    const page = async () => (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+    assert.match(await page(), /2 customers: revenuecat_unauthorized: [^<]+ Then continue\./);
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+    assert.equal(await runBulkGrant(site.app, { workspaceId: 'abc123', bulkGrantId: id }, 0), false);
+    assert.match(await page(), /Undone/);
+    assert.doesNotMatch(await page(), /revenuecat_unauthorized/);
+  });
+
   it('for more customers than the rules allow one admin, another one approves', async () => {
     const ids = Array.from({ length: 101 }, (_, index) => `many_${index}`);
     const { id, text } = await draft({ customers: ids.join('\n') });

@@ -180,14 +180,14 @@ export function checkBulkRules(
 }
 
 /** The code of a customer's error, with cause and fix. */
-export function describeFailure(code: string): string {
+export function describeFailure({ state }: Pick<BulkGrant, 'state'>, code: string): string {
   if (code === 'not_imported')
     return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
   if (code === 'granted_since')
     return `${code}: more was granted to these customers later, which the undo would remove, too. Undo that grant to many, then this one again; or remove it on their cards.`;
   const messages = messagesFor('en', 'UTC');
   const key = `action.failed.${code}`;
-  const next = KEY_ERRORS.includes(code) ? ' Then continue.' : '';
+  const next = state === 'paused' && KEY_ERRORS.includes(code) ? ' Then continue.' : '';
   return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}${next}` : code;
 }
 

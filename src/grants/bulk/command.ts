@@ -134,7 +134,8 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
       ],
     } as Partial<Record<BulkGrant['state'], string[]>>;
     const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
-    for (const [code, count] of Object.entries(errors)) shown.push(`  ${count} ${describeFailure(code)}`);
+    for (const [code, count] of Object.entries(errors))
+      shown.push(`  ${count} ${describeFailure(bulk, code)}`);
     if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
     process.stdout.write(`${shown.join('\n')}\n`);
   }

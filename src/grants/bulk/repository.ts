@@ -268,17 +268,17 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
   };
 }
 
-/** How many customers failed or wait for another key, by the code of the error; the most frequent first. */
+/** How many customers failed or, while it is paused, wait for another key, by the error's code; most frequent first. */
 export async function countErrors(
   sql: Sql,
-  { workspaceId, bulkGrantId }: BulkKey,
+  { workspaceId, bulkGrantId, state }: BulkGrant,
 ): Promise<Readonly<Record<string, number>>> {
   const rows = await sql.query<{ error: string; count: string }>(
     `select coalesce(error, 'internal') as error, count(*) as count from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id = $2
         and (state in ('failed', 'undo_failed') or (state = 'pending' and error = any($3)))
       group by 1 order by 2 desc, 1`,
-    [workspaceId, bulkGrantId, KEY_ERRORS],
+    [workspaceId, bulkGrantId, state === 'paused' ? KEY_ERRORS : []],
   );
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
 }
