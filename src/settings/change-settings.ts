@@ -62,10 +62,14 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
   });
 }
 
-/** Of every section of the settings, and when: for the forms of a page that shows them. `changeSettings` compares it. */
-export function versionsOf(settings: WorkspaceSettings, nowMs: number): string {
+/**
+ * Of every section of the settings, and when: for the forms of a page that shows them. `changeSettings` compares it.
+ *
+ * @param readAtMs not later than the settings were read: a page may then wait seconds for a platform
+ */
+export function versionsOf(settings: WorkspaceSettings, readAtMs: number): string {
   const versions = Object.entries(settings).map(([section, value]) => versionOf(section, value));
-  return [...versions, nowMs].join(' ');
+  return [...versions, readAtMs].join(' ');
 }
 
 const versionOf = (section: string, value: unknown): string =>

@@ -17,6 +17,8 @@ export interface PageRequest {
   readonly sessions: Sessions;
   readonly session: Session;
   readonly workspace: Workspace;
+  /** Before the workspace was read, epoch ms. */
+  readonly openedAtMs: number;
   /** For a page's larger reads: contains everything that this admin has just changed. */
   readonly sql: Sql;
   /** What the form sent. */
@@ -221,6 +223,7 @@ async function readRequest(
   res: Response,
 ): Promise<PageRequest> {
   const session = sessionOf(res);
+  const openedAtMs = app.now();
   const [workspace, sql] = await Promise.all([
     readWorkspace(app.database, session.workspaceId),
     method === 'GET' ? app.readDatabase.upToDate(REPLICA_WAIT_MS) : app.database,
@@ -228,7 +231,7 @@ async function readRequest(
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   const typed = (body ?? {}) as Record<string, unknown>;
   const input = (name: string): string => firstText(typed[name] ?? query[name]);
-  return { app, sessions, session, workspace, sql, typed, input };
+  return { app, sessions, session, workspace, openedAtMs, sql, typed, input };
 }
 
 async function show(

@@ -4,6 +4,7 @@ import supertest from 'supertest';
 import { differences } from '../../src/settings/change-settings.ts';
 import { uninstall } from '../../src/workspaces/install.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
+import { until } from '../support/wait.ts';
 import { createSite, type Site, sendForm } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -185,6 +186,17 @@ describe('the record of changes', () => {
       sendForm(ada, '/card', { _shown: shownIn(html), language: 'pt', ...picture });
     assert.equal((await save((await ada.get('/settings/card')).text, {})).status, 303);
     const refused = await save(oldTab, { picture: 'on' });
+    assert.equal(refused.status, 422);
+    assert.match(refused.text, /Nothing was saved: Bob/);
+  });
+
+  it('does so, too, when the change was saved while the page was waiting for Intercom', async () => {
+    const { faults } = site.intercom;
+    faults.add({ pathPrefix: '/admins', method: 'GET', latencyMs: 1_000, times: 1 });
+    const opening = ada.get('/settings/grants').then(({ text }) => text);
+    await until(() => faults.list().length === 0, 'the page to wait for Intercom');
+    await sendForm(bob, '/card', { language: 'ja' });
+    const refused = await sendForm(ada, '/card', { _shown: shownIn(await opening), language: 'fr' });
     assert.equal(refused.status, 422);
     assert.match(refused.text, /Nothing was saved: Bob/);
   });
