@@ -66,7 +66,7 @@ const keyForm = form(
   z.object({
     name: textField
       .refine((name) => name !== '', 'Give the key a name, so that you know later which one to revoke.')
-      .refine((name) => name.length <= MAX_NAME_LENGTH, `At most ${MAX_NAME_LENGTH} characters.`),
+      .refine((name) => name.length <= MAX_NAME_LENGTH, `A name has at most ${MAX_NAME_LENGTH} characters.`),
     kind: textField.pipe(z.enum(API_KEY_KINDS, 'Choose what the key is for.')),
   }),
   async (request, { name, kind }) => {
@@ -92,7 +92,7 @@ const unverifiedForm = form(
         z.enum(['hide', 'show'], 'Nothing was saved. Choose whether subscriptions are shown.'),
       ),
       unverified_reason: textField.pipe(
-        z.string().max(MAX_REASON_LENGTH, `At most ${MAX_REASON_LENGTH} characters.`),
+        z.string().max(MAX_REASON_LENGTH, `A reason has at most ${MAX_REASON_LENGTH} characters.`),
       ),
     })
     .refine(({ unverified, unverified_reason: reason }) => unverified === 'hide' || reason !== '', {

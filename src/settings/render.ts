@@ -17,6 +17,8 @@ interface FieldOptions {
   readonly id?: string;
   /** Of several equal forms, the one of this project: what was typed into another one is not shown in it. */
   readonly project?: string;
+  /** Of several equal rows, the one that this field is in: the list of problems above the page names it. */
+  readonly row?: string;
   readonly type?: 'text' | 'password' | 'date' | 'search';
   readonly value?: string | number | null;
   readonly help?: string;
@@ -49,8 +51,13 @@ export async function sendPage(
   const problems = new Map(Object.entries(page.problems));
   const canChange = await isAllowedToChange(request);
   const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
+  const rows = new Map<string, string>();
+  const problemOf = (name: string, row?: string): string | null => {
+    if (row !== undefined) rows.set(name, row);
+    return problems.get(name) ?? null;
+  };
   const field = (options: FieldOptions): string => {
-    const { name, project, type } = options;
+    const { name, project, row, type } = options;
     const isOther = project !== undefined && project !== typedText('project');
     const value = (isOther ? null : typedText(name)) ?? options.value ?? '';
     return eta.render('./field', {
@@ -60,7 +67,7 @@ export async function sendPage(
       options: null,
       ...options,
       value: type === 'password' ? '' : value,
-      problem: isOther ? null : (problems.get(name) ?? null),
+      problem: isOther ? null : problemOf(name, row),
     });
   };
   const { dateTime } = messagesFor('en', workspace.timezone);
@@ -79,7 +86,9 @@ export async function sendPage(
     changers: (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
     flash: flashText(request.input('done')),
     problems: [...problems],
-    problem: (name: string): string | null => problems.get(name) ?? null,
+    problem: problemOf,
+    // Known once the body is rendered, which comes before the layout.
+    rowOf: (name: string): string | null => rows.get(name) ?? null,
     typed: typedText,
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     failed: problems.size > 0,

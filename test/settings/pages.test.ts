@@ -294,6 +294,8 @@ describe('event names', () => {
         ([, kind]) => kind,
       );
       assert.deepEqual(marked, kinds, 'either of the two may be the one to change');
+      const [, summary = ''] = /role="alert"[^>]*>(.*?)<\/div>/s.exec(text) ?? [];
+      assert.match(summary, /<strong>Renewal:<\/strong> .*<strong>Refund:<\/strong> /s, 'each names its row');
     }
     assert.equal((await settings()).events.renewal?.name, 'Renewed');
   });

@@ -67,6 +67,7 @@ describe('the settings of store actions', () => {
       { refund: 'on', refund_who: 'selected', refund_people: ['<bad>'] },
     ]) {
       const { text } = await send(fields).expect(422);
+      assert.match(text, /role="alert"[^>]*><p><strong>Refund:<\/strong> /, 'the summary names the action');
       assert.match(text, /<input id="enabled" name="enabled" type="checkbox" role="switch" checked>/);
     }
     assert.deepEqual(await actions(), before);
