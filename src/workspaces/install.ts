@@ -79,6 +79,7 @@ async function storeWorkspace(
   if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
     await saveSettings(database, workspaceId, { access: { admins: null } });
   if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
+  await auditAdmin(database, { workspaceId, admin }, { action: 'installed' });
   app.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provisionInTime(app, workspaceId);
   await app.jobs.send('workspace.health', { workspaceId });

@@ -72,6 +72,13 @@ describe('installing', () => {
     assert.equal(signedIn.headers.location, '/settings');
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.accessToken, before?.accessToken, 'a sign-in does not replace a working token');
+    const audit = await site.db.database.query<{ action: string }>(
+      `select action from audit_log where workspace_id = 'abc123' order by audit_id desc limit 3`,
+    );
+    assert.deepEqual(
+      audit.map(({ action }) => action),
+      ['signed_in', 'signed_in', 'installed'],
+    );
   });
 
   it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {

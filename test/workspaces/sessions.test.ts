@@ -107,7 +107,7 @@ it('ends within minutes for a teammate who was removed in Intercom, and not whil
   );
   assert.deepEqual(
     log.map(({ action }) => action),
-    ['signed_in', 'access_removed'],
+    ['installed', 'signed_in', 'access_removed'],
   );
 });
 
