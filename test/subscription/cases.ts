@@ -95,7 +95,7 @@ export const CASES: readonly Case[] = [
     events: [trial(0, 7)],
     on: 2,
     status: 'trial',
-    says: `Pro, free trial until ${date(7)}. Then it renews and charges.`,
+    says: `Pro, free trial until ${date(7)}. Then it renews and is charged.`,
     attributes: { rc_trial_ends_at: 7 },
   },
   {
@@ -794,7 +794,7 @@ export const CASES: readonly Case[] = [
     ],
     on: 63,
     status: 'trial',
-    says: `Pro, free trial until ${date(67)}. Then it renews and charges. Changes to Pro yearly at the next renewal.`,
+    says: `Pro, free trial until ${date(67)}. Then it renews and is charged. Changes to Pro yearly at the next renewal.`,
   },
   {
     name: 'a payment that the store retries, whatever the expiration before said',
