@@ -241,10 +241,11 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       const product = project.products.find(({ id }) => id === productId);
       return body.app_ids == null || (product !== undefined && body.app_ids.includes(product.appId));
     };
+    const store = [...source.subscriptions, ...source.purchases].find(isMoved)?.store ?? 'rc_billing';
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
     send(project, target, [
-      transferEvent(project, { from: source, to: target, store: 'RC_BILLING', atMs: now() }),
+      transferEvent(project, { from: source, to: target, store: store.toUpperCase(), atMs: now() }),
     ]);
     res.json({
       source_customer: customerView(project, source),

@@ -522,6 +522,7 @@ export function customerFromStory(state: RevenueCatState, projectId: string, sto
     id: story.appUserId,
     aliases: [story.anonymousId],
     attributes: story.email === undefined ? {} : { $email: story.email },
+    ...(story.subscriptions.some(({ store }) => store === 'play_store') && { platform: 'android' }),
   });
   for (const own of story.subscriptions) {
     const { product, productName, duration, entitlements, ...rest } = own;
