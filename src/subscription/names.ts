@@ -24,7 +24,7 @@ const STORES: Readonly<Record<string, Store>> = {
   AMAZON: { name: 'Amazon Appstore', kind: 'device' },
   ROKU: { name: 'Roku', kind: 'device' },
   STRIPE: { name: 'Stripe', kind: 'web' },
-  RC_BILLING: { name: 'RevenueCat Billing', kind: 'web' },
+  RC_BILLING: { name: 'RevenueCat Web Billing', kind: 'web' },
   PADDLE: { name: 'Paddle', kind: 'web' },
   TEST_STORE: { name: 'Test Store' },
 };

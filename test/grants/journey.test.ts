@@ -193,7 +193,7 @@ describe('an agent finishes tickets in the inbox', () => {
   const textForCustomer = () => inbox.card.getByLabel('For the customer, to copy').inputValue();
 
   test('Web Billing: extends, refunds a one-time purchase, gives a portal link, cancels and refunds', async () => {
-    await openPurchase('Nils Holm', /^Pro Monthly.*RevenueCat Billing/);
+    await openPurchase('Nils Holm', /^Pro Monthly.*RevenueCat Web Billing/);
     await inbox.look('web-billing');
     await review('Extend', { 'Days (1 to 365)': '14' });
     await inbox.says(/ends 14 days later/);

@@ -114,8 +114,8 @@ describe('a store action', () => {
       }),
     );
     const details = await (await openAgain(product, card)).press('details');
-    assert.match(details.text, /^Old web \| RevenueCat Billing · Ended \w+ \d+, \d{4}$/m);
-    assert.match(details.text, /^Pro Web \| RevenueCat Billing · Renews \w+ \d+, \d{4}$/m);
+    assert.match(details.text, /^Old web \| RevenueCat Web Billing · Ended \w+ \d+, \d{4}$/m);
+    assert.match(details.text, /^Pro Web \| RevenueCat Web Billing · Renews \w+ \d+, \d{4}$/m);
     const other = await openPageOf(product, card, { named: 'Old web' });
     assert.match(other.text, /RevenueCat does not list this purchase/);
     assert.deepEqual(offeredOn(other), []);

@@ -206,7 +206,7 @@ test('stores have the names that people know', () => {
       'Google Play',
       'Amazon Appstore',
       'Stripe',
-      'RevenueCat Billing',
+      'RevenueCat Web Billing',
       'Roku',
       'Paddle',
       'Test Store',

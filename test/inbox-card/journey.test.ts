@@ -74,7 +74,7 @@ const TICKETS: readonly Ticket[] = [
     asks: 'Please cancel',
     conversation: '514',
     clicks: ['details', 'subscription:'],
-    says: [/RevenueCat Billing/],
+    says: [/RevenueCat Web Billing/],
     offers: 'cancel:',
   },
   {
