@@ -99,12 +99,15 @@ export function ignoreErrorsInUse(pool: Pool): void {
  */
 export async function isPooled(pool: Pool): Promise<boolean> {
   const client = await pool.connect();
-  try {
-    const result = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-    return result.rows[0]?.pid !== (client as unknown as { processID: number }).processID;
-  } finally {
-    client.release();
-  }
+  const result = await client
+    .query<{ pid: number }>('select pg_backend_pid() as pid')
+    // A connection that has gone silent would be used again.
+    .catch((error) => {
+      client.release(true);
+      throw error;
+    });
+  client.release();
+  return result.rows[0]?.pid !== (client as unknown as { processID: number }).processID;
 }
 
 /** Whether the server takes no writes, such as a primary that became a standby. */

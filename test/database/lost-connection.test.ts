@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import pg from 'pg';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import { DELIVERY_CHANNEL, notifyDelivery } from '../../src/database/notify.ts';
 import { createSession } from '../../src/database/session.ts';
+import { isPooled } from '../../src/database/sql.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
 import { openJobs } from '../../src/jobs/jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -150,6 +152,15 @@ describe('a lost database connection', () => {
     );
     assert.deepEqual(await database.query('select 1 as one'), [{ one: 1 }]);
     await limited.close();
+  });
+
+  test('silent without an end, before it is known whether a pooler is between: another one answers next', async () => {
+    const pool = new pg.Pool({ connectionString: server.url, max: 1, query_timeout: 200 });
+    (await pool.connect()).release();
+    server.silence();
+    await assert.rejects(isPooled(pool), isDatabaseUnavailable);
+    assert.equal(await isPooled(pool), false);
+    await pool.end();
   });
 
   /** Lets `ms` pass immediately, with what waits for it. */
