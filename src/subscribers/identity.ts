@@ -13,6 +13,9 @@ export interface IdentityGroup {
   newIds: readonly string[];
 }
 
+/** PostgreSQL ends the transaction of a process that hangs for so long: the others would wait for its lock. */
+const END_WHEN_HUNG = `set_config('idle_in_transaction_session_timeout', '10s', true)`;
+
 /**
  * Waits for the project's lock, which lasts until the transaction ends. Every transaction that creates, merges or
  * erases subscribers of a project takes it, so none of them meets another one.
@@ -20,13 +23,15 @@ export interface IdentityGroup {
  * @param sql an open transaction; a session's lock would not survive a transaction pooler
  */
 export async function lockProject(sql: Sql, project: ProjectKey): Promise<void> {
-  await sql.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [lockName(project)]);
+  await sql.query(`select pg_advisory_xact_lock(hashtextextended($1, 0)), ${END_WHEN_HUNG}`, [
+    lockName(project),
+  ]);
 }
 
 /** @returns whether this transaction has the lock; `false`: another one holds it */
 export async function tryLockProject(sql: Sql, project: ProjectKey): Promise<boolean> {
   const [row] = await sql.query<{ locked: boolean }>(
-    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked`,
+    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked, ${END_WHEN_HUNG}`,
     [lockName(project)],
     'try-lock-project',
   );

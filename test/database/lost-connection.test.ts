@@ -118,7 +118,18 @@ describe('a lost database connection', () => {
 
   test('refused, without a route or without trust in its certificate, and not where a statement is wrong', async () => {
     const errorOf = (code: string) => Object.assign(new Error('x'), { code });
-    for (const code of ['28P01', '28000', '3D000', '53300', '57014', '57P05', '55P03', '58030', '25006'])
+    for (const code of [
+      '28P01',
+      '28000',
+      '3D000',
+      '53300',
+      '57014',
+      '57P05',
+      '55P03',
+      '58030',
+      '25006',
+      '25P03',
+    ])
       assert.ok(isDatabaseUnavailable(errorOf(code)), code);
     for (const code of [
       'EAI_AGAIN',

@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { createSession } from '../../src/database/session.ts';
 import type { Database } from '../../src/database/sql.ts';
+import { isDatabaseUnavailable } from '../../src/errors.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
   countFailedWebhooks,
@@ -215,6 +216,31 @@ describe('processing the journal', () => {
       assert.equal(await eventsStored(), 0);
     });
     await until(async () => (await eventsStored()) === 2, 'both events');
+    await processor.stop();
+  });
+
+  test('continues when a process that holds the project hangs', async () => {
+    const project = await addProject();
+    const processor = createProcessor({ database: db.database, secrets, logger: silent });
+    const hanging = Promise.withResolvers<void>();
+    const locked = Promise.withResolvers<void>();
+    const hung = db.database.transaction(async (sql) => {
+      await lockProject(sql, project);
+      locked.resolve();
+      await hanging.promise;
+      await sql.query('select 1');
+    });
+    hung.catch(() => {});
+    await locked.promise;
+    const journal = createJournal(db.database, processor.wake);
+    await journal.append(project, webhook(eventBody({ id: 'behind-it' })));
+    await until(
+      async () =>
+        (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length === 1,
+      'the event',
+    );
+    hanging.resolve();
+    await assert.rejects(hung, isDatabaseUnavailable);
     await processor.stop();
   });
 
