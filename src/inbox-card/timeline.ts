@@ -96,6 +96,8 @@ async function drawPage(
     environment: filter.environment === 'all' ? null : filter.environment,
     from: earlier.at(-1) ?? null,
   });
+  // What was older is gone: it was erased, or it was a grant whose webhook has arrived.
+  if (rows.length === 0 && earlier.length > 0) return drawPage(context, filter);
   const shown = rows.slice(0, PAGE_SIZE);
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
   // Pages follow the index, which orders events of one millisecond by id.

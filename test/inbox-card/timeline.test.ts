@@ -92,6 +92,25 @@ describe('the timeline', () => {
     assert.equal(eventsOn(card).length, 10, 'the newest page is full');
   });
 
+  test('the newest page is shown when what was older is gone', async () => {
+    for (let n = 0; n < 11; n += 1)
+      await send(
+        product,
+        purchase('user_gone', {
+          id: `gone-${n}`,
+          type: 'RENEWAL',
+          event_timestamp_ms: nowMs - (11 - n) * DAY_MS,
+        }),
+      );
+    const newest = await (await openFor(product, { externalId: 'user_gone' })).press('timeline');
+    await database().query(`delete from events where workspace_id = $1 and event_id = 'gone-0'`, [
+      WORKSPACE_ID,
+    ]);
+    const older = await newest.press('timeline:older');
+    assert.deepEqual(eventsOn(older), eventsOn(newest));
+    assert.ok(!idsOn(older.canvas).includes('timeline:newer'));
+  });
+
   test('the store is in each line of a customer who bought in two', async () => {
     const appUserId = 'user_two_stores';
     for (const store of ['APP_STORE', 'STRIPE'])
