@@ -37,7 +37,10 @@ import {
 /** Only an action of a killed process is still unconfirmed after this time. */
 const CONFIRM_AFTER_SECONDS = 20;
 
-/** In a transaction a job is queued together with what it completes: whenever this process is killed, neither is lost. */
+/**
+ * In a transaction a job is queued together with what it completes: whenever this process is killed, neither is lost.
+ * Its key is its own: an equal job that waits may start before the commit, and see nothing to do.
+ */
 type JobSender = Pick<AppContext, 'jobs'> & { readonly sql?: Transaction };
 
 /**
@@ -49,7 +52,7 @@ export async function scheduleConfirm(
   { workspaceId, actionId }: ActionKey,
   afterSeconds: number,
 ): Promise<void> {
-  const key = `${workspaceId}|${actionId}|${afterSeconds}`;
+  const key = sql ? randomUUID() : `${workspaceId}|${actionId}|${afterSeconds}`;
   await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key, ...(sql && { sql }) });
 }
 
@@ -166,7 +169,7 @@ async function writeAuditAndNote(
   const noteIn = conversationId ?? action.conversationId;
   if (!note || noteIn === null) return;
   await storeNote(scope.sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
-  await scope.jobs.send('action.note', { workspaceId, actionId }, { sql: scope.sql });
+  await scope.jobs.send('action.note', { workspaceId, actionId }, { sql: scope.sql, key: randomUUID() });
 }
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */

@@ -2,10 +2,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
+import type { Database } from '../../src/database/sql.ts';
+import { changeBulkGrant } from '../../src/grants/bulk/bulk-grants.ts';
 import { runBulkGrant } from '../../src/grants/bulk/run.ts';
+import { grantJobs } from '../../src/grants/jobs.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
+import { openJobs } from '../../src/jobs/jobs.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { deriveSummaries } from '../../src/subscribers/summaries.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -242,6 +246,38 @@ describe('Settings › Grants › Grant to many', () => {
       rows.map(({ action }) => action),
       ['bulk_grant_running', 'bulk_grant_paused', 'bulk_grant_running', 'bulk_grant_undoing'],
     );
+  });
+
+  it('is continued by a job of its own: one that waited may end before it is stored that it continues', async () => {
+    const { id } = await draft({ customers: 'one' });
+    await send('/start', { id }).expect(303);
+    const { app, db } = site;
+    const jobs = await openJobs({
+      databaseUrl: db.url,
+      backend: 'postgres',
+      listen: false,
+      queueOnly: true,
+      logger: silent,
+    });
+    await jobs.register(grantJobs(app));
+    const key = { workspaceId: 'abc123', bulkGrantId: id };
+    const waiting = `name = 'bulk-grant.run' and state = 'created' and data->>'bulkGrantId' = $1`;
+    const by = { id: '1', name: 'Ada', email: null };
+    await jobs.send('bulk-grant.run', key, { afterSeconds: 1 });
+    await changeBulkGrant({ database: db.database, jobs }, key, { event: 'pause', by });
+    // The job that waited runs, and finds that it is paused.
+    const transaction: Database['transaction'] = (work) =>
+      db.database.transaction(async (sql) => {
+        const result = await work(sql);
+        await db.database.query(`update pgboss.job set state = 'completed' where ${waiting}`, [id]);
+        return result;
+      });
+    const database = Object.assign(Object.create(db.database), { transaction });
+    await changeBulkGrant({ database, jobs }, key, { event: 'resume', by });
+    const left = await db.database.query(`select 1 from pgboss.job where ${waiting}`, [id]);
+    await jobs.stop();
+    assert.equal(await stateOf(id), 'running');
+    assert.equal(left.length, 1);
   });
 
   it('that could not be undone for everyone says why, and is undone again for the rest', async () => {
