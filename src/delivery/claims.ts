@@ -12,6 +12,7 @@ export interface Claim {
   readonly projectId: string;
   /** The subscriber's version when it was claimed: a newer one means that more has arrived. */
   readonly version: string;
+  /** Lookups that found no contact; with `failingSince` failed deliveries. */
   readonly attempts: number;
   readonly failingSince: Date | null;
   readonly contactId: string | null;
@@ -20,6 +21,11 @@ export interface Claim {
   readonly owner: string;
   /** Whether RevenueCat can be asked for the subscriber's state. */
   readonly canRefresh: boolean;
+}
+
+/** Deliveries in a row that failed. Lookups that found no contact before them do not make the next pause longer. */
+export function failuresOf({ attempts, failingSince }: Claim): number {
+  return failingSince === null ? 0 : attempts;
 }
 
 /** Connected workspaces with something due that are not rate-limited, least recently served first. */
@@ -179,7 +185,7 @@ export interface ClaimResult {
   readonly contactId: string | null;
   /** `null`: what is on the contact is unknown. */
   readonly attributesWritten: Readonly<Record<string, unknown>> | null;
-  /** Failed deliveries in a row; lookups that found no contact count as such. */
+  /** Failed deliveries in a row; with `waiting`, lookups that found no contact. */
   readonly attempts: number;
   readonly waiting: boolean;
   /** What could not be sent, and the code of what it waits for. */

@@ -4,7 +4,7 @@ import { findTransferReceivers, markPending, type TimelineEntry } from '../subsc
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
-import type { Claim, ClaimResult, FinishedClaim } from './claims.ts';
+import { type Claim, type ClaimResult, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { backOff, type Interruption, isRefused, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
@@ -116,12 +116,12 @@ const NOTHING_PENDING = { events: 0, reason: null };
 
 /** Nothing was done, and nothing is left to do. */
 export function unchanged(claim: Claim): ClaimResult {
-  const { contactId, attributesWritten, attempts } = claim;
+  const { contactId, attributesWritten } = claim;
   return {
     dueAtMs: null,
     contactId,
     attributesWritten,
-    attempts,
+    attempts: failuresOf(claim),
     waiting: false,
     pending: NOTHING_PENDING,
   };
@@ -227,7 +227,7 @@ function postponed(
   return {
     ...unchanged(claim),
     dueAtMs: end.atMs,
-    attempts: claim.attempts + end.counts,
+    attempts: failuresOf(claim) + end.counts,
     pending: { events: left.length, reason: end.reason },
   };
 }
@@ -263,7 +263,7 @@ async function resolveContact(
 }
 
 function waitForContact({ context, claim }: Delivery, events: number): ClaimResult {
-  const lookups = claim.attempts + 1;
+  const lookups = claim.attempts - failuresOf(claim) + 1;
   const isDue = events > 0 || lookups <= MAX_IDLE_LOOKUPS;
   return {
     dueAtMs: isDue ? nextContactLookup(lookups, context.now()) : null,

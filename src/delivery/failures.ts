@@ -8,7 +8,7 @@ import {
   retryRefused,
 } from '../workspaces/refusals.ts';
 import { markDisconnected } from '../workspaces/repository.ts';
-import { pauseWorkspace } from './claims.ts';
+import { failuresOf, pauseWorkspace } from './claims.ts';
 import type { Delivery } from './context.ts';
 
 /** After this long of trying an event is failed: stored, visible, replayable. */
@@ -95,7 +95,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Inter
   const later = { kind: 'later', atMs: nowMs, counts: 0, reason: error.code } as const;
   context.metrics.attempt('retried', error.code);
   const decision = decide(error, {
-    attempts: claim.attempts + 1,
+    attempts: failuresOf(claim) + 1,
     firstTriedAtMs: claim.failingSince?.getTime() ?? nowMs,
     nowMs,
     random: context.random(),

@@ -320,6 +320,26 @@ describe('Intercom’s rules', () => {
     await deliver(`${refused}-1`);
   });
 
+  test('failures and lookups that found no contact do not make the pauses of each other longer', async () => {
+    const id = customer();
+    world.intercom.faults.add({ pathPrefix: '/contacts', status: 500, times: 2 });
+    await receive(world, id, { id: `${id}-1` });
+    await reason(`${id}-1`, 'intercom_unavailable');
+    await reason(`${id}-1`, 'waiting_for_contact');
+    await until(async () => !(await isDue(id)), 'the end of the attempt');
+    const [row] = await world.db.database.query(
+      `update subscribers s set attempts = 12 from subscriber_ids i
+        where i.workspace_id = $1 and i.app_user_id = $2 and s.workspace_id = $1 and s.subscriber_id = i.subscriber_id
+       returning s.due_at < now() + interval '11 minutes' as is_soon`,
+      [WORKSPACE_ID, id],
+    );
+    assert.deepEqual(row, { is_soon: true }, 'the lookup after the first that found no contact');
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    world.intercom.faults.add({ pathPrefix: '/contacts', status: 500, times: 1 });
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await deliver(`${id}-2`);
+  });
+
   test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
