@@ -146,7 +146,6 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
   let { claim } = delivery;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
-  let written = claim.attributesWritten;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
       contactId ??= await resolveContact(delivery, { ...work, gone, mayCreate: left.length > 0 });
@@ -158,14 +157,12 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     await work.saving;
     if (contactId === null) break;
 
-    if (left.length > 0 || contactId !== claim.contactId) {
-      const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
-      if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
-      if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
-      // What others wrote there since is unknown: only all attributes together are one customer's state.
-      written = others.length > 0 ? null : claim.attributesWritten;
-      if (others.length > 0) left = await planAgain(delivery, left, others);
-    }
+    const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
+    if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
+    if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
+    // What others wrote there since is unknown: only all attributes together are one customer's state.
+    const written = others.length > 0 ? null : claim.attributesWritten;
+    if (others.length > 0) left = await planAgain(delivery, left, others);
     const sent = await sendEvents(delivery, contactId, left);
     left = sent.left;
     const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;

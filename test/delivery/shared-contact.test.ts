@@ -92,8 +92,15 @@ describe('two subscribers of one contact', () => {
       event_timestamp_ms: NOW_MS - DAY_MS,
     });
     await wait('rc_last_event', 'uncancellation');
-    const { subscription_status, rc_product, latest_store } = customAttributes;
-    assert.deepEqual([subscription_status, rc_product, latest_store], ['active', 'pro_monthly', 'APP_STORE']);
+    const shown = () =>
+      ['subscription_status', 'rc_product', 'latest_store'].map((name) => customAttributes[name]);
+    assert.deepEqual(shown(), ['active', 'pro_monthly', 'APP_STORE']);
+
+    world.intercom.faults.add({ method: 'PUT', pathPrefix: '/contacts/', status: 500, times: 1 });
+    const againMs = NOW_MS - DAY_MS / 2;
+    await receive(OTHER_PROJECT, 'mixed', 'mixed-4', { ...ended, event_timestamp_ms: againMs });
+    await wait('rc_last_event_at', Math.floor(againMs / 1_000));
+    assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'on the second attempt');
   });
 
   test('linked to one contact by a teammate, too', async () => {
