@@ -70,7 +70,7 @@ it('goes from the App Store to the first event without JavaScript', async () => 
   await page.getByLabel('Secret API key').fill(site.revenueCat.issueKey(project.id));
   await page.getByRole('button', { name: 'Check and connect' }).click();
   await page.getByRole('heading', { name: `${name} is connected` }).waitFor();
-  await page.getByRole('link', { name: 'Wait for the first event' }).click();
+  await page.getByRole('link', { name: 'Show the project' }).click();
 
   const own = page.locator('article', { has: page.getByRole('heading', { name }) });
   await own.getByText('No event yet').waitFor();

@@ -60,7 +60,7 @@ test('an admin installs, connects, renames an event, loses a key, and uninstalls
   await page.getByRole('button', { name: 'Check and connect' }).click();
   await page.getByRole('heading', { name: 'Test app is connected' }).waitFor();
   const authorization = (await page.locator('code').last().textContent()) ?? '';
-  await page.getByRole('link', { name: 'Wait for the first event' }).click();
+  await page.getByRole('link', { name: 'Show the project' }).click();
   await page.getByText('No event yet').waitFor();
   await until(() => healthState() === 'OK', 'Intercom to hear that all is well');
 

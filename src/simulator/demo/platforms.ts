@@ -53,7 +53,8 @@ function intercomApi({ intercom, revenueCat }: DemoWorld): Router {
           workspaceId === WORKSPACE_ID && !deleted && mergedInto === null,
       )
       .map((contact) => personView(contact, events.get(contact.id) ?? []));
-    response.json({ people, descriptions: Object.fromEntries(descriptions) });
+    const timeZone = state.workspaces.get(WORKSPACE_ID)?.timezone;
+    response.json({ people, descriptions: Object.fromEntries(descriptions), timeZone });
   });
 
   router.post('/happenings/:what', async (request, response) => {

@@ -1,6 +1,6 @@
 import { callPlatform, notify } from './api.js';
 import { element, redrawer } from './dom.js';
-import { dateAndTime, writtenValue } from './format.js';
+import { dateAndTime, useTimeZone, writtenValue } from './format.js';
 
 const POLL_MS = 1000;
 const byId = (id) => document.getElementById(id);
@@ -231,6 +231,8 @@ function attributeRow([name, value]) {
 
 async function refresh() {
   latest = await callPlatform('/intercom/people');
+  // The same times as in the inbox.
+  useTimeZone(latest.timeZone);
   draw();
 }
 
