@@ -59,7 +59,7 @@ async function frame(browser: Browser, caption: string, subject: Buffer): Promis
   await page.setContent(`<!doctype html><meta charset="utf-8"><style>
     body { box-sizing: border-box; display: grid; grid-template: auto minmax(0, 1fr) / 1fr; place-items: center; gap: 44px;
       width: 100vw; height: 100vh; margin: 0; padding: 60px 90px; background: linear-gradient(135deg, #174a42, #2a7f6e); }
-    h1 { margin: 0; color: #fff; font: 600 46px/1.25 sans-serif; text-align: center; }
+    h1 { margin: 0; color: #fff; font: 600 46px/1.25 sans-serif; text-align: center; text-wrap: balance; }
     img { max-width: 100%; max-height: 100%; padding: 14px; border-radius: 18px; background: #fff; box-shadow: 0 20px 60px #0006; box-sizing: border-box; }
     </style><h1>${escapeHtml(caption)}</h1><img alt="" src="data:image/png;base64,${subject.toString('base64')}">`);
   const png = await page.screenshot();

@@ -11,7 +11,7 @@ import { atEnd } from './group.ts';
 const run = promisify(execFile);
 
 /** Chromium's, and that of its font configuration. */
-const VERSION = '147.2';
+const VERSION = '147.3';
 
 const ARGUMENTS = [
   '--no-sandbox',
@@ -112,7 +112,10 @@ async function environmentFor(folder: string, executablePath: string): Promise<R
   }
 }
 
-/** The same face on every machine, so that screenshots and heights agree; others only for what it lacks. */
+/**
+ * The same face on every machine, so that screenshots and heights agree; others only for what it lacks, and one for
+ * the picture of a terminal.
+ */
 function fontConfiguration(folder: string): string {
   return `<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -120,7 +123,7 @@ function fontConfiguration(folder: string): string {
   <dir>${folder}/fonts</dir>
   <dir>/usr/share/fonts</dir>
   <cachedir>${folder}/font-cache</cachedir>
-  <match target="pattern"><edit name="family" mode="prepend" binding="strong"><string>Open Sans</string></edit></match>
+  <match target="pattern"><test name="family" compare="not_eq"><string>DejaVu Sans Mono</string></test><edit name="family" mode="prepend" binding="strong"><string>Open Sans</string></edit></match>
 </fontconfig>
 `;
 }
