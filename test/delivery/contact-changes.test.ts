@@ -22,7 +22,7 @@ import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
-import { receive } from './support.ts';
+import { receive, stateOf } from './support.ts';
 
 /** What Intercom reports of a contact while its subscriber is claimed. */
 describe('contact changes during a delivery', () => {
@@ -232,6 +232,43 @@ describe('contact changes during a delivery', () => {
     const unwritten = await claimNew(known);
     const { attributesWritten } = unwritten;
     assert.deepEqual(await isDue(unwritten, { ...delivered, attributesWritten }), [false, known.attributes]);
+  });
+
+  test('another worker has sent an event: a failure that is known only then changes nothing', async () => {
+    const { database } = world.db;
+    const { subscriberId } = await claimNew();
+    const [event] = await database.query<{ event_id: string; project_id: string; received_at: Date }>(
+      `select event_id, project_id, received_at from events where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, subscriberId],
+    );
+    assert.ok(event);
+    await database.query(
+      `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name, sent_at_s)
+       values ($1, $2, $3, $4, $5, 'rc_renewal_event', 1)`,
+      [WORKSPACE_ID, subscriberId, event.project_id, event.event_id, event.received_at],
+    );
+    const { recordResult } = createOutboxWriter(database);
+    const result = {
+      subscriberId,
+      projectId: event.project_id,
+      eventId: event.event_id,
+      request: {},
+      message: null,
+      answer: null,
+      nextTryAtMs: null,
+      counts: 1,
+    } as const;
+    const sent = { state: 'delivered', status: 202, code: 'ok', reason: null, contactId: 'c-1' } as const;
+    const reason = 'intercom_unavailable';
+    const failed = { state: 'pending', status: null, code: reason, reason, contactId: null } as const;
+    await recordResult(WORKSPACE_ID, { ...result, ...sent });
+    await recordResult(WORKSPACE_ID, { ...result, ...failed });
+    const state = await stateOf(world, event.event_id);
+    assert.deepEqual([state?.delivery, state?.reason], ['delivered', null]);
+    await database.query(
+      `update subscribers set due_at = null, lease_owner = null where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, subscriberId],
+    );
   });
 
   test('only leases that are still held are renewed', async () => {
