@@ -209,6 +209,10 @@ export function readEnvFile(): void {
 /** Reads the environment and `.env`, or prints every problem and exits. */
 export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Config {
   readEnvFile();
+  return checkConfig(overrides);
+}
+
+function checkConfig(overrides: Readonly<Record<string, string>>): Config {
   const result = readConfig({ ...process.env, ...overrides });
   if (result.ok) return result.config;
   process.stderr.write('These settings are missing or wrong (see .env.example):\n');
@@ -219,7 +223,7 @@ export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Co
 /** {@link loadConfig} for commands that need the database, not the Intercom app. */
 export function loadCommandConfig(): Config {
   readEnvFile();
-  return loadConfig({
+  return checkConfig({
     INTERCOM_CLIENT_ID: process.env.INTERCOM_CLIENT_ID || 'unused',
     INTERCOM_CLIENT_SECRET: process.env.INTERCOM_CLIENT_SECRET || 'unused',
   });

@@ -250,17 +250,19 @@ describe('starting and stopping on a bare machine', () => {
     assert.doesNotMatch(output, /^\s+at /m);
   });
 
-  test('an .env that cannot be read is named', async () => {
+  test('an .env that cannot be read is named once, by the server and by commands', async () => {
     const home = await mkdtemp(join(folder, 'home-'));
     await mkdir(join(home, '.env'));
-    const server = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'serve'], {
-      env: {},
-      cwd: home,
-    });
-    let output = '';
-    server.stderr.on('data', (chunk) => (output += String(chunk)));
-    await new Promise((resolve) => server.once('close', resolve));
-    assert.match(output, /^\.env cannot be read: EISDIR.*\nThese settings are missing/);
+    for (const args of [['serve'], ['replay', '--workspace', 'abc123']]) {
+      const started = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), ...args], {
+        env: { PORT: 'none' },
+        cwd: home,
+      });
+      let output = '';
+      started.stderr.on('data', (chunk) => (output += String(chunk)));
+      await new Promise((resolve) => started.once('close', resolve));
+      assert.match(output, /^\.env cannot be read: EISDIR.*\nThese settings are missing/, args[0]);
+    }
   });
 
   test('a data directory that cannot be used is named in one line, by the server and by commands', async () => {
