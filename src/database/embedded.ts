@@ -255,8 +255,12 @@ async function readPid(clusterDir: string): Promise<number | null> {
 
 /** Ends connections, and waits until the server has ended. */
 async function shutDown(pid: number): Promise<void> {
-  if (!isAlive(pid)) return;
-  process.kill(pid, 'SIGINT');
+  try {
+    process.kill(pid, 'SIGINT');
+  } catch {
+    // It has ended.
+    return;
+  }
   for (const deadline = Date.now() + 15_000; isAlive(pid) && Date.now() < deadline; ) await sleep(50);
 }
 
