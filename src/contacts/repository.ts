@@ -33,10 +33,11 @@ export async function findSharedSubscribers(
        select c.subscriber_id, o.subscriber_id from contact c
         cross join lateral (select subscriber_id from subscribers
                              where workspace_id = $1 and contact_id = c.contact_id offset 0) o
+     ), shared as materialized (
+       select mine, array_agg(other) as others from pair where mine <> other group by mine
      )
-     select s.subscriber_id, coalesce(p.others, '{}') as others from subscribers s
-       left join (select mine, array_agg(other) as others from pair where mine <> other group by mine) p
-         on p.mine = s.subscriber_id
+     select s.subscriber_id, coalesce(shared.others, '{}') as others from subscribers s
+       left join shared on shared.mine = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,
     [workspaceId, subscriberIds],
     'find-shared-subscribers',

@@ -26,17 +26,18 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
   const planned = plans.flatMap(({ subscriberId, events }) =>
     events.map((event) => ({ ...event, subscriberId })),
   );
-  // The event's row is read by its key, whatever the planner expects. The lock is what a foreign key would take:
+  // The event's row is read by its key, whatever the planner expects: with `side` beside the key, the index of kinds was
+  // read whole for each event until the table had statistics. The lock is what a foreign key would take:
   // nothing is planned for a subscriber that is being erased.
   await sql.query(
     `with planned as (
        select e.subscriber_id, e.received_at, p.*
          from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::uuid[])
               as p (event_id, project_id, name, at_s, reason, planned_for)
-        cross join lateral (select e.subscriber_id, e.received_at from events e
+        cross join lateral (select e.subscriber_id, e.received_at, e.side from events e
                              where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
-                               and e.side = 'customer' offset 0) e
-        where e.subscriber_id = p.planned_for
+                            offset 0) e
+        where e.subscriber_id = p.planned_for and e.side = 'customer'
      ), stored as (
        select subscriber_id from subscribers
         where workspace_id = $1 and subscriber_id = any(array(select subscriber_id from planned))
