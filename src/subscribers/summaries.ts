@@ -34,7 +34,7 @@ export async function saveSummaries(
         where workspace_id = $1 and subscriber_id = any($3::uuid[]) and merged_into is null
         order by subscriber_id for key share)
      insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::jsonb
+     select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::json
        from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
               as k (subscriber_id, version, valid_until_ms, summary)
        join stored s on s.subscriber_id = k.subscriber_id and s.version = k.version

@@ -113,8 +113,9 @@ describe('migrations', () => {
     const backup = new pg.Client({ connectionString: db.url });
     await backup.connect();
     t.after(() => backup.end());
+    // Of a table that the newest migration changes.
     await undoMigrations(db.dataSource, 1);
-    await backup.query('begin; lock table events in access share mode');
+    await backup.query('begin; lock table subscriber_summaries in access share mode');
     const start = () =>
       startCommand(['serve'], {
         DATABASE_URL: db.url,

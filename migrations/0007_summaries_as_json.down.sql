@@ -1,0 +1,2 @@
+truncate subscriber_summaries;
+alter table subscriber_summaries alter column summary type jsonb using null;
