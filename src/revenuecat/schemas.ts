@@ -14,6 +14,9 @@ const ms = z
   .nullish()
   .transform((value) => value ?? null);
 
+/** A name that someone typed; an empty one would be an empty option in a list. */
+const name = text.transform((value) => value?.trim() || null);
+
 export const listSchema = z.object({
   /** Required: an object without it, such as from a proxy, would read as "bought nothing". */
   items: z.array(z.unknown()),
@@ -24,8 +27,8 @@ export const listSchema = z.object({
 const innerList = listSchema.nullish().catch(null);
 
 export const projectSchema = z
-  .object({ id: z.string(), name: text })
-  .transform(({ id, name }) => ({ id, name: name ?? id }));
+  .object({ id: z.string(), name })
+  .transform((project) => ({ id: project.id, name: project.name ?? project.id }));
 
 export const customerSchema = z.object({
   id: z.string(),
@@ -49,11 +52,11 @@ export const activeEntitlementSchema = z
   .transform((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
 
 export const entitlementSchema = z
-  .object({ id: z.string(), lookup_key: z.string(), display_name: text })
+  .object({ id: z.string(), lookup_key: z.string(), display_name: name })
   .transform((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));
 
 export const productSchema = z
-  .object({ id: z.string(), store_identifier: z.string(), display_name: text })
+  .object({ id: z.string(), store_identifier: z.string(), display_name: name })
   .transform((item) => ({ id: item.id, lookupKey: item.store_identifier, displayName: item.display_name }));
 
 const entitlementsOf = z

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import express from 'express';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
-import { purchaseSchema, subscriptionSchema } from '../../src/revenuecat/schemas.ts';
+import {
+  entitlementSchema,
+  productSchema,
+  projectSchema,
+  purchaseSchema,
+  subscriptionSchema,
+} from '../../src/revenuecat/schemas.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 describe('RevenueCat client', () => {
@@ -39,6 +45,20 @@ describe('RevenueCat client', () => {
       const item = { ...common, ownership };
       assert.equal(purchaseSchema.parse(item).isFamilyShare, isFamilyShare);
       assert.equal(subscriptionSchema.parse(item).isFamilyShare, isFamilyShare);
+    }
+  });
+
+  test('a blank name counts as none: a list would have an empty option', () => {
+    for (const [name, read] of [
+      ['', null],
+      [' ', null],
+      [null, null],
+      [' Pro ', 'Pro'],
+    ]) {
+      const item = { lookup_key: 'pro', store_identifier: 'com.example.pro', display_name: name };
+      assert.equal(entitlementSchema.parse({ id: 'entl1', ...item }).displayName, read);
+      assert.equal(productSchema.parse({ id: 'prod1', ...item }).displayName, read);
+      assert.equal(projectSchema.parse({ id: 'proj1', name }).name, read ?? 'proj1');
     }
   });
 
