@@ -2,6 +2,7 @@ import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts'
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import { identifiersOf } from '../subscription/read-event.ts';
+import { withoutCustomer } from '../workspaces/audit.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { fieldsWithout, recordErased, withoutErased } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
@@ -57,7 +58,7 @@ export async function eraseSubscribers(
             ? `delete from ${table} where workspace_id = $1 and ${where}`
             : `update ${table}
                   set subscriber_id = null, contact_id = null, conversation_id = null,
-                      details = details - 'app_user_id' - 'reason' - 'action_id'
+                      details = ${withoutCustomer('details')}
                 where workspace_id = $1 and ${where}`,
           values,
         );
@@ -142,14 +143,20 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
       where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
     [workspaceId, others, [...texts]],
   );
-  const webhooks = await findOnlyTheirs(sql, workspaceId, customers);
-  await sql.query(`delete from webhooks where workspace_id = $1 and event_id = any($2)`, [
-    workspaceId,
-    [...webhooks, ...events.map((row) => row.event_id)],
-  ]);
+  const webhooks = [...events, ...(await findOnlyTheirs(sql, workspaceId, customers))];
+  await sql.query(
+    `delete from webhooks
+      where workspace_id = $1 and (project_id, event_id) in (select * from unnest($2::text[], $3::text[]))`,
+    [workspaceId, webhooks.map((row) => row.project_id), webhooks.map((row) => row.event_id)],
+  );
   await sql.query(
     `update actions set target = '', details = details || '{"product": ""}'
       where workspace_id = $1 and kind = 'transfer' and target = any($2)`,
+    [workspaceId, appUserIds],
+  );
+  await sql.query(
+    `update audit_log set details = details - '{target,product}'::text[]
+      where workspace_id = $1 and action = 'store_transfer' and details->>'target' = any($2)`,
     [workspaceId, appUserIds],
   );
 }
@@ -162,7 +169,7 @@ async function findOnlyTheirs(
   sql: Sql,
   workspaceId: string,
   { ids, appUserIds }: ErasedCustomers,
-): Promise<string[]> {
+): Promise<Pick<EventFields, 'project_id' | 'event_id'>[]> {
   const rows = await sql.query<{
     project_id: string;
     event_id: string;
@@ -174,12 +181,12 @@ async function findOnlyTheirs(
     [workspaceId, appUserIds.flatMap(patternsOf)],
   );
   const byProject = Map.groupBy(ids, ({ projectId }) => projectId);
-  return rows.flatMap(({ project_id, event_id, payload, error }) => {
+  return rows.filter(({ project_id, payload, error }) => {
     const erased = new Set(byProject.get(project_id)?.map(({ appUserId }) => appUserId));
     const { customer, source } = identifiersOf(JSON.parse(payload).event);
     const left = [...withoutErased(customer, erased), ...withoutErased(source, erased)];
     const isNamed = left.length < customer.length + source.length;
-    return isNamed && (error !== null || left.length === 0) ? [event_id] : [];
+    return isNamed && (error !== null || left.length === 0);
   });
 }
 

@@ -5,6 +5,16 @@ import type { Entities, Sql } from '../database/sql.ts';
 type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
 /**
+ * The details without what leads to the customer, such as the store's order. What an action for a whole customer
+ * calls its product is an id.
+ *
+ * @param details an SQL expression
+ */
+export const withoutCustomer = (details: string): string =>
+  `(${details} - '{app_user_id,reason,action_id,target,purchaseId,transactionId,moves}'::text[]
+     - case when ${details}->>'of' = 'customer' then 'product' else '' end)`;
+
+/**
  * Stores who did what, to which customer, why, and the result. Without the customer when they are being erased; the
  * lock is what a foreign key would take.
  */
@@ -19,7 +29,7 @@ export async function writeAudit({ manager }: Entities, record: AuditRecord): Pr
      insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
      select $1, $2::jsonb, $3, case when is_stored then $4 end, case when is_stored then $5 end,
             case when is_stored then $6::uuid end,
-            case when is_stored then $7::jsonb else $7::jsonb - 'app_user_id' - 'reason' - 'action_id' end, $8
+            case when is_stored then $7::jsonb else ${withoutCustomer('$7::jsonb')} end, $8
        from (select exists (select 1 from stored) as is_stored) as customer`,
     [
       record.workspaceId,

@@ -5,10 +5,13 @@ import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
+import type { StoreAction, StoreActionKind } from '../../src/grants/action.ts';
+import { factsOf } from '../../src/grants/transitions.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
 import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
 import { storeCustomer } from '../../src/subscribers/refresh.ts';
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
+import { writeAudit } from '../../src/workspaces/audit.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
 import { createSecretBox, rotateKeys } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
@@ -22,6 +25,7 @@ const ALIAS = '$RCAnonymousID:e21n5';
 const BOB = 'bob-4c1d';
 const EMAIL = 'erin.quill@example.com';
 const NAME = 'Erin Quill';
+const EURO = { amountMinor: 100, currency: 'EUR' };
 const TRACES = [ERIN, ALIAS, EMAIL, NAME];
 
 describe('an erased customer', () => {
@@ -185,6 +189,76 @@ describe('an erased customer', () => {
     assert.equal(await countErased(database(), WORKSPACE_ID), 2);
     const events = await rows(`select 1 from events where event_id in ('to-bob', 'from-bob', 'redeemed')`);
     assert.equal(events.length, 3, 'the other customer keeps the transfers');
+  });
+
+  it('is not named by audit records, neither by their purchases nor as who received a transfer', async () => {
+    const customer = {
+      targetType: 'customer',
+      store: null,
+      amount: null,
+      before: null,
+      after: null,
+    } as const;
+    const bought = {
+      ...customer,
+      targetType: 'subscription',
+      purchaseId: 'GPA.31-TEDS',
+      amount: EURO,
+    } as const;
+    const write = async (
+      appUserId: string,
+      kind: StoreActionKind,
+      action: { target: string; details: object },
+    ) =>
+      writeAudit(database(), {
+        workspaceId: WORKSPACE_ID,
+        actor: { id: '7001', name: 'Ada Agent', email: null },
+        action: `store_${kind}`,
+        conversationId: null,
+        contactId: null,
+        subscriberId:
+          (await findByAppUserIds(database(), WORKSPACE_ID, [appUserId]))[0]?.subscriberId ?? null,
+        details: { app_user_id: appUserId, ...factsOf({ ...action, kind } as StoreAction) },
+        result: 'confirmed',
+      });
+    await webhook({ app_user_id: 'teds-id', original_app_user_id: 'teds-id', aliases: [] });
+    await write('teds-id', 'refund', {
+      target: 'sub-teds',
+      details: { ...bought, product: 'Monthly', transactionId: 'GPA.31-TEDS..0' },
+    });
+    await write('teds-id', 'restore', {
+      target: 'GPA.32-TEDS',
+      details: { ...customer, product: 'GPA.32-TEDS' },
+    });
+    await write('teds-id', 'transfer', {
+      target: BOB,
+      details: { ...customer, product: BOB, moves: ['sub-teds'], moveCount: 1 },
+    });
+    await write(BOB, 'transfer', { target: 'teds-id', details: { ...customer, product: 'teds-id' } });
+    await erase('teds-id');
+    const records = await rows<{ action: string; customer: string | null; product: string | null }>(
+      `select action, details->>'app_user_id' as customer, details->>'product' as product from audit_log
+        where action like 'store_%' order by audit_id`,
+    );
+    assert.deepEqual(records, [
+      { action: 'store_refund', customer: null, product: 'Monthly' },
+      { action: 'store_restore', customer: null, product: null },
+      { action: 'store_transfer', customer: null, product: null },
+      { action: 'store_transfer', customer: BOB, product: null },
+    ]);
+    assert.doesNotMatch([...(await dump()).values()].join(), /teds/i);
+  });
+
+  it('takes no webhook of another project, whose events may have the same ids', async () => {
+    await webhook({ id: 'shared-id', type: 'TRANSFER', transferred_from: ['uma'], transferred_to: [BOB] });
+    await rows(
+      `insert into webhooks (workspace_id, project_id, event_id, payload) values ($1, 'another', 'shared-id', $2)`,
+      WORKSPACE_ID,
+      JSON.stringify({ event: { type: 'RENEWAL', app_user_id: 'uma-of-another' } }),
+    );
+    await erase('uma');
+    const left = await rows(`select project_id from webhooks where event_id = 'shared-id'`);
+    assert.deepEqual(left, [{ project_id: 'another' }]);
   });
 
   it('is brought back by no webhook, import, reconcile, look-up, snapshot or card', async () => {
