@@ -44,6 +44,11 @@ const event = (changes: Body = {}): Body => ({
   metadata: {},
   ...changes,
 });
+const search = (filter: Body, more: Body = {}) =>
+  call('post', '/contacts/search', {
+    query: { field: 'email', operator: '=', value: 'x', ...filter },
+    ...more,
+  });
 const send = (changes: Body = {}) => call('post', '/events', event({ id: contactId, ...changes }));
 
 test('signatures match the vectors', () => {
@@ -118,7 +123,22 @@ const refusals: [string, () => request.Test, number, string][] = [
   ],
   ['unknown attribute id', () => call('put', '/data_attributes/99', {}), 404, 'field_not_found'],
   ['unknown teammate', () => call('get', '/admins/99'), 404, 'admin_not_found'],
-  ['unknown conversation', () => call('get', '/conversations/99'), 404, 'conversation_not_found'],
+  ['unknown conversation', () => call('get', '/conversations/99'), 404, 'not_found'],
+  ['search: text is not ordered', () => search({ operator: '<' }), 400, 'parameter_invalid'],
+  ['search: unknown field', () => search({ field: 'custom_attributes.nope' }), 400, 'parameter_invalid'],
+  [
+    'search: a date has no !=',
+    () => search({ field: 'custom_attributes.expires_at', operator: '!=', value: 5 }),
+    400,
+    'parameter_invalid',
+  ],
+  ['search: order', () => search({}, { sort: { field: 'email', order: 'desc' } }), 400, 'invalid_sort_order'],
+  [
+    'contact: owner',
+    () => call('post', '/contacts', { role: 'lead', owner_id: 7 }),
+    400,
+    'parameter_invalid',
+  ],
   [
     'unhealthy in silence',
     () => call('post', '/app_install/status', { state: 'UNHEALTHY' }),

@@ -46,6 +46,30 @@ const refusals: [string, () => request.Test, number, string][] = [
     'resource_missing',
   ],
   ['limit', () => get('/customers?limit=1000'), 400, 'parameter_error'],
+  ['customer: too long an id', () => get(`/customers/${'x'.repeat(1_501)}`), 400, 'parameter_error'],
+  [
+    'store identifier: too long',
+    () => get(`/subscriptions?store_subscription_identifier=${'x'.repeat(256)}`),
+    400,
+    'parameter_error',
+  ],
+  [
+    'grant: not JSON',
+    () =>
+      request(simulator.app)
+        .post('/v2/projects/proj1/customers/user-1/actions/grant_entitlement')
+        .set('Authorization', `Bearer ${key}`)
+        .type('form')
+        .send(`entitlement_id=${entitlementId}&expires_at=${NOW + DAY_MS}`),
+    400,
+    'invalid_request',
+  ],
+  [
+    'webhook: an empty app',
+    () => post('/integrations/webhooks', { name: 'x', url: 'https://a.example/', app_id: '' }),
+    400,
+    'parameter_error',
+  ],
   [
     'grant: unknown field',
     () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS, reason: 'x' }),
@@ -83,6 +107,7 @@ for (const [name, make, status, type] of refusals) {
     const answer = await make();
     assert.equal(answer.status, status, answer.text);
     assert.deepEqual([answer.body.object, answer.body.type], ['error', type]);
+    assert.equal(answer.body.doc_url, `https://errors.rev.cat/${type.replaceAll('_', '-')}`);
   });
 }
 
@@ -116,6 +141,7 @@ test('rate limit a minute and domain', async () => {
     [refused.status, refused.headers['retry-after'], refused.body.backoff_ms],
     [429, '60', 60_000],
   );
+  assert.equal(refused.headers['revenuecat-rate-limit-current-limit'], '1');
   assert.equal((await get('/customers')).status, 200);
 });
 
@@ -175,6 +201,12 @@ test('grants: the same end is ignored, three readings of "already exists", webho
   assert.equal((await get('/customers/user-1/events?limit=1')).body.items[0].type, 'PURCHASES_EXPIRATION');
   simulator.state.customerEventsEnabled = false;
   assert.equal((await get('/customers/user-1/events')).status, 404);
+});
+
+test('a fault that can be retried says when', async () => {
+  simulator.faults.add({ status: 503, times: 1 });
+  const { body } = await get('/customers');
+  assert.deepEqual([body.type, body.retryable, body.backoff_ms], ['server_error', true, 1_000]);
 });
 
 test('signature and retry rule', () => {

@@ -20,6 +20,9 @@ const TYPES: readonly AttributeType[] = [
   'options',
 ];
 
+/** What an attribute is listed as, where that is not what it was created as. */
+const LISTED_TYPES: Partial<Record<AttributeType, string>> = { options: 'string', datetime: 'date' };
+
 /** Part of Intercom's own attributes of people. */
 const STANDARD_ATTRIBUTES: readonly (readonly [name: string, label: string, dataType: string])[] = [
   ['name', 'Name', 'string'],
@@ -232,7 +235,7 @@ function attributeView(attribute: DataAttribute): Record<string, unknown> {
     full_name: `custom_attributes.${attribute.name}`,
     label: attribute.name,
     description: attribute.description ?? '',
-    data_type: attribute.dataType === 'options' ? 'string' : attribute.dataType,
+    data_type: LISTED_TYPES[attribute.dataType] ?? attribute.dataType,
     ...(attribute.dataType === 'options' ? { options: attribute.options } : {}),
     api_writable: true,
     ui_writable: false,

@@ -1,12 +1,34 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import { contactView } from './contact-view.ts';
-import { type Context, invalid, readBody, requireScope } from './refusals.ts';
-import type { Contact } from './state.ts';
+import { type Context, invalid, readBody, refusal, requireScope } from './refusals.ts';
+import type { AttributeType, Contact, IntercomState } from './state.ts';
 
 const MAX_FILTERS = 15;
 const MAX_LEVELS = 2;
-const DATE_FIELDS = new Set(['created_at', 'updated_at', 'signed_up_at', 'last_seen_at']);
+type FieldType = 'string' | 'boolean' | 'number' | 'date';
+/** Source: Intercom API 2.16, "Search contacts": which operators a field of a type accepts. */
+const OPERATORS: Readonly<Record<FieldType, readonly string[]>> = {
+  string: ['=', '!=', 'IN', 'NIN', '~', '!~', '^', '$'],
+  boolean: ['=', '!=', 'IN', 'NIN'],
+  number: ['=', '!=', 'IN', 'NIN', '<', '>', '<=', '>='],
+  date: ['=', '<', '>'],
+};
+/** Of Intercom's own fields that are not texts. */
+const FIELD_TYPES: Partial<Record<string, FieldType>> = {
+  unsubscribed_from_emails: 'boolean',
+  created_at: 'date',
+  updated_at: 'date',
+  signed_up_at: 'date',
+  last_seen_at: 'date',
+};
+const ATTRIBUTE_TYPES: Partial<Record<AttributeType, FieldType>> = {
+  integer: 'number',
+  float: 'number',
+  boolean: 'boolean',
+  date: 'date',
+  datetime: 'date',
+};
 const FIELDS: Readonly<Record<string, (contact: Contact) => string | number | boolean | null>> = {
   id: ({ id }) => id,
   role: ({ role }) => role,
@@ -29,7 +51,7 @@ const searchSchema = z.object({
   pagination: z
     .object({ per_page: z.int().min(1).max(150).default(50), starting_after: z.string().nullish() })
     .default({ per_page: 50 }),
-  sort: z.object({ field: z.string(), order: z.enum(['ascending', 'descending']) }).optional(),
+  sort: z.object({ field: z.string(), order: z.string() }).optional(),
 });
 
 type Test = (contact: Contact) => boolean;
@@ -41,7 +63,14 @@ export function contactSearchRoutes(context: Context): Router {
   router.post('/contacts/search', (req, res) => {
     const { workspace } = requireScope(res, 'read_users');
     const { query, pagination, sort } = readBody(searchSchema, req.body);
-    const matches = compile(query, 1);
+    if (sort && sort.order !== 'ascending' && sort.order !== 'descending') {
+      throw refusal(
+        400,
+        'invalid_sort_order',
+        `Invalid sort order '${sort.order}'. Must be one of: ascending, descending`,
+      );
+    }
+    const matches = compile(query, (field) => typeOf(state, workspace.id, field));
     const indexedBefore = now() - state.searchLagMs;
     const found = [...state.contacts.values()].filter(
       (contact) =>
@@ -81,7 +110,7 @@ export function contactSearchRoutes(context: Context): Router {
 
 const cursor = (contact: Contact): string => Buffer.from(JSON.stringify([contact.id])).toString('base64');
 
-function compile(query: unknown, level: number): Test {
+function compile(query: unknown, type: (field: string) => FieldType, level = 1): Test {
   const group = z
     .strictObject({ operator: z.enum(['AND', 'OR']), value: z.array(z.unknown()).min(1) })
     .safeParse(query);
@@ -90,22 +119,33 @@ function compile(query: unknown, level: number): Test {
     if (level > MAX_LEVELS) throw invalid(`At most ${MAX_LEVELS} levels of nesting are supported`, 'query');
     if (value.length > MAX_FILTERS)
       throw invalid(`At most ${MAX_FILTERS} filters per group are supported`, 'query');
-    const tests = value.map((inner) => compile(inner, level + 1));
+    const tests = value.map((inner) => compile(inner, type, level + 1));
     return operator === 'AND'
       ? (contact) => tests.every((test) => test(contact))
       : (contact) => tests.some((test) => test(contact));
   }
   const filter = filterSchema.safeParse(query);
   if (!filter.success) throw invalid('Query is not a filter or a group of filters', 'query');
-  return compileFilter(filter.data);
+  return compileFilter(filter.data, type(filter.data.field));
 }
 
-function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>): Test {
-  if (!Object.hasOwn(FIELDS, field) && !field.startsWith('custom_attributes.'))
-    throw invalid(`Invalid field '${field}'`, field);
-  if (DATE_FIELDS.has(field)) {
-    if (!['=', '<', '>'].includes(operator))
-      throw invalid(`Invalid operator '${operator}' for ${field}`, field);
+function typeOf(state: IntercomState, workspaceId: string, field: string): FieldType {
+  if (Object.hasOwn(FIELDS, field)) return FIELD_TYPES[field] ?? 'string';
+  const attribute = state.attributes.find(
+    (each) =>
+      each.workspaceId === workspaceId &&
+      each.model === 'contact' &&
+      !each.archived &&
+      field === `custom_attributes.${each.name}`,
+  );
+  if (!attribute) throw invalid(`Invalid field '${field}'`, field);
+  return ATTRIBUTE_TYPES[attribute.dataType] ?? 'string';
+}
+
+function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>, type: FieldType): Test {
+  if (!OPERATORS[type].includes(operator))
+    throw invalid(`Invalid operator '${operator}' for ${field}`, field);
+  if (type === 'date') {
     // Day-granular; the workspace's time zone is ignored here.
     const day = (unixS: unknown): number => Math.floor(Number(unixS) / 86_400);
     const wanted = day(value);
@@ -139,6 +179,11 @@ function compileFilter({ field, operator, value }: z.infer<typeof filterSchema>)
     case '>': {
       const sign = operator === '<' ? -1 : 1;
       return (contact) => given(contact) !== null && compare(given(contact), lower(value)) * sign > 0;
+    }
+    case '<=':
+    case '>=': {
+      const sign = operator === '<=' ? -1 : 1;
+      return (contact) => given(contact) !== null && compare(given(contact), lower(value)) * sign >= 0;
     }
     case '~':
       return (contact) => text(given(contact)).includes(text(value));

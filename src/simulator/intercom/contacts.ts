@@ -27,7 +27,7 @@ const contactSchema = z.object({
   avatar: z.string().nullish(),
   signed_up_at: unixSeconds.nullish(),
   last_seen_at: unixSeconds.nullish(),
-  owner_id: z.int().nullish(),
+  owner_id: z.string().nullish(),
   unsubscribed_from_emails: z.boolean().nullish(),
   custom_attributes: z.record(z.string(), z.unknown()).nullish(),
 });

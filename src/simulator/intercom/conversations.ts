@@ -1,6 +1,6 @@
 import { Router } from 'express';
 import { z } from 'zod';
-import { type Context, invalid, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
+import { type Context, invalid, notFound, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
 import { type Admin, addPart, type Conversation, type IntercomState, seconds } from './state.ts';
 
 const replySchema = z.object({
@@ -65,14 +65,14 @@ export function conversationRoutes(context: Context): Router {
   router.get('/admins', (_req, res) => {
     const { workspace } = requireScope(res, 'read_admins');
     const admins = [...state.admins.values()].filter((admin) => admin.workspaceId === workspace.id);
-    res.json({ type: 'admin.list', admins: admins.map(adminView) });
+    res.json({ type: 'admin.list', admins: admins.map(restAdminView) });
   });
 
   router.get('/admins/:id', (req, res) => {
     const { workspace } = requireScope(res, 'read_admins');
     const admin = state.admins.get(req.params.id);
     if (admin?.workspaceId !== workspace.id) throw refusal(404, 'admin_not_found', 'Admin not found');
-    res.json(adminView(admin));
+    res.json(restAdminView(admin));
   });
 
   router.get('/conversations/:id', (req, res) => {
@@ -120,10 +120,12 @@ export function conversationRoutes(context: Context): Router {
 
 function find(state: IntercomState, workspaceId: string, id: string): Conversation {
   const conversation = state.conversations.get(id);
-  if (conversation?.workspaceId !== workspaceId)
-    throw refusal(404, 'conversation_not_found', 'Conversation not found');
+  if (conversation?.workspaceId !== workspaceId) throw notFound();
   return conversation;
 }
+
+/** In the specification an admin's `avatar` is an address; Canvas Kit and `/me` were recorded with an object. */
+const restAdminView = (admin: Admin): Record<string, unknown> => ({ ...adminView(admin), avatar: null });
 
 /** The model of REST and of Canvas Kit's `admin`, without roles and permissions. A bot looks like a teammate. */
 export function adminView(admin: Admin): Record<string, unknown> {
@@ -156,7 +158,7 @@ export function conversationView(state: IntercomState, conversation: Conversatio
     open: true,
     state: 'open',
     read: false,
-    priority: 'not_priority',
+    priority: 'none',
     admin_assignee_id: null,
     team_assignee_id: null,
     title: conversation.subject,

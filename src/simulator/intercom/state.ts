@@ -64,7 +64,7 @@ export interface Contact {
   phone: string | null;
   name: string | null;
   avatar: string | null;
-  ownerId: number | null;
+  ownerId: string | null;
   unsubscribedFromEmails: boolean;
   signedUpAtS: number | null;
   lastSeenAtS: number | null;

@@ -36,7 +36,7 @@ const webhookSchema = z.strictObject({
   authorization_header: z.string().max(5000).nullish(),
   environment: z.enum(['production', 'sandbox']).nullish(),
   event_types: z.array(z.enum(EVENT_TYPES)).nullish(),
-  app_id: z.string().nullish(),
+  app_id: z.string().min(1).max(255).nullish(),
 });
 
 /** Source: RevenueCat API v2, "Project configuration". */

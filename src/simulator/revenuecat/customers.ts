@@ -143,7 +143,8 @@ function inEnvironment<T extends { environment: string }>(req: Request, items: r
 
 function identifier(req: Request, name: string): string {
   const value = req.query[name];
-  if (typeof value !== 'string' || value === '') throw refusal(400, `${name} is required`, { param: name });
+  if (typeof value !== 'string' || value === '' || value.length > 255)
+    throw refusal(400, `${name} must have 1 to 255 characters`, { param: name });
   return value;
 }
 

@@ -2,6 +2,7 @@ import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'exp
 import type { z } from 'zod';
 import type { Customer, Project, RevenueCatState } from './state.ts';
 
+const MAX_CUSTOMER_ID_LENGTH = 1_500;
 const TYPES: Readonly<Record<number, string>> = {
   400: 'parameter_error',
   401: 'authentication_error',
@@ -13,34 +14,35 @@ const TYPES: Readonly<Record<number, string>> = {
   429: 'rate_limit_error',
 };
 
-/** Source: RevenueCat API v2, "Errors". */
+interface ErrorDetails {
+  /** By default that of the status. */
+  readonly type?: string | undefined;
+  readonly param?: string | undefined;
+  readonly backoffMs?: number | undefined;
+}
+
+/** Source: RevenueCat API v2, "Errors": only what can be retried has `backoff_ms`, a second in the examples. */
 export function errorBody(
   status: number,
   message: string,
-  extra: { param?: string | undefined; backoffMs?: number | undefined } = {},
+  { type = TYPES[status] ?? 'server_error', param, backoffMs = 1_000 }: ErrorDetails = {},
 ): Record<string, unknown> {
-  const type = TYPES[status] ?? (status >= 500 ? 'server_error' : 'invalid_request');
+  const retryable = status === 423 || status === 429 || status >= 500;
   return {
     object: 'error',
     type,
     message,
-    retryable: status === 423 || status === 429 || status >= 500,
+    retryable,
     doc_url: `https://errors.rev.cat/${type.replaceAll('_', '-')}`,
-    ...(extra.param === undefined ? {} : { param: extra.param }),
-    ...(extra.backoffMs === undefined ? {} : { backoff_ms: extra.backoffMs }),
+    ...(param === undefined ? {} : { param }),
+    ...(retryable ? { backoff_ms: backoffMs } : {}),
   };
 }
 
-type Refusal = Error & {
-  refusal: { status: number; param?: string | undefined; backoffMs?: number | undefined };
-};
+type Refusal = Error & { refusal: ErrorDetails & { status: number } };
 
 /** An error that becomes RevenueCat's error object. */
-export function refusal(
-  status: number,
-  message: string,
-  extra: { param?: string | undefined; backoffMs?: number | undefined } = {},
-): Refusal {
+export function refusal(status: number, message: string, extra: ErrorDetails = {}): Refusal {
   return Object.assign(new Error(message), { refusal: { status, ...extra } });
 }
 
@@ -55,7 +57,7 @@ export const answerRefusals: ErrorRequestHandler = (error: unknown, _req, res, n
   }
   const status = (error as { status?: unknown } | null)?.status;
   if (status === 400)
-    return void res.status(400).json({ ...errorBody(400, 'Malformed request'), type: 'invalid_request' });
+    return void res.status(400).json(errorBody(400, 'Malformed request', { type: 'invalid_request' }));
   res.status(500).json(errorBody(500, 'Internal server error'));
 };
 
@@ -105,7 +107,9 @@ export function requireScope(session: Session, scope: string): void {
 }
 
 export function requireCustomer(project: Project, req: Request): Customer {
-  const customer = project.aliases.get(String(req.params.customerId));
+  const id = String(req.params.customerId);
+  if (id.length > MAX_CUSTOMER_ID_LENGTH) throw refusal(400, 'id is too long', { param: 'customer_id' });
+  const customer = project.aliases.get(id);
   if (!customer) throw missing();
   return customer;
 }
@@ -128,17 +132,24 @@ export function authenticate(context: Context): RequestHandler {
     const window = windows.get(`${key} ${domain}`);
     const current = window?.minute === minute ? window : { minute, used: 0 };
     windows.set(`${key} ${domain}`, current);
-    if (current.used >= limit) {
-      throw refusal(429, 'Rate limit exceeded', { backoffMs: (minute + 1) * 60_000 - nowMs });
-    }
-    current.used += 1;
+    const isOver = current.used >= limit;
+    if (!isOver) current.used += 1;
     res.set({
       'RevenueCat-Rate-Limit-Current-Usage': String(current.used),
       'RevenueCat-Rate-Limit-Current-Limit': String(limit),
     });
+    if (isOver) throw refusal(429, 'Rate limit exceeded', { backoffMs: (minute + 1) * 60_000 - nowMs });
     next();
   };
 }
+
+/** Only JSON is read, and a call without a body needs no type. */
+export const requireJson: RequestHandler = (req, _res, next) => {
+  // `null`: no body.
+  if (req.is('application/json') === false && req.headers['content-length'] !== '0')
+    throw refusal(400, 'Content-Type not application/json', { type: 'invalid_request' });
+  next();
+};
 
 /** One page of a list: `limit` 1 to 100, `starting_after` an id; real answers name absolute addresses. */
 export function listPage<T extends { readonly id: string }>(

@@ -6,7 +6,7 @@ import { actionRoutes } from './actions.ts';
 import { catalogRoutes } from './catalog.ts';
 import { customerRoutes } from './customers.ts';
 import { grantRoutes } from './grants.ts';
-import { answerRefusals, authenticate, type Context, errorBody, missing } from './http.ts';
+import { answerRefusals, authenticate, type Context, errorBody, missing, requireJson } from './http.ts';
 import {
   type Customer,
   createState,
@@ -74,7 +74,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
       status(status, res) {
         if (status !== 429) return errorBody(status, `Simulated ${status}`);
         res.set('Retry-After', '1');
-        return errorBody(429, 'Rate limit exceeded', { backoffMs: 1_000 });
+        return errorBody(429, 'Rate limit exceeded');
       },
     },
     { now },
@@ -89,7 +89,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
     state.violations.push(`${req.method} ${req.originalUrl}`);
     throw missing('API v1 is not simulated');
   });
-  app.use(authenticate(context), express.json({ limit: '1mb' }));
+  app.use(authenticate(context), requireJson, express.json({ limit: '1mb' }));
   app.use(
     customerRoutes(context),
     catalogRoutes(context),
