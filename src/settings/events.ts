@@ -11,6 +11,19 @@ import { readKindCounts } from './repository.ts';
 const MAX_EVENT_NAMES = 120;
 const MAX_NAME_LENGTH = 255;
 
+/**
+ * What RevenueCat's own integration sends under the name of another kind. They may share its name, so that filters
+ * on that name continue to match. Source: the stores of each event in its documentation.
+ */
+const SAME_NAME_ALLOWED: Partial<Record<DeliverableKind, DeliverableKind>> = {
+  refund: 'cancellation',
+  promotional_revoked: 'cancellation',
+  promotional_granted: 'non_subscription_purchase',
+};
+
+const mayShareName = (one: DeliverableKind, other: DeliverableKind): boolean =>
+  (SAME_NAME_ALLOWED[one] ?? one) === (SAME_NAME_ALLOWED[other] ?? other);
+
 type EventSettings = WorkspaceSettings['events'];
 
 /**
@@ -31,7 +44,7 @@ function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<Deliv
     else if (/[\p{Cc}\p{Bidi_Control}\u200b\u2060\ufeff]/u.test(name))
       found.set(kind, 'Letters, digits, spaces and punctuation only');
     else if (/[.$]/.test(name)) found.set(kind, `Intercom turns "." and "$" into "-": use ${normalized}`);
-    else if (owner !== undefined) {
+    else if (owner !== undefined && !mayShareName(owner, kind)) {
       // Either of the two may be the one to change.
       for (const each of [owner, kind]) {
         if (!found.has(each)) found.set(each, sharedName(normalized, each === kind ? owner : kind));

@@ -300,6 +300,20 @@ describe('event names', () => {
     assert.equal((await settings()).events.renewal?.name, 'Renewed');
   });
 
+  it('lets a kind share the name under which RevenueCat’s own integration sends it', async () => {
+    const shared = {
+      'name.cancellation': 'Cancelled',
+      'name.refund': 'cancelled',
+      'name.promotional_revoked': 'Cancelled',
+      'name.promotional_granted': 'rc_non_subscription_purchase_event',
+    };
+    await send('/events', shared).expect(303);
+    assert.equal((await settings()).events.refund?.name, 'cancelled');
+    const refused = await send('/events', { ...shared, 'name.trial_cancelled': 'Cancelled' }).expect(422);
+    assert.match(refused.text, /“Cancellation” has this name, too/);
+    await send('/events', { 'name.renewal': 'Renewed' }).expect(303);
+  });
+
   it('escapes a name', async () => {
     await send('/events', { 'name.renewal': `"><b>${SCRIPT}` }).expect(303);
     const { text } = await browser.get('/settings/events');
