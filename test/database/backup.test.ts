@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { eventBody } from '../support/events.ts';
+import { makeDatabaseFolder } from '../support/folder.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
 
@@ -14,7 +13,7 @@ import { copyCluster, removeCluster, startCluster } from './standby.ts';
 const WRITE_EVERY_MS = 20;
 
 test('a copy made while webhooks arrive starts as a server with everything that was stored before it', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-backup-'));
+  const folder = await makeDatabaseFolder('backup');
   const original = await startCluster(join(folder, 'original'));
   const open = await openDatabase({ url: original.url, logger: silent, poolSize: 5 });
   await migrate(open.dataSource);

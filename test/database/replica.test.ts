@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
@@ -10,6 +8,7 @@ import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
 import { type Customer, findProject } from '../../src/simulator/revenuecat/state.ts';
 import { send } from '../inbox-card/support.ts';
+import { makeDatabaseFolder } from '../support/folder.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
@@ -24,7 +23,7 @@ describe('cards and pages from a streaming replica', () => {
   let card: { adminId: string; conversationId: string; contactId: string };
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-replica-'));
+    folder = await makeDatabaseFolder('replica');
     primary = await startCluster(join(folder, 'primary'));
     await copyCluster(primary, join(folder, 'replica'), { standby: true });
     replica = await startCluster(join(folder, 'replica'));

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
+import { makeDatabaseFolder } from '../support/folder.ts';
 import { BARE_ENVIRONMENT } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -46,7 +46,7 @@ export interface Fleet {
 
 /** Real processes on a PostgreSQL of their own, which keeps its promises and can be crashed. */
 export async function createFleet(): Promise<Fleet> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-fleet-'));
+  const dataDir = await makeDatabaseFolder('fleet');
   let postgres: EmbeddedPostgres = await startEmbeddedPostgres(dataDir);
   let open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
   await migrate(open.dataSource);

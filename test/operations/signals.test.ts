@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { makeDatabaseFolder } from '../support/folder.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
@@ -16,7 +16,7 @@ describe('signals', () => {
   const started: { child: ChildProcess }[] = [];
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-signals-'));
+    folder = await makeDatabaseFolder('signals');
     temporary = await mkdtemp(join(folder, 'tmp-'));
     dataDir = join(folder, 'data');
   });

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Command } from 'commander';
@@ -12,6 +11,7 @@ import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
+import { makeDatabaseFolder } from '../support/folder.ts';
 import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
@@ -22,7 +22,7 @@ describe('starting and stopping on a bare machine', () => {
   let environment: Record<string, string>;
   before(async () => {
     // A folder that only its owner may enter; the database below it runs as another user when that is root.
-    folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-start-'));
+    folder = await makeDatabaseFolder('start');
     await chmod(folder, 0o700);
     await mkdir(join(folder, 'data'));
     environment = { ...APP, DATA_DIR: join(folder, 'data'), PORT: '0' };

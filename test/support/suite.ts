@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { glob, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { glob, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
@@ -12,6 +11,7 @@ import { readConfig } from '../../src/config.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
+import { makeDatabaseFolder } from './folder.ts';
 import { groupFiles } from './groups.ts';
 
 /** For a file, and for a group whose process does not end because something was left open. */
@@ -26,7 +26,7 @@ const CONCURRENT_GROUPS = 4;
  * @returns the exit code
  */
 export async function runSuite(named: readonly string[]): Promise<number> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-test-'));
+  const dataDir = await makeDatabaseFolder('test');
   const server = await startEmbeddedPostgres(dataDir, { fast: true });
   try {
     await makeTemplate(server.superuserUrl);
