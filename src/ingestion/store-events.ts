@@ -133,7 +133,7 @@ export function storeEvents(
  * and marks the subscribers of these as pending delivery. The caller wakes delivery.
  *
  * @param sql a transaction that holds the project's lock
- * @returns number of events that were new
+ * @returns number of events that were new, or known only by an import
  */
 export async function storeEventsIn(
   sql: Sql,
@@ -223,7 +223,11 @@ export async function resolveRecords(
   }
 }
 
-/** @returns keys of the rows that were not stored yet */
+/**
+ * An import can read an event before its webhook arrives, which is then delivered as any other.
+ *
+ * @returns keys of the rows that were not stored yet, or only by an import
+ */
 export async function insertEvents(
   sql: Sql,
   project: ProjectKey,
@@ -240,7 +244,8 @@ export async function insertEvents(
                    $10::float8[], $11::text[], string_to_array($12, E'\\x1e'), $13::text[])
             as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id,
                   fields, skip_reason)
-     on conflict (workspace_id, project_id, event_id, side) do nothing
+     on conflict (workspace_id, project_id, event_id, side) do update set skip_reason = null
+        where events.skip_reason = 'imported' and excluded.skip_reason is null
      returning event_id, side`,
     [
       project.workspaceId,

@@ -118,6 +118,26 @@ describe('importing the history of a project', () => {
     assert.deepEqual(project, { last_received_at: null }, 'an import does not show that webhooks arrive');
   });
 
+  it('leaves an event to its webhook that arrives later, and then changes it no more', async () => {
+    const happened = { ...bought('late'), type: 'INITIAL_PURCHASE' };
+    addCustomer(world.revenueCat, 'late', { subscribed: true }).events.push(happened);
+    const state = async () => {
+      const [row] = await world.db.database.query(
+        `select delivery, reason from ${EVENT_STATES} where event_id = 'event-late'`,
+      );
+      return row;
+    };
+    await importAll();
+    assert.deepEqual(await state(), { delivery: 'skipped', reason: 'imported' });
+    await world.db.database.query('update subscribers set due_at = null');
+    await receive(happened);
+    assert.deepEqual(await state(), { delivery: 'pending', reason: null });
+    const due = await world.db.database.query('select 1 from subscribers where due_at is not null');
+    assert.equal(due.length, 1);
+    await importAll();
+    assert.deepEqual(await state(), { delivery: 'pending', reason: null });
+  });
+
   it('changes nothing when it is run again', async () => {
     for (let index = 0; index < 60; index += 1) {
       const customer = addCustomer(world.revenueCat, `user-${index}`, {
