@@ -4,6 +4,7 @@ import { readRejectedContacts } from '../delivery/replay.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
+import { attributeType } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import {
@@ -185,9 +186,7 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): C
     ];
   }
   const typeOf = new Map(
-    listed.flatMap(({ name, data_type, archived }) =>
-      archived === true ? [] : [[name, data_type] as const],
-    ),
+    listed.filter(({ archived }) => archived !== true).map((each) => [each.name, attributeType(each)]),
   );
   const outcomes: CheckOutcome[] = [];
   const missing = CONTACT_ATTRIBUTES.filter(({ name }) => !typeOf.has(name));

@@ -34,13 +34,17 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
       failed.push({ name, reason: `Intercom does not let apps write ${name}` });
       continue;
     }
+    if (found && !canHold(attributeType(found), dataType)) {
+      failed.push({ name, reason: `${name} is ${attributeType(found)}, not ${dataType}` });
+      continue;
+    }
     try {
       if (!found) await client.createDataAttribute(attribute);
       else if (found.archived && found.id != null) {
         await client.updateDataAttribute(found.id, { archived: false, messenger_writable: false });
       } else if (found.messenger_writable && found.id != null) await closeToMessenger(client, found.id);
       if (!found || found.archived) created.push(name);
-      available.set(name, found ? typeOf(found) : dataType);
+      available.set(name, found ? attributeType(found) : dataType);
     } catch (error) {
       if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
       refused.push({ name, reason: error.message });
@@ -51,7 +55,7 @@ export async function provisionAttributes(client: IntercomClient): Promise<Provi
   const now = await readExisting(client);
   for (const refusal of refused) {
     const found = now.get(refusal.name);
-    if (found && !found.archived && canBeWritten(found)) available.set(refusal.name, typeOf(found));
+    if (found && !found.archived && canBeWritten(found)) available.set(refusal.name, attributeType(found));
     else failed.push(refusal);
   }
   return { available, created, failed };
@@ -75,8 +79,16 @@ async function closeToMessenger(client: IntercomClient, id: string | number): Pr
   }
 }
 
-function typeOf(attribute: IntercomDataAttribute): string {
+/** An attribute with a list of options is listed as a `string`. */
+export function attributeType(attribute: IntercomDataAttribute): string {
   return attribute.options?.length ? 'options' : attribute.data_type;
+}
+
+const SAMPLES = { string: 'active', float: 9.99, boolean: true, date: 1_800_000_000 } as const;
+
+/** Whether values of our type can be written; a list may have them among its options. */
+function canHold(type: string, ours: keyof typeof SAMPLES): boolean {
+  return type === 'options' || fitAttribute(SAMPLES[ours], type) !== undefined;
 }
 
 /**

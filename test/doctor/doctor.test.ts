@@ -238,6 +238,19 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'an attribute with a list of options',
+      found: 'attributes: warning',
+      remedy: /rename the attribute/,
+      async make() {
+        const own = world.intercom.state.attributes;
+        const at = own.findIndex(({ name }) => name === 'subscription_status');
+        const good = own[at];
+        assert.ok(good);
+        own[at] = { ...good, dataType: 'options', options: ['active', 'expired'] };
+        return { repair: () => (own[at] = good) };
+      },
+    },
+    {
       name: 'a Messenger that does not enforce identity verification',
       found: 'identity_verification: warning',
       remedy: /Messenger › Security/,

@@ -102,4 +102,23 @@ describe('creating contact attributes', () => {
       assert.equal(listed, 1, 'a second list would not change that');
     }
   });
+
+  test('one of a type that holds none of its values is missing; what fits, or may be among options, is not', async () => {
+    const { client, updates } = workspaceOf(
+      existing({
+        subscription_status: { options: [{ value: 'active' }] },
+        latest_entitlement: { data_type: 'integer' },
+        expires_at: { data_type: 'string' },
+        rc_trial_ends_at: { data_type: 'boolean' },
+        rc_lifetime_value_usd: { data_type: 'integer' },
+      }),
+    );
+    const { available, failed } = await provisionAttributes(client);
+    assert.deepEqual(failed, [
+      { name: 'latest_entitlement', reason: 'latest_entitlement is integer, not string' },
+      { name: 'rc_trial_ends_at', reason: 'rc_trial_ends_at is boolean, not date' },
+    ]);
+    assert.equal(available.get('subscription_status'), 'options');
+    assert.deepEqual(updates, []);
+  });
 });
