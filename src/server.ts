@@ -111,14 +111,14 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
     intercomAppUrl: appUrl,
     trustedProxies: config.trustedProxies,
     first: [http.track, observeRequests(registry)],
-    machine: [
+    platformRoutes: [
       { path: '/webhooks/revenuecat', handlers: [webhooks] },
       { path: '/intercom/health', handlers: [signed, healthRouter(app)] },
       { path: '/canvas/inbox', handlers: [signed, inboxCardRouter(card)] },
       { path: '/pictures', handlers: [pictureRouter(card)] },
       { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(app, card.refreshIfStale)] },
     ],
-    open: [
+    otherRoutes: [
       { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
       { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },

@@ -15,9 +15,9 @@ export interface Mounted {
  * Puts the routers of the capabilities behind security headers, request ids, logging and one error handler.
  *
  * @param options.first handlers that go before everything, such as metrics
- * @param options.machine called by platforms, and often: no headers for pages, and a log line only for failures.
+ * @param options.platformRoutes called by platforms, and often: no headers for pages, and a log line only for failures.
  *   Both together took as long as half of storing a webhook
- * @param options.open everything else
+ * @param options.otherRoutes everything else
  */
 export function createApp(options: {
   logger: Logger;
@@ -27,8 +27,8 @@ export function createApp(options: {
   /** Whose `X-Forwarded-For` is believed: addresses, subnets, or names such as `loopback`. */
   trustedProxies?: readonly string[];
   first?: readonly RequestHandler[];
-  machine: readonly Mounted[];
-  open: readonly Mounted[];
+  platformRoutes: readonly Mounted[];
+  otherRoutes: readonly Mounted[];
 }): Express {
   const app = express();
   app.disable('x-powered-by');
@@ -39,14 +39,14 @@ export function createApp(options: {
   const log = requestLog(options.logger);
   for (const handler of options.first ?? []) app.use(handler);
   const logged = options.logger.isLevelEnabled('debug') ? [log] : [];
-  const secured = machineHeaders(options.production);
-  for (const { path, handlers } of options.machine)
+  const secured = platformHeaders(options.production);
+  for (const { path, handlers } of options.platformRoutes)
     app.use(path, secured, ...logged, ...handlers, logFailure(log));
   app.use(log, pageHeaders(options));
   app.get('/assets/pico.css', (_req, res) => {
     res.sendFile(picoCss(), { maxAge: '1d' });
   });
-  for (const { path, handlers } of options.open) app.use(path, ...handlers);
+  for (const { path, handlers } of options.otherRoutes) app.use(path, ...handlers);
   app.use(unknownRoute);
   app.use(errorHandler(options.logger));
   return app;
@@ -54,8 +54,8 @@ export function createApp(options: {
 
 const HSTS_SECONDS = 31_536_000;
 
-/** The security headers that mean something to a machine. Helmet's are too many for routes called this often. */
-function machineHeaders(production: boolean): RequestHandler {
+/** The security headers that mean something to a program. Helmet's are too many for routes called this often. */
+function platformHeaders(production: boolean): RequestHandler {
   return (_req, res, next) => {
     res.setHeader('X-Content-Type-Options', 'nosniff');
     res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");

@@ -49,8 +49,8 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       ? errorPage(error.status, message, id)
       : JSON.stringify({ error: { code: error.code, message, request_id: id } });
     res.type(isPage ? 'html' : 'json');
-    if (isRefusal) delayed(res, () => sendUnlessReading(req, res, body));
-    else sendUnlessReading(req, res, body);
+    if (isRefusal) delayed(res, () => sendWithoutReading(req, res, body));
+    else sendWithoutReading(req, res, body);
   };
 }
 
@@ -96,7 +96,7 @@ function createFloodDelay(): (res: Response, send: () => void) => void {
  * Sends the response. The rest of a large body is not read: the connection is closed, but only after the sender had
  * time to see the response, which an immediate close would destroy.
  */
-function sendUnlessReading(req: Request, res: Response, body: string): void {
+function sendWithoutReading(req: Request, res: Response, body: string): void {
   if (req.complete || !isLarge(req)) {
     res.send(body);
     return;

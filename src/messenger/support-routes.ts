@@ -128,7 +128,7 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { app, refreshIfStale, eta, style } = site;
-  const { claims, holder, isLink } = await open(site, req);
+  const { claims, holder, isLink } = await checkAccess(site, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
   const customers = await findCustomers(app, workspaceId, claims.user.userId);
@@ -157,7 +157,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
 async function renewToken(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { app } = site;
   res.set('Cache-Control', 'no-store');
-  const { claims, holder } = await open(site, req);
+  const { claims, holder } = await checkAccess(site, req);
   // A browser has one session: a page that was opened earlier for another customer must not become theirs.
   if (req.query.page !== pageId(claims)) throw invalidLink();
   const secret = messengerSecretOf(app, holder);
@@ -167,7 +167,7 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 }
 
 /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-async function open(
+async function checkAccess(
   site: SupportSite,
   req: Request,
 ): Promise<{ claims: SupportClaims; holder: KeyHolder; isLink: boolean }> {

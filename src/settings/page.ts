@@ -170,21 +170,21 @@ type Site = Pick<PageRequest, 'app' | 'sessions'>;
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   const { requireSession, requireCsrf } = site.sessions;
   const router = Router({ strict: true, caseSensitive: true });
-  const open: RequestHandler = async (req, res, next) => {
+  const readPageRequest: RequestHandler = async (req, res, next) => {
     res.locals.pageRequest = await readRequest(site, req, res);
     next();
   };
   router.use(requireSession);
   for (const page of pages) {
     const { path, status, downloads = {}, forms = {} } = page;
-    router.get(path || '/', open, (_req, res) => show(page, res));
+    router.get(path || '/', readPageRequest, (_req, res) => show(page, res));
     if (status) {
-      router.get(`${path}/status`, open, async (_req, res) => {
+      router.get(`${path}/status`, readPageRequest, async (_req, res) => {
         res.set('Cache-Control', 'no-store').json(await status(requestOf(res)));
       });
     }
     for (const [name, load] of Object.entries(downloads)) {
-      router.get(`${path}${name}`, open, requireChangeRight, async (_req, res) => {
+      router.get(`${path}${name}`, readPageRequest, requireChangeRight, async (_req, res) => {
         const { name: file, type, body } = await load(requestOf(res));
         res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
       });
@@ -196,7 +196,7 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
       // A page with problems has this address: entered again, it is the page.
       if (!pages.some((each) => (each.path || '/') === formPath))
         router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
-      router.post(formPath, readForm, requireCsrf, open, requireChangeRight, async (_req, res) => {
+      router.post(formPath, readForm, requireCsrf, readPageRequest, requireChangeRight, async (_req, res) => {
         const outcome = await save(form, res);
         if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
         else await answer(page, outcome, res);

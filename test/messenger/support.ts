@@ -82,11 +82,11 @@ export async function createMessengerSite(): Promise<MessengerSite> {
     logger: silent,
     production: false,
     intercomAppUrl: 'http://intercom.test',
-    open: [
+    otherRoutes: [
       { path: '/api', handlers: [messengerApiRouter(app)] },
       { path: '/', handlers: [supportRouter(app, refreshIfStale)] },
     ],
-    machine: [
+    platformRoutes: [
       {
         path: '/canvas/messenger',
         handlers: [

@@ -83,7 +83,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
     logger: silent,
     production: app.config.production,
     intercomAppUrl: appUrl,
-    open: [
+    otherRoutes: [
       { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       {
         path: '/',
@@ -91,7 +91,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
       },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
     ],
-    machine: [
+    platformRoutes: [
       {
         path: '/intercom/health',
         handlers: [
