@@ -14,7 +14,7 @@ import {
   type PreparedEvent,
   recordKey,
   resolveRecords,
-  touchSubscribers,
+  upsertSubscribers,
 } from './store-events.ts';
 
 /** Events that only the new interpretation yields are sent to the contact when they are younger than this. */
@@ -105,7 +105,7 @@ async function reinterpretWebhooks(
   await deleteEvents(sql, project, [...changed.map(({ row }) => row), ...unnamedSources]);
   const stale = [...added, ...changed.map(({ record, row }) => keepDelivery(record, row))];
   await insertEvents(sql, project, stale);
-  await touchSubscribers(sql, project, stale);
+  await upsertSubscribers(sql, project, stale);
   await moveDeliveries(
     sql,
     project,

@@ -153,7 +153,7 @@ export async function storeEventsIn(
       records.map(({ group }) => group),
     ),
   ]);
-  await touchSubscribers(
+  await upsertSubscribers(
     sql,
     project,
     records.filter((record) => record.group.isNew || inserted.has(recordKey(record))),
@@ -268,7 +268,7 @@ export async function insertEvents(
 }
 
 /** Creates the subscribers of records, or marks those that exist as pending delivery. */
-export async function touchSubscribers(
+export async function upsertSubscribers(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
   records: readonly EventRecord[],
@@ -302,7 +302,7 @@ export async function touchSubscribers(
       entries.map((entry) => entry.email?.value ?? null),
       entries.map((entry) => entry.email?.atMs ?? 0),
     ],
-    'touch-subscribers',
+    'upsert-subscribers',
   );
 }
 
