@@ -1,12 +1,12 @@
 import { Counter, type Registry } from 'prom-client';
 import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
-import { readJournalBacklog } from './journal.ts';
+import { type ReceiptStatus, readJournalBacklog } from './journal.ts';
 
 /** @returns counts one stored webhook */
 export function createReceiverMetrics(
   registry: Registry,
   uncommitted: () => number,
-): (status: 'accepted' | 'duplicate') => void {
+): (status: ReceiptStatus) => void {
   const received = new Counter({
     name: 'subscription_timeline_webhooks_total',
     help: 'RevenueCat webhooks stored',

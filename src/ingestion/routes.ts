@@ -2,19 +2,20 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type Request, type RequestHandler, Router } from 'express';
 import { LRUCache } from 'lru-cache';
 import { createBatcher, keyed } from '../database/batcher.ts';
-import type { Database, Entities } from '../database/sql.ts';
+import type { Database } from '../database/sql.ts';
 import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
-import type { Jobs } from '../jobs/jobs.ts';
 import { eventIdOf, identifiersOf, keyText } from '../subscription/read-event.ts';
 import { equalInConstantTime, isRecord } from '../text.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import {
-  type RefusedFor,
+  type ProjectKey,
   readWebhookTarget,
   updateProject,
+  type WebhookMismatch,
   type WebhookTarget,
 } from '../workspaces/projects.ts';
-import { hashSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
+import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
 import type { CheckedWebhook, Journal, ReceiptStatus } from './journal.ts';
 
 /** Each process records refusals of a project at most this often, ms. */
@@ -28,11 +29,10 @@ export function createRefusalRecorder({
   database,
   jobs,
   now,
-}: {
-  readonly database: Entities;
-  readonly jobs: Jobs;
-  readonly now: () => number;
-}): (target: Pick<WebhookTarget, 'workspaceId' | 'projectId'>, refusedFor: RefusedFor) => Promise<void> {
+}: Pick<AppContext, 'database' | 'jobs' | 'now'>): (
+  project: ProjectKey,
+  refusedFor: WebhookMismatch,
+) => Promise<void> {
   const recorded = new LRUCache<string, true>({
     max: 1_000,
     ttl: RECORD_EVERY_MS,
@@ -54,17 +54,12 @@ export function createRefusalRecorder({
 
 const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
-const RESPONSES = {
-  accepted: '{"status":"accepted"}',
-  duplicate: '{"status":"duplicate"}',
-} as const;
-
 const UNKNOWN_PROJECT = 'No such RevenueCat project is connected here';
 
-const REFUSED = {
+const REFUSED: Readonly<Record<WebhookMismatch, string>> = {
   authorization: 'Wrong Authorization header',
   signature: 'Wrong or stale webhook signature',
-} as const;
+};
 
 /** A workspace's id and a random part; anything else is not looked up. */
 const PROJECT_ID = /^[\w.~-]{1,200}$/;
@@ -73,14 +68,12 @@ const PROJECT_ID = /^[\w.~-]{1,200}$/;
  * `POST /webhooks/revenuecat/:projectId`: 200 `{"status":"accepted"|"duplicate"}` after the commit. RevenueCat
  * repeats a webhook after any other response.
  */
-export function revenueCatWebhookRouter(options: {
-  database: Database;
-  jobs: Jobs;
-  journal: Journal;
-  secrets: SecretBox;
-  now: () => number;
-  onReceived: (status: ReceiptStatus) => void;
-}): Router {
+export function revenueCatWebhookRouter(
+  options: Pick<AppContext, 'database' | 'jobs' | 'secrets' | 'now'> & {
+    journal: Journal;
+    onReceived: (status: ReceiptStatus) => void;
+  },
+): Router {
   const { database, journal, secrets, now } = options;
   const recordRefusal = createRefusalRecorder(options);
   const readTarget = createTargetReader(database);
@@ -92,9 +85,9 @@ export function revenueCatWebhookRouter(options: {
     return target;
   }
 
-  async function refuse(target: WebhookTarget, reason: keyof typeof REFUSED): Promise<never> {
-    await recordRefusal(target, reason);
-    throw unauthorized(REFUSED[reason]);
+  async function refuse(target: WebhookTarget, mismatch: WebhookMismatch): Promise<never> {
+    await recordRefusal(target, mismatch);
+    throw unauthorized(REFUSED[mismatch]);
   }
 
   const receive: RequestHandler = async (req, res) => {
@@ -102,7 +95,7 @@ export function revenueCatWebhookRouter(options: {
     const status = await journal.append(target, await verify(req as RawRequest, target));
     options.onReceived(status);
     // What `res.json` would send, without its serializer lookup, its ETag and its copy of the body.
-    const response = RESPONSES[status];
+    const response = `{"status":"${status}"}`;
     res.writeHead(200, {
       'Content-Type': 'application/json; charset=utf-8',
       'Content-Length': response.length,
@@ -199,7 +192,7 @@ export function authenticateWebhook(input: {
   signature: string | undefined;
   rawBody: Buffer;
   nowMs: number;
-}): RefusedFor | null {
+}): WebhookMismatch | null {
   const hasKey = isAuthorized(input.target, input.authorization);
   const isSigned =
     input.signingSecret === null ||

@@ -4,7 +4,13 @@ import { AppError } from '../errors.ts';
 import type { Platform } from '../http/client.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
-import { listProjects, type Project, type RefusedFor, setApiKeyState, updateProject } from './projects.ts';
+import {
+  listProjects,
+  type Project,
+  setApiKeyState,
+  updateProject,
+  type WebhookMismatch,
+} from './projects.ts';
 import { markDisconnected, markReconnected, readInstalled, type Workspace } from './repository.ts';
 import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
@@ -89,7 +95,7 @@ export interface Problem {
     | 'missing_scope'
     | 'plan_restricted'
     | 'no_project'
-    | `${RefusedFor}_refused`
+    | `${WebhookMismatch}_refused`
     | 'key_rejected'
     | 'key_missing'
     | 'key_lacks_permissions'

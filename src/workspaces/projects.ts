@@ -19,11 +19,11 @@ export interface Project
     Omit<ProjectRow, 'lastRefusedAt' | 'refusedFor' | 'disconnectedAt' | 'disconnectedAuthHash'>
   > {
   /** The last webhook that was refused, if none has been accepted since. */
-  readonly refusedWebhook: { readonly at: Date; readonly refusedFor: RefusedFor } | null;
+  readonly refusedWebhook: { readonly at: Date; readonly refusedFor: WebhookMismatch } | null;
 }
 
 /** What of a webhook did not match. */
-export type RefusedFor = NonNullable<ProjectRow['refusedFor']>;
+export type WebhookMismatch = NonNullable<ProjectRow['refusedFor']>;
 
 export const PROJECT_COLUMNS = columnsOf(ProjectEntity);
 
