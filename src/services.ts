@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { reconciledSubscribers } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
 import { connectDatabase, type DatabaseConnection } from './database/connection.ts';
 import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
@@ -16,9 +15,9 @@ import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog.ts';
-import { createBackgroundRefresh, disagreements, refreshAfterTransfer } from './subscribers/refresh.ts';
+import { createBackgroundRefresh, refreshAfterTransfer } from './subscribers/refresh.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
-import { addWorkspaceMetrics } from './workspaces/metrics.ts';
+import { addWorkspaceMetrics, createAppCounters } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
 
@@ -43,7 +42,8 @@ export async function createServices(config: Config, logger: Logger, stopping: A
     logger,
   });
   const registry = createAppRegistry(connected);
-  const app = createAppContext({ ...connected, config, jobs, logger }, keys);
+  const counters = createAppCounters(registry);
+  const app = createAppContext({ ...connected, config, jobs, logger, counters }, keys);
   const worker = new DeliveryWorker({
     ...app,
     sessionUrl,
@@ -98,7 +98,5 @@ function createAppRegistry(connected: DatabaseConnection): Registry {
   addWorkspaceMetrics(addDatabaseGauges);
   addBacklogMetrics(addDatabaseGauges);
   addJournalMetrics(addDatabaseGauges);
-  registry.registerMetric(disagreements);
-  registry.registerMetric(reconciledSubscribers);
   return registry;
 }

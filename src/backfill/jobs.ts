@@ -1,4 +1,3 @@
-import { Counter } from 'prom-client';
 import { AppError } from '../errors.ts';
 import { type JobData, type JobDefinitions, type Jobs, secondsUntil } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
@@ -18,15 +17,6 @@ declare module '../jobs/jobs.ts' {
 
 /** A job works this long on an import and queues the next, so that it does not delay a stopping process. */
 const SLICE_MS = 60_000;
-
-export const reconciledSubscribers = new Counter({
-  name: 'subscription_timeline_reconciled_total',
-  help: 'Subscribers whose change was due and had no event, by the response of RevenueCat',
-  labelNames: ['outcome'] as const,
-  registers: [],
-});
-// A counter that first appears with its first count shows no increase.
-for (const outcome of ['corrected', 'confirmed', 'unknown']) reconciledSubscribers.inc({ outcome }, 0);
 
 /** @param stopping aborts when the process is stopping: claimed customers are finished, the rest is left */
 export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
@@ -86,9 +76,10 @@ async function reconcileSlice(app: AppContext, workspaceId: string, stopping: Ab
   );
   const { checked, corrected, unknown, differences, continueAtMs } = pass;
   app.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
-  reconciledSubscribers.inc({ outcome: 'corrected' }, corrected);
-  reconciledSubscribers.inc({ outcome: 'unknown' }, unknown);
-  reconciledSubscribers.inc({ outcome: 'confirmed' }, checked - corrected - unknown);
+  const { reconciled } = app.counters;
+  reconciled.inc({ outcome: 'corrected' }, corrected);
+  reconciled.inc({ outcome: 'unknown' }, unknown);
+  reconciled.inc({ outcome: 'confirmed' }, checked - corrected - unknown);
   if (continueAtMs === null) return;
   const afterSeconds = Math.max(0, Math.ceil((continueAtMs - app.now()) / 1_000));
   await app.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });

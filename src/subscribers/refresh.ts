@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { Counter } from 'prom-client';
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
@@ -157,14 +156,6 @@ export async function storeCustomer(
   return true;
 }
 
-/** Labels are codes: never an entitlement, a customer or a workspace. */
-export const disagreements = new Counter({
-  name: 'subscription_timeline_disagreements_total',
-  help: "Subscribers whose events and RevenueCat's API disagree, by what differs",
-  labelNames: ['code'] as const,
-  registers: [],
-});
-
 /**
  * Logs where the API and the events disagree: a webhook that was lost, or an event that is read wrongly. By
  * codes only, without anything of the customer.
@@ -186,5 +177,6 @@ export async function reportDisagreement(
     { workspaceId, projectId, subscriberId, codes },
     'RevenueCat and the events disagree: RevenueCat is believed',
   );
-  for (const code of new Set(codes.map((each) => each.split(':')[0] ?? each))) disagreements.inc({ code });
+  for (const code of new Set(codes.map((each) => each.split(':')[0] ?? each)))
+    app.counters.disagreements.inc({ code });
 }

@@ -11,6 +11,7 @@ import {
 import type { Jobs } from '../jobs/jobs.ts';
 import { type CallPriority, createCallLimiter } from '../revenuecat/call-limiter.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
+import type { AppCounters } from './metrics.ts';
 import type { Project } from './projects.ts';
 import type { Workspace } from './repository.ts';
 import { createSecretBox, type SecretBox, secretLocation } from './secrets.ts';
@@ -24,6 +25,7 @@ export interface AppContext extends PlatformClients {
   readonly secrets: SecretBox;
   readonly jobs: Jobs;
   readonly logger: Logger;
+  readonly counters: AppCounters;
   /** Epoch ms. */
   now(): number;
 }
@@ -47,7 +49,7 @@ export interface PlatformClients {
 
 /** Builds the context of a process. */
 export function createAppContext(
-  parts: Pick<AppContext, 'config' | 'database' | 'readDatabase' | 'jobs' | 'logger'>,
+  parts: Pick<AppContext, 'config' | 'database' | 'readDatabase' | 'jobs' | 'logger' | 'counters'>,
   encryptionKeys: readonly Buffer[],
 ): AppContext {
   const common = { ...parts, secrets: createSecretBox(encryptionKeys), now: Date.now };

@@ -1,3 +1,4 @@
+import { Registry } from 'prom-client';
 import { loadCommandConfig } from '../config.ts';
 import { connectDatabase } from '../database/connection.ts';
 import { badRequest, notFound } from '../errors.ts';
@@ -5,6 +6,7 @@ import { type JobQueue, openJobs } from '../jobs/jobs.ts';
 import { createCommandLogger } from '../logger.ts';
 import { type AppContext, createAppContext } from './app-context.ts';
 import { workspaceJobs } from './jobs.ts';
+import { createAppCounters } from './metrics.ts';
 import { listProjects, type Project } from './projects.ts';
 import { readWorkspace, type Workspace } from './repository.ts';
 import { loadEncryptionKeys } from './secrets.ts';
@@ -29,7 +31,9 @@ export async function withCommandContext<T>(work: (context: CommandContext) => P
     logger,
   });
   open.defer(() => jobs.stop());
-  const context = { ...createAppContext({ ...connected, config, jobs, logger }, keys), jobs };
+  // Nothing reads the counters of a command.
+  const counters = createAppCounters(new Registry());
+  const context = { ...createAppContext({ ...connected, config, jobs, logger, counters }, keys), jobs };
   await jobs.register(workspaceJobs(context));
   return await work(context);
 }

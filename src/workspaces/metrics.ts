@@ -1,5 +1,27 @@
+import { Counter, type Registry } from 'prom-client';
 import type { AddDatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
+
+export type AppCounters = ReturnType<typeof createAppCounters>;
+
+/** What services and jobs count. Labels are codes: never an entitlement, a customer or a workspace. */
+export function createAppCounters(registry: Registry) {
+  const disagreements = new Counter({
+    name: 'subscription_timeline_disagreements_total',
+    help: "Subscribers whose events and RevenueCat's API disagree, by what differs",
+    labelNames: ['code'] as const,
+    registers: [registry],
+  });
+  const reconciled = new Counter({
+    name: 'subscription_timeline_reconciled_total',
+    help: 'Subscribers whose change was due and had no event, by the response of RevenueCat',
+    labelNames: ['outcome'] as const,
+    registers: [registry],
+  });
+  // A counter that first appears with its first count shows no increase.
+  for (const outcome of ['corrected', 'confirmed', 'unknown']) reconciled.inc({ outcome }, 0);
+  return { disagreements, reconciled };
+}
 
 const STATUSES = ['connected', 'disconnected', 'uninstalled'] as const;
 

@@ -1,7 +1,9 @@
+import { Registry } from 'prom-client';
 import { type Config, readConfig } from '../../src/config.ts';
 import { withoutReplica } from '../../src/database/replica.ts';
 import type { Database } from '../../src/database/sql.ts';
 import { type AppContext, createPlatformClients } from '../../src/workspaces/app-context.ts';
+import { createAppCounters } from '../../src/workspaces/metrics.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { CLIENT_ID, CLIENT_SECRET, secrets, silent } from './world.ts';
 
@@ -33,6 +35,7 @@ export function createTestContext(
     secrets: keys ? createSecretBox(keys) : secrets,
     jobs: { send: async () => {} },
     logger: silent,
+    counters: createAppCounters(new Registry()),
     // A test may replace `Date.now`.
     now: () => Date.now(),
     ...given,
