@@ -15,7 +15,7 @@ export interface Row {
   readonly atMost?: boolean;
 }
 
-export function isMet(row: Row): boolean | null {
+function isMet(row: Row): boolean | null {
   if (row.ratio === undefined || row.goal === undefined) return null;
   return row.atMost ? row.ratio <= row.goal : row.ratio >= row.goal;
 }

@@ -8,13 +8,7 @@ import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts'
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 
-export type CustomerImport =
-  | 'imported'
-  | 'unknown_customer'
-  | 'no_key'
-  | 'key_rejected'
-  | 'blocked_id'
-  | 'erased';
+type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id' | 'erased';
 
 /**
  * Imports one customer that an agent opened and that is not stored yet: looked up in RevenueCat by any app user ID,

@@ -10,7 +10,7 @@ import { DAY_MS, HOUR_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
 /** Results of a pass, in subscribers. */
-export interface Reconciliation {
+interface Reconciliation {
   /** Read from RevenueCat because a change was due and no event arrived. */
   readonly checked: number;
   /** RevenueCat's state differs from the stored one. */

@@ -29,7 +29,7 @@ const MAX_PAUSE_MS = 60_000;
 const FAILED = { from: ['running'], to: 'failed' } as const;
 
 /** `stopped`: this process stopped; the import still runs. */
-export type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
+type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
 
 /**
  * Works on an import until it ends or `signal` aborts. Any number of processes may work on the same import: each

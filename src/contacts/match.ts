@@ -6,7 +6,7 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 /** A subscriber with dozens of anonymous aliases must not cost dozens of calls; every identified id counts. */
 const MAX_ANONYMOUS_LOOKUPS = 10;
 
-export interface ContactMatch {
+interface ContactMatch {
   readonly contactId: string;
   /** A linked contact that was merged into this one: the link must follow. */
   readonly mergedLink: string | null;

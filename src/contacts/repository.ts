@@ -46,7 +46,7 @@ export async function findSharedSubscribers(
 }
 
 /** What a webhook or a card says of a contact. */
-export interface ContactIdentity {
+interface ContactIdentity {
   readonly contactId: string;
   readonly externalId: string | null;
   /** In small letters, as those of subscribers are stored. */

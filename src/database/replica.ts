@@ -20,7 +20,7 @@ export interface ReadDatabase extends Sql {
   replica(): { readonly inUse: boolean; readonly lagMs: number } | null;
 }
 
-export interface OpenReadDatabase {
+interface OpenReadDatabase {
   readonly database: ReadDatabase;
   close(): Promise<void>;
 }

@@ -31,7 +31,7 @@ export interface Database extends Sql, Entities {
   connections(): { total: number; idle: number; waiting: number };
 }
 
-export interface StatementOptions {
+interface StatementOptions {
   /** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
   readonly prepare: boolean;
 }

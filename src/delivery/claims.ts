@@ -44,7 +44,7 @@ export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
 }
 
 /** A workspace with something due. */
-export interface DueWorkspace {
+interface DueWorkspace {
   readonly workspaceId: string;
   /** Its subscribers that this worker is delivering. */
   readonly active: number;

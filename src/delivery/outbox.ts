@@ -16,7 +16,7 @@ import {
 import { isUnsaved, type PlannedEvent } from './plan.ts';
 
 /** What is planned for one subscriber. */
-export type Plan = Pick<Claim, 'subscriberId'> & { readonly events: readonly PlannedEvent[] };
+type Plan = Pick<Claim, 'subscriberId'> & { readonly events: readonly PlannedEvent[] };
 
 /**
  * Stores name and second of each event before it is sent, and marks those that are not sent as skipped. Nothing is

@@ -215,7 +215,7 @@ export class RateGate implements CallGate {
 }
 
 /** A process's request for calls of the shared window. */
-export interface CallRequest {
+interface CallRequest {
   /** Wanted calls; 0 only reports the headers. */
   readonly calls: number;
   /** The newest headers that this process saw. */
@@ -225,7 +225,7 @@ export interface CallRequest {
 }
 
 /** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
-export interface Allowance {
+interface Allowance {
   readonly calls: number;
   /** What is left for all processes after it. */
   readonly left: number;

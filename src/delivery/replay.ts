@@ -1,7 +1,7 @@
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { EVENTS_WITH_DELIVERY, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 
-export interface Selection {
+interface Selection {
   readonly eventId?: string;
   readonly failedOnly: boolean;
   /** Received since then, epoch ms. */
@@ -105,7 +105,7 @@ const MAX_COUNTED = 100_000;
 const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() + interval '25 hours'
   and s.attempts > 0 and not s.waiting and s.pending_reason in ('intercom_rejected', 'intercom_attribute_missing')`;
 
-export interface RejectedContacts {
+interface RejectedContacts {
   readonly count: number;
   /** One of the customers. */
   readonly appUserId: string | null;

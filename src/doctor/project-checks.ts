@@ -23,7 +23,7 @@ const SILENT_DAYS = 7;
 type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 
 /** What RevenueCat answered for one project. */
-export type RevenueCatProbe =
+type RevenueCatProbe =
   | { readonly state: 'no_key' | 'locked' }
   | ReturnType<typeof unreachable>
   | { readonly state: 'answered'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
@@ -43,7 +43,7 @@ export async function probeRevenueCat(
   return { state: 'answered', key, webhooks };
 }
 
-export interface ProjectSubject {
+interface ProjectSubject {
   readonly project: Project;
   readonly revenueCat: RevenueCatProbe;
   readonly config: Pick<Config, 'publicUrl'>;

@@ -153,7 +153,7 @@ function remedyForNoAnswer(code: string): string {
   return 'Start the proxy in front of the app, and open port 443 in the firewall.';
 }
 
-export interface DatabaseSubject {
+interface DatabaseSubject {
   readonly config: Config;
   readonly database: Database;
 }
@@ -227,7 +227,7 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
   DISK_CHECK,
 ];
 
-export interface ServerSubject extends DatabaseSubject {
+interface ServerSubject extends DatabaseSubject {
   /** Empty: none was found. */
   readonly keys: readonly Buffer[];
   readonly workspaceIds: readonly string[];

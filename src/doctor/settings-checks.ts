@@ -9,7 +9,7 @@ import { type Check, ok, problem, warning } from './check.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export interface SettingsSubject {
+interface SettingsSubject {
   readonly problems: readonly ConfigProblem[];
   /** The settings without those that are wrong; `null`: without them no database can be found. */
   readonly config: Config | null;

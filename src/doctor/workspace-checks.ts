@@ -19,7 +19,7 @@ import {
 } from './check.ts';
 
 /** What Intercom answered for one workspace. */
-export type IntercomProbe =
+type IntercomProbe =
   | {
       readonly state: 'accepted';
       readonly attributes: readonly IntercomDataAttribute[] | AppError;
@@ -45,7 +45,7 @@ export async function probeIntercom(
   return { state: 'accepted', attributes, verifiesIdentity: me.app.identity_verification };
 }
 
-export interface WorkspaceSubject {
+interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
   readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;

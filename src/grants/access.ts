@@ -123,7 +123,7 @@ export function combineEnds(ends: {
 }
 
 /** Why a grant would change nothing, with the end that stays. */
-export interface NoEffect {
+interface NoEffect {
   readonly kind: 'paid_until_later' | 'same_grant' | 'later_grant';
   readonly endMs: number;
 }
@@ -148,7 +148,7 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
  * What reading back shows of a grant. `unchanged`: RevenueCat kept what was there, as it does with a grant that
  * would change nothing. `missing`: not done, or not done yet.
  */
-export type ReadBack = 'granted' | 'unchanged' | 'missing';
+type ReadBack = 'granted' | 'unchanged' | 'missing';
 
 /** Ends are those of grants only; `null`: none. */
 export function compareReadBack(ends: {

@@ -167,13 +167,13 @@ async function readRefundedCharge(
   return shownByPurchase(() => true)(client, projectId, action);
 }
 
-export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): PurchaseState {
+function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): PurchaseState {
   return { endsAtMs, givesAccess, willRenew };
 }
 
 /** What can be done to one subscription or purchase. */
 export const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
-export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
+type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 
 export function requiredScopes(
   kind: ActionKind,

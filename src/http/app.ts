@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { errorHandler, unknownRoute } from './errors.ts';
 import { requestLog } from './request-log.ts';
 
-export interface Mounted {
+interface Mounted {
   readonly path: string;
   readonly handlers: readonly RequestHandler[];
 }

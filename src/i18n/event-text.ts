@@ -15,7 +15,7 @@ import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
 
 /** One line of a timeline: a title and what else there is to say, without the date. */
-export interface EventText {
+interface EventText {
   readonly title: string;
   readonly subtitle: string;
 }

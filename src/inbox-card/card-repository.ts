@@ -12,7 +12,7 @@ import {
 } from '../workspaces/repository.ts';
 
 /** Ids of one subscriber that a card reads; identified ones come first. */
-export const MAX_IDS = 50;
+const MAX_IDS = 50;
 
 /** A subscriber that belongs to a contact, without its history. */
 export interface Candidate {

@@ -196,7 +196,7 @@ export async function markReceived(sql: Sql, { workspaceId, projectId }: Project
 }
 
 /** A webhook that the interpreter could not handle. It is stored, and `cli reinterpret` tries it again. */
-export type FailedWebhook = Pick<WebhookRow, 'projectId' | 'eventId' | 'receivedAt' | 'error'>;
+type FailedWebhook = Pick<WebhookRow, 'projectId' | 'eventId' | 'receivedAt' | 'error'>;
 
 /** Newest first. */
 export function listFailedWebhooks(

@@ -27,7 +27,7 @@ interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'l
   readonly onTransfer?: (project: ProjectKey, appUserIds: readonly string[]) => Promise<void>;
 }
 
-export interface BatchCounts {
+interface BatchCounts {
   readonly processed: number;
   /** Of these, the webhooks that could not be interpreted. */
   readonly failed: number;

@@ -23,7 +23,7 @@ export const SEND_WITHIN_DAYS = 3;
 const BATCH = 250;
 
 /** Webhooks by what the interpretation changed. */
-export interface Reinterpreted {
+interface Reinterpreted {
   unchanged: number;
   /** Stored events that are now another kind, time, transaction or customer. */
   corrected: number;

@@ -201,7 +201,7 @@ export function authenticateWebhook(input: {
   return hasKey ? (isSigned ? null : 'signature') : 'authorization';
 }
 
-export function isAuthorized(
+function isAuthorized(
   { webhookAuthHash }: Pick<WebhookTarget, 'webhookAuthHash'>,
   authorization: string | undefined,
 ): boolean {

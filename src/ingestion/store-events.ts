@@ -90,7 +90,7 @@ function emailOf(event: EventBody): PreparedEvent['email'] {
 }
 
 /** Whether an event of a deliverable kind is sent to the contact; otherwise it is on the timeline only. */
-export type DeliveryRule = (event: PreparedEvent) => boolean;
+type DeliveryRule = (event: PreparedEvent) => boolean;
 
 /** One row: an event as it concerns one customer. */
 export interface EventRecord {

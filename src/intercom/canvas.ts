@@ -12,7 +12,7 @@ import { withTimeout } from '../time.ts';
  * Source: Intercom, "Canvas Kit reference: components"; API description 2.11 (later ones leave it out).
  */
 
-export type Action = { readonly type: 'submit' } | { readonly type: 'url'; readonly url: string };
+type Action = { readonly type: 'submit' } | { readonly type: 'url'; readonly url: string };
 
 const SUBMIT: Action = { type: 'submit' };
 

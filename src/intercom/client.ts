@@ -113,7 +113,7 @@ const adminSchema = z.object({ type: textOr('admin'), id: idField, name: textOr(
 
 export type IntercomAdmin = z.infer<typeof adminSchema>;
 
-export interface DataEvent {
+interface DataEvent {
   readonly eventName: string;
   /** Unix seconds; part of Intercom's key for removing duplicates. */
   readonly createdAtS: number;

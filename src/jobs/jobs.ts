@@ -59,7 +59,7 @@ const WORKERS = {
 } as const;
 
 /** A job as its folder registers it. */
-export interface JobDefinition<Data> {
+interface JobDefinition<Data> {
   readonly workers: keyof typeof WORKERS;
   run(data: Data): Promise<unknown>;
   /** UTC; the job then takes no data. */

@@ -10,7 +10,7 @@ import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKe
  * Finds the workspace of a request's API key. Throws AppError 401 for a missing, unknown or revoked key, 403 for a
  * key of another kind, 429 with `Retry-After` when an address or a key sends too much.
  */
-export type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
+type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
 
 export function createAuthenticate(app: AppContext): Authenticate {
   const { database, now, logger } = app;

@@ -27,7 +27,7 @@ const UNKNOWN = {
   manage_url: '',
 };
 
-export type FinAnswer = Readonly<typeof UNKNOWN>;
+type FinAnswer = Readonly<typeof UNKNOWN>;
 
 /**
  * What the customer has, until when, and the last event. In English: Fin translates into the customer's language.

@@ -14,7 +14,7 @@ const MAX_LENGTH = 255;
 const emailSchema = z.email({ pattern: z.regexes.unicodeEmail }).max(254).refine(isPlainText);
 
 /** The signed-in customer that a token or link is for. */
-export interface MessengerUser {
+interface MessengerUser {
   /** The RevenueCat app user ID, which becomes the contact's `external_id`. */
   readonly userId: string;
   readonly email: string | null;

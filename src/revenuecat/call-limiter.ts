@@ -112,13 +112,13 @@ export type CallDomain = 'customer' | 'configuration';
 const DEFAULT_PER_MINUTE: Readonly<Record<CallDomain, number>> = { customer: 480, configuration: 60 };
 
 /** The rate-limit headers of a response, for the current minute; they do not say when it ends. */
-export interface RateUsage {
+interface RateUsage {
   readonly limit: number;
   readonly usage: number;
 }
 
 /** The calls that a project may make in one domain. */
-export interface Budget {
+interface Budget {
   readonly workspaceId: string;
   readonly projectId: string;
   readonly domain: CallDomain;
@@ -126,7 +126,7 @@ export interface Budget {
 
 const keyOf = ({ workspaceId, projectId, domain }: Budget): string => `${workspaceId}|${projectId}|${domain}`;
 
-export interface TakenFromBudget {
+interface TakenFromBudget {
   readonly granted: number;
   /** When one more could be granted, ms from now; 0 when all were. */
   readonly waitMs: number;

@@ -37,7 +37,7 @@ export interface RevenueCatCustomer {
   readonly email: { readonly value: string; readonly atMs: number } | null;
 }
 
-export interface CustomerPage {
+interface CustomerPage {
   readonly ids: readonly string[];
   /** What the next page follows; `null`: there is none. */
   readonly next: string | null;
@@ -46,7 +46,7 @@ export interface CustomerPage {
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
 
-export interface RevenueCatClientOptions {
+interface RevenueCatClientOptions {
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly now?: () => number;

@@ -16,7 +16,7 @@ export interface CatalogNames {
 }
 
 /** The responses of several calls for one customer. */
-export interface CustomerParts {
+interface CustomerParts {
   readonly customer: z.infer<typeof customerSchema>;
   readonly aliases: readonly z.infer<typeof aliasSchema>[];
   readonly attributes: readonly z.infer<typeof attributeSchema>[];

@@ -112,7 +112,7 @@ function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
   return workspaceSettingsSchema.parse({ events }).events;
 }
 
-export interface Change {
+interface Change {
   /** Path within the section: `renewal.name`. */
   readonly what: string;
   readonly from: unknown;

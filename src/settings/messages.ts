@@ -66,7 +66,7 @@ function resultText(result: string): string {
 /** Settings for which `null` means that there is no restriction to people. */
 const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
 
-export interface ChangeText {
+interface ChangeText {
   readonly what: string;
   readonly before: string;
   readonly after: string;

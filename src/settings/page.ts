@@ -120,7 +120,7 @@ function firstText(value: unknown): string {
 }
 
 /** Asks before something is deleted or cannot be undone. */
-export interface Confirmation {
+interface Confirmation {
   readonly heading: string;
   /** What happens, one sentence each. */
   readonly effects: readonly string[];

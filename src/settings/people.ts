@@ -26,7 +26,7 @@ export function peopleOf(ids: readonly string[] | null): Person[] {
   return (ids ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
 }
 
-export interface People {
+interface People {
   readonly all: readonly (Person & { readonly isSelf: boolean; readonly hasLeft: boolean })[];
   /** Whether Intercom did not answer. */
   readonly unknown: boolean;

@@ -45,7 +45,7 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
   return { lastReceivedAt: null, lastDeliveredAt: null, failed: 0, ...row, pending };
 }
 
-export interface DayCount {
+interface DayCount {
   /** `2027-01-08`, in the workspace's time zone. */
   readonly day: string;
   readonly received: number;
@@ -181,7 +181,7 @@ const DELIVERY_COLUMNS = `e.project_id as "projectId", e.event_id as "eventId", 
                            where s.workspace_id = $1 and s.subscriber_id = e.subscriber_id)) as "contactId",
   e.subscriber_id as "subscriberId"`;
 
-export interface DeliveryQuery {
+interface DeliveryQuery {
   readonly show: DeliveryFilter;
   /** An app user ID; `null`: everyone. */
   readonly customer: string | null;

@@ -22,9 +22,9 @@ const faultSchema = z.strictObject({
   token: z.enum(['expired', 'revoked']).optional(),
 });
 
-export type Fault = z.output<typeof faultSchema>;
+type Fault = z.output<typeof faultSchema>;
 
-export interface LoggedRequest {
+interface LoggedRequest {
   readonly atMs: number;
   readonly method: string;
   readonly path: string;
@@ -53,7 +53,7 @@ export interface FaultAnswers {
 const LOG_SIZE = 1_000;
 const SECRET_KEY = /secret|token|authorization|^code$|password|api_key/i;
 
-export function withoutSecrets(value: unknown): unknown {
+function withoutSecrets(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutSecrets);
   if (value === null || typeof value !== 'object' || Buffer.isBuffer(value)) return value;
   return Object.fromEntries(

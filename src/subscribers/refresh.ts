@@ -13,7 +13,7 @@ import { markPending, readSubscriber, readWithHistory } from './repository.ts';
 import { findByAppUserIds } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
-export type RefreshResult = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
+type RefreshResult = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
 /** It continues in the background after an agent has stopped waiting. */
 const CALL_TIMEOUT_MS = 10_000;

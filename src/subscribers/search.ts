@@ -23,7 +23,7 @@ export function findByAppUserIds(
 const SOME_ID = `(select i.app_user_id from subscriber_ids i
   where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id order by ${IDENTIFIED_FIRST} limit 1)`;
 
-export type SearchField = 'app_user_id' | 'email' | 'transaction';
+type SearchField = 'app_user_id' | 'email' | 'transaction';
 
 /** A subscriber as a list of search results shows it. */
 export interface FoundSubscriber {

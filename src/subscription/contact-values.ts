@@ -29,9 +29,9 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'rc_last_event_at', dataType: 'date', description: 'When the latest subscription event happened' },
 ] as const;
 
-export type ContactAttributeName = (typeof CONTACT_ATTRIBUTES)[number]['name'];
+type ContactAttributeName = (typeof CONTACT_ATTRIBUTES)[number]['name'];
 
-export type ContactAttributes = Record<ContactAttributeName, string | number | boolean | null>;
+type ContactAttributes = Record<ContactAttributeName, string | number | boolean | null>;
 
 /** The attributes of a contact, dates in Unix seconds. `null` clears one. */
 export function contactAttributes(state: SubscriberState, appUserIds: readonly string[]): ContactAttributes {

@@ -209,7 +209,7 @@ function environmentOf(event: EventBody): Environment | null {
 }
 
 /** The customers that an event names: usable app user ids, best first. */
-export interface Identifiers {
+interface Identifiers {
   readonly customer: readonly string[];
   /** The customer whose purchases went to `customer`. */
   readonly source: readonly string[];

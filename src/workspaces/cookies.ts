@@ -3,7 +3,7 @@ import type { Request, Response } from 'express';
 import type { AppContext } from './app-context.ts';
 
 /** A cookie that no script can read, and that other sites' forms do not carry. */
-export interface Cookie {
+interface Cookie {
   readonly name: string;
   /** Where it is sent; `/` by default. */
   readonly path?: string;

@@ -89,7 +89,7 @@ async function checkKey(app: AppContext, project: Project, settings: WorkspaceSe
 }
 
 /** What keeps the app from working in a workspace. */
-export interface Problem {
+interface Problem {
   readonly code:
     | 'disconnected'
     | 'missing_scope'

@@ -129,7 +129,7 @@ function validTimeZone(name: string): string {
   }
 }
 
-export type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
+type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
 
 /**
  * Acts on an uninstall notice, which carries only a workspace id and may be unsigned (UNVERIFIED): access is deleted

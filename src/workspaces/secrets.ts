@@ -81,7 +81,7 @@ export function newSecret(prefix = ''): string {
 }
 
 /** A secret as it is stored, by the row and column that hold it. */
-export interface StoredSecret {
+interface StoredSecret {
   readonly workspaceId: string;
   readonly kind: SecretKind;
   readonly table: string;
@@ -107,7 +107,7 @@ export async function listSecrets(sql: Sql, workspaceId: string): Promise<Stored
   return (await Promise.all(found)).flat();
 }
 
-export interface Rotation {
+interface Rotation {
   readonly rotated: number;
   /** Secrets that no key decrypts: they are left unchanged. */
   readonly unreadable: readonly { readonly workspaceId: string; readonly secret: string }[];

@@ -26,7 +26,7 @@ export type Session = Readonly<Pick<SessionRow, 'workspaceId' | 'sessionHash' | 
 
 export type Sessions = ReturnType<typeof createSessions>;
 
-export type Team = ReadonlySet<string> | 'unknown';
+type Team = ReadonlySet<string> | 'unknown';
 
 const SESSION_COOKIE = { name: 'st_session' };
 

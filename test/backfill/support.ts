@@ -14,7 +14,7 @@ import { AUTHORIZATION, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 
 export const RC_PROJECT = 'projimport1';
 const KEY = randomBytes(32);
-export const secrets = createSecretBox([KEY]);
+const secrets = createSecretBox([KEY]);
 
 /** A workspace with one connected project, and the RevenueCat that its key opens. */
 export interface ImportWorld {

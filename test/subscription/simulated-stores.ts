@@ -7,8 +7,8 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/time.ts';
  * Simulated stores that sell subscriptions to two customers and send the webhooks that RevenueCat documents. What a
  * store knows is the truth that the derived state must agree with.
  */
-export const STORES = ['APP_STORE', 'PLAY_STORE', 'STRIPE', 'RC_BILLING', 'AMAZON', 'ROKU'] as const;
-export type Store = (typeof STORES)[number];
+const STORES = ['APP_STORE', 'PLAY_STORE', 'STRIPE', 'RC_BILLING', 'AMAZON', 'ROKU'] as const;
+type Store = (typeof STORES)[number];
 export const CUSTOMERS = ['ann', 'bob'] as const;
 type Customer = (typeof CUSTOMERS)[number];
 

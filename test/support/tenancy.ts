@@ -4,7 +4,7 @@ import type pg from 'pg';
  * Statements of the operator's side that are about all workspaces at once; every other one is bound to one
  * workspace. On Citus these run on every node. Each is named by a part of its text.
  */
-export const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
+const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
   {
     text: `from workspaces w where w.status = 'connected' and (w.not_before`,
     why: 'a worker looks for workspaces with something due',

@@ -18,7 +18,7 @@ import { OUTAGE_ERRORS } from '../read-revenuecat.ts';
 
 export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
-export type NewBulkGrant = Omit<
+type NewBulkGrant = Omit<
   BulkGrant,
   'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'startedAt' | 'finishedAt'
 >;
@@ -236,7 +236,7 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
 /** Of the key: the grant is paused, and customers wait for another key. */
 export const KEY_ERRORS: readonly string[] = ['revenuecat_unauthorized', 'revenuecat_scope_missing'];
 
-export interface BulkProgress {
+interface BulkProgress {
   readonly total: number;
   readonly byState: Readonly<Partial<Record<BulkGrantCustomerRow['state'], number>>>;
   /** Finished within the last minute. */
@@ -283,7 +283,7 @@ export async function countErrors(
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
 }
 
-export type BulkCustomer = Readonly<Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'error'>>;
+type BulkCustomer = Readonly<Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'error'>>;
 
 export async function listCustomers(
   sql: Sql,

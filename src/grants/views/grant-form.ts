@@ -20,7 +20,7 @@ import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, reasonField, refusedPage, secondPersonText } from './parts.ts';
 
-export interface FormError {
+interface FormError {
   readonly text: string;
   readonly field?: 'reason' | 'end';
 }

@@ -4,7 +4,7 @@ import { isRecord } from '../../text.ts';
 import type { Canvas } from '../intercom/canvas-rules.ts';
 import { createPageRouter, mountApi, parseInput, readBody, sendPage } from './pages.ts';
 
-export interface InboxConversationSummary {
+interface InboxConversationSummary {
   readonly id: string;
   readonly contactId: string;
   readonly contactName: string;
@@ -34,7 +34,7 @@ export interface InboxOwnMessage {
   readonly text: string;
 }
 
-export interface InboxConversation {
+interface InboxConversation {
   readonly id: string;
   readonly contactId: string;
   readonly messages: readonly InboxMessage[];

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Canvas } from '../intercom/canvas-rules.ts';
 
 /** A card that a teammate sent in a conversation. */
-export interface SharedCard {
+interface SharedCard {
   readonly id: string;
   readonly conversationId: string;
   readonly adminName: string;

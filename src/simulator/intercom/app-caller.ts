@@ -48,7 +48,7 @@ export interface CanvasAnswer {
   readonly durationMs: number;
 }
 
-export interface HealthAnswer {
+interface HealthAnswer {
   readonly status: number;
   readonly body: unknown;
   readonly problems: string[];

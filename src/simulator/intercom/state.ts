@@ -135,7 +135,7 @@ export interface Token {
   status: 'valid' | 'revoked' | 'expired';
 }
 
-export interface WebhookDelivery {
+interface WebhookDelivery {
   readonly id: string;
   readonly topic: string;
   readonly workspaceId: string;
@@ -185,7 +185,7 @@ const manifest = JSON.parse(
 ) as { readonly webhooks: { readonly topics: readonly string[] } };
 
 /** Object ids of contacts have 24 hex digits. */
-export const newContactId = (): string => randomBytes(12).toString('hex');
+const newContactId = (): string => randomBytes(12).toString('hex');
 
 export const indexKey = (workspaceId: string, externalId: string): string => `${workspaceId}\n${externalId}`;
 
