@@ -15,14 +15,16 @@ const FIRST_TIMESTAMP = 1_790_000_000_000;
 
 type Migration = new () => MigrationInterface & { name: string };
 
-/** @param file `0001_initial.up.sql`; with a `.down.sql` next to it */
+/** @param file `0001_initial.up.sql`, statements that end with a line; with a `.down.sql` next to it */
 function migrationOf(file: string): Migration {
   const [, number = '', title = ''] = /^(\d{4})_(\w+)\.up\.sql$/.exec(file) ?? [];
   if (number === '') throw new Error(`migrations/${file}: name it 0002_what_it_does.up.sql`);
   const words = title.split('_').map((word) => word.charAt(0).toUpperCase() + word.slice(1));
   const run = async (runner: QueryRunner, name: string): Promise<void> => {
     await runner.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
-    await runner.query(readFileSync(join(FOLDER, name), 'utf8'));
+    const statements = readFileSync(join(FOLDER, name), 'utf8').split(/;\s*$/m).filter(Boolean);
+    // One by one: Citus passes what it is sent on to its nodes, which take one statement at a time.
+    for (const statement of statements) await runner.query(statement);
   };
   return class implements MigrationInterface {
     name = `${words.join('')}${FIRST_TIMESTAMP + Number(number)}`;

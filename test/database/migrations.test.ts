@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { loadModule, parseSync } from 'libpg-query';
 import pg from 'pg';
 import { pino } from 'pino';
+import type { QueryRunner } from 'typeorm';
 import {
   type LongTransaction,
   migrate,
@@ -153,6 +155,24 @@ describe('migrations', () => {
     for (const file of files.filter((name) => name.endsWith('.down.sql')).reverse())
       await query(await readFile(join(FOLDER, file), 'utf8'));
     assert.equal((await migrate(db.dataSource)).length, MIGRATIONS.length - 1);
+  });
+
+  test('statements are sent one by one, as the nodes of Citus take them', async () => {
+    await loadModule();
+    const sent: string[] = [];
+    const runner = { query: async (text: string) => sent.push(text) } as unknown as QueryRunner;
+    for (const migration of MIGRATIONS.map((Migration) => new Migration())) {
+      await migration.up(runner);
+      await migration.down(runner);
+    }
+    const several = sent.filter(
+      (text) => Number((parseSync(text) as { stmts?: unknown[] }).stmts?.length) > 1,
+    );
+    assert.deepEqual(
+      several.map((text) => text.slice(0, 200)),
+      [],
+    );
+    assert.ok(sent.some((text) => /create table webhooks/.test(text)));
   });
 
   test('every key begins with the workspace', async () => {
