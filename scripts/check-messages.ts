@@ -2,7 +2,10 @@ import { globSync, readFileSync } from 'node:fs';
 import { parse, TYPE } from '@formatjs/icu-messageformat-parser';
 import { LANGUAGES } from '../src/i18n/languages.ts';
 
-/** Fails when a message of `locales/` is missing in a language, unused, malformed, or takes other placeholders. */
+/**
+ * Fails when a message of `locales/` is missing in a language, unused, malformed, or takes other placeholders; or when
+ * a French line may break before its punctuation.
+ */
 
 const catalogs = new Map(
   LANGUAGES.map((language) => [
@@ -28,6 +31,10 @@ for (const [language, catalog] of catalogs) {
   for (const key of Object.keys(english))
     if (!(key in catalog)) problems.push(`${language}: ${key} is missing`);
   for (const [key, message] of Object.entries(catalog)) {
+    if (language === 'fr' && / [:;!?»]|« /.test(message))
+      problems.push(
+        `fr: ${key} has an ordinary space at a punctuation mark: U+00A0 at : « », U+202F before ; ! ?`,
+      );
     if (!(key in english)) problems.push(`${language}: ${key} is not in en.json`);
     else if (placeholders(message, `${language}: ${key}`) !== placeholders(english[key] ?? '', `en: ${key}`))
       problems.push(`${language}: ${key} takes other placeholders than in English`);

@@ -153,16 +153,16 @@ function partsOf(line: Line): (string | null)[] {
         product,
         sumText(line),
         offerCode === null ? null : m.t('event.offer', { code: offerCode }),
-        event.isFamilyShare ? m.t('event.familySharing') : null,
+        event.isFamilyShare ? m.t('sentence.note.family') : null,
       ];
   }
 }
 
-function entitlementLabels({ event, names }: Line): string {
+function entitlementLabels({ m, event, names }: Line): string {
   // Older events of a grant name its entitlement only in the product that RevenueCat makes up for it.
   const { entitlements } = event;
   const keys = entitlements.length === 0 && isGrant(event) ? [grantedEntitlement(event)] : entitlements;
-  return keys.map((key) => entitlementLabel(key, names)).join(', ');
+  return m.commaList(keys.map((key) => entitlementLabel(key, names)));
 }
 
 /** A sum of zero says nothing: the title of a trial says that it is free. */
@@ -189,9 +189,10 @@ function experimentText({ m, event: { raw } }: Line): string | null {
 }
 
 function currencyText({ m, event }: Line): string {
-  return currencyAmounts(event)
-    .map(({ amount, name }) => [m.number(Math.abs(amount)), name].filter(Boolean).join(' '))
-    .join(', ');
+  const amounts = currencyAmounts(event).map(({ amount, name }) =>
+    [m.number(Math.abs(amount)), name].filter(Boolean).join(' '),
+  );
+  return m.commaList(amounts);
 }
 
 function currencyAmounts({ raw }: LifecycleEvent): { amount: number; name: string | null }[] {

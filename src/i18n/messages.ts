@@ -71,6 +71,8 @@ function createMessages(language: Language, timeZone: string) {
     number: (value: number): string => numbers.format(value),
     /** `A, B and C` as the language joins them. */
     list: (parts: readonly string[]): string => lists.format(parts),
+    /** `A, B`, without a word. */
+    commaList: (parts: readonly string[]): string => parts.join(language === 'ja' ? '、' : ', '),
   };
 }
 

@@ -87,8 +87,7 @@ function itemText(m: Messages, { what, period, store, note }: SeveralItem): stri
     (part) => part !== null,
   );
   const name = what || m.t('sentence.agent.unnamed');
-  const separator = m.language === 'ja' ? '、' : ', ';
-  return about.length === 0 ? name : m.t('sentence.item', { what: name, about: about.join(separator) });
+  return about.length === 0 ? name : m.t('sentence.item', { what: name, about: m.commaList(about) });
 }
 
 function noteText(m: Messages, note: Statement): string | null {
@@ -121,7 +120,13 @@ export function statusText(m: Messages, label: StatusLabel): string {
 export function endRow(m: Messages, end: End | null): [label: string, value: string][] {
   if (end === null) return [];
   const { label, atMs } = end;
-  return [[m.t(`sentence.agent.label.${label}`), atMs === null ? m.t('sentence.agent.never') : m.date(atMs)]];
+  return [[m.t(`sentence.label.${label}`), atMs === null ? m.t('sentence.never') : m.date(atMs)]];
+}
+
+/** The same in one line; `null`: no row. */
+export function endLine(m: Messages, end: End | null): string | null {
+  const [row] = endRow(m, end);
+  return row ? m.t('sentence.labeled', { label: row[0], text: row[1] }) : null;
 }
 
 /** What was paid so far and since when; `null`: nothing. */

@@ -30,7 +30,12 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     tightText(escapeMarkdown(title), 'header'),
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox truncates it, and the cause of a failure is at its end.
-    text(`${m.t('card.label.delivery')}: ${escapeMarkdown(deliveryText(context, event.delivery))}`),
+    text(
+      m.t('sentence.labeled', {
+        label: m.t('card.label.delivery'),
+        text: escapeMarkdown(deliveryText(context, event.delivery)),
+      }),
+    ),
     table(eventRows(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
     linkButton(
@@ -90,14 +95,14 @@ function eventRows(
     [m.t('card.label.newProduct'), event.newProductId],
     [
       m.t('card.label.entitlement'),
-      entitlements.map((key) => entitlementLabel(key, customer.names)).join(', '),
+      m.commaList(entitlements.map((key) => entitlementLabel(key, customer.names))),
     ],
     [m.t('card.label.store'), storeText(m, event.store)],
     [m.t('card.label.environment'), event.environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
     [m.t('card.label.periodStart'), time(event.purchasedAtMs)],
     [m.t('card.label.periodEnd'), time(event.expiresAtMs)],
     [m.t('card.label.graceEnds'), time(event.gracePeriodEndsAtMs)],
-    [m.t('card.label.resumes'), time(event.resumesAtMs)],
+    [m.t('sentence.label.resumes'), time(event.resumesAtMs)],
     [m.t('card.label.offer'), event.offerCode],
     [m.t('card.label.familySharing'), event.isFamilyShare ? m.t('card.yes') : null],
     [m.t('card.label.from'), event.transferredFrom.join(', ')],

@@ -50,7 +50,7 @@ function charOf(char: string): Char {
   let known = chars.get(char);
   if (known === undefined) {
     const width = CHAR_WIDTHS.find(([pattern]) => pattern.test(char))?.[1];
-    const isSpace = /\s/.test(char);
+    const isSpace = /[^\S\u00a0\u202f]/.test(char);
     known = {
       width: width ?? ((char.codePointAt(0) ?? 0) > 0xffff ? 1.4 : OTHER),
       isSpace,

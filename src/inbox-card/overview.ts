@@ -1,5 +1,5 @@
 import { eventText } from '../i18n/event-text.ts';
-import { endRow, overviewText, paidText, storeText } from '../i18n/sentences.ts';
+import { endLine, overviewText, paidText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -108,7 +108,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
       candidates.length > 1 &&
       item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 30) }),
     buttons: [
-      button('grant', m.t('card.button.grant'), 'secondary'),
+      button('grant', m.t('action.title.grant'), 'secondary'),
       isRejected
         ? urlButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`)
         : button('refresh', refreshLabel(context), 'secondary'),
@@ -212,7 +212,7 @@ function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const product = bought?.productId ? productLabel(bought.productId, names) : only?.product;
   const ends = more.length === 0 ? [] : description.shown.slice(0, MAX_ROWS - 1);
   const rows: Row[] = [
-    ...ends.map((each): Row => [clip(nameOf(each), 30), endRow(m, each.end).flat().join(' ')]),
+    ...ends.map((each): Row => [clip(nameOf(each), 30), endLine(m, each.end)]),
     [m.t('card.label.paid'), paidText(m, description)],
     [
       m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product'),

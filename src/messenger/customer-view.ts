@@ -1,6 +1,6 @@
 import { eventText, isInSeveralStores } from '../i18n/event-text.ts';
 import type { Messages } from '../i18n/messages.ts';
-import { customerText, priceText, statementsText } from '../i18n/sentences.ts';
+import { customerText, endRow, priceText, statementsText } from '../i18n/sentences.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { compareEvents } from '../subscription/event-order.ts';
@@ -116,8 +116,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     [t('messenger.label.price'), price && priceText(messages, price)],
     [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],
   ];
-  if (end !== null)
-    rows.push([t(`messenger.label.${end.label}`), end.atMs === null ? t('messenger.never') : date(end.atMs)]);
+  rows.push(...endRow(messages, end));
   // Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it.
   const place = isWebStore(store) ? t('messenger.web') : appStoreName(store);
   if (!isGrant) rows.push([t('messenger.label.store'), place]);

@@ -321,7 +321,7 @@ describe('a grant adds up', () => {
     const checked = await review(card, { duration: 'three_month' });
     assert.match(
       checked.text,
-      /^Apple will still charge \$9\.99 on [A-Z][a-z]{2} \d+, \d{4}: a grant does not stop a paid subscription\.$/m,
+      /^On [A-Z][a-z]{2} \d+, \d{4}, Apple will still charge \$9\.99: a grant does not stop a paid subscription\.$/m,
     );
   });
 

@@ -261,7 +261,7 @@ describe('an agent finishes tickets in the inbox', () => {
     await inbox.fill('Days (1 to 90)', '30');
     await inbox.card.getByLabel('Reason for Apple').selectOption({ label: 'Service issue or outage' });
     await inbox.press('Review');
-    await inbox.says(/Apple e-mails the customer/);
+    await inbox.says(/Apple emails the customer/);
     await inbox.press('Extend now');
     await inbox.says(/Pro Monthly is extended until/);
   });

@@ -114,8 +114,8 @@ describe('a store action', () => {
       }),
     );
     const details = await (await openAgain(product, card)).press('details');
-    assert.match(details.text, /^Old web \| RevenueCat Web Billing · Ended \w+ \d+, \d{4}$/m);
-    assert.match(details.text, /^Pro Web \| RevenueCat Web Billing · Renews \w+ \d+, \d{4}$/m);
+    assert.match(details.text, /^Old web \| RevenueCat Web Billing · Ended: \w+ \d+, \d{4}$/m);
+    assert.match(details.text, /^Pro Web \| RevenueCat Web Billing · Renews: \w+ \d+, \d{4}$/m);
     const other = await openPageOf(product, card, { named: 'Old web' });
     assert.match(other.text, /RevenueCat does not list this purchase/);
     assert.deepEqual(offeredOn(other), []);
@@ -294,7 +294,7 @@ describe('a store action', () => {
     const before = own.endsAtMs ?? 0;
     const checked = await reviewAction(page, 'extend', { 'action.days': '30', 'action.code': '3' });
     assert.match(checked.text, /ends 30 days later: on .+ instead of .+\./);
-    assert.match(checked.text, /Apple e-mails the customer/);
+    assert.match(checked.text, /Apple emails the customer/);
     assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is extended until/);
     assert.equal(own.endsAtMs, before + 30 * DAY_MS);
     await (await reviewAction(await openPage(card), 'extend', { 'action.days': '1' })).press(

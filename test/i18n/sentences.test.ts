@@ -4,6 +4,7 @@ import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { type Messages, messagesFor } from '../../src/i18n/messages.ts';
 import {
   customerText,
+  endLine,
   overviewText,
   paidText,
   periodText,
@@ -12,7 +13,7 @@ import {
   statusText,
 } from '../../src/i18n/sentences.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
-import type { Statement } from '../../src/subscription/describe-subscription.ts';
+import type { End, Statement } from '../../src/subscription/describe-subscription.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { type LifecycleEvent, SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
@@ -64,6 +65,26 @@ test('the grammar of each language', () => {
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
 });
 
+test('a label and what follows it, also where nothing ends', () => {
+  const lines = (end: End) => LANGUAGES.map((language) => endLine(messagesFor(language), end));
+  assert.deepEqual(lines({ label: 'ends', atMs: null }), [
+    'Ends: never',
+    'Endet: nie',
+    'Fin\u00a0: jamais',
+    'Termina: nunca',
+    'Término: nunca',
+    '終了予定日：なし',
+  ]);
+  assert.deepEqual(lines({ label: 'resumes', atMs: DECEMBER_1 }), [
+    'Resumes: Dec 1, 2026',
+    'Wird fortgesetzt: 1. Dez. 2026',
+    'Reprise\u00a0: 1er déc. 2026',
+    'Se reanuda: 1 dic 2026',
+    'Retomada: 1 de dez. de 2026',
+    '再開日：2026年12月1日',
+  ]);
+});
+
 test('sums in several currencies are not joined by the comma of their decimals', () => {
   const yen = { currency: 'JPY', price_in_purchased_currency: 1500, price: 10 };
   const euros = { currency: 'EUR', price_in_purchased_currency: 9.99, price: 10 };
@@ -85,7 +106,7 @@ test('what a subscription without a name is called', () => {
     [
       ['You have your subscription for now', 'Your subscription ended on Dec 1, 2026.'],
       ['Sie haben Ihr Abonnement vorläufig', 'Ihr Abonnement ist am 1. Dez. 2026 abgelaufen.'],
-      ['Vous avez votre abonnement provisoirement ', 'Votre abonnement a pris fin le 1er déc. 2026.'],
+      ['Vous avez votre abonnement provisoirement\u00a0', 'Votre abonnement a pris fin le 1er déc. 2026.'],
       ['Tienes tu plan por ahora', 'Tu plan terminó el 1 dic 2026.'],
       ['Você tem seu plano por enquanto', 'Seu plano terminou em 1 de dez. de 2026.'],
       [

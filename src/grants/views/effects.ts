@@ -83,8 +83,8 @@ function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[]
     table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],
-      [t('action.label.product'), details.targetType === 'customer' ? null : details.product],
-      [t('action.label.store'), storeText(context.messages, store)],
+      [t('card.label.product'), details.targetType === 'customer' ? null : details.product],
+      [t('card.label.store'), storeText(context.messages, store)],
       [t('action.label.customer'), action.appUserId],
       [t('action.label.reason'), action.reason],
     ]),

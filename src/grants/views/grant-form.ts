@@ -65,7 +65,13 @@ export async function grantForm(
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     tightText(t(form.extends ? 'action.title.extendGrant' : 'action.title.grant'), 'header'),
-    text(`${t('action.label.currentAccess')}: ${escapeMarkdown(accessText(context, access))}`, 'muted'),
+    text(
+      t('sentence.labeled', {
+        label: t('action.label.currentAccess'),
+        text: escapeMarkdown(accessText(context, access)),
+      }),
+      'muted',
+    ),
     error && text(error.text, 'error'),
     entitlementFields(context, { entitlements, selected, page }),
     choice({
@@ -114,7 +120,7 @@ function entitlementFields(
   },
 ): Part[] {
   const { entitlements, selected, page } = form;
-  const label = t('action.label.entitlement');
+  const label = t('card.label.entitlement');
   // Canvas Kit has no choice of one: its name is in a field that cannot be changed.
   if (entitlements.length === 1)
     return [

@@ -47,7 +47,7 @@ export function accessText(
   const access = items.map(({ name, endMs }) =>
     t('action.access.until', { name, end: exactEnd(context, endMs) }),
   );
-  return clip(access.join(', '), MAX_ACCESS_LENGTH);
+  return clip(context.messages.commaList(access), MAX_ACCESS_LENGTH);
 }
 
 /** `messageValuesOf` for a text component: names were written by the customer's team. */
@@ -130,7 +130,7 @@ export function refusedPage(context: ViewContext, kind: ActionKind, error: Actio
   const settings = `${context.app.config.publicUrl}/settings/${settingsPage}`;
   return context.page([
     text(errorText(context, kind, error), 'error'),
-    settingsPage && linkButton('settings', t('action.button.settings'), settings),
+    settingsPage && linkButton('settings', t('card.button.settings'), settings),
     error.code === 'unconfirmed' && listButton(context),
   ]);
 }

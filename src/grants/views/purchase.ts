@@ -1,4 +1,4 @@
-import { endRow, storeText } from '../../i18n/sentences.ts';
+import { endLine, endRow, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -58,7 +58,7 @@ export function purchaseComponents(
     // The same product may be bought several times.
     const about = isOneTime
       ? [startedAtMs === null ? null : messages.date(startedAtMs), price && messages.money(price)]
-      : endRow(messages, endOf(purchase, app.now())).map((row) => row.join(' '));
+      : [endLine(messages, endOf(purchase, app.now()))];
     return item(`subscription:${subscriptionId(purchase)}`, clip(purchaseName(context, purchase), 100), {
       subtitle: [storeText(messages, store), ...about].filter(Boolean).join(' · '),
     });
@@ -80,14 +80,14 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
   const { price, store, startedAtMs, transactionId, environment, isOneTime } = subscription;
   const isConsumable = isOneTime && subscription.entitlements.length === 0;
   const facts = table([
-    [t('action.label.store'), storeText(messages, store)],
-    [t('action.label.price'), price && messages.money(price)],
+    [t('card.label.store'), storeText(messages, store)],
+    [t('card.label.price'), price && messages.money(price)],
     [
-      t(isOneTime ? 'action.label.bought' : 'action.label.started'),
+      t(isOneTime ? 'action.label.bought' : 'card.label.started'),
       startedAtMs === null ? null : messages.date(startedAtMs),
     ],
     ...endRow(messages, isConsumable ? null : endOf(subscription, app.now())),
-    [t('action.label.environment'), environment === 'sandbox' ? t('action.state.sandbox') : null],
+    [t('card.label.environment'), environment === 'sandbox' ? t('card.environment.sandbox') : null],
     [t('action.label.transaction'), transactionId],
   ]);
   const head = text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`);
@@ -134,7 +134,13 @@ async function actionComponents(
       : await findRefusal(context, { kind, details: { targetType: live.kind } });
     components.push(
       refusal
-        ? text(`${t(`action.title.${kind}`)}: ${errorText(context, kind, refusal)}`, 'muted')
+        ? text(
+            t('sentence.labeled', {
+              label: t(`action.title.${kind}`),
+              text: errorText(context, kind, refusal),
+            }),
+            'muted',
+          )
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
@@ -233,8 +239,8 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const live = subscription && findLive(context, subscription, purchases);
   if (!subscription || !live) return [];
   const rows = table([
-    [t('action.label.product'), purchaseName(context, subscription)],
-    [t('action.label.store'), storeText(messages, live.store)],
+    [t('card.label.product'), purchaseName(context, subscription)],
+    [t('card.label.store'), storeText(messages, live.store)],
   ]);
   if (form.kind === 'extend') return [rows, ...extensionFields(context, form, live)];
   if (form.kind !== 'refund' || !refundsCharges(live)) return rows;

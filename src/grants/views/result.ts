@@ -49,7 +49,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   if (standing === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
   if (standing === 'pending') {
-    const refresh = button(`grant:${actionId}`, t('action.button.refresh'), 'secondary');
+    const refresh = button(`grant:${actionId}`, t('card.button.refresh'), 'secondary');
     return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
   if (standing === 'failed') {

@@ -14,7 +14,7 @@ import { endsOf, readShownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
-import { messageValuesOf, standingOf } from '../message-values.ts';
+import { standingOf } from '../message-values.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
 import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
@@ -47,12 +47,12 @@ export async function actionList(context: ViewContext, page = 0): Promise<InboxC
   const items = all.slice(0, PAGE_SIZE);
   return context.page(
     [
-      text(t('action.title.list'), 'header'),
+      text(t('card.button.grants'), 'header'),
       items.length === 0
         ? text(t('action.state.none'), 'muted')
         : list(items.map((action) => actionItem(context, action))),
-      page > 0 && button('grants:newer', t('action.button.newer'), 'link'),
-      all.length > PAGE_SIZE && button('grants:older', t('action.button.older'), 'link'),
+      page > 0 && button('grants:newer', t('card.button.newer'), 'link'),
+      all.length > PAGE_SIZE && button('grants:older', t('card.button.older'), 'link'),
       button('grant', t('action.title.grant'), 'secondary'),
     ],
     { grants: page },
@@ -72,7 +72,10 @@ function actionItem(context: ViewContext, action: Action): ListItem {
   const endMs = action.kind === 'grant' ? grantEndMs(action) : FOREVER_MS;
   const end = isForever(endMs) ? null : date(endMs);
   const state = t(`action.line.${standingOf(action, app.now())}`, { kind, end });
-  const title = t('action.line.title', messageValuesOf(messages, action));
+  const title =
+    action.kind === 'grant'
+      ? action.entitlementName
+      : t('sentence.labeled', { label: t(`action.title.${action.kind}`), text: action.details.product });
   return item(`grant:${actionId}`, clip(title, 80), {
     subtitle: clip([state, admin.name, reason].filter(Boolean).join(' · '), 160),
     tertiary: date(createdAtMs),
