@@ -1,9 +1,8 @@
-import type { AxiosResponse } from 'axios';
+import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
 import { MIGRATIONS } from '../database/migrations.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
-import { isAxiosError } from '../http/client.ts';
 import { createSecretBox, decryptOrNull, listSecrets } from '../workspaces/secrets.ts';
 import { type Check, type CheckOutcome, ok, problem, warning } from './check.ts';
 import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';

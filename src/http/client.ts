@@ -1,15 +1,14 @@
-import { createRequire } from 'node:module';
-import type { Axios, AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
+import axios, {
+  Axios,
+  type AxiosAdapter,
+  AxiosError,
+  AxiosHeaders,
+  type AxiosResponse,
+  type InternalAxiosRequestConfig,
+} from 'axios';
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { z } from 'zod';
 import { AppError, codeOf } from '../errors.ts';
-
-/**
- * The bundle without axios's adapter for Node, which the one below replaces: with its packages for redirects, forms and
- * proxies that adapter takes 15 % of the processor time of a command's start.
- */
-const axios: typeof import('axios') = createRequire(import.meta.url)('axios/dist/browser/axios.cjs');
-export const { isAxiosError } = axios;
 
 declare module 'axios' {
   interface AxiosRequestConfig {
@@ -39,7 +38,7 @@ type RawResponse = Pick<AxiosResponse<string>, 'status' | 'headers' | 'data'>;
 function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<RawResponse> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
-    const response = { status: 0, headers: new axios.AxiosHeaders() };
+    const response = { status: 0, headers: new AxiosHeaders() };
     let controller: Dispatcher.DispatchController | null = null;
     let expired: Error | null = null;
     const timer = setTimeout(() => {
@@ -98,7 +97,7 @@ function createAdapter(fixed: Headers): AxiosAdapter {
       return { ...response, statusText: '', config };
     } catch (error) {
       const reason = error instanceof Error ? error : new Error(String(error));
-      throw axios.AxiosError.from(reason, codeOf(reason) ?? reason.name, config);
+      throw AxiosError.from(reason, codeOf(reason) ?? reason.name, config);
     }
   };
 }
@@ -119,7 +118,7 @@ export function createHttpClient({
   timeout?: number;
   headers?: Headers;
 } = {}): Axios {
-  return new axios.Axios({
+  return new Axios({
     adapter: createAdapter({ 'user-agent': 'subscription-timeline', accept: 'application/json', ...headers }),
     timeout: DEFAULT_TIMEOUT_MS,
     transformRequest: [
@@ -163,7 +162,7 @@ function unavailable(platform: Platform, message: string): AppError {
 
 /** No response: a reset, a timeout, a name that does not resolve. Errors of interceptors are passed through. */
 export function noResponseError(platform: Platform, error: unknown): unknown {
-  if (!isAxiosError(error)) return error;
+  if (!axios.isAxiosError(error)) return error;
   const code = error.code ? ` (${error.code})` : '';
   return unavailable(platform, `${error.config?.action ?? ''}: no answer from ${platform}${code}`);
 }
