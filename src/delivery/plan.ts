@@ -1,5 +1,6 @@
 import type { SentAs, TimelineEntry } from '../subscribers/repository.ts';
 import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
+import { unexplainedEntitlements } from '../subscription/state.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
@@ -123,11 +124,9 @@ const END_DELAY_MS = 60_000;
 /** When time alone will next change the state; `null`: never. */
 export function nextChangeAt(state: SubscriberState, nowMs: number): number | null {
   const bought = [...state.subscriptions, ...state.grants].filter(({ givesAccess }) => givesAccess);
-  // RevenueCat's API can list an entitlement that nothing known gives.
-  const listed = state.entitlements.filter(({ productId, store }) => productId === null && store === null);
   const changes = [
     ...bought.map(({ accessEndsAtMs, willRenew }) => ({ atMs: accessEndsAtMs, willRenew })),
-    ...listed.map(({ endsAtMs }) => ({ atMs: endsAtMs, willRenew: false })),
+    ...unexplainedEntitlements(state).map(({ endsAtMs }) => ({ atMs: endsAtMs, willRenew: false })),
   ].flatMap(({ atMs, willRenew }) =>
     atMs === null ? [] : [atMs + (willRenew ? RENEWAL_DELAY_MS : END_DELAY_MS)],
   );

@@ -13,6 +13,7 @@ import {
 } from './describe-subscription.ts';
 import { periodOf } from './money.ts';
 import { entitlementLabel, isInternalId } from './names.ts';
+import { unexplainedEntitlements } from './state.ts';
 import { knownTime } from './state-builder.ts';
 import type { SubscriberState, SubscriptionState } from './types.ts';
 
@@ -126,12 +127,9 @@ function alsoGrantedStatements(
   return [{ kind: 'alsoGranted', what: also.what, until: accessEndDate(also.subscription) }];
 }
 
-/** Entitlements that RevenueCat's API lists as active, and nothing that it lists gives. */
-function listedStatements({ entitlements }: SubscriberState, { names }: DescriptionContext): Statement[] {
-  return entitlements
-    .filter(
-      ({ lookupKey, productId, store }) => productId === null && store === null && !isInternalId(lookupKey),
-    )
+function listedStatements(state: SubscriberState, { names }: DescriptionContext): Statement[] {
+  return unexplainedEntitlements(state)
+    .filter(({ lookupKey }) => !isInternalId(lookupKey))
     .map(({ lookupKey, endsAtMs }) => ({
       kind: 'listed',
       what: entitlementLabel(lookupKey, names),

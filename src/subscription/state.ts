@@ -148,7 +148,7 @@ function seenAs(ordered: readonly LifecycleEvent[]): string[] {
   const ids = ordered
     .slice(-MAX_RECENT_EVENTS)
     .reverse()
-    .flatMap(({ side, appUserId }) => (side === 'customer' && appUserId !== null ? [appUserId] : []));
+    .flatMap(({ appUserId }) => appUserId ?? []);
   return preferredAppUserIds(ids).filter((id) => !isAnonymous(id));
 }
 
@@ -175,50 +175,21 @@ function entitlementsOf(
   listed: ReadonlyMap<string, number | null>,
   nowMs: number,
 ): EntitlementState[] {
-  const entitlements = new Map<string, EntitlementState>();
-  for (const builder of builders) {
-    const endMs = accessEndMs(builder);
-    const endsAtMs = Number.isFinite(endMs) ? endMs : null;
-    const { productId, store } = builder;
-    for (const lookupKey of builder.entitlements) {
-      const entitlement = { lookupKey, endsAtMs, source: sourceOf(builder), productId, store };
-      const known = entitlements.get(lookupKey);
-      if (!known || compareEntitlements(entitlement, known) < 0) entitlements.set(lookupKey, entitlement);
-    }
-  }
-  for (const [lookupKey, endsAtMs] of listed) {
-    const known = entitlements.get(lookupKey);
-    if (endMsOf(endsAtMs) > (known ? endMsOf(known.endsAtMs) : nowMs)) {
-      const unknown = { lookupKey, source: 'subscription', productId: null, store: null } as const;
-      entitlements.set(lookupKey, { ...unknown, ...known, endsAtMs });
-    }
-  }
-  return [...entitlements.values()].sort((a, b) => compareTexts(a.lookupKey, b.lookupKey));
+  const ends = new Map<string, number>();
+  const extend = (lookupKey: string, endMs: number): void => {
+    if (endMs > (ends.get(lookupKey) ?? nowMs)) ends.set(lookupKey, endMs);
+  };
+  for (const builder of builders) for (const key of builder.entitlements) extend(key, accessEndMs(builder));
+  for (const [key, endsAtMs] of listed) extend(key, endsAtMs ?? Number.POSITIVE_INFINITY);
+  return [...ends]
+    .map(([lookupKey, endMs]) => ({ lookupKey, endsAtMs: Number.isFinite(endMs) ? endMs : null }))
+    .sort((a, b) => compareTexts(a.lookupKey, b.lookupKey));
 }
 
-function endMsOf(endsAtMs: number | null): number {
-  return endsAtMs ?? Number.POSITIVE_INFINITY;
-}
-
-function sourceOf({ isGrant, isTemporary, isOneTime }: StateBuilder): EntitlementState['source'] {
-  if (isGrant) return 'promotional';
-  if (isTemporary) return 'temporary';
-  return isOneTime ? 'purchase' : 'subscription';
-}
-
-const SOURCES: readonly EntitlementState['source'][] = [
-  'subscription',
-  'purchase',
-  'promotional',
-  'temporary',
-];
-
-/** The longest first; of two with the same end the paid one, whatever their order. */
-function compareEntitlements(a: EntitlementState, b: EntitlementState): number {
-  const [aEndMs, bEndMs] = [endMsOf(a.endsAtMs), endMsOf(b.endsAtMs)];
-  if (aEndMs !== bEndMs) return bEndMs > aEndMs ? 1 : -1;
-  return (
-    SOURCES.indexOf(a.source) - SOURCES.indexOf(b.source) ||
-    compareTexts(`${a.store}|${a.productId}`, `${b.store}|${b.productId}`)
+/** Active entitlements that RevenueCat's API lists, and nothing that is known gives. */
+export function unexplainedEntitlements(state: SubscriberState): EntitlementState[] {
+  const giving = [...state.subscriptions, ...state.grants].filter(({ givesAccess }) => givesAccess);
+  return state.entitlements.filter(
+    ({ lookupKey }) => !giving.some(({ entitlements }) => entitlements.includes(lookupKey)),
   );
 }

@@ -97,9 +97,6 @@ export interface EntitlementState {
   readonly lookupKey: string;
   /** The latest end of all that gives it; `null`: never ends. */
   readonly endsAtMs: number | null;
-  readonly source: 'subscription' | 'purchase' | 'promotional' | 'temporary';
-  readonly productId: string | null;
-  readonly store: string | null;
 }
 
 export interface MovedTo {
