@@ -242,8 +242,7 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
 }
 
 /**
- * The subscriptions that stores will charge for an entitlement before a grant of it ends. The sandbox makes no charges,
- * nor does a family member pay.
+ * The subscriptions that stores will charge for an entitlement before a grant of it ends. A family member does not pay.
  */
 export function upcomingCharges(
   { state }: ActionCustomer,
@@ -251,8 +250,7 @@ export function upcomingCharges(
   { fromMs, endMs }: { readonly fromMs: number; readonly endMs: number },
 ): SubscriptionState[] {
   return state.subscriptions.filter(
-    ({ environment, willRenew, isFamilyShare, status, entitlements, endsAtMs }) =>
-      environment === 'production' &&
+    ({ willRenew, isFamilyShare, status, entitlements, endsAtMs }) =>
       willRenew &&
       !isFamilyShare &&
       status !== 'paused' &&

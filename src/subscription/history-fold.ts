@@ -64,7 +64,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (event.kind === 'product_change') findReplacement(fold, builder, event);
   if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
-  if (builder.environment !== 'sandbox' && !builder.isGrant) foldTotals(fold, event, sum);
+  if (builder.environment !== 'sandbox') foldTotals(fold, event, sum);
 }
 
 function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {

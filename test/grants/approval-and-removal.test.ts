@@ -40,6 +40,13 @@ before(async () => {
   }
 });
 after(() => product?.close());
+async function endGrant(grantId: string): Promise<void> {
+  await product.server.connected.database.query(
+    `update actions set actual_end_at = now() - interval '1 minute' where action_id::text = $1`,
+    [grantId],
+  );
+}
+
 /** The grant that waits, as another teammate sees it in the same conversation. */
 async function asSecond(card: OpenCard, adminId = SECOND): Promise<OpenCard> {
   const grants = await (await openAgain(product, card, { adminId })).press('grants');
@@ -148,6 +155,11 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.equal((await readAction(database, action))?.state, 'awaiting_approval');
     const moved = await approveAfter(await readLastChange(database, action));
     assert.equal(moved?.state, 'requested');
+    const [other] = (await stored(product, card.appUserId)).filter(({ state }) => state === 'confirmed');
+    const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId: other?.action_id ?? '' });
+    assert.ok(made);
+    const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
+    await assert.rejects(transition({ database, jobs }, made, { event: 'revoke' }), { code: 'unconfirmed' });
   });
 
   test('a shorter one needs no approval', async () => {
@@ -347,11 +359,21 @@ describe('removing', { concurrency: 3 }, () => {
     assert.match(textOf(inTime.canvas), /✅ The grant of Pro is removed/);
   });
 
+  test('a grant that has ended since its review is not removed, nor what was granted since', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    const checked = await done.press(`revoke:${grantIdOn(done)}`);
+    await endGrant(grantIdOn(done));
+    await checked.press('revoke.confirm');
+    assert.equal(grantsAt(product, card.appUserId).length, 1);
+  });
+
   test('the review says what access stays, the grant is removed once, with a note', async () => {
     const card = await openCustomer(product);
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 9 * DAY_MS });
     const done = await grantOf(card);
     const id = grantIdOn(done);
+    assert.match((await openAgain(product, card)).text, /Pro granted until/);
     const checked = await done.press(`revoke:${id}`);
     assert.match(checked.text, /Remove \*\*Pro\*\*, granted until/);
     assert.match(checked.text, /They keep Pro until .* through what they bought/);
@@ -381,21 +403,27 @@ describe('removing', { concurrency: 3 }, () => {
       [['revoked', 'By mistake <3']],
     );
     const opened = await openAgain(product, card);
-    assert.doesNotMatch(opened.text, /granted by/);
+    assert.doesNotMatch(opened.text, /Pro granted until/);
     assert.match((await opened.press('grants')).text, /removed/);
   });
 
   test('all grants of the entitlement end together', async () => {
     const card = await openCustomer(product);
-    const first = await grantOf(card, { duration: 'weekly' });
+    const ended = grantIdOn(await grantOf(card, { duration: 'daily' }));
+    await endGrant(ended);
+    const first = await grantOf(await openAgain(product, card), { duration: 'weekly' });
     const second = await review(await openAgain(product, card), { duration: 'monthly' });
     const done = await second.press('grant.confirm');
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     assert.match(checked.text, /They lose access immediately/);
     await checked.press('revoke.confirm');
     assert.deepEqual(
-      (await stored(product, card.appUserId)).map(({ state }) => state),
-      ['revoked', 'revoked'],
+      (await stored(product, card.appUserId)).map(({ action_id, state }) => [action_id === ended, state]),
+      [
+        [true, 'confirmed'],
+        [false, 'revoked'],
+        [false, 'revoked'],
+      ],
     );
     assert.ok(grantIdOn(first) !== grantIdOn(done));
   });

@@ -515,6 +515,10 @@ describe('refused', () => {
     key.status = 'revoked';
     try {
       assert.match((await second.press('grant.confirm')).text, /rejected the API key\. Nothing was changed/);
+      assert.match(
+        (await (await openAgain(product, card)).press('grant')).text,
+        /no longer accepts the API key/,
+      );
     } finally {
       key.status = 'valid';
       await product.server.connected.database.query(`update projects set api_key_state = 'valid'`);
@@ -584,6 +588,14 @@ describe('once', () => {
     off();
     assert.match((await grantOf(card)).text, /✅/);
     assert.match((await card.press('grant')).text, /grants? a month/);
+    await product.server.connected.database.query(
+      `update actions set idempotency_key = 'bulk|' || idempotency_key where admin->>'id' = '7101'`,
+    );
+    assert.doesNotMatch(
+      (await card.press('grant')).text,
+      /grants? a month/,
+      'a grant to many has its own rules',
+    );
   });
 
   test('of two reviews of the same entitlement confirmed concurrently, one is shown again', async () => {

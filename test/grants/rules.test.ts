@@ -3,15 +3,18 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { combineEnds, compareReadBack, endsOf, findNoEffect, storedAccess } from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
-import type { ActionCustomer } from '../../src/grants/context.ts';
+import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
-import { lengthOf } from '../../src/grants/grant.ts';
+import type { ReviewedGrant, ReviewedStoreAction } from '../../src/grants/form-state.ts';
+import { GRANT_HANDLER, lengthOf } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
 import { checkLength, checkReason, checkTeammate, needsApproval } from '../../src/grants/policy.ts';
+import { STORE_ACTION_HANDLER } from '../../src/grants/store-actions.ts';
 import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { deriveState } from '../../src/subscription/state.ts';
+import type { Money } from '../../src/subscription/types.ts';
 import { DAY_MS, FOREVER_MS, HOUR_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
 import { buy, day, grant as grantEvent } from '../subscription/histories.ts';
@@ -213,6 +216,45 @@ describe('the policy', () => {
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 31), false);
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), 32), true);
     assert.equal(needsApproval(policyOf({ secondPersonAboveDays: 31 }), null), true);
+  });
+
+  test('a second person is needed for what was granted before and now together', () => {
+    const nowMs = at('2027-07-01T00:00:00Z');
+    const needs = (aboveDays: number, access: { previousEndMs?: number; boughtEndMs?: number }): boolean => {
+      const settings = { grants: policyOf({ secondPersonAboveDays: aboveDays }) };
+      const ends = { previousEndMs: null, boughtEndMs: null, ...access };
+      const fromMs = ends.previousEndMs ?? ends.boughtEndMs ?? nowMs;
+      const reviewed = { duration: 'two_month', start: 'after', ...ends } as const;
+      return GRANT_HANDLER.needsSecondPerson(
+        { app: { now: () => nowMs }, workspace: { settings } } as unknown as ActionContext,
+        { ...reviewed, requestedEndMs: endOfDuration('two_month', fromMs) } as ReviewedGrant,
+      );
+    };
+    const later = { boughtEndMs: at('2027-08-01T00:00:00Z') };
+    assert.deepEqual([needs(61, later), needs(60, later)], [false, true]);
+    const granted = { previousEndMs: at('2027-08-01T00:00:00Z') };
+    assert.deepEqual([needs(92, granted), needs(91, granted)], [false, true]);
+    assert.deepEqual([needs(61, {}), needs(60, {})], [false, true]);
+  });
+
+  test('a second person is needed for a refund above the limit, or of an unknown sum', () => {
+    const actions = { refund: { enabled: true, maxAmountAlone: 5 } };
+    const workspace = { settings: workspaceSettingsSchema.parse({ actions }) };
+    const needs = (kind: string, amount: Money | null): boolean =>
+      STORE_ACTION_HANDLER.needsSecondPerson(
+        { workspace } as unknown as ActionContext,
+        { kind, details: { amount } } as ReviewedStoreAction,
+      );
+    for (const [currency, five] of [
+      ['USD', 500],
+      ['JPY', 5],
+      ['KWD', 5_000],
+    ] as const) {
+      assert.equal(needs('refund', { amountMinor: five, currency }), false, currency);
+      assert.equal(needs('refund', { amountMinor: five + 1, currency }), true, currency);
+    }
+    assert.equal(needs('refund', null), true);
+    assert.equal(needs('cancel', null), false);
   });
 
   test('a month has the same length for the policy in every month', () => {

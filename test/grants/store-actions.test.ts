@@ -735,11 +735,12 @@ describe('the policy of store actions', () => {
     const openForm = async (of: Parameters<typeof openAgain>[1]) =>
       (await (await openAgain(product, of, { adminId: '7201' })).press('details')).press('transfer');
     const forms = [await openForm(other), await openForm(card)];
+    const order = {
+      'transfer.order': own.storeSubscriptionId ?? '',
+      'action.reason': 'Bought before signing in',
+    };
     const [restore, transfer] = [
-      await forms[0]?.press('action.review', {
-        'transfer.order': own.storeSubscriptionId ?? '',
-        'action.reason': 'Bought before signing in',
-      }),
+      await forms[0]?.press('action.review', order),
       await forms[1]?.press('action.review', {
         'transfer.target': other.appUserId,
         'action.reason': 'New account',
@@ -747,6 +748,10 @@ describe('the policy of store actions', () => {
     ];
     assert.match((await restore?.press('action.confirm'))?.text ?? '', /✅/);
     assert.match((await transfer?.press('action.confirm'))?.text ?? '', /limit of 1 a month is used up/);
+    assert.match(
+      (await forms[0]?.press('action.review', order))?.text ?? '',
+      /limit of 1 a month is used up/,
+    );
   });
 
   test('the limit for one teammate is in units of the currency paid, whatever decimals it has', async () => {

@@ -370,7 +370,7 @@ describe('finding the customer', () => {
       body: 'User ID: user_named',
       createdAtS: 1,
     });
-    assert.doesNotMatch((await openAgain(product, byTeammate)).text, /names this customer/);
+    assert.doesNotMatch((await openAgain(product, byTeammate)).text, /mentions this customer/);
   });
 
   test('ids that broken apps give to every user match no customer', async () => {

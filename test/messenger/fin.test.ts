@@ -8,6 +8,7 @@ import type { TimelineEntry } from '../../src/subscribers/repository.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { disconnectProject, reconnectProject } from '../../src/workspaces/projects.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';
 
@@ -115,10 +116,26 @@ it('says until when the plan can be used, also when a grant or a purchase gives 
   };
   await addCustomer(site, ['fin-grant'], [{}, grant]);
   await addCustomer(site, ['fin-both'], [{}, lifetime]);
+  const [two, max] = [['pro', 'max'], ['max']];
+  await addCustomer(
+    site,
+    ['fin-two'],
+    [{ entitlement_ids: two }, { ...grant, id: randomUUID(), entitlement_ids: max }],
+  );
+  assert.equal((await ask('fin-two').expect(200)).body.access_until, '2026-03-02');
   const granted = await ask('fin-grant').expect(200);
   assert.deepEqual([granted.body.renews_on, granted.body.access_until], ['2026-01-31', '2026-03-02']);
   const both = await ask('fin-both').expect(200);
   assert.deepEqual([both.body.renews_on, both.body.access_until], ['2026-01-31', '']);
+});
+
+it('does not report a test purchase as the last event of a customer who pays', async () => {
+  await addCustomer(
+    site,
+    ['fin-mixed'],
+    [{}, { id: randomUUID(), environment: 'SANDBOX', event_timestamp_ms: START_MS + DAY_MS }],
+  );
+  assert.equal((await ask('fin-mixed').expect(200)).body.last_event_on, '2026-01-01');
 });
 
 it('does not report a test purchase as the last event of a customer without a subscription', async () => {
@@ -180,6 +197,15 @@ it('never returns another customer’s data', async () => {
   assert.equal(body.has_access, true);
   assert.equal(body.last_event_on, '2026-01-02');
   assert.equal((await ask('source').expect(200)).body.has_access, false);
+});
+
+it('knows no customer of a project that was disconnected', async () => {
+  await addCustomer(site, ['fin-disconnected'], [{}]);
+  const project = { workspaceId: 'abc123', projectId: 'abc123-p1' };
+  await disconnectProject(site.db.database, project);
+  assert.equal((await ask('fin-disconnected').expect(200)).body.found, false);
+  await reconnectProject(site.db.database, project);
+  assert.equal((await ask('fin-disconnected').expect(200)).body.found, true);
 });
 
 it('requires a Fin key of the workspace', async () => {

@@ -4,6 +4,7 @@ import jwt from 'jsonwebtoken';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.ts';
 import { signIdentityToken } from '../../src/messenger/identity-token.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { disconnectProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
@@ -96,6 +97,25 @@ describe('the identity token', () => {
     site.clock.nowMs = START_MS + 31 * DAY_MS;
     assert.equal(await statusNow(), 'expired');
     site.clock.nowMs = nowMs;
+  });
+
+  it('is of the project in which the customer has access, and of no disconnected one', async () => {
+    const { database } = site.db;
+    const project = { workspaceId: 'abc123', projectId: 'abc123-p2' };
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       values ('abc123', 'abc123-p2', 'proj2', 'Second', 'h')`,
+    );
+    const second = await addCustomer(site, ['in-two'], [{ entitlement_ids: ['second'] }]);
+    for (const table of ['events', 'subscriber_ids', 'subscribers'])
+      await database.query(`update ${table} set project_id = 'abc123-p2' where subscriber_id = $1`, [second]);
+    const ended = { type: 'EXPIRATION', event_timestamp_ms: START_MS + 2 * DAY_MS };
+    await addCustomer(site, ['in-two'], [{ ...ended, expiration_at_ms: START_MS + DAY_MS }]);
+    const entitlements = async (): Promise<unknown> =>
+      claimsOf((await site.post(PATH, key, { user_id: 'in-two' }).expect(200)).body.token).rc_entitlements;
+    assert.equal(await entitlements(), 'second');
+    await disconnectProject(database, project);
+    assert.equal(await entitlements(), undefined);
   });
 
   it('never uses another workspace’s customer with the same id', async () => {

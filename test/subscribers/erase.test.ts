@@ -156,12 +156,25 @@ describe('an erased customer', () => {
       redemption_outcome: 'none',
     });
     await importAll();
+    const failed = [
+      { app_user_id: ERIN },
+      { type: 'TRANSFER', transferred_from: [ERIN], transferred_to: [BOB] },
+    ];
     await rows(
       `insert into webhooks (workspace_id, project_id, event_id, payload, processed_at, error)
-       values ($1, $2, 'failed', $3, now(), 'failed')`,
+       select $1, $2, md5(payload), payload, now(), 'failed' from unnest($3::text[]) as payload`,
       WORKSPACE_ID,
       projectId,
-      JSON.stringify({ event: { app_user_id: ERIN } }),
+      failed.map((event) => JSON.stringify({ event })),
+    );
+    await rows(
+      `insert into actions (workspace_id, action_id, kind, project_id, subscriber_id, app_user_id, target, reason,
+                            idempotency_key, admin, state, details)
+       select workspace_id, gen_random_uuid(), 'transfer', project_id, subscriber_id, app_user_id, $2, '', 'moved', '{}',
+              'confirmed', jsonb_build_object('product', $2::text)
+         from subscriber_ids where app_user_id = $1`,
+      BOB,
+      ERIN,
     );
     await until(async () => (await rows('select 1 from delivery_attempts')).length > 0, 'deliveries');
     await rows(
@@ -277,17 +290,15 @@ describe('an erased customer', () => {
     assert.equal(await importCustomer(context(), { ...project(), appUserId: ERIN }), 'erased');
     const connected = await readProject(database(), WORKSPACE_ID, projectId);
     assert.ok(connected);
-    const snapshot = {
-      takenAtMs: Date.now(),
-      customerId: ERIN,
-      aliases: [ERIN, '$RCAnonymousID:another'],
-      attributes: { $email: EMAIL },
-      subscriptions: [],
-      purchases: [],
-      activeEntitlements: [],
+    const store = (customerId: string, alias: string) => {
+      const empty = { subscriptions: [], purchases: [], activeEntitlements: [] };
+      const names = { customerId, aliases: [customerId, alias], attributes: { $email: EMAIL } };
+      const email = { value: EMAIL, atMs: Date.now() };
+      const snapshot = { takenAtMs: Date.now(), ...names, ...empty };
+      return storeCustomer(context(), connected, { snapshot, email } as never);
     };
-    const isStored = await storeCustomer(context(), connected, { snapshot, email: null } as never);
-    assert.equal(isStored, false);
+    assert.equal(await store(ERIN, '$RCAnonymousID:another'), false);
+    assert.equal(await store(BOB, ERIN), true);
     assert.match(await openCard(), /match\.search/);
     await openCard();
     assert.deepEqual(await findTraces(), []);

@@ -58,6 +58,63 @@ const HISTORIES: readonly History[] = [
     access: {},
   },
 
+  {
+    name: 'only a price increase',
+    events: [event('PRICE_INCREASE_CONSENT_REQUIRED', 0)],
+    on: 1,
+    status: null,
+    access: {},
+  },
+  {
+    name: 'an invoice that nobody has paid',
+    events: [event('INVOICE_ISSUANCE', 0, period(0, 30, 10))],
+    on: 1,
+    status: null,
+    access: {},
+    usd: 0,
+  },
+  {
+    name: 'a refund without a sum that is announced twice',
+    events: [buy(0, 30), renew(30, 60), ...[35, 36].map((at) => refund(at, period(30, 60)))],
+    on: 37,
+    status: 'expired',
+    access: {},
+    usd: 1000,
+  },
+
+  ...[sandbox, { store: 'STRIPE' }].map((elsewhere) => ({
+    name: `a change ahead does not happen in ${Object.values(elsewhere)}`,
+    events: [
+      buy(0, 30),
+      changed(5, 'pro_yearly'),
+      buy(10, 12, { product_id: 'pro_yearly', original_transaction_id: '1001', ...elsewhere }),
+    ],
+    on: 13,
+    status: 'active',
+    access: { pro: 30 },
+  })),
+  {
+    name: 'refunded before the pause began',
+    events: [buy(0, 30, play), pause(5, 60), refund(10, { ...play, expiration_at_ms: day(10) })],
+    on: 31,
+    status: 'expired',
+    access: {},
+  },
+  {
+    name: 'a temporary grant that another transaction confirms',
+    events: [
+      event('TEMPORARY_ENTITLEMENT_GRANT', 0, {
+        ...period(0, 1),
+        entitlement_ids: ['max'],
+        transaction_id: 'tmp',
+      }),
+      buy(0.1, 30),
+    ],
+    on: 0.5,
+    status: 'active',
+    access: { pro: 30 },
+  },
+
   // The eleven statuses.
   {
     name: 'active',
@@ -943,9 +1000,12 @@ describe('the state of a history', () => {
   });
 
   test('the events endpoint may repeat an event under another id', () => {
-    const again = buy(0, 30, { id: 'another' });
-    const cased = buy(0, 30, { id: buy(0, 30).id.toUpperCase() });
-    assert.equal(deriveState([buy(0, 30), again, cased], null, day(1)).lifetimeValueUsdCents, 1000);
+    const bare = { transaction_id: null, original_transaction_id: null };
+    for (const copies of [
+      [buy(0, 30), buy(0, 30, { id: 'another' })],
+      [buy(0, 30, { ...bare, id: 'a1' }), buy(0, 30, { ...bare, id: 'A1' })],
+    ])
+      assert.equal(deriveState(copies, null, day(1)).lifetimeValueUsdCents, 1000);
   });
 
   test('an entitlement that only the API lists lasts until an event is about it', () => {
