@@ -66,6 +66,11 @@ const SAID: readonly (readonly [
     [{ period_type: 'PREPAID', store: 'PLAY_STORE' }],
     'You have Pro until Jan 31, 2026. It does not renew.',
   ],
+  [
+    'a free trial whose price is not known',
+    [{ period_type: 'TRIAL', price: 0, price_in_purchased_currency: 0 }],
+    'Your free trial of Pro runs until Jan 31, 2026. Then it renews and you are charged.',
+  ],
   ['family', [{ is_family_share: true }], 'You have Pro through family sharing until Jan 31, 2026.'],
   [
     'a store that cannot confirm',
