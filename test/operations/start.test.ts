@@ -110,15 +110,6 @@ describe('starting and stopping on a bare machine', () => {
     });
   });
 
-  test('the command line works without the server, takes over the lock of a killed start, and leaves nothing running', async () => {
-    const lock = join(folder, 'data/postgres.lock');
-    await writeFile(lock, '');
-    await utimes(lock, new Date(0), new Date(0));
-    assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
-    await assert.rejects(readFile(lock), { code: 'ENOENT' });
-    assert.equal(await databasePid(), 0);
-  });
-
   test('a database without its password is named, and not replaced by an empty one', async () => {
     const file = join(folder, 'data/postgres.json');
     const password = await readFile(file);
@@ -131,7 +122,15 @@ describe('starting and stopping on a bare machine', () => {
       /^\S+data\/postgres is a database, and \S+data\/postgres\.json with its password is missing/,
     );
     await writeFile(file, password);
+  });
+
+  test('with it again the command line works without the server, takes over the lock of a killed start, and leaves nothing running', async () => {
+    const lock = join(folder, 'data/postgres.lock');
+    await writeFile(lock, '');
+    await utimes(lock, new Date(0), new Date(0));
     assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
+    await assert.rejects(readFile(lock), { code: 'ENOENT' });
+    assert.equal(await databasePid(), 0);
   });
 
   test('SIGINT before it is ready stops it too', async () => {
@@ -142,7 +141,7 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await databasePid(), 0);
   });
 
-  test('a first start that is killed leaves no password behind, and the next one creates the database', async () => {
+  test('a first start that is killed leaves no password behind, and two that start together after it create and share one database, which the last one stops', async () => {
     const interrupted = { DATA_DIR: join(folder, 'interrupted') };
     const files = async () => (await readdir(interrupted.DATA_DIR).catch(() => [])).sort();
     const hasPassword = async () => (await files()).some((name) => name.startsWith('.initdb'));
@@ -150,16 +149,10 @@ describe('starting and stopping on a bare machine', () => {
     await until(hasPassword, 'the database to be created');
     server.child.kill('SIGKILL');
     await until(async () => !(await hasPassword()), 'the password to be removed');
-    assert.deepEqual(await run(['migrate', '--json'], interrupted), UP_TO_DATE);
-    assert.deepEqual(await files(), ['postgres', 'postgres.json']);
-  });
-
-  test('two processes that start together on an empty data directory share one database, and the last one stops it', async () => {
-    const shared = { DATA_DIR: join(folder, 'shared') };
-    await mkdir(shared.DATA_DIR);
-    const both = [run(['migrate', '--json'], shared), run(['migrate', '--json'], shared)];
+    const both = [run(['migrate', '--json'], interrupted), run(['migrate', '--json'], interrupted)];
     assert.deepEqual(await Promise.all(both), [UP_TO_DATE, UP_TO_DATE]);
-    await assert.rejects(readFile(join(shared.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
+    assert.deepEqual(await files(), ['postgres', 'postgres.json']);
+    await assert.rejects(readFile(join(interrupted.DATA_DIR, 'postgres/postmaster.pid')), { code: 'ENOENT' });
   });
 
   test('a process that joined the database and has not used it yet keeps it running', async () => {
