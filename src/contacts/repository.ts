@@ -19,7 +19,7 @@ export async function findSharedSubscribers(
         where workspace_id = $1 and subscriber_id = any($2)
        union
        select subscriber_id, contact_id from subscribers
-        where workspace_id = $1 and subscriber_id = any($2) and contact_id is not null
+        where workspace_id = $1 and subscriber_id = any($2)
      ), pair as (
        select i.subscriber_id as mine, o.subscriber_id as other from subscriber_ids i
         cross join lateral (select subscriber_id from subscriber_ids

@@ -106,8 +106,8 @@ export async function claimNext(
         set lease_until = now() + make_interval(secs => $4), lease_owner = $2,
             -- A delivery that did not end may have written some: what is on the contact is unknown.
             attributes_written = case when s.lease_owner is null then s.attributes_written end
-       from due
-      where s.workspace_id = $1 and s.subscriber_id = due.subscriber_id
+      -- By key, as a plan for a small table does not join them.
+      where s.workspace_id = $1 and s.subscriber_id = any(array(select subscriber_id from due))
      returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version, s.attempts,
                s.failing_since as "failingSince", s.contact_id as "contactId",
                s.attributes_written as "attributesWritten",

@@ -26,9 +26,9 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
   const planned = plans.flatMap(({ subscriberId, events }) =>
     events.map((event) => ({ ...event, subscriberId })),
   );
-  // The event's row is read by its key, whatever the planner expects: with `side` beside the key, the index of kinds was
-  // read whole for each event until the table had statistics. The lock is what a foreign key would take:
-  // nothing is planned for a subscriber that is being erased.
+  // The event's row is read by its key, whatever the planner expects: only the key has this order. Without it, or with
+  // `side` beside the key, another index was read whole for each event until the table had statistics. The lock is what
+  // a foreign key would take: nothing is planned for a subscriber that is being erased.
   await sql.query(
     `with planned as (
        select e.subscriber_id, e.received_at, p.*
@@ -36,7 +36,7 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
               as p (event_id, project_id, name, at_s, reason, planned_for)
         cross join lateral (select e.subscriber_id, e.received_at, e.side from events e
                              where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
-                            offset 0) e
+                             order by e.side limit 1) e
         where e.subscriber_id = p.planned_for and e.side = 'customer'
      ), stored as (
        select subscriber_id from subscribers

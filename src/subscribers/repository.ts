@@ -71,10 +71,14 @@ export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e
   d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s,
   d.contact_id`;
 
-/** Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. */
-export const EVENTS_WITH_DELIVERY = `events e left join event_deliveries d
-  on d.workspace_id = $1 and d.subscriber_id = e.subscriber_id and d.project_id = e.project_id
-     and d.event_id = e.event_id and e.side = 'customer'`;
+/**
+ * Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. `offset 0`
+ * keeps the lookup by key: a plain join, planned for the tables of the first day, read all deliveries for each event.
+ */
+export const EVENTS_WITH_DELIVERY = `events e left join lateral (
+  select * from event_deliveries
+   where workspace_id = $1 and subscriber_id = e.subscriber_id and project_id = e.project_id and event_id = e.event_id
+     and e.side = 'customer' offset 0) d on true`;
 
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { findSharedSubscribers } from '../../src/contacts/repository.ts';
+import type { Sql } from '../../src/database/sql.ts';
+import { claimNext } from '../../src/delivery/claims.ts';
+import { savePlan } from '../../src/delivery/outbox.ts';
+import { markProcessed } from '../../src/ingestion/journal.ts';
+import { readWithHistories } from '../../src/subscribers/repository.ts';
+import { NIL_UUID } from '../../src/text.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { WORKSPACE_ID } from '../support/world.ts';
+
+/** Of which a workspace has as many rows as customers or events. */
+const LARGE = new Set(['subscribers', 'subscriber_ids', 'events', 'event_deliveries', 'webhooks']);
+
+interface PlanNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  'Index Cond'?: string;
+  Plans?: PlanNode[];
+}
+
+let db: TestDatabase;
+before(async () => {
+  db = await createTestDatabase();
+  // For the journal it takes some rows that PostgreSQL has not analyzed.
+  await db.database.query('alter table webhooks set (autovacuum_enabled = false)');
+  await db.database.query(
+    `insert into webhooks (workspace_id, project_id, event_id, payload)
+     select $1, 'p', n::text, '{}' from generate_series(1, 3000) n`,
+    [WORKSPACE_ID],
+  );
+});
+after(() => db?.close());
+
+/** Scans that read all that a workspace, or its project, has in a table. */
+function scansOfAll(node: PlanNode): string[] {
+  const { 'Relation Name': table = '', 'Index Name': index = 'itself', 'Index Cond': condition = '' } = node;
+  const isScan = LARGE.has(table) && node['Node Type'].endsWith('Scan');
+  const isKeyed = /subscriber_id|app_user_id|event_id|contact_id|sequence|due_at/.test(condition);
+  const own = isScan && !isKeyed ? [`${table} by ${index} ${condition}`] : [];
+  return [...own, ...(node.Plans ?? []).flatMap(scansOfAll)];
+}
+
+/** The statements of a function, which gets no rows. */
+async function statementsOf(run: (sql: Sql) => Promise<unknown>): Promise<string[]> {
+  const texts: string[] = [];
+  await run({
+    async query(text) {
+      texts.push(text);
+      return [];
+    },
+  });
+  return texts;
+}
+
+// A process that is started with an empty database plans so until PostgreSQL has analyzed the tables.
+for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
+  'marking webhooks processed': (sql) =>
+    markProcessed(sql, { workspaceId: WORKSPACE_ID, projectId: 'p' }, [], new Map()),
+  claiming: (sql) => claimNext(sql, WORKSPACE_ID, { owner: NIL_UUID, limit: 1 }),
+  'reading histories': (sql) => readWithHistories(sql, WORKSPACE_ID, [NIL_UUID]),
+  planning: (sql) => savePlan(sql, WORKSPACE_ID, []),
+  'looking for others with the same contact': (sql) => findSharedSubscribers(sql, WORKSPACE_ID, [NIL_UUID]),
+})) {
+  test(`${name} reads rows by their keys, also without statistics`, async () => {
+    const texts = await statementsOf(run);
+    assert.ok(texts.length > 0);
+    for (const text of texts) {
+      const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+        `explain (generic_plan, format json) ${text}`,
+      );
+      assert.ok(row);
+      assert.deepEqual(scansOfAll(row['QUERY PLAN'][0].Plan), [], text);
+    }
+  });
+}
