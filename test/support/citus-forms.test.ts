@@ -7,7 +7,8 @@ import { tenantTables } from './tenancy.ts';
 
 const { lazyCall, callInReturning, callInConflict, stableOfColumn, volatileInModification } = FORMS;
 const { correlatedWorkspace, namedCte } = FORMS;
-const { insertInWith, insertAfterModification, subqueryInValues, workspaceChanged, localTable } = FORMS;
+const { insertInWith, insertAfterModification, subqueryInValues, workspaceChanged, localTable, simpleCase } =
+  FORMS;
 
 describe('forms that Citus refuses', () => {
   let db: TestDatabase;
@@ -156,6 +157,21 @@ describe('forms that Citus refuses', () => {
     assert.deepEqual(update(`attempts = extract(epoch from due_at - lease_until)`), []);
     assert.deepEqual(update(`due_at = now() - interval '1 day', email = lower(email)`), []);
     assert.deepEqual(update(`due_at = to_timestamp(version / 1000.0)`), []);
+  });
+
+  test('CASE with a value to compare, in what changes rows', () => {
+    assert.deepEqual(update(`waiting = case email when $2 then true else waiting end`), [simpleCase]);
+    assert.deepEqual(update(`waiting = case when email = $2 then true else waiting end`), []);
+    assert.deepEqual(
+      forms(`insert into projects as p (workspace_id, name) values ($1, '') on conflict (workspace_id) do update
+             set name = case p.name when '' then excluded.name else p.name end`),
+      [simpleCase],
+    );
+    assert.deepEqual(
+      forms(`select case name when '' then 'x' end from projects where workspace_id = $1`),
+      [],
+      'reading may',
+    );
   });
 
   test('another workspace, and a table that Citus does not spread', () => {

@@ -18,6 +18,7 @@ export const FORMS = {
   volatileInModification: 'calls a volatile function in SET, WHERE or WITH of an UPDATE or DELETE',
   lazyCall: 'calls a function that is not immutable inside CASE or COALESCE of an UPDATE or DELETE',
   stableOfColumn: 'calls a stable function with a column in an UPDATE or DELETE',
+  simpleCase: 'compares with "case x when y" in an INSERT, UPDATE or DELETE',
   callInConflict: 'calls a function that is not immutable in ON CONFLICT',
   callInReturning: 'calls a function that is not immutable in RETURNING',
   correlatedWorkspace:
@@ -90,6 +91,11 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
     each(stmt, (tag, node) => {
       if (tag === 'InsertStmt') checkInsert(node);
       if (tag === 'UpdateStmt' || tag === 'DeleteStmt') checkChange(node);
+      // With parameters, Citus writes a comparison for the node that is none.
+      if (/^(Insert|Update|Delete)Stmt$/.test(tag))
+        each(node, (inner, { arg }) => {
+          if (inner === 'CaseExpr' && arg !== undefined) found.add('simpleCase');
+        });
       for (const cte of ctesOf(node)) {
         if (tagOf(cte.ctequery) === 'InsertStmt') found.add('insertInWith');
         // A recursive one was never refused.
