@@ -108,6 +108,9 @@ function contactUrl({ app, workspace }: PageRequest, contactId: string): string 
   return `${host}/a/apps/${encodeURIComponent(workspace.workspaceId)}/users/${encodeURIComponent(contactId)}`;
 }
 
+/** Why an event was not sent that an admin may send after all: the settings have changed, or it is wanted. */
+const CAN_BE_SENT: ReadonlySet<string | null> = new Set(['switched_off', 'sandbox', 'imported']);
+
 function describeRow(row: DeliveryRow) {
   const kind = EVENT_KINDS.find((each) => each === row.kind);
   const isWaiting = row.state === 'pending' && row.reason === 'waiting_for_contact';
@@ -118,7 +121,10 @@ function describeRow(row: DeliveryRow) {
     stateLabel: isWaiting ? 'Waiting' : texts.deliveryStates[row.state],
     why: reasonText(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
-    canReplay: row.state === 'failed' || row.state === 'delivered',
+    canReplay:
+      row.state === 'failed' ||
+      row.state === 'delivered' ||
+      (row.state === 'skipped' && CAN_BE_SENT.has(row.reason)),
   };
 }
 

@@ -69,7 +69,7 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
       if (!(failure instanceof AppError)) throw failure;
       const { code: reason, upstreamStatus } = failure;
       app.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
-      const message = 'Intercom did not accept the installation. Please try again.';
+      const message = 'Intercom did not accept the authorization. Please try again.';
       // A code that Intercom refuses is the browser's error.
       const status = reason === 'intercom_unauthorized' ? 403 : 502;
       fail(res, purpose, reason === 'forbidden' ? failure : new AppError(reason, message, { status }));
@@ -142,7 +142,7 @@ async function takeState({ manager }: Entities, state: string): Promise<boolean>
 }
 
 function accessDenied(): AppError {
-  return forbidden('Access was not granted in Intercom. Nothing was installed.');
+  return forbidden('Access was not granted in Intercom. Nothing was changed.');
 }
 
 function startedElsewhere(): AppError {

@@ -582,6 +582,7 @@ describe('deliveries', () => {
       [eventId],
     );
     const { text } = await browser.get(`/settings/deliveries/event?id=${eventId}`).expect(200);
+    assert.doesNotMatch(text, /Send to Intercom/, 'it was sent');
     assert.match(text, /rc_renewal_event/);
     assert.match(text, /intercom_rejected/);
   });
@@ -613,6 +614,11 @@ describe('deliveries', () => {
     );
     await send('/deliveries/replay', { event: one }).expect(303);
     assert.equal(await state(one), 'pending');
+    const off = await storeEvent({ delivery: 'skipped', reason: 'switched_off' });
+    const { text } = await browser.get(`/settings/deliveries/event?id=${off}`).expect(200);
+    assert.match(text, /Send to Intercom/, 'its kind may be switched on again by now');
+    await send('/deliveries/replay', { event: off }).expect(303);
+    assert.equal(await state(off), 'pending');
     const two = await storeEvent();
     await send('/deliveries/replay').expect(303);
     assert.equal(await state(two), 'pending');

@@ -125,6 +125,7 @@ const refusals: [string, () => request.Test, number, string][] = [
   ['unknown teammate', () => call('get', '/admins/99'), 404, 'admin_not_found'],
   ['unknown conversation', () => call('get', '/conversations/99'), 404, 'not_found'],
   ['search: text is not ordered', () => search({ operator: '<' }), 400, 'parameter_invalid'],
+  ['search: an object', () => search({ value: { a: 1 } }), 400, 'parameter_invalid'],
   ['search: unknown field', () => search({ field: 'custom_attributes.nope' }), 400, 'parameter_invalid'],
   [
     'search: a date has no !=',

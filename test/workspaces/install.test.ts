@@ -186,7 +186,7 @@ describe('installing', () => {
     const begun = await browser.get('/oauth/signin');
     const state = new URL(text(begun.headers.location)).searchParams.get('state');
     const refused = await browser.get(`/oauth/callback?state=${state}&code=forged`).expect(403);
-    assert.match(refused.text, /Intercom did not accept the installation/);
+    assert.match(refused.text, /Intercom did not accept the authorization/);
     assert.ok(!text(refused.headers['set-cookie']).includes('st_session'));
   });
 
@@ -233,6 +233,7 @@ describe('installing', () => {
     const answer = await browser.get(`/oauth/callback?state=${state}&error=access_denied`).accept('html');
     assert.equal(answer.status, 403);
     assert.match(answer.text, /Access was not granted/);
+    assert.doesNotMatch(answer.text, /install/i, 'nobody wanted to install anything');
   });
 
   it('requires a verified e-mail', async () => {

@@ -45,7 +45,11 @@ const FIELDS: Readonly<Record<string, (contact: Contact) => string | number | bo
   last_seen_at: ({ lastSeenAtS }) => lastSeenAtS,
 };
 
-const filterSchema = z.strictObject({ field: z.string(), operator: z.string(), value: z.unknown() });
+const filterSchema = z.strictObject({
+  field: z.string(),
+  operator: z.string(),
+  value: z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.union([z.string(), z.number()]))]),
+});
 const searchSchema = z.object({
   query: z.unknown(),
   pagination: z
