@@ -251,7 +251,7 @@ describe('an agent finishes tickets in the inbox', () => {
   test('Apple: extends with a reason, and gives the texts for what only the customer can do', async () => {
     await openPurchase('Ann Berg', /^Pro Monthly.*App Store/);
     assert.match(
-      await inbox.card.getByLabel('How the customer gets a refund, to copy').inputValue(),
+      await inbox.card.getByLabel('How the customer requests a refund, to copy').inputValue(),
       /https:\/\/reportaproblem\.apple\.com/,
     );
     assert.equal(await inbox.card.getByRole('button', { name: 'Refund', exact: true }).count(), 0);
