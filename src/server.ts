@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { backfillJobs, resumeImports } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
+import { contactJobs } from './contacts/jobs.ts';
 import { intercomWebhookRouter } from './contacts/webhooks.ts';
 import type { DatabaseConnection } from './database/connection.ts';
 import { isReadOnly } from './database/sql.ts';
@@ -76,6 +77,7 @@ async function startJobs(services: Services): Promise<void> {
   const { signal: stopping } = services.stopping;
   await jobs.register({
     ...workspaceJobs(app),
+    ...contactJobs(app),
     ...subscriberJobs(app, stopping),
     ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),

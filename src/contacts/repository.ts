@@ -148,12 +148,26 @@ export async function followMerge(
     await moveLinks(sql, workspaceId, { from, into });
     await unassignContact(sql, workspaceId, from);
   }
-  await wakeSubscribers(sql, workspaceId, {
+  await rewriteAttributes(sql, workspaceId, into);
+}
+
+/** All attributes of the contact are written again. */
+export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
+  return wakeSubscribers(sql, workspaceId, {
     name: 'rewrite-attributes',
     set: `${DUE}, attributes_written = null`,
     where: 's.contact_id = $2',
-    values: [into],
+    values: [contactId],
   });
+}
+
+/** Whether events and attributes of a customer are sent to the contact. */
+export async function hasSubscriber(sql: Sql, workspaceId: string, contactId: string): Promise<boolean> {
+  const rows = await sql.query(
+    'select 1 from subscribers where workspace_id = $1 and contact_id = $2 limit 1',
+    [workspaceId, contactId],
+  );
+  return rows.length > 0;
 }
 
 /** The subscriber that a contact is linked to in one project; `null`: no link. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   deleteLink,
   readLinkedId,
@@ -166,6 +166,8 @@ async function storeLink(
   });
 }
 
+const CLEAR_AFTER_S = 5;
+
 /** Removes a link; the contact is then matched as it would be without it. */
 export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   const { app, request, customer, formState, isOutdated, messages: m } = context;
@@ -176,6 +178,9 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   await app.database.transaction(async (sql) => {
     await releaseContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
+    // Later: the contact may belong to this customer without the link, too.
+    const job = { workspaceId, contactId: contact.id };
+    await app.jobs.send('contact.clear', job, { sql, key: randomUUID(), afterSeconds: CLEAR_AFTER_S });
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });

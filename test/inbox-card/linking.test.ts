@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isOutdated } from '../../src/inbox-card/context.ts';
 import { createProduct, type Product } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, subscriberIdOf, tell, textOf } from './support.ts';
 
@@ -10,7 +11,7 @@ describe('linking a customer', () => {
   before(async () => {
     product = await createProduct();
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7002', name: 'Bea Agent', email: 'bea@example.com' });
-    for (const appUserId of ['user_a', 'user_b', 'user_c']) {
+    for (const appUserId of ['user_a', 'user_b', 'user_c', 'user_d']) {
       await tell(product, 'active_monthly', { appUserId });
     }
   });
@@ -79,6 +80,22 @@ describe('linking a customer', () => {
     // The way back from a press too many names its origin.
     await (await removed.press(`match:${id}`)).press('match.confirm');
     assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'earlier_link']);
+  });
+
+  test('a contact that is unlinked loses the attributes of the customer, unless it has the customer’s id', async () => {
+    const lead = await openFor(product, { role: 'lead' });
+    const own = await openFor(product, { role: 'user', externalId: 'user_d' });
+    const id = `match:${await idOf('user_d')}`;
+    const attributesOf = (contactId: string) =>
+      product.intercom.state.contacts.get(contactId)?.customAttributes ?? {};
+    const hasStatus = (contactId: string) => attributesOf(contactId).subscription_status === 'active';
+    const relinked = await (await lead.press('match.search', { 'match.query': 'user_d' })).press(id);
+    await relinked.press('match.confirm');
+    await until(() => hasStatus(lead.contactId), 'the attributes of the linked contact', 15_000);
+    await (await (await openAgain(product, lead)).press('details')).press('unlink');
+    await until(() => hasStatus(own.contactId), 'the attributes of the contact with the id', 15_000);
+    await until(() => Object.keys(attributesOf(lead.contactId)).length === 0, 'nothing is left', 20_000);
+    assert.ok(hasStatus(own.contactId));
   });
 
   test('a review or details older than 30 minutes are shown again', async () => {
