@@ -8,8 +8,18 @@ import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/su
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
+import { HOUR_MS, MINUTE_MS } from '../../src/time.ts';
 import { DEFAULT_SETTINGS } from '../../src/workspaces/settings.ts';
-import { apiSubscription, buy, day, grant, snapshotOf, trial } from '../subscription/histories.ts';
+import {
+  apiSubscription,
+  buy,
+  day,
+  event,
+  grant,
+  period,
+  snapshotOf,
+  trial,
+} from '../subscription/histories.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 
 function entry(id: string, fields: Record<string, unknown> = {}) {
@@ -80,6 +90,21 @@ describe('planning', () => {
         b: 1,
       },
     );
+  });
+
+  test('a second is rounded down, and a blank name is the default', () => {
+    const late = { ...entry('a', { event_timestamp_ms: START_MS + 999 }), delivery: pending };
+    const settings = { ...DEFAULT_SETTINGS, events: { initial_purchase: { name: ' ', enabled: true } } };
+    assert.deepEqual(planEvents([late], settings), [
+      { action: 'send', entry: late, sentAs: { name: NAME, atS: AT_S } },
+    ]);
+  });
+
+  test('a purchase in the sandbox is sent only where the workspace wants it', () => {
+    const tried = { ...entry('a', { environment: 'SANDBOX' }), delivery: pending };
+    const planned = (deliver: boolean) =>
+      planEvents([tried], { ...DEFAULT_SETTINGS, sandbox: { deliver } }).map(secondOf);
+    assert.deepEqual([planned(false), planned(true)], [['sandbox'], [0]]);
   });
 
   test('two who turn out to be one: what is on the contact stays, what was never tried moves', () => {
@@ -263,6 +288,14 @@ describe('when time alone changes the attributes', () => {
     ['an entitlement that only the API lists', [], listed(60)],
     ['one that never ends', [], listed(null)],
   ];
+  test('a renewal may be announced two hours late; nothing else is waited for', () => {
+    const cancelled = event('CANCELLATION', 30, { ...period(20, 50), cancel_reason: 'UNSUBSCRIBE' });
+    const next = (events: ReturnType<typeof buy>[]) =>
+      nextChangeAt(deriveState(events, null, NOW_MS), NOW_MS);
+    assert.equal(next([buy(20, 50)]), day(50) + 2 * HOUR_MS);
+    assert.equal(next([buy(20, 50), cancelled]), day(50) + MINUTE_MS);
+  });
+
   for (const [name, events, snapshot] of cases) {
     test(`a delivery comes after the last change: ${name}`, () => {
       const stateAt = (atMs: number) => deriveState(events, snapshot, atMs);

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import express from 'express';
+import type { Remedy } from '../../src/errors.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
+import { revenueCatFailure } from '../../src/revenuecat/failures.ts';
 import {
   entitlementSchema,
   productSchema,
@@ -10,6 +12,41 @@ import {
   subscriptionSchema,
 } from '../../src/revenuecat/schemas.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+
+const NOW_MS = 1_768_000_003_000;
+
+describe('what an error response of RevenueCat means', () => {
+  const failure = (status: number, body: object = {}, headers = {}) =>
+    revenueCatFailure({ status, headers, body }, 'Granting', NOW_MS);
+  const cases: [status: number, body: object, code: string, remedy: Remedy['kind']][] = [
+    [302, {}, 'revenuecat_unavailable', 'retry'],
+    [400, { type: 'parameter_error' }, 'revenuecat_rejected', 'give_up'],
+    [401, {}, 'revenuecat_unauthorized', 'reauthorize'],
+    [403, {}, 'revenuecat_scope_missing', 'give_up'],
+    [404, {}, 'revenuecat_not_found', 'give_up'],
+    [409, { retryable: true }, 'revenuecat_conflict', 'give_up'],
+    [422, {}, 'revenuecat_rejected', 'give_up'],
+    [422, { retryable: true }, 'revenuecat_unavailable', 'retry'],
+    [423, {}, 'revenuecat_unavailable', 'retry'],
+    [429, {}, 'revenuecat_rate_limited', 'wait_until'],
+    [500, { retryable: false }, 'revenuecat_unavailable', 'retry'],
+  ];
+  for (const [status, body, code, remedy] of cases)
+    test(`${status} ${JSON.stringify(body)}`, () => {
+      const error = failure(status, body);
+      assert.deepEqual([error.code, error.remedy.kind, error.upstreamStatus], [code, remedy, status]);
+    });
+
+  test('how long a 429 lasts: by its body, by Retry-After, else ten seconds', () => {
+    const headers = { 'retry-after': '20' };
+    const until = (body: object, header = {}) => failure(429, body, header).remedy;
+    const after = (ms: number) => ({ kind: 'wait_until', atMs: NOW_MS + ms });
+    assert.deepEqual(until({ backoff_ms: 1_500 }, headers), after(1_500));
+    assert.deepEqual(until({}, headers), after(20_000));
+    assert.deepEqual(until({}), after(10_000));
+    assert.deepEqual(until({ backoff_ms: 1e9 }), after(3_600_000), 'at most an hour');
+  });
+});
 
 describe('RevenueCat client', () => {
   test('a malformed next_page fails the call that read it, and no other', async (t) => {
