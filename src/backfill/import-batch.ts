@@ -3,7 +3,7 @@ import { AppError, type ErrorCode } from '../errors.ts';
 import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
-import { findByAppUserIds } from '../subscribers/search.ts';
+import { findInProject } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
@@ -123,8 +123,8 @@ async function readEvents(
 ): Promise<Pick<ReadCustomer, 'events' | 'isNew'>> {
   const { project, database } = context;
   const appUserIds = preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
-  const known = await findByAppUserIds(database, project.workspaceId, appUserIds);
-  const isNew = appUserIds.length > 0 && known.every(({ projectId }) => projectId !== project.projectId);
+  const known = await findInProject(database, project, appUserIds);
+  const isNew = appUserIds.length > 0 && known.length === 0;
   if (running.hasEvents === false || appUserIds.length === 0) return { events: null, isNew };
   const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
   return { events: await importEvents(context, project, wanted), isNew };

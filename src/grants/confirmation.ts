@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
-import { findByAppUserIds } from '../subscribers/search.ts';
+import { findInProject } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
@@ -105,9 +105,9 @@ async function complete(app: AppContext, action: Action, changes: Changes): Prom
   const event = action.state === 'revoking' ? 'confirm_revoke' : 'confirm';
   const moved = await transition(app, action, { event, ...changes });
   if (!moved) return readAgain(app.database, action);
-  const { workspaceId, projectId, kind, target } = moved;
-  const receivers = kind === 'transfer' ? await findByAppUserIds(app.database, workspaceId, [target]) : [];
-  for (const { subscriberId } of [moved, ...receivers.filter((each) => each.projectId === projectId)])
+  const { workspaceId, kind, target } = moved;
+  const receivers = kind === 'transfer' ? await findInProject(app.database, moved, [target]) : [];
+  for (const subscriberId of [moved.subscriberId, ...receivers])
     await app.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   return moved;
 }

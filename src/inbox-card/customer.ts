@@ -8,7 +8,7 @@ import {
   readWithHistory,
   type TimelineEntry,
 } from '../subscribers/repository.ts';
-import { findByAppUserIds } from '../subscribers/search.ts';
+import { findInProject } from '../subscribers/search.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
 import { bestAppUserIds } from '../subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
@@ -83,9 +83,9 @@ async function findReceiver(
   { statements, movedTo }: CustomerDescription,
 ): Promise<string | null> {
   if (movedTo === null || !statements.some(({ kind }) => kind === 'moved')) return null;
-  const found = await findByAppUserIds(app.readDatabase, request.workspaceId, movedTo.appUserIds);
-  const receiver = found.find((each) => each.projectId === projectId && each.subscriberId !== subscriberId);
-  return receiver?.subscriberId ?? null;
+  const project = { workspaceId: request.workspaceId, projectId };
+  const receivers = await findInProject(app.readDatabase, project, movedTo.appUserIds);
+  return receivers.find((id) => id !== subscriberId) ?? null;
 }
 
 /** The stored summary, or one derived from the whole history and stored for the next card. */

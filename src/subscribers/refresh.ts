@@ -10,7 +10,7 @@ import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { markPending, readSubscriber, readWithHistory } from './repository.ts';
-import { findByAppUserIds } from './search.ts';
+import { findInProject } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
 type RefreshResult = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
@@ -84,12 +84,11 @@ const AFTER_TRANSFER_SECONDS = 120;
  */
 export async function refreshAfterTransfer(
   { database, jobs }: Pick<AppContext, 'database' | 'jobs'>,
-  { workspaceId, projectId }: ProjectKey,
+  project: ProjectKey,
   appUserIds: readonly string[],
 ): Promise<void> {
-  const found = await findByAppUserIds(database, workspaceId, appUserIds);
-  const own = found.filter((each) => each.projectId === projectId);
-  const subscriberIds = new Set(own.map((each) => each.subscriberId));
+  const { workspaceId } = project;
+  const subscriberIds = new Set(await findInProject(database, project, appUserIds));
   // The processor waits for it.
   await Promise.all(
     Array.from(subscriberIds, (subscriberId) => {

@@ -19,6 +19,16 @@ export function findByAppUserIds(
   );
 }
 
+/** The project's subscribers with one of these app user ids. */
+export async function findInProject(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  appUserIds: readonly string[],
+): Promise<string[]> {
+  const found = await findByAppUserIds(sql, workspaceId, appUserIds);
+  return found.filter((each) => each.projectId === projectId).map(({ subscriberId }) => subscriberId);
+}
+
 /** An app user id of subscriber `s`, an identified one where there is one; $1 is the workspace. */
 const SOME_ID = `(select i.app_user_id from subscriber_ids i
   where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id order by ${IDENTIFIED_FIRST} limit 1)`;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { AppError, nullOn } from '../../errors.ts';
 import { recordKeyState } from '../../subscribers/refresh.ts';
-import { findByAppUserIds } from '../../subscribers/search.ts';
+import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { endsOf, findNoEffect, readAccess } from '../access.ts';
@@ -162,8 +162,7 @@ async function grantOnce(
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
   const client = app.revenueCat(project);
   if (!client) throw failed('revenuecat_unauthorized');
-  const found = await findByAppUserIds(database, workspaceId, [appUserId]);
-  const subscriberId = found.find((each) => each.projectId === projectId)?.subscriberId;
+  const [subscriberId] = await findInProject(database, bulk, [appUserId]);
   if (subscriberId === undefined) throw failed('not_imported');
   const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
   if (await isGrantedBy(database, bulk, subscriberId)) return null;
