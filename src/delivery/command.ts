@@ -30,11 +30,7 @@ async function replay(context: CommandContext, options: Options): Promise<void> 
   const isAnySelected = eventId !== undefined || sinceMs !== undefined;
   const failedOnly = options.failed ?? !isAnySelected;
   await requireWorkspace(context, workspaceId);
-  const queued = await replayEvents(context.database, workspaceId, {
-    failedOnly,
-    ...(eventId === undefined ? {} : { eventId }),
-    ...(sinceMs === undefined ? {} : { sinceMs }),
-  });
+  const queued = await replayEvents(context.database, workspaceId, { failedOnly, eventId, sinceMs });
   if (eventId !== undefined && queued === 0)
     throw notFound(`Workspace ${workspaceId} has no event ${eventId} to deliver`);
   const contacts =

@@ -241,7 +241,6 @@ const WINDOW_MS = 10_000;
  * The row only divides what the headers allow: the last ones that this process saw lower what is left when another
  * program uses the window too, and correct its end. A statement for each call would cost more than the call; so
  * processes take several at a time, and fewer towards the end, so that none is left over.
- *
  */
 export async function takeCalls(sql: Sql, workspaceId: string, request: CallRequest): Promise<Allowance> {
   const taken = await updateBudget(sql, workspaceId, request);

@@ -21,7 +21,7 @@ export interface CheckOutcome {
   readonly status: Status;
   readonly message: string;
   /** Instead of the check's own. */
-  readonly remedy?: string | undefined;
+  readonly remedy?: string;
 }
 
 /** One row of a table of checks. */

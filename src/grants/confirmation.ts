@@ -28,7 +28,7 @@ const GIVEN_UP_AFTER_MS = DAY_MS;
 export interface CallResult {
   readonly action: Action;
   /** The single-use link of `manage`: it is not stored. */
-  readonly url?: string | undefined;
+  readonly url?: string;
 }
 
 /**

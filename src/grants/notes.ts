@@ -115,7 +115,7 @@ async function sendNote(
 ): Promise<AppError | null> {
   const { step, conversationId, adminId } = note;
   const set = (state: NoteState, error?: string): Promise<void> =>
-    setNoteState(app.database, action, { step, state, ...(error === undefined ? {} : { error }) });
+    setNoteState(app.database, action, { step, state, error });
   const html = noteHtml(action, step, messages);
   try {
     const inConversation = note.isRetry ? await client.listNotes(conversationId) : [];

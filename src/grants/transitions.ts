@@ -53,7 +53,7 @@ export async function scheduleConfirm(
   afterSeconds: number,
 ): Promise<void> {
   const key = sql ? randomUUID() : `${workspaceId}|${actionId}|${afterSeconds}`;
-  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key, ...(sql && { sql }) });
+  await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key, sql });
 }
 
 type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
@@ -138,7 +138,7 @@ async function writeAuditAndNote(
   action: Action,
   step: {
     readonly audit: AuditStep;
-    readonly note?: NoteStep | undefined;
+    readonly note?: NoteStep;
     readonly result: string;
     readonly conversationId: string | null;
     readonly alsoEnded?: readonly string[];

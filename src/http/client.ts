@@ -120,7 +120,6 @@ export function createHttpClient({
 } = {}): Axios {
   return new Axios({
     adapter: createAdapter({ 'user-agent': 'subscription-timeline', accept: 'application/json', ...headers }),
-    timeout: DEFAULT_TIMEOUT_MS,
     transformRequest: [
       (data: unknown) => (data === undefined || Buffer.isBuffer(data) ? data : JSON.stringify(data)),
     ],

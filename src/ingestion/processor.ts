@@ -255,7 +255,7 @@ export function interpretWebhooks(webhooks: readonly Omit<JournalRow, 'sequence'
 
 /** What is stored with a webhook that could not be interpreted: nothing of the customer. */
 function describeFailure(error: unknown): string {
-  return withoutValues(error instanceof Error ? error.message : String(error)).slice(0, 500);
+  return withoutValues(error instanceof Error ? error.message : String(error));
 }
 
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */

@@ -215,7 +215,7 @@ export function choice(field: {
   id: string;
   label: string;
   options: readonly Option[];
-  value?: string | undefined;
+  value?: string;
 }): Component {
   const { id, label, value } = field;
   const options = field.options.slice(0, 10);
@@ -229,7 +229,7 @@ export function input(field: {
   id: string;
   label: string;
   placeholder?: string;
-  value?: string | undefined;
+  value?: string;
   isWrong?: boolean;
 }): Component {
   const { value, isWrong, ...rest } = field;

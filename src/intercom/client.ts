@@ -129,13 +129,13 @@ export interface IntercomClientOptions {
   readonly apiUrl: string;
   readonly accessToken: string | null;
   readonly now?: () => number;
-  readonly timeoutMs?: number | undefined;
-  readonly gate?: CallGate | undefined;
+  readonly timeoutMs?: number;
+  readonly gate?: CallGate;
 }
 
 /** Interceptors: rate limit, typed errors. */
 function createIntercomHttp(options: IntercomClientOptions): Axios {
-  const { apiUrl, accessToken, now = Date.now, timeoutMs = 10_000, gate } = options;
+  const { apiUrl, accessToken, now = Date.now, timeoutMs, gate } = options;
   const http = createHttpClient({
     baseURL: apiUrl,
     timeout: timeoutMs,

@@ -50,14 +50,14 @@ interface RevenueCatClientOptions {
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly now?: () => number;
-  readonly timeoutMs?: number | undefined;
+  readonly timeoutMs?: number;
   /** Shares the key's rate limit with everything else that uses it. */
-  readonly gate?: CallGate | undefined;
+  readonly gate?: CallGate;
 }
 
 /** Interceptors: rate limit, typed errors. */
 function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
-  const { apiUrl, apiKey, now = Date.now, timeoutMs = 10_000, gate } = options;
+  const { apiUrl, apiKey, now = Date.now, timeoutMs, gate } = options;
   const http = createHttpClient({
     baseURL: apiUrl,
     timeout: timeoutMs,

@@ -80,7 +80,7 @@ async function registerAndShow(
     readonly client: RevenueCatClient | null;
     readonly revenueCatProjectId: string;
     readonly name: string;
-    readonly missingScopes?: readonly string[] | undefined;
+    readonly missingScopes?: readonly string[];
   },
 ): Promise<Outcome> {
   const { app, workspace } = request;
