@@ -29,11 +29,7 @@ export type Services = Awaited<ReturnType<typeof createServices>>;
 /** Builds everything that routers and jobs need, once for a process. */
 export async function createServices(config: Config, logger: Logger, stopping: AbortController) {
   const keys = await loadEncryptionKeys(config);
-  const connected = await connectDatabase(config, logger, {
-    readReplica: true,
-    keepEmbedded: true,
-    stopping: stopping.signal,
-  });
+  const connected = await connectDatabase(config, logger, { forServer: true, stopping: stopping.signal });
   const { database, sessionUrl } = connected;
   const jobs = await openJobs({
     databaseUrl: connected.url,

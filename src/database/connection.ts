@@ -21,14 +21,14 @@ export interface DatabaseConnection {
 /**
  * Opens the configured database, or the embedded one, and runs the missing migrations.
  *
- * @param options.keepEmbedded whether to start the embedded database again when it ends
- * @param options.readReplica whether to open `DATABASE_READ_URL`; the command line needs none
+ * @param options.forServer whether to open `DATABASE_READ_URL`, and to start the embedded database again when it ends:
+ *   the command line needs neither
  * @param options.stopping ends the wait for a lock that a migration needs
  */
 export async function connectDatabase(
   config: Config,
   logger: Logger,
-  options: { readReplica?: boolean; keepEmbedded?: boolean; stopping?: AbortSignal } = {},
+  options: { forServer?: boolean; stopping?: AbortSignal } = {},
 ): Promise<DatabaseConnection> {
   // Closed in reverse order, also when a later part cannot be opened.
   await using opening = new AsyncDisposableStack();
@@ -42,7 +42,7 @@ export async function connectDatabase(
   opening.defer(close);
   await migrateOn(config.databaseDirectUrl ?? url, logger, options.stopping);
   let readDatabase = withoutReplica(database);
-  if (config.databaseReadUrl !== null && options.readReplica) {
+  if (config.databaseReadUrl !== null && options.forServer) {
     const replica = openReadDatabase({
       primary: database,
       replicaUrl: config.databaseReadUrl,
@@ -52,7 +52,7 @@ export async function connectDatabase(
     opening.defer(replica.close);
     readDatabase = replica.database;
   }
-  if (config.databaseUrl === null && options.keepEmbedded)
+  if (config.databaseUrl === null && options.forServer)
     opening.defer(
       restartWhenEnded(config.dataDir, (error) =>
         error === null
