@@ -6,7 +6,7 @@ import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, readProject } from '../workspaces/projects.ts';
+import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
 
 type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id' | 'erased';
 
@@ -18,7 +18,7 @@ type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected
  */
 export async function importCustomer(
   app: AppContext,
-  customer: { workspaceId: string; projectId: string; appUserId: string },
+  customer: ProjectKey & { appUserId: string },
 ): Promise<CustomerImport> {
   const { workspaceId, projectId, appUserId } = customer;
   if (isBlockedId(appUserId)) return 'blocked_id';

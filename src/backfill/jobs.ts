@@ -9,7 +9,7 @@ import { runImport } from './run.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
-    'backfill.run': { workspaceId: string; projectId: string; importId: string };
+    'backfill.run': ImportRef;
     'reconcile.nightly': Record<string, never>;
     'reconcile.workspace': { workspaceId: string };
   }

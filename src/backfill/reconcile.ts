@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
-import { readWithHistories, readWithHistory } from '../subscribers/repository.ts';
+import { readWithHistories, readWithHistory, type SubscriberKey } from '../subscribers/repository.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
@@ -52,7 +52,7 @@ export async function reconcileWorkspace(
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
       try {
-        const codes = await check(app, { workspaceId, subscriberId, signal });
+        const codes = await check(app, { workspaceId, subscriberId }, signal);
         failures = 0;
         counts.checked += 1;
         if (codes === null) counts.unknown += 1;
@@ -98,7 +98,8 @@ async function expectChanges(
 /** @returns what RevenueCat corrected; `null`: it does not know the customer */
 async function check(
   app: AppContext,
-  { workspaceId, subscriberId, signal }: { workspaceId: string; subscriberId: string; signal: AbortSignal },
+  { workspaceId, subscriberId }: SubscriberKey,
+  signal: AbortSignal,
 ): Promise<string[] | null> {
   const before = await readWithHistory(app.database, workspaceId, subscriberId);
   const outcome = await refreshSubscriber(app, { workspaceId, subscriberId }, { priority: 'bulk', signal });
@@ -237,7 +238,7 @@ async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promis
 /** @param atMs `null`: no change is expected until the subscriber changes */
 async function expectChange(
   sql: Sql,
-  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
+  { workspaceId, subscriberId }: SubscriberKey,
   atMs: number | null,
 ): Promise<void> {
   await sql.query(

@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { TimelineEntry } from '../subscribers/repository.ts';
+import type { SubscriberKey, TimelineEntry } from '../subscribers/repository.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
@@ -152,7 +152,7 @@ interface ReportedEvent {
 /** Events of some kinds since a time, oldest first. An action does not know that what it cancelled was a trial. */
 async function listReported(
   sql: Sql,
-  of: { readonly workspaceId: string; readonly subscriberId: string; readonly kinds: readonly string[] },
+  of: SubscriberKey & { readonly kinds: readonly string[] },
   sinceMs: number,
 ): Promise<ReportedEvent[]> {
   return sql.query<ReportedEvent>(

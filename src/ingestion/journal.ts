@@ -250,7 +250,7 @@ export async function pruneJournal(
 ): Promise<number> {
   if (days === null) return 0;
   let pruned = 0;
-  const projects = await database.query<{ workspaceId: string; projectId: string }>(
+  const projects = await database.query<ProjectKey>(
     `select workspace_id as "workspaceId", project_id as "projectId" from projects order by workspace_id, project_id`,
   );
   for (const project of projects) {

@@ -1,15 +1,17 @@
 import { AppError } from '../errors.ts';
 import { type JobData, type JobDefinitions, secondsUntil } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 import { findErasedIds } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
 import { refreshSubscriber } from './refresh.ts';
+import type { SubscriberKey } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
-    'subscriber.refresh': { workspaceId: string; subscriberId: string };
+    'subscriber.refresh': SubscriberKey;
     /** Looks up a customer in RevenueCat who is not stored yet. */
-    'customer.import': { workspaceId: string; projectId: string; appUserId: string };
+    'customer.import': ProjectKey & { appUserId: string };
   }
 }
 

@@ -9,7 +9,7 @@ import { deriveState } from '../subscription/state.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { markPending, readSubscriber, readWithHistory } from './repository.ts';
+import { markPending, readSubscriber, readWithHistory, type SubscriberKey } from './repository.ts';
 import { findInProject } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
@@ -27,7 +27,7 @@ const CALL_TIMEOUT_MS = 10_000;
  */
 export async function refreshSubscriber(
   app: AppContext,
-  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
+  { workspaceId, subscriberId }: SubscriberKey,
   calls: { readonly priority?: CallPriority; readonly signal?: AbortSignal } = {},
 ): Promise<RefreshResult> {
   const subscriber = await readSubscriber(app.database, workspaceId, subscriberId);

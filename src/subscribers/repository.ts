@@ -33,6 +33,11 @@ export interface TimelineEntry extends LifecycleEvent {
   readonly delivery: EventDelivery;
 }
 
+export interface SubscriberKey {
+  readonly workspaceId: string;
+  readonly subscriberId: string;
+}
+
 export interface Subscriber {
   readonly subscriberId: string;
   readonly projectId: string;
@@ -84,11 +89,7 @@ export const EVENTS_WITH_DELIVERY = `events e left join lateral (
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
 /** The state of an event's delivery to Intercom. */
-function deliveryStateOf(row: {
-  readonly skip_reason: string | null;
-  readonly not_sent: 'failed' | 'skipped' | null;
-  readonly delivered_at: Date | null;
-}): EventDelivery['state'] {
+function deliveryStateOf(row: EventRow): EventDelivery['state'] {
   if (row.skip_reason !== null) return 'skipped';
   return row.not_sent ?? (row.delivered_at === null ? 'pending' : 'delivered');
 }
@@ -349,10 +350,7 @@ export async function findTransferReceivers(
  *
  * @throws AppError `not_found` when the customer has been erased: nothing may be stored about them
  */
-export async function lockSubscriber(
-  sql: Sql,
-  { workspaceId, subscriberId }: { readonly workspaceId: string; readonly subscriberId: string },
-): Promise<void> {
+export async function lockSubscriber(sql: Sql, { workspaceId, subscriberId }: SubscriberKey): Promise<void> {
   const rows = await sql.query(
     `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for no key update`,
     [workspaceId, subscriberId],

@@ -8,7 +8,7 @@ import type { SubscriberState } from '../../subscription/types.ts';
 import { DAY_MS } from '../../time.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
-import type { Project } from '../../workspaces/projects.ts';
+import type { Project, ProjectKey } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { readEntitlements } from '../access.ts';
@@ -73,7 +73,7 @@ function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: nu
  */
 export async function findCustomers(
   { database, now }: Pick<AppContext, 'database' | 'now'>,
-  of: { readonly workspaceId: string; readonly projectId: string },
+  of: ProjectKey,
   filter: CustomerFilter,
 ): Promise<string[]> {
   const { workspaceId } = of;
