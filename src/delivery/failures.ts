@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import { DAY_MS } from '../time.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import {
   clearRefusal,
   isRefusal,
@@ -16,7 +16,7 @@ export const RETRY_FOR_MS = 3 * DAY_MS;
 
 /** Most failures pass within a second; the delay grows quickly for an outage. */
 const FIRST_DELAY_MS = 500;
-const MAX_DELAY_MS = 3_600_000;
+const MAX_DELAY_MS = HOUR_MS;
 
 /** What to do after a failed call. */
 export type Decision =
@@ -68,7 +68,7 @@ function nextTry({ attempts, nowMs, random }: Parameters<typeof decide>[1]): num
   return Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
 }
 
-const LOOKUP_DELAYS_MS = [600_000, 3_600_000, 6 * 3_600_000, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];
+const LOOKUP_DELAYS_MS = [10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];
 
 /**
  * When to look up the contact of a subscriber again: ever more rarely, down to once a week.

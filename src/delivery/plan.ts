@@ -2,6 +2,7 @@ import type { SentAs, TimelineEntry } from '../subscribers/repository.ts';
 import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
 import { unexplainedEntitlements } from '../subscription/state.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** What to do with one pending event. */
@@ -118,8 +119,8 @@ export function changedAttributes(
  * Renewals are announced some time after the period's end, by some stores an hour later: a subscription that should
  * renew counts as ended only after this time.
  */
-const RENEWAL_DELAY_MS = 2 * 60 * 60_000;
-const END_DELAY_MS = 60_000;
+const RENEWAL_DELAY_MS = 2 * HOUR_MS;
+const END_DELAY_MS = MINUTE_MS;
 
 /** When time alone will next change the state; `null`: never. */
 export function nextChangeAt(state: SubscriberState, nowMs: number): number | null {

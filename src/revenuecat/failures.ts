@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
 import type { FailedResponse } from '../http/client.ts';
+import { HOUR_MS } from '../time.ts';
 
 const errorSchema = z.object({
   type: z.string().nullish(),
@@ -58,5 +59,5 @@ export function waitMsOf({ headers, body }: Omit<FailedResponse, 'status'>): num
   const backoffMs = parsed.success ? (parsed.data.backoff_ms ?? 0) : 0;
   const retryAfterMs = Number(headers['retry-after']) * 1_000;
   const waitMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
-  return Math.min(waitMs, 3_600_000);
+  return Math.min(waitMs, HOUR_MS);
 }
