@@ -102,11 +102,16 @@ async function readIdentity(
   return { subscriberIds, ids, appUserIds, texts: new Set(texts as string[]) };
 }
 
+interface WebhookKey {
+  project_id: string;
+  event_id: string;
+}
+
 /** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
 async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
   const { subscriberIds, appUserIds, texts } = customers;
   const named = [...texts].flatMap(patternsOf);
-  const found = await sql.query<EventFields>(
+  const found = await sql.query<WebhookKey & { side: string; subscriber_id: string; fields: string }>(
     `select project_id, event_id, side, subscriber_id, fields::text as fields from events
       where workspace_id = $1 and subscriber_id <> all($2::uuid[])
         and ((project_id, event_id) in (select project_id, event_id from events
@@ -169,13 +174,8 @@ async function findOnlyTheirs(
   sql: Sql,
   workspaceId: string,
   { ids, appUserIds }: ErasedCustomers,
-): Promise<Pick<EventFields, 'project_id' | 'event_id'>[]> {
-  const rows = await sql.query<{
-    project_id: string;
-    event_id: string;
-    payload: string;
-    error: string | null;
-  }>(
+): Promise<WebhookKey[]> {
+  const rows = await sql.query<WebhookKey & { payload: string; error: string | null }>(
     `select project_id, event_id, payload, error from webhooks
       where workspace_id = $1 and (processed_at is null or error is not null) and payload like any($2)`,
     [workspaceId, appUserIds.flatMap(patternsOf)],
@@ -198,12 +198,4 @@ function patternsOf(value: string): string[] {
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
   return [...new Set([written, ascii])].map((text) => `%${text.replaceAll(/[\\%_]/g, '\\$&')}%`);
-}
-
-interface EventFields {
-  project_id: string;
-  event_id: string;
-  side: string;
-  subscriber_id: string;
-  fields: string;
 }
