@@ -109,12 +109,12 @@ export const STORE_ACTIONS: Readonly<Record<StoreActionKind, StoreActionDefiniti
     call: ({ stores }, projectId, { appUserId, target }) =>
       stores.transferPurchases(projectId, appUserId, target),
     async readBack({ stores }, projectId, action) {
-      const ids = (await stores.listPurchases(projectId, action.target)).map(({ id }) => id);
-      const { moves = [] } = action.details;
-      return doneIf(
-        moves.every((id) => ids.includes(id)),
-        action,
-      );
+      const { appUserId, target, details } = action;
+      // The receiver may have been erased here in between: then what has moved is missing from the source.
+      const isKnown = target !== '';
+      const ids = (await stores.listPurchases(projectId, isKnown ? target : appUserId)).map(({ id }) => id);
+      const isDone = (details.moves ?? []).every((id) => ids.includes(id) === isKnown);
+      return doneIf(isDone, action);
     },
     event: { type: 'TRANSFER' },
   },

@@ -63,7 +63,8 @@ export async function eraseSubscribers(
           values,
         );
       }
-      await deleteCustomerJobs(sql, workspaceId, { appUserIds: customers.appUserIds, subscriberIds });
+      // A teammate may have searched for them by their email address.
+      await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...customers.texts], subscriberIds });
     }),
   );
 }
@@ -155,7 +156,7 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
     [workspaceId, webhooks.map((row) => row.project_id), webhooks.map((row) => row.event_id)],
   );
   await sql.query(
-    `update actions set target = '', details = details || '{"product": ""}'
+    `update actions set target = '', details = details || '{"product": "…"}'
       where workspace_id = $1 and kind = 'transfer' and target = any($2)`,
     [workspaceId, appUserIds],
   );

@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
+import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
+import { findByAppUserIds } from '../../src/subscribers/search.ts';
 import { DAY_MS } from '../../src/time.ts';
 import {
   agedFormState,
@@ -367,6 +369,35 @@ describe('a store action', () => {
       receiver.subscriptions.map(({ id }) => id),
       [own.id],
     );
+    assert.equal(calls(card.appUserId), 1);
+  });
+
+  test('a transfer whose receiver is erased before the answer is read back from its source', async () => {
+    const { card } = await openBuyer('rc_billing');
+    const receiver = await openCustomer(product);
+    const details = await (await openAgain(product, card)).press('details');
+    const checked = await (await details.press('transfer')).press('action.review', {
+      'transfer.target': receiver.appUserId,
+      'action.reason': 'New account',
+    });
+    const { faults } = product.revenueCat;
+    faults.add({ pathPrefix: `${pathOf(card.appUserId)}/actions/transfer`, drop: 'after', times: 1 });
+    faults.add({ pathPrefix: `${pathOf(receiver.appUserId)}/`, status: 503 });
+    const pending = await checked.press('action.confirm');
+    assert.match(pending.text, /Not confirmed yet/);
+    const { connected, secrets } = product.server;
+    const { database } = connected;
+    const found = await findByAppUserIds(database, WORKSPACE_ID, [receiver.appUserId]);
+    await eraseSubscribers({ database, secrets }, WORKSPACE_ID, {
+      subscriberIds: found.map(({ subscriberId }) => subscriberId),
+      by: {},
+    });
+    const shown = idsOn(pending.canvas).find((id) => id.startsWith('grant:')) ?? '';
+    const done = await until(async () => {
+      const { text } = await pending.press(shown);
+      return text.includes('✅') && text;
+    }, 'the transfer');
+    assert.match(done, /✅ 1 purchase is transferred to …\./);
     assert.equal(calls(card.appUserId), 1);
   });
 

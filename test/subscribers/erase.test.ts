@@ -183,6 +183,10 @@ describe('an erased customer', () => {
       BOB,
       JSON.stringify({ transferred_from: ERIN }),
     );
+    await rows(
+      `insert into pgboss.job (name, data) values ('customer.import', $1)`,
+      JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId: EMAIL }),
+    );
     const found = await findTraces();
     for (const table of [
       'pgboss.job',
