@@ -45,6 +45,10 @@ const MESSAGES: readonly (readonly [message: RegExp, remedy: string])[] = [
     /^(ENOENT|EACCES|EISDIR): .*, (open|read)/,
     'A file that {setting} names (sslrootcert, sslcert, sslkey) cannot be read: correct its path, or let this user read it.',
   ],
+  [
+    /^Query read timeout/,
+    'It did not answer a statement within 20 seconds: see in pg_stat_activity what it does or waits for, run "analyze" after a restore, and check the network.',
+  ],
   [/Connection terminated|timeout/i, NOTHING_ANSWERS],
 ];
 

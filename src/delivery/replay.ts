@@ -43,9 +43,10 @@ interface Cursor {
 }
 
 /** Failed events have an index of their own; the others are found by when they were received. */
-const FAILED = `event_deliveries d join events e
-  on e.workspace_id = $1 and e.project_id = d.project_id and e.event_id = d.event_id and e.side = 'customer'
- where d.workspace_id = $1 and d.not_sent = 'failed'`;
+const FAILED = `event_deliveries d cross join lateral (
+  select * from events where workspace_id = $1 and project_id = d.project_id and event_id = d.event_id
+   order by side limit 1) e
+ where d.workspace_id = $1 and d.not_sent = 'failed' and e.side = 'customer'`;
 const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
  where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;
 const ANY_BY_ID = `${EVENTS_WITH_DELIVERY}

@@ -22,3 +22,8 @@ test('a certificate file that cannot be read is named as the cause, and not the 
   const socket = Object.assign(new Error('connect ENOENT /run/.s.PGSQL.5432'), { code: 'ENOENT' });
   assert.match(explainDatabaseError(socket, 'DATABASE_URL').remedy ?? '', /^See that PostgreSQL runs/);
 });
+
+test('a statement that takes too long is not taken for a server that cannot be reached', () => {
+  const { remedy } = explainDatabaseError(new Error('Query read timeout'), 'DATABASE_URL');
+  assert.match(remedy ?? '', /^It did not answer a statement within 20 seconds: see in pg_stat_activity/);
+});

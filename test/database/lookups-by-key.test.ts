@@ -4,6 +4,7 @@ import { findSharedSubscribers } from '../../src/contacts/repository.ts';
 import type { Sql } from '../../src/database/sql.ts';
 import { claimNext } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/outbox.ts';
+import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
 import { readWithHistories } from '../../src/subscribers/repository.ts';
 import { NIL_UUID } from '../../src/text.ts';
@@ -62,6 +63,8 @@ for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
   claiming: (sql) => claimNext(sql, WORKSPACE_ID, { owner: NIL_UUID, limit: 1 }),
   'reading histories': (sql) => readWithHistories(sql, WORKSPACE_ID, [NIL_UUID]),
   planning: (sql) => savePlan(sql, WORKSPACE_ID, []),
+  'opening cards': (sql) =>
+    createCardReader(sql).read(WORKSPACE_ID, { contactId: '', externalId: null, chosen: null }),
   'looking for others with the same contact': (sql) => findSharedSubscribers(sql, WORKSPACE_ID, [NIL_UUID]),
 })) {
   test(`${name} reads rows by their keys, also without statistics`, async () => {
