@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import { badRequest } from '../errors.ts';
 import { languageOf } from '../i18n/languages.ts';
-import { messagesFor } from '../i18n/messages.ts';
+import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
@@ -48,7 +48,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   async function render(request: CardRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;
     const workspace = await readInstalled(readDatabase, workspaceId);
-    if (!workspace) return notInstalled(publicUrl);
+    if (!workspace) return notInstalled(messages, publicUrl);
     if (viewer === 'none') return plainCard(messages.t('messenger.customerOnly'), messages);
     if (viewer === 'anonymous') return plainCard(messages.t('messenger.signInFirst'), messages);
     if (!isTrusted(workspace)) return plainCard(messages.t('messenger.unverified'), messages);
@@ -72,13 +72,13 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   }
 
   const initialize: RequestHandler = async (req, res) => {
-    const { workspaceId } = readCardRequest(req);
+    const { workspaceId, messages } = readCardRequest(req);
     const workspace = await readInstalled(readDatabase, workspaceId).catch((error: unknown) => {
       // The live view reports what is wrong, to the customer and in the log.
       logger.error({ err: error, workspaceId }, 'could not read the workspace of a customer card');
       return 'unknown' as const;
     });
-    res.json({ canvas: workspace ? liveCanvas(publicUrl) : contentOf(notInstalled(publicUrl)) });
+    res.json({ canvas: workspace ? liveCanvas(publicUrl) : contentOf(notInstalled(messages, publicUrl)) });
   };
 
   const submit: RequestHandler = async (req, res) => {
@@ -135,9 +135,9 @@ function isTrusted({ identityVerification, settings }: Workspace): boolean {
   return identityVerification === true || settings.messenger.unverifiedAccepted !== null;
 }
 
-function notInstalled(publicUrl: string): Part[] {
+function notInstalled({ t }: Messages, publicUrl: string): Part[] {
   return [
-    text('Subscription Timeline is not installed in this workspace.', 'muted'),
-    linkButton('install', 'How to install', `${publicUrl}/install`),
+    text(t('card.state.notInstalled'), 'muted'),
+    linkButton('install', t('card.button.install'), `${publicUrl}/install`),
   ];
 }

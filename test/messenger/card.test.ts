@@ -292,6 +292,8 @@ describe('the customer’s card', () => {
       const answer = await site.canvas(flow, unknown).expect(200);
       assert.match(answer.text, /not installed/);
       assert.match(answer.text, /\/install"/);
+      const german = await site.canvas(flow, { ...unknown, context: { locale: 'de' } }).expect(200);
+      assert.match(german.text, /ist in diesem Workspace nicht installiert/);
     }
   });
 });
