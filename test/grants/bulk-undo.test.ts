@@ -1,45 +1,61 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { changeBulkGrant, draftBulkGrant, startBulkGrant } from '../../src/grants/bulk/bulk-grants.ts';
+import { type BulkKey, countErrors, readBulkGrant, readProgress } from '../../src/grants/bulk/repository.ts';
+import { runBulkGrant } from '../../src/grants/bulk/run.ts';
 import { DAY_MS } from '../../src/time.ts';
+import type { AppContext } from '../../src/workspaces/app-context.ts';
+import { requireWorkspace } from '../../src/workspaces/command-context.ts';
+import { listProjects, type Project } from '../../src/workspaces/projects.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
-import { startCommand } from '../support/process.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { give, grantOf, grantsAt, openCustomer, setPolicy } from './support.ts';
 
 let product: Product;
-let folder: string;
+let app: AppContext;
+let project: Project;
 
 before(async () => {
   product = await createProduct();
   product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
-  folder = await mkdtemp(join(tmpdir(), 'bulk-undo-'));
   await setPolicy(product, { bulkSecondPersonAbove: null });
+  const { secrets, connected } = product.server;
+  app = createTestContext(connected.database, {
+    secrets,
+    config: { revenueCatApiUrl: product.environment.REVENUECAT_API_URL ?? '' },
+  });
+  [project] = (await listProjects(app.database, WORKSPACE_ID)) as [Project];
 });
-after(async () => {
-  await product?.close();
-  await rm(folder, { recursive: true, force: true });
-});
+after(() => product?.close());
+
+const ADMIN = { id: '7001', name: 'Ada Agent', email: 'ada@example.com' };
 
 interface Result extends Readonly<Record<string, unknown>> {
-  readonly id: string;
+  readonly key: BulkKey;
 }
 
-async function run(args: readonly string[]): Promise<Result> {
-  const command = ['grant', '--workspace', WORKSPACE_ID, '--json', ...args];
-  const { stdout, stderr } = await startCommand(command, product.environment).ended;
-  assert.notEqual(stdout, '', stderr);
-  return JSON.parse(stdout) as Result;
+async function finish(key: BulkKey): Promise<Result> {
+  await runBulkGrant(app, key, Number.POSITIVE_INFINITY);
+  const bulk = await readBulkGrant(app.database, key);
+  const { byState } = await readProgress(app.database, key);
+  return { key, state: bulk?.state, ...byState, errors: bulk && (await countErrors(app.database, bulk)) };
 }
 
 async function grantTo(appUserIds: readonly string[], reason: string): Promise<Result> {
-  const file = join(folder, `${reason}.csv`);
-  await writeFile(file, appUserIds.join('\n'));
-  return run(['--file', file, '--entitlement', 'pro', '--duration', 'weekly', '--reason', reason]);
+  const workspace = await requireWorkspace(app, WORKSPACE_ID);
+  const form = { entitlement: 'pro', duration: 'weekly', start: 'after', reason, appUserIds };
+  const draft = await draftBulkGrant(app, { workspace, project, admin: ADMIN }, form);
+  assert.ok('bulkGrantId' in draft);
+  await startBulkGrant(app, draft, { by: ADMIN, secondPersonAbove: null });
+  return finish(draft);
+}
+
+async function undo({ key }: Result): Promise<Result> {
+  await changeBulkGrant(app, key, { event: 'undo', by: ADMIN });
+  return finish(key);
 }
 
 /** Days that RevenueCat's grants last. */
@@ -62,10 +78,10 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
       where workspace_id = $1 and app_user_id = $3`,
     [WORKSPACE_ID, alias, aliased.appUserId],
   );
-  const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
-  const known = project?.aliases.get(aliased.appUserId);
-  assert.ok(project && known);
-  project.aliases.set(alias, known);
+  const simulated = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+  const known = simulated?.aliases.get(aliased.appUserId);
+  assert.ok(simulated && known);
+  simulated.aliases.set(alias, known);
   for (const { appUserId } of [removed, deleted])
     give(product, appUserId, { endsAtMs: Date.now() + 30 * DAY_MS });
 
@@ -80,17 +96,17 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
   const grant = await grants.press(idsOn(grants.canvas).find((id) => id.startsWith('grant:')) ?? '');
   const asked = await grant.press(idsOn(grant.canvas).find((id) => id.startsWith('revoke:')) ?? '');
   assert.match((await asked.press('revoke.confirm', { 'revoke.reason': 'Fraud' })).text, /✅/);
-  project.customers.delete(deleted.appUserId);
-  project.aliases.delete(deleted.appUserId);
+  simulated.customers.delete(deleted.appUserId);
+  simulated.aliases.delete(deleted.appUserId);
 
-  const tooEarly = await run(['--undo', first.id]);
+  const tooEarly = await undo(first);
   assert.deepEqual([tooEarly.state, tooEarly.undone, tooEarly.undo_failed], ['undone', 2, 3]);
   assert.deepEqual(tooEarly.errors, { granted_since: 2, revenuecat_not_found: 1 });
   assert.deepEqual(daysAt(twice.appUserId), [7, 14], 'the later grant to many stays');
-  assert.equal((await run(['--undo', second.id])).undone, 1);
+  assert.equal((await undo(second)).undone, 1);
   assert.deepEqual(daysAt(twice.appUserId), [7], 'what was granted before is granted again');
   // Again, for those that could not be undone.
-  const undone = await run(['--undo', first.id]);
+  const undone = await undo(first);
   assert.deepEqual([undone.state, undone.undone, undone.undo_failed], ['undone', 3, 2]);
   assert.deepEqual(undone.errors, { granted_since: 1, revenuecat_not_found: 1 });
   assert.deepEqual(daysAt(aliased.appUserId), []);
