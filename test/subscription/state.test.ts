@@ -1,8 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { deriveState } from '../../src/subscription/state.ts';
+import { isCurrentSummary, SUMMARY_FORMAT } from '../../src/subscription/summary.ts';
 import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
-import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
+import {
+  apiPurchase,
+  apiSubscription,
+  buy,
+  day,
+  event,
+  grant,
+  period,
+  renew,
+  snapshotOf,
+  trial,
+} from './histories.ts';
 
 interface History {
   readonly name: string;
@@ -99,6 +111,26 @@ const HISTORIES: readonly History[] = [
     on: 31,
     status: 'expired',
     access: {},
+  },
+  {
+    name: 'a temporary grant, which the API never lists',
+    events: [event('TEMPORARY_ENTITLEMENT_GRANT', 0, { ...period(0, 1), transaction_id: 'tmp' })],
+    snapshot: snapshotOf(0.2, []),
+    on: 0.5,
+    status: 'active',
+    access: { pro: 1 },
+  },
+  {
+    name: 'a refund of a known day that the API shows, too',
+    events: [
+      event('NON_RENEWING_PURCHASE', 0, { ...period(0, null, 99), product_id: 'pro_lifetime' }),
+      refund(5, { ...period(0, null, -99), product_id: 'pro_lifetime' }),
+    ],
+    snapshot: { ...snapshotOf(40, []), purchases: [apiPurchase({ status: 'refunded' })] },
+    on: 41,
+    status: 'expired',
+    access: {},
+    primary: { refundedAtMs: day(5) },
   },
   {
     name: 'a temporary grant that another transaction confirms',
@@ -988,6 +1020,15 @@ describe('the state of a history', () => {
       assert.deepEqual(backwards, state, 'order');
     });
   }
+
+  test('a stored summary counts for its format, its version and until its time', () => {
+    const stored = { format: SUMMARY_FORMAT, version: 7, validUntilMs: day(10) };
+    assert.equal(isCurrentSummary(stored, 7, day(10) - 1), true);
+    assert.equal(isCurrentSummary(stored, 7, day(10)), false);
+    assert.equal(isCurrentSummary(stored, 8, day(9)), false);
+    assert.equal(isCurrentSummary({ ...stored, format: SUMMARY_FORMAT - 1 }, 7, day(9)), false);
+    assert.equal(isCurrentSummary(null, 7, day(9)), false);
+  });
 
   test('sandbox purchases are listed in their own place', () => {
     const state = deriveState([buy(0, 30, sandbox), grant(0, 30)], null, day(1));

@@ -130,12 +130,16 @@ describe('transfers', () => {
     );
   });
 
-  test('a transfer that names no store moves everything that was bought', () => {
+  test('a transfer that names no store moves everything that was bought, and no grant', () => {
     const stored = new Stored()
-      .add('ann', buy(0, 30), buy(5, 35, team))
+      .add('ann', buy(0, 30), buy(5, 35, team), grant(8, 98, { entitlement_ids: ['max'] }))
       .transfer(19, 'ann', 'bob', { store: null });
-    assert.equal(stored.state('bob', 20).entitlements.length, 2);
-    assert.equal(stored.state('ann', 20).status, null);
+    const keysOf = (who: string) => stored.state(who, 20).entitlements.map(({ lookupKey }) => lookupKey);
+    assert.deepEqual(keysOf('bob'), ['pro', 'team']);
+    assert.deepEqual(keysOf('ann'), ['max']);
+    const granted = { id: 'g', store: 'PROMOTIONAL', entitlements: ['max'], storeSubscriptionId: null };
+    stored.snapshot('ann', snapshotOf(10, [apiSubscription(), apiSubscription(granted)]));
+    assert.deepEqual(keysOf('ann'), ['max']);
   });
 
   test('within one customer nothing moves, and the timeline has one line', () => {
@@ -165,6 +169,7 @@ describe('transfers', () => {
       [stored.state('ann', 20).sandbox.length, stored.state('bob', 20).sandbox.length],
       [0, 1],
     );
+    assert.deepEqual([stored.state('ann', 20).movedTo, stored.state('bob', 20).receivedAtMs], [null, null]);
   });
 
   test('with answers of the API from before the transfer', () => {
@@ -196,8 +201,10 @@ describe('transfers', () => {
     const stored = new Stored()
       .add('ann', buy(0, 30))
       .transfer(10, 'ann', 'bob')
-      .snapshot('bob', snapshotOf(12, [apiSubscription()]));
+      .snapshot('bob', snapshotOf(12, [apiSubscription()]))
+      .snapshot('ann', snapshotOf(12, [apiSubscription({ id: 'again', storeSubscriptionId: '3000' })]));
     assert.equal(stored.says('bob', 20), `Pro, $10.00 a month. Next charge ${date(30)}.`);
+    assert.equal(stored.state('ann', 20).status, 'active', 'what was bought since stays');
   });
 
   test('after any chain exactly one customer holds each purchase', () => {

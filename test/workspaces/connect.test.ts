@@ -142,6 +142,25 @@ it('saves one section of the settings without touching the others', async () => 
   assert.equal(settings?.events.refund?.name, 'Money back');
 });
 
+it('leaves alone what is replaced while everything is encrypted again', async () => {
+  const { database } = site.db;
+  const [project] = await listProjects(database, 'abc123');
+  assert.ok(project);
+  const { secrets } = site.app;
+  const place = secretLocation.signingSecret('abc123', project.projectId);
+  await setSigningSecret(database, project, secrets.encrypt('old', place));
+  const query: typeof database.query = async (text, ...more) => {
+    if (text.startsWith('update projects set signing_secret'))
+      await setSigningSecret(database, project, secrets.encrypt('new', place));
+    return database.query(text, ...more);
+  };
+  const [old, fresh] = [site.app.config.encryptionKeys, randomBytes(32)];
+  await rotateKeys({ ...database, query }, createSecretBox([fresh, ...old]));
+  const stored = await readProject(database, 'abc123', project.projectId);
+  assert.equal(secrets.decrypt(stored?.signingSecret ?? '', place), 'new');
+  await rotateKeys(database, createSecretBox([...old, fresh]));
+});
+
 it('encrypts everything again with a new key, after which the old one can be dropped', async () => {
   const { database } = site.db;
   const [project] = await listProjects(database, 'abc123');
