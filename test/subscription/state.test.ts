@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { deriveState } from '../../src/subscription/state.ts';
-import { isCurrentSummary, SUMMARY_FORMAT } from '../../src/subscription/summary.ts';
+import { isCurrentSummary, SUMMARY_FORMAT, validUntil } from '../../src/subscription/summary.ts';
 import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
 import {
   apiPurchase,
@@ -111,6 +111,22 @@ const HISTORIES: readonly History[] = [
     on: 31,
     status: 'expired',
     access: {},
+  },
+  {
+    name: 'refunded, and renewal switched on again',
+    events: [buy(0, 30), refund(10), event('UNCANCELLATION', 12, period(0, 30))],
+    on: 13,
+    status: 'expired',
+    access: {},
+  },
+  {
+    name: 'revenue of the sandbox',
+    events: [],
+    snapshot: snapshotOf(1, [apiSubscription({ environment: 'sandbox', revenueUsdCents: 5_000 })]),
+    on: 2,
+    status: null,
+    access: {},
+    usd: 0,
   },
   {
     name: 'a temporary grant, which the API never lists',
@@ -1028,6 +1044,12 @@ describe('the state of a history', () => {
     assert.equal(isCurrentSummary(stored, 8, day(9)), false);
     assert.equal(isCurrentSummary({ ...stored, format: SUMMARY_FORMAT - 1 }, 7, day(9)), false);
     assert.equal(isCurrentSummary(null, 7, day(9)), false);
+  });
+
+  test('a summary is valid until a pause ends, or what only the API lists', () => {
+    const paused = deriveState([buy(0, 30, play), pause(5, 60)], null, day(31));
+    assert.equal(validUntil(paused, day(31)), day(60));
+    assert.equal(validUntil(deriveState([], listingPro, day(2)), day(2)), day(30));
   });
 
   test('sandbox purchases are listed in their own place', () => {
