@@ -20,11 +20,6 @@ export interface ReadDatabase extends Sql {
   replica(): { readonly inUse: boolean; readonly lagMs: number } | null;
 }
 
-interface OpenReadDatabase {
-  readonly database: ReadDatabase;
-  close(): Promise<void>;
-}
-
 /** A replica that is further behind is not read. */
 const MAX_LAG_MS = 500;
 const POLL_MS = 250;
@@ -61,7 +56,7 @@ export function openReadDatabase(options: {
   replicaUrl: string;
   poolSize: number;
   logger: Logger;
-}): OpenReadDatabase {
+}): { readonly database: ReadDatabase; close(): Promise<void> } {
   const { primary, logger } = options;
   const pool = new pg.Pool({
     connectionString: options.replicaUrl,

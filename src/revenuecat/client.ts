@@ -37,12 +37,6 @@ export interface RevenueCatCustomer {
   readonly email: { readonly value: string; readonly atMs: number } | null;
 }
 
-interface CustomerPage {
-  readonly ids: readonly string[];
-  /** What the next page follows; `null`: there is none. */
-  readonly next: string | null;
-}
-
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
 
@@ -215,18 +209,16 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const names = await readNames(idsIn(parts));
       return { snapshot: toSnapshot(parts, names, takenAtMs), email: emailOf(attributes) };
     },
-    /** A page of all customers' ids, up to a hundred, after this one. */
-    async listCustomers(projectId: string, after: string | null): Promise<CustomerPage> {
+    /** A page of all customers' ids, up to a hundred, after this one; `next`: what the next page follows, if any. */
+    async listCustomers(projectId: string, after: string | null) {
       const action = 'Listing customers';
       const following = after === null ? '' : `&starting_after=${encodeURIComponent(after)}`;
       const page = await read(listSchema, `${path(projectId, 'customers')}?limit=100${following}`, action);
       const ids = wellFormed(customerSchema, page.items).map((customer) => customer.id);
       const next = nextPath(page.next_page, apiUrl, action);
-      if (next === null) return { ids, next: null };
-      return {
-        ids,
-        next: new URLSearchParams(next.split('?')[1]).get('starting_after') ?? ids.at(-1) ?? null,
-      };
+      if (next === null) return { ids, next };
+      const cursor = new URLSearchParams(next.split('?')[1]).get('starting_after');
+      return { ids, next: cursor ?? ids.at(-1) ?? null };
     },
     async grantEntitlement(
       projectId: string,

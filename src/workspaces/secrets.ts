@@ -107,18 +107,13 @@ export async function listSecrets(sql: Sql, workspaceId: string): Promise<Stored
   return (await Promise.all(found)).flat();
 }
 
-interface Rotation {
-  readonly rotated: number;
-  /** Secrets that no key decrypts: they are left unchanged. */
-  readonly unreadable: readonly { readonly workspaceId: string; readonly secret: string }[];
-}
-
 /**
  * Encrypts with the first key what older keys have encrypted, so that an operator can drop those. Safe while the
  * server runs: a secret that is replaced concurrently is left alone.
  */
-export async function rotateKeys(database: Database, secrets: SecretBox): Promise<Rotation> {
+export async function rotateKeys(database: Database, secrets: SecretBox) {
   let rotated = 0;
+  /** Secrets that no key decrypts: they are left unchanged. */
   const unreadable: { workspaceId: string; secret: string }[] = [];
   const workspaces = await database.query<{ workspace_id: string }>(
     'select workspace_id from workspaces order by workspace_id',
