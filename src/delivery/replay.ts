@@ -106,15 +106,12 @@ const MAX_COUNTED = 100_000;
 const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() + interval '25 hours'
   and s.attempts > 0 and not s.waiting and s.pending_reason in ('intercom_rejected', 'intercom_attribute_missing')`;
 
-interface RejectedContacts {
-  readonly count: number;
-  /** One of the customers. */
-  readonly appUserId: string | null;
-}
-
-/** Customers whose contact Intercom lets the app neither update nor find. Their events may all be delivered. */
-export async function readRejectedContacts(sql: Sql, workspaceId: string): Promise<RejectedContacts> {
-  const [row] = await sql.query<RejectedContacts & Record<string, unknown>>(
+/**
+ * Customers whose contact Intercom lets the app neither update nor find: their number, and the id of one. Their events
+ * may all be delivered.
+ */
+export async function readRejectedContacts(sql: Sql, workspaceId: string) {
+  const [row] = await sql.query<{ count: number; appUserId: string | null }>(
     `with rejected as (select s.subscriber_id from subscribers s where ${REJECTED} limit $2)
      select (select count(*)::integer from rejected) as count,
             (select i.app_user_id from subscriber_ids i
