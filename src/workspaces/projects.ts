@@ -81,7 +81,7 @@ export interface WebhookTarget
 export async function readWebhookTarget(sql: Sql, projectId: string): Promise<WebhookTarget | null> {
   const workspaceId = workspaceOfProject(projectId);
   if (workspaceId === null) return null;
-  const [row] = await sql.query<WebhookTarget & Record<string, unknown>>(
+  const [row] = await sql.query<WebhookTarget>(
     `select ${columnsOf(ProjectEntity, ['workspaceId', 'projectId', 'webhookAuthHash', 'signingSecret'])},
             exists (select 1 from workspaces w
                      where w.workspace_id = $1 and w.status <> 'uninstalled') as "isInstalled"
