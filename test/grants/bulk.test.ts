@@ -3,7 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Command } from 'commander';
 import { parseCustomerList } from '../../src/grants/bulk/bulk-grants.ts';
+import { addGrantCommand } from '../../src/grants/bulk/command.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { type Running, startCommand } from '../support/process.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
@@ -12,7 +14,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 import { callsFor, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from './support.ts';
 
 /** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
-const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 60);
+const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 48);
 const KILLS = 2;
 /** Ten customers a second at least, on a busy machine. */
 const LONG = { timeout: 90_000 + CUSTOMERS * 100 };
@@ -106,19 +108,26 @@ describe('one grant for many customers', () => {
     return Number(rows[0]?.n);
   };
 
-  test('a list that cannot be read, and two grants at once, are refused in one line', async () => {
+  test('a list that cannot be read is refused in one line', async () => {
     const environment = { ...product.environment, DATA_DIR: folder };
-    for (const [args, said] of [
-      [['--file', folder], /^--file .* cannot be read: EISDIR\n$/],
-      [
-        ['--resume', 'a', '--undo', 'b'],
-        /^error: option '--resume <id>' cannot be used with option '--undo <id>'/,
-      ],
-    ] as const) {
-      const command = startCommand(['grant', '--workspace', WORKSPACE_ID, ...args], environment);
-      assert.equal((await command.ended).code, 1);
-      assert.match(command.output(), said);
-    }
+    const args = ['grant', '--workspace', WORKSPACE_ID, '--file', folder];
+    const { code, stdout, stderr } = await startCommand(args, environment).ended;
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /^--file .* cannot be read: EISDIR\n$/);
+  });
+
+  test('two grants at once are refused', async () => {
+    const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
+    addGrantCommand(program);
+    await assert.rejects(
+      program.parseAsync(['grant', '--workspace', WORKSPACE_ID, '--resume', 'a', '--undo', 'b'], {
+        from: 'user',
+      }),
+      {
+        exitCode: 1,
+        message: "error: option '--resume <id>' cannot be used with option '--undo <id>'",
+      },
+    );
   });
 
   test('a dry run counts, shows ten, and grants nothing', async () => {
