@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
-import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
-import { createTestContext } from '../support/app-context.ts';
 import { startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -13,6 +11,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 import {
   audited,
   callsFor,
+  contextOf,
   give,
   grantIdOn,
   grantOf,
@@ -213,7 +212,7 @@ describe('RevenueCat', () => {
       `update actions set previous_end_at = to_timestamp($2 / 1000.0) where action_id = $1`,
       [actionId, endsAtMs],
     );
-    await confirmAction(contextOf(), { workspaceId: WORKSPACE_ID, actionId });
+    await confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId });
     const [row] = await stored(product, card.appUserId);
     assert.deepEqual(
       [row?.state, row?.unchanged, row?.actual_end_at?.getTime()],
@@ -293,7 +292,7 @@ describe('a process that is killed', () => {
   test('between storing and calling: another process makes the grant, once', async () => {
     const card = await openCustomer(product);
     const actionId = await storeRequested(card);
-    const app = contextOf();
+    const app = contextOf(product);
     await Promise.all(
       Array.from({ length: 5 }, () => confirmAction(app, { workspaceId: WORKSPACE_ID, actionId })),
     );
@@ -333,7 +332,7 @@ describe('a process that is killed', () => {
       assert.doesNotMatch(again.text, /failed|error/i);
       await until(async () => grantsAt(product, card.appUserId).length === 1, 'RevenueCat to have made it');
       // The job that was queued before the call; here it is not waited for.
-      await confirmAction(contextOf(), { workspaceId: WORKSPACE_ID, actionId: grantIdOn(again) });
+      await confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId: grantIdOn(again) });
       await settledState(card.appUserId, 'confirmed');
       assert.equal(callsFor(product, card.appUserId), 1);
       const [note] = await product.server.connected.database.query<{ state: string }>(
@@ -378,10 +377,3 @@ async function encryptedAgain({ project_id: projectId }: { project_id: string })
 }
 
 /** What the job `action.confirm` is given. */
-function contextOf() {
-  const [apiKey = ''] = product.revenueCat.state.keys.keys();
-  const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
-  return createTestContext(product.server.connected.database, {
-    revenueCat: () => createRevenueCatClient({ apiUrl, apiKey }),
-  });
-}

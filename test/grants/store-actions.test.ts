@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { confirmAction } from '../../src/grants/confirmation.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
@@ -35,7 +36,17 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { assertRowsOnce, audited, noteIn, notesIn, openCustomer, pathOf, SECOND } from './support.ts';
+import {
+  assertRowsOnce,
+  audited,
+  contextOf,
+  noteIn,
+  notesIn,
+  openCustomer,
+  pathOf,
+  SECOND,
+  threeMinutesAgo,
+} from './support.ts';
 
 let product: Product;
 
@@ -612,6 +623,14 @@ describe('a store action that does not go through', () => {
       'action.confirm',
     );
     assert.match(extended.text, /✅ Pro Web is extended until/);
+    // After two minutes other actions count as not done; this one may still have been.
+    const [refund] = await product.server.connected.database.query<{ action_id: string }>(
+      `update actions set called_at = $2 where workspace_id = $1 and state = 'requested' and kind = 'refund'
+       returning action_id`,
+      [WORKSPACE_ID, threeMinutesAgo()],
+    );
+    await confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId: refund?.action_id ?? '' });
+    assert.deepEqual((await states(card.appUserId)).toSorted(), ['confirmed', 'requested']);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
     await product.revenueCat.flushWebhooks();
     await until(async () => (await states(card.appUserId)).join() === 'confirmed,confirmed', 'the refund');

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import type { ActionState } from '../../src/grants/action.ts';
+import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import type { RevenueCatEvent, Subscription } from '../../src/simulator/revenuecat/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { idsOn, type OpenCard, openFor } from '../inbox-card/support.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -209,4 +211,13 @@ export function onGranting(
 
 export function pathOf(appUserId: string): string {
   return `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${encodeURIComponent(appUserId)}`;
+}
+
+/** What a worker of its own would have, next to the product's. */
+export function contextOf(product: Product) {
+  const [apiKey = ''] = product.revenueCat.state.keys.keys();
+  const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
+  return createTestContext(product.server.connected.database, {
+    revenueCat: () => createRevenueCatClient({ apiUrl, apiKey }),
+  });
 }
