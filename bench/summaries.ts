@@ -21,8 +21,8 @@ export async function keepSummaries(client: Client & { readonly url: string }): 
   await saveSummaries(database, WORKSPACE_ID, [{ subscriberId, version: 1, summary, nowMs }]);
   await close();
   await client.query(
-    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select s.workspace_id, s.subscriber_id, u.format, u.version, u.valid_until, u.summary
+    `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, content)
+     select s.workspace_id, s.subscriber_id, u.format, u.version, u.valid_until, u.content
        from subscribers s
        join subscriber_summaries u on u.workspace_id = s.workspace_id and u.subscriber_id = $2
       where s.workspace_id = $1 and s.subscriber_id <> $2`,

@@ -1,2 +1,2 @@
 truncate subscriber_summaries;
-alter table subscriber_summaries alter column summary type jsonb using null;
+alter table subscriber_summaries drop column content, alter column summary set not null;

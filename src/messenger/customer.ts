@@ -78,7 +78,7 @@ export async function findCustomerState(
 ): Promise<CustomerState | null> {
   if (isBlockedId(appUserId)) return null;
   const rows = await app.readDatabase.query<SummaryRow>(
-    `select s.subscriber_id as "subscriberId", s.version::float8, u.summary,
+    `select s.subscriber_id as "subscriberId", s.version::float8, u.content as summary,
             array(select a.app_user_id from subscriber_ids a
                    where a.workspace_id = $1 and a.subscriber_id = s.subscriber_id
                    order by a.app_user_id) as "appUserIds"

@@ -33,15 +33,15 @@ export async function saveSummaries(
        select subscriber_id, version from subscribers
         where workspace_id = $1 and subscriber_id = any($3::uuid[]) and merged_into is null
         order by subscriber_id for key share)
-     insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, summary)
-     select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.summary::json
+     insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, content)
+     select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.content::json
        from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[])
-              as k (subscriber_id, version, valid_until_ms, summary)
+              as k (subscriber_id, version, valid_until_ms, content)
        join stored s on s.subscriber_id = k.subscriber_id and s.version = k.version
       order by s.subscriber_id
      on conflict (workspace_id, subscriber_id) do update
         set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
-            summary = excluded.summary
+            content = excluded.content
       where subscriber_summaries.version <= excluded.version`,
     [
       workspaceId,
@@ -62,7 +62,7 @@ export async function readStoredSummaries(
   subscriberIds: readonly string[],
 ): Promise<Map<string, StoredSummary>> {
   const rows = await sql.query<StoredSummary & { subscriberId: string }>(
-    `select subscriber_id as "subscriberId", format, version::float8, summary,
+    `select subscriber_id as "subscriberId", format, version::float8, content as summary,
             ${epochMs('valid_until')} as "validUntilMs"
        from subscriber_summaries where workspace_id = $1 and subscriber_id = any($2)`,
     [workspaceId, subscriberIds],
