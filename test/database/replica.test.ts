@@ -129,20 +129,24 @@ describe('cards and pages from a streaming replica', () => {
 
   test('no card fails while the replica dies and comes back', async () => {
     let stop = false;
+    let cards = 0;
     const watching = (async () => {
-      let cards = 0;
-      while (!stop) {
-        assert.match(await opened(), /[Cc]ancelled/);
-        cards += 1;
-      }
-      return cards;
+      for (; !stop; cards += 1) assert.match(await opened(), /[Cc]ancelled/);
     })();
+    const twoMore = (): Promise<unknown> => {
+      const wanted = cards + 2;
+      return Promise.race([watching, until(() => cards >= wanted, 'two more cards')]);
+    };
     await replica.kill();
+    await twoMore();
     await standing(false);
+    await twoMore();
     replica = await startCluster(replica.dataDir);
+    await twoMore();
     await standing(true);
+    await twoMore();
     stop = true;
-    assert.ok((await watching) > 10);
+    await watching;
   });
 
   test('while the primary is unavailable, cards still open from the replica', async () => {
