@@ -1,5 +1,10 @@
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { EVENTS_WITH_DELIVERY, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import {
+  DELIVERIES_WITH_EVENT,
+  EVENTS_WITH_DELIVERY,
+  TRY_AGAIN,
+  wakeSubscribers,
+} from '../subscribers/repository.ts';
 
 interface Selection {
   readonly eventId?: string;
@@ -43,9 +48,7 @@ interface Cursor {
 }
 
 /** Failed events have an index of their own; the others are found by when they were received. */
-const FAILED = `event_deliveries d cross join lateral (
-  select * from events where workspace_id = $1 and project_id = d.project_id and event_id = d.event_id
-   order by side limit 1) e
+const FAILED = `${DELIVERIES_WITH_EVENT}
  where d.workspace_id = $1 and d.not_sent = 'failed' and e.side = 'customer'`;
 const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
  where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;

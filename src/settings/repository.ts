@@ -1,5 +1,10 @@
 import type { Sql } from '../database/sql.ts';
-import { EVENTS_WITH_DELIVERY, type EventDelivery, IS_PENDING } from '../subscribers/repository.ts';
+import {
+  DELIVERIES_WITH_EVENT,
+  EVENTS_WITH_DELIVERY,
+  type EventDelivery,
+  IS_PENDING,
+} from '../subscribers/repository.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
@@ -192,8 +197,6 @@ interface DeliveryQuery {
 }
 
 /** Failed events have an index of their own; so do both kinds of skipped ones. */
-const FAILED = `event_deliveries d
-  join events e on e.workspace_id = $1 and e.project_id = d.project_id and e.event_id = d.event_id`;
 const SKIPPED = `(select project_id, event_id, received_at from events
                    where workspace_id = $1 and side = 'customer' and skip_reason is not null
                   union all
@@ -212,7 +215,7 @@ const IS_WAITING = `d.reason is not distinct from 'waiting_for_contact'`;
 
 const FILTERS: Readonly<Record<DeliveryFilter, { from: string; where: string; order?: string }>> = {
   all: { from: EVENTS_WITH_DELIVERY, where: 'true' },
-  failed: { from: FAILED, where: `d.workspace_id = $1 and d.not_sent = 'failed'`, order: 'd' },
+  failed: { from: DELIVERIES_WITH_EVENT, where: `d.workspace_id = $1 and d.not_sent = 'failed'`, order: 'd' },
   waiting: { from: EVENTS_WITH_DELIVERY, where: `${PENDING} and ${IS_WAITING}` },
   pending: { from: EVENTS_WITH_DELIVERY, where: `${PENDING} and not (${IS_WAITING})` },
   delivered: { from: EVENTS_WITH_DELIVERY, where: 'd.delivered_at is not null' },

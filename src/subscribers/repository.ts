@@ -85,6 +85,11 @@ export const EVENTS_WITH_DELIVERY = `events e left join lateral (
    where workspace_id = $1 and subscriber_id = e.subscriber_id and project_id = e.project_id and event_id = e.event_id
      and e.side = 'customer' offset 0) d on true`;
 
+/** Deliveries `d` with their event `e`, read by key as well: only the key has this order. */
+export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (
+  select * from events where workspace_id = $1 and project_id = d.project_id and event_id = d.event_id
+   order by side limit 1) e`;
+
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
