@@ -18,6 +18,11 @@ export type Remedy =
   /** A retry cannot help. */
   | { readonly kind: 'give_up' };
 
+/** Whether the same work may succeed later without anyone's help. */
+export function mayPass(remedy: Remedy): remedy is Extract<Remedy, { kind: 'retry' | 'wait_until' }> {
+  return remedy.kind === 'retry' || remedy.kind === 'wait_until';
+}
+
 /** Every code, with the status of our response when the error becomes one. */
 const STATUS = {
   bad_request: 400,

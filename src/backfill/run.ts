@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
@@ -165,7 +165,7 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
   const { database, logger, ref, signal } = run;
   const { workspaceId, projectId } = ref;
   const { code, remedy } = obstacle;
-  if (remedy.kind === 'wait_until' || remedy.kind === 'retry') {
+  if (mayPass(remedy)) {
     const waitMs = remedy.kind === 'wait_until' ? remedy.atMs - run.now() : 2 ** failures * 1_000;
     await explainWait(database, ref, code);
     logger.info({ workspaceId, projectId, code }, 'the import waits for RevenueCat');

@@ -1,7 +1,7 @@
-import { AppError } from '../errors.ts';
-import { provisionAttributes } from '../intercom/data-attributes.ts';
+import { AppError, mayPass } from '../errors.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { hasSubscriber, rewriteAttributes } from './repository.ts';
 
@@ -30,13 +30,12 @@ async function clearContact(
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
   if (!client || (await hasSubscriber(app.database, workspaceId, contactId))) return;
-  const { available } = await provisionAttributes(client);
+  const { available } = await provisionWith(client, app.database, workspaceId);
   const nothing = Object.fromEntries([...available.keys()].map((name) => [name, null]));
   try {
     await client.updateContact(contactId, { custom_attributes: nothing });
   } catch (error) {
-    const isTemporary = error instanceof AppError && ['retry', 'wait_until'].includes(error.remedy.kind);
-    if (!(error instanceof AppError) || isTemporary) throw error;
+    if (!(error instanceof AppError) || mayPass(error.remedy)) throw error;
     app.logger.warn({ workspaceId, contactId, code: error.code }, 'an unlinked contact was not cleared');
   }
   await rewriteAttributes(app.database, workspaceId, contactId);

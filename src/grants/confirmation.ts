@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, mayPass } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
@@ -62,7 +62,7 @@ export async function callAndConfirm(app: AppContext, project: Project, action: 
 
 /** Whether RevenueCat may have done it although the call failed, or may do it when it is called again. */
 function mayStillBeDone({ kind, state }: Action, { remedy, upstreamStatus }: AppError): boolean {
-  if (state === 'revoking') return remedy.kind === 'retry' || remedy.kind === 'wait_until';
+  if (state === 'revoking') return mayPass(remedy);
   // 423: another request has locked the customer, and this one was not begun. A portal link that was not received is
   // lost: another one can be created.
   return remedy.kind === 'retry' && upstreamStatus !== 423 && kind !== 'manage';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { AppError, nullOn } from '../../errors.ts';
+import { AppError, mayPass, nullOn } from '../../errors.ts';
 import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
@@ -114,12 +114,10 @@ function outcomeOf(error: unknown, { customer }: Task): CustomerOutcome {
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
   // Another action that is not confirmed yet, or RevenueCat, may allow it later.
-  const mayPass = isActionError
-    ? error.kind !== 'failed'
-    : ['retry', 'wait_until'].includes(error.remedy.kind);
+  const isTemporary = isActionError ? error.kind !== 'failed' : mayPass(error.remedy);
   if (customer.state === 'granted')
-    return mayPass ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
-  return mayPass ? retryOf(customer, code) : { state: 'failed', error: code };
+    return isTemporary ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
+  return isTemporary ? retryOf(customer, code) : { state: 'failed', error: code };
 }
 
 /** Another attempt has an idempotency key of its own. */
