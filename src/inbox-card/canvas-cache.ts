@@ -42,9 +42,9 @@ export function createCanvasCache(now: () => number) {
 
 /** Everything that a first canvas shows besides the summary, which the subscriber's version identifies. */
 function keyOf(context: CardContext, candidate: Candidate): string {
-  const { workspace, projects, candidates, request, messages } = context;
+  const { workspace, candidates, request, messages } = context;
   const { externalId, isLead } = request.contact;
-  const project = projects.find((known) => known.projectId === candidate.projectId);
+  const { project, ...subscriber } = candidate;
   return JSON.stringify([
     workspace.workspaceId,
     workspace.timezone,
@@ -53,7 +53,7 @@ function keyOf(context: CardContext, candidate: Candidate): string {
     externalId,
     isLead,
     candidates.length,
-    candidate,
-    project && [project.name, project.apiKeyState, project.apiKey !== null],
+    subscriber,
+    [project.projectId, project.name, project.apiKeyState, project.apiKey !== null],
   ]);
 }

@@ -17,7 +17,7 @@ const MAX_IDS = 50;
 /** A subscriber that belongs to a contact, without its history. */
 export interface Candidate {
   readonly subscriberId: string;
-  readonly projectId: string;
+  readonly project: Project;
   readonly appUserIds: readonly string[];
   readonly email: string | null;
   readonly snapshotAtMs: number | null;
@@ -33,7 +33,7 @@ export interface Candidate {
   readonly summary: SummaryValidity | null;
 }
 
-export interface CardRecord {
+interface CardRecord {
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
   /** At most one for each project, those of disconnected projects left out; the newest activity first. */
@@ -99,7 +99,7 @@ select ${WORKSPACE_COLUMNS},
 interface CardRow extends StoredWorkspace {
   projects: Parameters<typeof toProject>[0][] | null;
   /** `nr`: which of the requests it answers, from 1. */
-  candidates: (Candidate & { nr: number })[] | null;
+  candidates: (Omit<Candidate, 'project'> & { nr: number; projectId: string })[] | null;
 }
 
 export type CardReader = ReturnType<typeof createCardReader>;
@@ -137,7 +137,7 @@ export function createCardReader(sql: Sql) {
 }
 
 /** The contact whose card is opened. */
-export interface CardQuery {
+interface CardQuery {
   readonly contactId: string;
   readonly externalId: string | null;
   /** A subscriber that the teammate chose before; one of another workspace is not found. */
@@ -164,10 +164,10 @@ async function readCards(
   const { projects: storedProjects, candidates, ...stored } = row;
   const workspace = toWorkspace(stored);
   const projects = (storedProjects ?? []).map(toProject);
-  const connected = new Set(projects.map((project) => project.projectId));
   const found = queries.map((): Candidate[] => []);
-  for (const { nr, ...candidate } of candidates ?? []) {
-    if (connected.has(candidate.projectId)) found[nr - 1]?.push(candidate);
+  for (const { nr, projectId, ...candidate } of candidates ?? []) {
+    const project = projects.find((known) => known.projectId === projectId);
+    if (project) found[nr - 1]?.push({ ...candidate, project });
   }
   return found.map((own) => ({ workspace, projects, candidates: own }));
 }

@@ -7,11 +7,12 @@ import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
+import { isBlockedId } from '../subscription/identities.ts';
 import { equalInConstantTime } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';
-import type { Candidate, CardReader, CardRecord } from './card-repository.ts';
+import type { Candidate, CardReader } from './card-repository.ts';
 import type { Customer } from './customer.ts';
 import type { CardRequest } from './request.ts';
 
@@ -90,10 +91,21 @@ export interface CustomerContext extends CardContext {
   readonly customer: Customer;
 }
 
-export function createCardContext(
-  { app, request, formState }: Pick<CardContext, 'app' | 'request' | 'formState'>,
-  record: CardRecord,
-): CardContext {
+/** Reads what a card may show; `null`: unknown workspace. */
+export async function readCardContext({
+  app,
+  request,
+  formState,
+}: Pick<CardContext, 'app' | 'request' | 'formState'>): Promise<CardContext | null> {
+  const { id, externalId } = request.contact;
+  // Misconfigured apps give a placeholder as external id to everyone.
+  const isUsable = externalId !== null && !isBlockedId(externalId);
+  const record = await app.cards.read(request.workspaceId, {
+    contactId: id,
+    externalId: isUsable ? externalId : null,
+    chosen: formState.chosen ?? null,
+  });
+  if (!record) return null;
   const { workspace } = record;
   const language = chooseLanguage(request.adminLocale, workspace.settings.card.language);
   const messages = messagesFor(language, workspace.timezone);

@@ -16,38 +16,48 @@ import { deriveState } from '../subscription/state.ts';
 import { isCurrentSummary, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriberState, SubscriptionState } from '../subscription/types.ts';
 import type { Candidate } from './card-repository.ts';
-import type { CardContext } from './context.ts';
+import type { CardApp, CardContext } from './context.ts';
 import type { CardRequest } from './request.ts';
 
 /** The customer that a card shows. */
-export type Customer = NonNullable<Awaited<ReturnType<typeof loadCustomer>>>;
+export type Customer = Awaited<ReturnType<typeof loadCustomer>>;
+
+/**
+ * The subscriber that a card is about: the one that the teammate chose, else by a saved link, else by `external_id`.
+ * Absent: nobody, or one in each of several projects.
+ */
+export function certainCandidate({ candidates }: CardContext): Candidate | undefined {
+  const [first, ...others] = candidates;
+  return (
+    candidates.find(({ matchedBy }) => matchedBy === 'chosen') ?? (others.length === 0 ? first : undefined)
+  );
+}
 
 /** Whether something was granted to the customer or done for them. */
 export function hasGrantsOrActions({ subscriber, state }: Customer): boolean {
   return subscriber.hasActions || state.grants.some(({ givesAccess }) => givesAccess);
 }
 
-/** What loading a customer needs of a request. */
-type CustomerReader = Pick<CardContext, 'app' | 'projects'> & {
-  readonly request: Pick<CardRequest, 'workspaceId'>;
-};
+/** Whether the contact would see their own data in the customer's card. */
+export function canShare(
+  { externalId, isLead }: Pick<CardRequest['contact'], 'externalId' | 'isLead'>,
+  appUserIds: readonly string[],
+): boolean {
+  return !isLead && externalId !== null && appUserIds.includes(externalId);
+}
 
-/** `null`: the project is no longer connected. */
-export async function loadCustomer(context: CustomerReader, candidate: Candidate) {
-  const { request, app, projects } = context;
-  const { workspaceId } = request;
-  const { subscriberId } = candidate;
-  const project = projects.find((known) => known.projectId === candidate.projectId);
-  if (!project) return null;
+export async function loadCustomer(app: CardApp, candidate: Candidate) {
+  const { subscriberId, project } = candidate;
+  const { workspaceId } = project;
   const sql = app.readDatabase;
   const [names, actions, { summary, sources }] = await Promise.all([
     app.catalog.names(sql, workspaceId, project.projectId),
     candidate.hasActions ? listActions(sql, { workspaceId, subscriberId }) : Promise.resolve<Action[]>([]),
-    readSummary(context, candidate),
+    readSummary(app, candidate),
   ]);
   const grantActions = actions.filter((action): action is Grant => action.kind === 'grant');
   const fallbackEvents = await readFallbackEvents(sql, actions);
-  const state = await stateWithFallbacks(context, candidate, { summary, fallbackEvents });
+  const state = await stateWithFallbacks(app, candidate, { summary, fallbackEvents });
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grantActions, subscription);
@@ -60,7 +70,7 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
     /** What the state means, for sentences and tables. */
     description,
     /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
-    receiverId: await findReceiver(context, candidate, description),
+    receiverId: await findReceiver(app, candidate, description),
     /** The newest events that matter, newest first, including `fallbackEvents`. */
     latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
     /** Events by environment. */
@@ -78,24 +88,22 @@ export async function loadCustomer(context: CustomerReader, candidate: Candidate
 
 /** The customer that has the purchases which the sentence says were transferred away. */
 async function findReceiver(
-  { app, request }: CustomerReader,
-  { subscriberId, projectId }: Candidate,
+  app: CardApp,
+  { subscriberId, project }: Candidate,
   { statements, movedTo }: CustomerDescription,
 ): Promise<string | null> {
   if (movedTo === null || !statements.some(({ kind }) => kind === 'moved')) return null;
-  const project = { workspaceId: request.workspaceId, projectId };
   const receivers = await findInProject(app.readDatabase, project, movedTo.appUserIds);
   return receivers.find((id) => id !== subscriberId) ?? null;
 }
 
 /** The stored summary, or one derived from the whole history and stored for the next card. */
 async function readSummary(
-  context: CustomerReader,
+  app: CardApp,
   candidate: Candidate,
 ): Promise<{ readonly summary: SubscriberSummary; readonly sources: readonly HistorySource[] }> {
-  const { app, request } = context;
-  const { workspaceId } = request;
-  const { subscriberId, version } = candidate;
+  const { subscriberId, version, project } = candidate;
+  const { workspaceId } = project;
   const nowMs = app.now();
   if (isCurrentSummary(candidate.summary, version, nowMs)) {
     const stored = await app.cards.summary(workspaceId, subscriberId);
@@ -111,8 +119,8 @@ async function readSummary(
  * was cancelled, and where purchases went are in the webhook only. Reads the whole history, so only while there is one.
  */
 async function stateWithFallbacks(
-  context: CustomerReader,
-  { snapshotAtMs, subscriberId }: Candidate,
+  app: CardApp,
+  { snapshotAtMs, subscriberId, project }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<SubscriberState> {
   const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
@@ -122,8 +130,7 @@ async function stateWithFallbacks(
     return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
   });
   if (missing.length === 0) return known.summary.state;
-  const { app, request } = context;
-  const stored = await readWithHistory(app.readDatabase, request.workspaceId, subscriberId);
+  const stored = await readWithHistory(app.readDatabase, project.workspaceId, subscriberId);
   return deriveState([...stored.events, ...missing], stored.snapshot, app.now());
 }
 

@@ -17,8 +17,7 @@ import { isApple, isWebStore } from '../subscription/names.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { andMore, type CustomerContext } from './context.ts';
-import { type Customer, hasGrantsOrActions } from './customer.ts';
-import { canShare } from './share.ts';
+import { type Customer, canShare, hasGrantsOrActions } from './customer.ts';
 
 const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
 /** A customer rarely has more; a longer list would bury what gives access now. */

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts';
+import { text } from '../intercom/canvas.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
 import { withTimeout } from '../time.ts';
 import { hasWorkingKey } from '../workspaces/projects.ts';
@@ -7,26 +8,25 @@ import {
   type CardAnswer,
   type CardContext,
   type CustomerContext,
-  createCardContext,
+  readCardContext,
   sentenceCanvas,
   withFormState,
 } from './context.ts';
-import { loadCustomer } from './customer.ts';
-import { answerWithoutCustomer, cardQuery, chooseAmong, forCustomer, matchContact } from './matching.ts';
+import { canShare, certainCandidate, loadCustomer } from './customer.ts';
 import { overview } from './overview.ts';
+import { chooseProject, withoutCustomer } from './search.ts';
 
 /** The first canvas: drawn only when something that it shows has changed since it was last opened. */
 export async function initialize(context: CardContext): Promise<CardAnswer> {
   const { app, request } = context;
-  const match = await matchContact(context);
-  if (match.kind !== 'one') return answerWithoutCustomer(context, match);
-  const { candidate } = match;
+  const candidate = certainCandidate(context);
+  if (!candidate) return withoutCustomer(context);
   refreshIfStale(context, candidate);
-  const names = await app.catalog.names(app.readDatabase, request.workspaceId, candidate.projectId);
+  const { projectId } = candidate.project;
+  const names = await app.catalog.names(app.readDatabase, request.workspaceId, projectId);
   const cached = app.canvases.get(context, candidate, names);
   if (cached !== null) return cached;
-  const customer = await loadCustomer(context, candidate);
-  if (!customer) return sentenceCanvas(context, context.messages.t('card.state.notFound'));
+  const customer = await loadCustomer(app, candidate);
   const drawn = overview({ ...context, customer }, standingNotice({ ...context, customer }));
   return app.canvases.set(context, candidate, { names, canvas: drawn });
 }
@@ -36,18 +36,27 @@ export function home(context: CustomerContext): CardAnswer {
   return overview(context, standingNotice(context));
 }
 
-/** The choice between customers of several projects. */
-export function projects(context: CardContext, argument: string) {
-  // A card that stayed open may name projects of which only one is left.
-  return context.candidates.length > 1
-    ? chooseAmong(withFormState(context, {}), context.candidates)
-    : forCustomer(home)(context, argument);
+/** The choice between customers of several projects; one whose only project is left has nothing to choose. */
+export function projects(context: CustomerContext): CardAnswer | Promise<CardAnswer> {
+  return context.candidates.length > 1 ? chooseProject(withFormState(context, {})) : home(context);
+}
+
+/**
+ * Puts the customer's own card into the reply: with options in the response, Intercom requests a card from the
+ * Messenger side. That card is live and shows each viewer their own subscription, so it carries no customer data.
+ * Source: Intercom, "Canvas Kit: response objects", `card_creation_options`.
+ */
+export function share(context: CustomerContext): CardAnswer {
+  const { messages: m, page, request, customer } = context;
+  if (!canShare(request.contact, customer.subscriber.appUserIds))
+    return page([text(m.t('messenger.share.unverified'), 'muted')]);
+  const canvas = page([text(m.t('messenger.share.added'))]);
+  return JSON.stringify({ canvas, card_creation_options: { card: 'subscription' } });
 }
 
 /** Stale data triggers a background refresh. */
-function refreshIfStale({ app, request, projects: all }: CardContext, candidate: Candidate): void {
-  const project = all.find(({ projectId }) => projectId === candidate.projectId);
-  const canRefresh = project !== undefined && hasWorkingKey(project);
+function refreshIfStale({ app, request }: CardContext, candidate: Candidate): void {
+  const canRefresh = hasWorkingKey(candidate.project);
   app.refreshIfStale(request.workspaceId, { ...candidate, canRefresh });
 }
 
@@ -71,7 +80,7 @@ const REFRESH_NOTICES = {
 
 /** Refreshes the customer from RevenueCat and reads the card again. */
 export async function refresh(before: CustomerContext): Promise<CardAnswer> {
-  const { app, request, formState, messages: m } = before;
+  const { app, request, messages: m } = before;
   const { subscriber, project } = before.customer;
   const { workspaceId } = request;
   const refreshing = refreshSubscriber(
@@ -85,11 +94,10 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
   // The names of products may have been read with the customer.
   app.catalog.invalidate(workspaceId, project.projectId);
-  const record = await app.cards.read(workspaceId, cardQuery(request, formState));
-  const context = record && createCardContext(before, record);
+  const context = await readCardContext(before);
   const candidate = context?.candidates.find(({ subscriberId }) => subscriberId === subscriber.subscriberId);
-  const customer = context && candidate ? await loadCustomer(context, candidate) : null;
-  if (!context || !customer) return sentenceCanvas(before, m.t('card.state.notFound'));
+  if (!context || !candidate) return sentenceCanvas(before, m.t('card.state.notFound'));
+  const customer = await loadCustomer(app, candidate);
   const after = { ...context, customer };
   if (outcome === 'refreshed') return overview(after, standingNotice(after));
   const dataAtMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? app.now();

@@ -32,10 +32,7 @@ export async function choose(context: CardContext, subscriberId: string): Promis
   const candidate = candidates.find((known) => known.subscriberId === subscriberId);
   if (!candidate) return reviewCanvas(context, await reviewLink(context, subscriberId));
   const chosen = withFormState(context, { ...formState, chosen: subscriberId });
-  const customer = await loadCustomer(chosen, candidate);
-  return customer
-    ? home({ ...chosen, customer })
-    : sentenceCanvas(chosen, context.messages.t('card.state.notFound'));
+  return home({ ...chosen, customer: await loadCustomer(context.app, candidate) });
 }
 
 /** Any subscriber of this workspace; `null`: unknown. */
@@ -44,7 +41,7 @@ async function findCustomer(context: CardContext, subscriberId: string): Promise
   const { app, request } = context;
   const record = await app.cards.readSubscriber(request.workspaceId, subscriberId);
   const [candidate] = record?.candidates ?? [];
-  return candidate ? loadCustomer(context, candidate) : null;
+  return candidate ? loadCustomer(app, candidate) : null;
 }
 
 type LinkReview = Awaited<ReturnType<typeof reviewLink>>;
@@ -148,7 +145,8 @@ async function storeLink(
   const { app, request, customer } = context;
   const { workspaceId, admin } = request;
   const contactId = request.contact.id;
-  const { subscriberId, projectId } = customer.subscriber;
+  const { subscriberId } = customer.subscriber;
+  const { projectId } = customer.project;
   await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId, projectId });

@@ -21,9 +21,8 @@ import { productLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, storedData } from './context.ts';
-import { hasGrantsOrActions } from './customer.ts';
+import { canShare, hasGrantsOrActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
-import { canShare } from './share.ts';
 
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;
@@ -87,9 +86,8 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
   const otherNames = projects
     .filter(({ projectId }) => projectId !== project.projectId)
-    .flatMap(({ projectId, name }) =>
-      candidates.some((each) => each.projectId === projectId) ? [name] : [],
-    );
+    .filter(({ projectId }) => candidates.some((each) => each.project.projectId === projectId))
+    .map(({ name }) => name);
   return {
     texts: [
       notice !== null && tightText(notice, 'muted'),

@@ -23,7 +23,7 @@ export async function pictureComponents(context: CustomerContext): Promise<Compo
   const { subscriber, state, fallbackEvents } = customer;
   if (!workspace.settings.card.picture || !app.config.picturesUrl.startsWith('https://')) return [];
   if (state.subscriptions.length + state.grants.length === 0) return [];
-  const picture = await readPicture(app, request.workspaceId, customer);
+  const picture = await readPicture(app, customer);
   if (picture === null) return [];
   const expiresAtMs = (Math.floor(app.now() / VALID_MS) + 2) * VALID_MS;
   // The version changes with what is drawn, so that a browser loads it again.
@@ -79,19 +79,16 @@ async function drawIfShown(app: CardApp, workspaceId: string, subscriberId: stri
   const [candidate] = record?.candidates ?? [];
   if (!record?.workspace.settings.card.picture || record.workspace.status === 'uninstalled' || !candidate)
     return null;
-  const { projects } = record;
-  const customer = await loadCustomer({ app, projects, request: { workspaceId } }, candidate);
-  const picture = customer && (await readPicture(app, workspaceId, customer));
+  const picture = await readPicture(app, await loadCustomer(app, candidate));
   return picture && drawPng(picture);
 }
 
 /** Only what can be drawn is read: with 5,000 events the whole history took 340 ms of processor time. */
 async function readPicture(
   { readDatabase, now }: CardApp,
-  workspaceId: string,
-  { sources, subscriber, state, fallbackEvents }: Customer,
+  { sources, project, subscriber, state, fallbackEvents }: Customer,
 ): Promise<Picture | null> {
-  const newest = await readTimeline(readDatabase, workspaceId, {
+  const newest = await readTimeline(readDatabase, project.workspaceId, {
     sources,
     kinds: null,
     environment: 'production',

@@ -1,13 +1,50 @@
 import { type RequestHandler, type Response, Router } from 'express';
+import { wakeWaitingFor } from '../contacts/repository.ts';
 import { MAX_CATCH_UP_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
+import type { StoreActionKind } from '../grants/action.ts';
+import { findPurchase } from '../grants/purchases.ts';
+import { grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
+import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
+import {
+  addToEnd,
+  changeForm,
+  confirmReview,
+  reviewGrant,
+  reviewStoreAction,
+} from '../grants/views/review.ts';
+import {
+  actionList,
+  approve,
+  decline,
+  extendGrant,
+  nextActionPage,
+  revokeConfirm,
+  revokeReview,
+  storedAction,
+} from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import { button, canvas, drawInTime, type InboxCanvas, text } from '../intercom/canvas.ts';
+import { button, canvas, drawInTime, type InboxCanvas, linkButton, text } from '../intercom/canvas.ts';
 import { createCardReader } from './card-repository.ts';
-import type { CardAnswer, CardApp } from './context.ts';
+import {
+  type CardAnswer,
+  type CardApp,
+  type CardContext,
+  type CustomerContext,
+  type Render,
+  readCardContext,
+  sentenceCanvas,
+  verifyFormState,
+} from './context.ts';
+import { certainCandidate, loadCustomer } from './customer.ts';
+import { details, subscriptions, technicalDetails } from './details.ts';
+import { eventDetail, technicalEvent } from './event.ts';
+import { home, initialize, projects, refresh, share } from './home.ts';
+import { choose, link, unlink } from './linking.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
-import { answerCard, findView } from './views.ts';
+import { searchResults, searchView, withoutCustomer } from './search.ts';
+import { filteredTimeline, newerPage, olderPage, timeline } from './timeline.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(app: CardApp): Router {
@@ -39,15 +76,16 @@ function sendCanvas(res: Response, answer: CardAnswer): void {
 
 /** Views that only read may use a replica; the others read their own changes, and wait until replicas show them. */
 async function answerFrom(app: CardApp, request: CardRequest): Promise<CardAnswer> {
-  const found = findView(request);
-  if (found.view.readOnly) return answerCard(app, request, found);
+  const [{ readOnly, render }, argument] = findView(request);
+  const draw = (context: CardContext) => render(context, argument);
+  if (readOnly) return answerCard(app, request, draw);
   const { database } = app;
   const onPrimary = {
     ...app,
     readDatabase: withoutReplica(database),
     cards: createCardReader(database),
   };
-  const answer = await answerCard(onPrimary, request, found);
+  const answer = await answerCard(onPrimary, request, draw);
   // The change is committed: a lagging replica must not be reported as a failure.
   await app.readDatabase.upToDate(MAX_CATCH_UP_MS).catch(() => {});
   return answer;
@@ -60,4 +98,137 @@ function fallback({ adminLocale }: CardRequest, key: 'card.state.slow' | 'card.s
     button('refresh', m.t('card.button.refresh'), 'secondary'),
     button('home', m.t('card.button.back'), 'link'),
   ]);
+}
+
+/**
+ * Answers one request of the inbox. The customer is found from the signed request each time, so that no id in a
+ * canvas can lead to another contact's customer.
+ */
+async function answerCard(
+  app: CardApp,
+  request: CardRequest,
+  draw: (context: CardContext) => CardAnswer | Promise<CardAnswer>,
+): Promise<CardAnswer> {
+  const formState = verifyFormState(app.storedDataKey, request);
+  const context = await readCardContext({ app, request, formState: formState ?? {} });
+  if (!context || context.workspace.status === 'uninstalled') {
+    const m = messagesFor(chooseLanguage(request.adminLocale, null));
+    return canvas([
+      text(m.t('card.state.notInstalled'), 'muted'),
+      linkButton('install', m.t('card.button.install'), `${app.config.publicUrl}/install`),
+    ]);
+  }
+  const { messages: m } = context;
+  if (formState === null) {
+    const { workspaceId, componentId, admin } = request;
+    app.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
+    // *Back* needs nothing of it: it is the way to start again.
+    if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
+  }
+  if (context.projects.length === 0) {
+    return context.page([
+      text(m.t('card.state.notConnected'), 'muted'),
+      linkButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`),
+    ]);
+  }
+  wakeWaiting(context);
+  return draw(context);
+}
+
+/** Wakes a customer whose events wait for this contact: Intercom's webhook for it was lost. Runs in the background. */
+function wakeWaiting({ app, request, candidates }: CardContext): void {
+  const { workspaceId, contact } = request;
+  const isWaiting = candidates.some(({ waiting, matchedBy }) => waiting && matchedBy === 'external_id');
+  if (!isWaiting || contact.isGone || contact.externalId === null) return;
+  wakeWaitingFor(app.database, workspaceId, contact.externalId).catch((error: unknown) => {
+    app.logger.warn({ err: error, workspaceId }, 'could not wake deliveries');
+  });
+}
+
+/** What pressing a component shows. */
+interface View {
+  /** Whether it may be drawn from a replica, because it changes nothing. */
+  readonly readOnly: boolean;
+  readonly render: Render<CardContext>;
+}
+
+const reads = (render: Render<CardContext>): View => ({ readOnly: true, render });
+const changes = (render: Render<CardContext>): View => ({ readOnly: false, render });
+
+/** For a view of a known customer; any other contact gets the search instead. */
+function forCustomer(render: Render<CustomerContext>): Render<CardContext> {
+  return async (context, argument) => {
+    const candidate = certainCandidate(context);
+    if (!candidate) return withoutCustomer(context);
+    return render({ ...context, customer: await loadCustomer(context.app, candidate) }, argument);
+  };
+}
+
+/** The views by component id; an id that ends with a colon is a prefix. */
+const VIEWS: ReadonlyMap<string, View> = new Map(
+  Object.entries({
+    initialize: reads(initialize),
+    home: reads(forCustomer(home)),
+    refresh: changes(forCustomer(refresh)),
+    timeline: reads(forCustomer(timeline)),
+    'timeline.kind': reads(forCustomer(filteredTimeline)),
+    'timeline.environment': reads(forCustomer(filteredTimeline)),
+    'timeline:older': reads(forCustomer(olderPage)),
+    'timeline:newer': reads(forCustomer(newerPage)),
+    'event:': reads(forCustomer(eventDetail)),
+    'technical:': reads(forCustomer(technicalEvent)),
+    details: reads(forCustomer(details)),
+    technical: reads(forCustomer(technicalDetails)),
+    subscriptions: reads(forCustomer(subscriptions)),
+    share: changes(forCustomer(share)),
+    projects: changes(forCustomer(projects)),
+    match: changes(searchView),
+    'match.query': changes(searchResults),
+    'match.search': changes(searchResults),
+    'match:': changes(choose),
+    'match.confirm': changes(link),
+    unlink: changes(forCustomer(unlink)),
+    grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant' }))),
+    'grant.page:': changes(forCustomer(turnEntitlementPage)),
+    'grant.review': changes(forCustomer(reviewGrant)),
+    'grant.add': changes(forCustomer(addToEnd)),
+    'grant.confirm': changes(forCustomer(confirmReview)),
+    grants: reads(forCustomer((context) => actionList(context))),
+    'grants:': reads(forCustomer(nextActionPage)),
+    'grant:': reads(forCustomer(storedAction)),
+    'revoke:': changes(forCustomer(revokeReview)),
+    'revoke.confirm': changes(forCustomer(revokeConfirm)),
+    'subscription:': reads(forCustomer(subscriptionPage)),
+    'cancel:': changes(forCustomer(storeFormOf('cancel'))),
+    'refund:': changes(forCustomer(storeFormOf('refund'))),
+    'extend:': changes(forCustomer(extend)),
+    'manage:': changes(forCustomer(storeFormOf('manage'))),
+    transfer: changes(forCustomer(storeFormOf('transfer'))),
+    'action.review': changes(forCustomer(reviewStoreAction)),
+    'action.change': changes(forCustomer(changeForm)),
+    'action.confirm': changes(forCustomer(confirmReview)),
+    'action.approve': changes(forCustomer(approve)),
+    'action.decline': changes(forCustomer(decline)),
+    'action.withdraw': changes(forCustomer(decline)),
+  }),
+);
+
+function storeFormOf(kind: StoreActionKind): Render<CustomerContext> {
+  return (context, subscription) => storeForm(context, { kind, subscription });
+}
+
+/** `extend:` is on the page of a subscription and on that of a grant. */
+function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
+  return findPurchase(context, id)
+    ? storeForm(context, { kind: 'extend', subscription: id })
+    : extendGrant(context, id);
+}
+
+/** The view of a component, with what follows the colon of its id. An unknown one shows the overview. */
+function findView({ componentId }: CardRequest): [view: View, argument: string] {
+  const id = componentId ?? 'initialize';
+  const exact = VIEWS.get(id);
+  if (exact) return [exact, ''];
+  const colon = id.indexOf(':') + 1;
+  return [VIEWS.get(id.slice(0, colon)) ?? changes(forCustomer(home)), id.slice(colon)];
 }

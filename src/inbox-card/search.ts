@@ -1,7 +1,10 @@
 import { AppError } from '../errors.ts';
+import { overviewText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
+  clip,
+  componentsOf,
   type InboxCanvas,
   item,
   type ListItem,
@@ -12,14 +15,17 @@ import {
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import { queueKeyCheck } from '../subscribers/refresh.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
+import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardContext, type FormState, type FoundBy } from './context.ts';
+import { loadCustomer } from './customer.ts';
+import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
-export const MAX_FOUND = 10;
+const MAX_FOUND = 10;
 const MAX_QUERY_LENGTH = 300;
 /** How long the agent waits for RevenueCat when nothing is stored. */
 const SEARCH_TIMEOUT_MS = 2_000;
@@ -27,8 +33,102 @@ const SEARCH_TIMEOUT_MS = 2_000;
 const IMPORT_INTERVAL_S = 60;
 
 /** A subscriber that may be the contact's customer. */
-export interface PossibleCustomer extends Omit<FoundSubscriber, 'foundBy'> {
+interface PossibleCustomer extends Omit<FoundSubscriber, 'foundBy'> {
   readonly foundBy: FoundBy;
+}
+
+/** What any view shows for a contact whose customer is not certain. */
+export function withoutCustomer(context: CardContext): Promise<InboxCanvas> {
+  return context.candidates.length > 1 ? chooseProject(context) : unmatched(context);
+}
+
+/** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */
+export async function chooseProject(context: CardContext): Promise<InboxCanvas> {
+  const customers = await Promise.all(
+    context.candidates.slice(0, MAX_FOUND).map((candidate) => loadCustomer(context.app, candidate)),
+  );
+  // Every project must be there to choose: where there is no room for all sentences, the last are left out.
+  const draw = (max: number): Part[] => [
+    text(context.messages.t('match.state.severalProjects'), 'muted'),
+    list(
+      customers.map((customer, index) =>
+        item(
+          `match:${customer.subscriber.subscriberId}`,
+          clip(customer.project.name, 40),
+          index < max ? { subtitle: overviewText(context.messages, customer.description) } : {},
+        ),
+      ),
+    ),
+  ];
+  return context.page(fitFirstCanvas(draw, customers.length, 0));
+}
+
+/** Shown for a contact without a certain match: who it may be by the conversation and by e-mail, and a search. */
+async function unmatched(context: CardContext): Promise<InboxCanvas> {
+  const { messages: m, request } = context;
+  const byEmail = await findByEmail(context);
+  // An unknown customer may have subscribed long ago: the next card knows them.
+  const { externalId } = request.contact;
+  if (byEmail.length === 0 && externalId !== null) importFromRevenueCat(context, externalId);
+  const { mentioned, unknownId } = await findMentioned(context);
+  const possible = byEmail
+    .filter(({ subscriberId }) => mentioned.every((each) => each.subscriberId !== subscriberId))
+    .map((each): PossibleCustomer => ({ ...each, foundBy: 'possible_match' }));
+  const form = searchForm(context, unknownId);
+  const mentionedParts = mentioned.length > 0 && [
+    text(m.t('match.state.mentioned'), 'muted'),
+    foundList(context, mentioned),
+  ];
+  const formState = listState([...mentioned, ...possible]);
+  if (possible.length === 0) {
+    const intro = mentionedParts || text(noMatchText(context), 'muted');
+    return context.page([intro, form], formState);
+  }
+  const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
+  const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
+  return context.page(fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
+}
+
+/**
+ * Where the workspace has switched that on. Anyone with the app's public key can set an e-mail, so that is only a
+ * possible match.
+ */
+async function findByEmail({ request, workspace, app }: CardContext): Promise<readonly FoundSubscriber[]> {
+  const { email } = request.contact;
+  if (email === null || !workspace.settings.contacts.matchByEmail) return [];
+  const search = { text: email, fields: ['email'] } as const;
+  return searchSubscribers(app.readDatabase, request.workspaceId, search);
+}
+
+/**
+ * The subscriber whose app user id is in the conversation, where one is; an id that is unknown here goes into the
+ * search.
+ */
+async function findMentioned({ request, app }: CardContext): Promise<{
+  readonly mentioned: readonly PossibleCustomer[];
+  readonly unknownId: string | null;
+}> {
+  const ids = request.conversationTexts().values().map(appUserIdInText);
+  const appUserId = ids.find((id) => id !== null) ?? null;
+  if (appUserId === null) return { mentioned: [], unknownId: null };
+  const search = { text: appUserId, fields: ['app_user_id'] } as const;
+  const [found] = await searchSubscribers(app.readDatabase, request.workspaceId, search);
+  return found
+    ? { mentioned: [{ ...found, appUserId, foundBy: 'conversation' }], unknownId: null }
+    : { mentioned: [], unknownId: appUserId };
+}
+
+function noMatchText({ messages: m, request: { contact } }: CardContext): string {
+  if (contact.isMissing) return m.t('match.state.noContact');
+  if (contact.isGone) return m.t('match.state.contactDeleted');
+  return m.t(contact.isLead ? 'match.state.lead' : 'match.state.noMatch');
+}
+
+/** The canvas with as many entries as a first canvas has room for. */
+function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number): Part[] {
+  let shown = max;
+  while (shown > min && estimatedHeight(componentsOf(draw(shown))) > MAX_FIRST_CANVAS_PX) shown -= 1;
+  return draw(shown);
 }
 
 /** The search alone, for a contact that already has a customer. */
@@ -90,7 +190,7 @@ function unsearchedText({ messages: m, projects }: CardContext): Part {
 }
 
 /** The rest can be found by what is more exact than an e-mail. */
-export function foundList(context: CardContext, found: readonly PossibleCustomer[], max = MAX_FOUND): Part[] {
+function foundList(context: CardContext, found: readonly PossibleCustomer[], max = MAX_FOUND): Part[] {
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
     andMore(context, found.length - max),
@@ -108,7 +208,7 @@ function foundItem({ projects, messages: m }: CardContext, found: PossibleCustom
 }
 
 /** For the audit log of what is chosen from a list. */
-export function listState(listed: readonly PossibleCustomer[]): FormState {
+function listState(listed: readonly PossibleCustomer[]): FormState {
   if (listed.length === 0) return {};
   return { foundBy: Object.fromEntries(listed.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])) };
 }
@@ -150,7 +250,7 @@ async function findBuyers({ app }: CardContext, project: Project, storeId: strin
  *
  * @returns whether an import was queued
  */
-export function importFromRevenueCat(
+function importFromRevenueCat(
   { app, request, projects: all }: CardContext,
   appUserId: string,
   projects = all,

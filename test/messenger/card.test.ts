@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { canShare } from '../../src/inbox-card/share.ts';
+import { canShare } from '../../src/inbox-card/customer.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { DAY_MS } from '../../src/time.ts';
