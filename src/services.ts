@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Config } from './config.ts';
 import { connectDatabase, type DatabaseConnection } from './database/connection.ts';
-import { addDatabaseMetrics, createDatabaseGauges } from './database/metrics.ts';
+import { addDatabaseMetrics } from './database/metrics.ts';
 import { addBacklogMetrics, addWorkerMetrics, createDeliveryMetrics } from './delivery/metrics.ts';
 import { DeliveryWorker } from './delivery/worker.ts';
 import { createRegistry } from './http/metrics.ts';
@@ -88,11 +88,11 @@ function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
 
 function createAppRegistry(connected: DatabaseConnection): Registry {
   const registry = createRegistry();
-  const addDatabaseGauges = createDatabaseGauges(registry, connected.database);
-  addDatabaseMetrics(registry, addDatabaseGauges, connected);
-  addJobMetrics(addDatabaseGauges);
-  addWorkspaceMetrics(addDatabaseGauges);
-  addBacklogMetrics(addDatabaseGauges);
-  addJournalMetrics(addDatabaseGauges);
+  const to = { registry, database: connected.database };
+  addDatabaseMetrics(registry, connected);
+  addJobMetrics(to);
+  addWorkspaceMetrics(to);
+  addBacklogMetrics(to);
+  addJournalMetrics(to);
   return registry;
 }

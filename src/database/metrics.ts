@@ -9,52 +9,48 @@ const MAX_AGE_OF_UP_MS = 1_000;
 /** A database that hangs must not hold back the other metrics: a scrape times out after ten seconds. */
 const READ_TIMEOUT_MS = 3_000;
 
-/** One number, or one for each value of a label. */
-type GaugeOf<T> = { readonly help: string } & (
-  | { value(read: T): number }
-  | { readonly label: string; values(read: T): Iterable<readonly [string, number]> }
-);
+/** One number, or one for each value of the gauge's label. */
+type Reading = number | Iterable<readonly [string, number]>;
+type Readings<Name extends string> = Readonly<Record<Name, Reading>>;
+/** What the gauge says; with the name of its label, if it has one. */
+type Help = string | { readonly help: string; readonly label: string };
 
 /** Adds gauges that share one read: `subscription_timeline_<name>`. While it gives `null` they are absent. */
-export function addGauges<T>(
+export function addGauges<Name extends string>(
   registry: Registry,
-  read: () => T | null | Promise<T | null>,
-  gauges: Readonly<Record<string, GaugeOf<T>>>,
+  read: () => Readings<Name> | null | Promise<Readings<Name> | null>,
+  gauges: Readonly<Record<Name, Help>>,
 ): void {
-  for (const [name, gauge] of Object.entries(gauges)) {
+  for (const name in gauges) {
+    const help: Help = gauges[name];
+    const label = typeof help === 'string' ? null : help.label;
     new Gauge({
       name: `subscription_timeline_${name}`,
-      help: gauge.help,
-      labelNames: 'label' in gauge ? [gauge.label] : [],
+      help: typeof help === 'string' ? help : help.help,
+      labelNames: label === null ? [] : [label],
       registers: [registry],
       async collect() {
-        const found = await read();
-        if ('value' in gauge) {
-          if (found === null) this.remove();
-          else this.set(gauge.value(found));
-        } else {
-          this.reset();
-          for (const [key, count] of found === null ? [] : gauge.values(found))
-            this.set({ [gauge.label]: key }, count);
-        }
+        const found: Reading | undefined = (await read())?.[name];
+        if (label !== null) this.reset();
+        else if (found === undefined) this.remove();
+        if (typeof found === 'number') this.set(found);
+        else for (const [key, count] of found ?? []) this.set({ [label ?? '']: key }, count);
       },
     });
   }
 }
 
 /** Adds gauges read from the database by one query, the same in every process. */
-export type AddDatabaseGauges = <T>(
-  query: (sql: Sql) => Promise<T>,
-  gauges: Readonly<Record<string, GaugeOf<T>>>,
-) => void;
-
-export function createDatabaseGauges(registry: Registry, database: Sql): AddDatabaseGauges {
-  return (query, gauges) =>
-    addGauges(
-      registry,
-      shareReads(() => query(database)),
-      gauges,
-    );
+export function addDatabaseGauges<Name extends string>(
+  { registry, database }: { readonly registry: Registry; readonly database: Sql },
+  query: (sql: Sql) => Promise<Readings<Name>>,
+  gauges: Readonly<Record<Name, Help>>,
+): void {
+  addGauges(
+    registry,
+    shareReads(() => query(database)),
+    gauges,
+  );
 }
 
 /**
@@ -84,41 +80,40 @@ function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): () =>
 /** Size and availability of the database, and this process's connections to it and its replica. */
 export function addDatabaseMetrics(
   registry: Registry,
-  addDatabaseGauges: AddDatabaseGauges,
-  { database, readDatabase }: { database: Database; readDatabase: ReadDatabase },
+  { database, readDatabase }: { readonly database: Database; readonly readDatabase: ReadDatabase },
 ): void {
-  addDatabaseGauges(readDatabaseBytes, {
-    database_bytes: { help: 'Size of the database on its disk', value: (bytes) => bytes },
+  addDatabaseGauges({ registry, database }, readDatabaseBytes, {
+    database_bytes: 'Size of the database on its disk',
   });
   const readOnly = shareReads(() => isReadOnly(database), MAX_AGE_OF_UP_MS);
-  addGauges(registry, async () => (await readOnly()) === false, {
-    database_up: {
-      help: '1: the database answers this process and takes writes; 0: it does not',
-      value: Number,
-    },
+  addGauges(registry, async () => ({ database_up: Number((await readOnly()) === false) }), {
+    database_up: '1: the database answers this process and takes writes; 0: it does not',
   });
-  addGauges(registry, database.connections, {
+  const readConnections = () => {
+    const { total, idle, waiting } = database.connections();
+    return { database_connections: Object.entries({ busy: total - idle, idle, waiting }) };
+  };
+  addGauges(registry, readConnections, {
     database_connections: {
       help: 'Connections of this process to the database; waiting: statements that wait for one',
       label: 'state',
-      values: ({ total, idle, waiting }) => Object.entries({ busy: total - idle, idle, waiting }),
     },
   });
   if (readDatabase.replica() === null) return;
-  addGauges(registry, readDatabase.replica, {
-    replica_in_use: {
-      help: '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
-      value: ({ inUse }) => Number(inUse),
-    },
-    replica_lag_seconds: {
-      help: 'How far the replica is behind',
-      value: ({ lagMs }) => lagMs / 1_000,
-    },
+  addGauges(registry, () => replicaReadings(readDatabase), {
+    replica_in_use:
+      '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
+    replica_lag_seconds: 'How far the replica is behind',
   });
 }
 
-/** Indexes included (bytes). On Citus: of the coordinator. */
-async function readDatabaseBytes(sql: Sql): Promise<number> {
+function replicaReadings(readDatabase: ReadDatabase) {
+  const replica = readDatabase.replica();
+  return replica && { replica_in_use: Number(replica.inUse), replica_lag_seconds: replica.lagMs / 1_000 };
+}
+
+/** Indexes included. On Citus: of the coordinator. */
+async function readDatabaseBytes(sql: Sql) {
   const [row] = await sql.query<{ bytes: string }>('select pg_database_size(current_database()) as bytes');
-  return Number(row?.bytes ?? 0);
+  return { database_bytes: Number(row?.bytes ?? 0) };
 }

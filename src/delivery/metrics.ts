@@ -1,5 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
+import { addDatabaseGauges, addGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/repository.ts';
 
@@ -34,49 +34,29 @@ export function addWorkerMetrics(
   registry: Registry,
   worker: { activeCount(): number; rateUsed(): number },
 ): void {
-  addGauges(registry, () => worker, {
-    subscribers_active: {
-      help: 'Subscribers that this worker is delivering',
-      value: () => worker.activeCount(),
-    },
-    rate_used_ratio: {
-      help: 'Share of the running ten-second window used, of the workspace nearest to its limit',
-      value: () => worker.rateUsed(),
-    },
+  const read = () => ({ subscribers_active: worker.activeCount(), rate_used_ratio: worker.rateUsed() });
+  addGauges(registry, read, {
+    subscribers_active: 'Subscribers that this worker is delivering',
+    rate_used_ratio: 'Share of the running ten-second window used, of the workspace nearest to its limit',
   });
 }
 
-export function addBacklogMetrics(addDatabaseGauges: AddDatabaseGauges): void {
-  addDatabaseGauges(readBacklog, {
+export function addBacklogMetrics(to: { readonly registry: Registry; readonly database: Sql }): void {
+  addDatabaseGauges(to, readBacklog, {
     events_pending: {
       help: 'Events not yet on their contact, by the code of what they wait for (counted up to 100,000)',
       label: 'code',
-      values: ({ pending }) => pending,
     },
-    events_failed: {
-      help: 'Events given up, until they are replayed (counted up to 100,000)',
-      value: ({ failed }) => failed,
-    },
-    delivery_lag_seconds: {
-      help: 'How long the subscriber that is due the longest has been due',
-      value: ({ lagSeconds }) => lagSeconds,
-    },
+    events_failed: 'Events given up, until they are replayed (counted up to 100,000)',
+    delivery_lag_seconds: 'How long the subscriber that is due the longest has been due',
   });
-}
-
-/** What is not on its contact yet, over all workspaces. */
-interface Backlog {
-  /** Pending events by the code of what they wait for; `queued`: for their turn. */
-  readonly pending: ReadonlyMap<string, number>;
-  readonly failed: number;
-  /** How long the subscriber that is due the longest has been, of the connected workspaces (s). */
-  readonly lagSeconds: number;
 }
 
 /** Counting stops here: beyond it an operator needs no exact number, and the table may hold millions. */
 const MAX_COUNTED = 100_000;
 
-async function readBacklog(sql: Sql): Promise<Backlog> {
+/** What is not on its contact yet, over all workspaces. The code `queued`: it waits for its turn. */
+async function readBacklog(sql: Sql) {
   const pending = await sql.query<{ code: string; count: string }>(
     `select coalesce(pending_reason, 'queued') as code, sum(pending_events) as count
        from (select pending_reason, pending_events from subscribers where pending_events > 0 limit $1) as p
@@ -107,5 +87,9 @@ async function readBacklog(sql: Sql): Promise<Backlog> {
   const counts = new Map(pending.map(({ code, count }) => [code, Number(count)]));
   const queuedCount = Number(queued?.count ?? 0);
   if (queuedCount > 0) counts.set('queued', (counts.get('queued') ?? 0) + queuedCount);
-  return { pending: counts, failed: Number(failed?.count ?? 0), lagSeconds: lag?.seconds ?? 0 };
+  return {
+    events_pending: counts,
+    events_failed: Number(failed?.count ?? 0),
+    delivery_lag_seconds: lag?.seconds ?? 0,
+  };
 }

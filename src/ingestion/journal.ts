@@ -217,22 +217,6 @@ export function countFailedWebhooks({ manager }: Entities, workspaceId: string):
   return manager.countBy(WebhookEntity, { workspaceId, error: Not(IsNull()) });
 }
 
-/** Of all workspaces, for the metrics; counted up to 10,000. */
-export async function readJournalBacklog(
-  sql: Sql,
-): Promise<{ unprocessed: number; failed: number; lagSeconds: number }> {
-  const [row] = await sql.query<{ unprocessed: number; lag: number | null; failed: number }>(
-    `select (select count(*)::integer from (select 1 from webhooks where error is not null limit 10000) f) as failed,
-            count(*)::integer as unprocessed, extract(epoch from now() - min(received_at))::float8 as lag
-       from (select received_at from webhooks where processed_at is null limit 10000) u`,
-  );
-  return {
-    unprocessed: row?.unprocessed ?? 0,
-    failed: row?.failed ?? 0,
-    lagSeconds: Math.max(0, row?.lag ?? 0),
-  };
-}
-
 /** Rows of one statement. More would hold locks longer than a processor should wait. */
 const PRUNE_BATCH = 500;
 

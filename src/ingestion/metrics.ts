@@ -1,6 +1,7 @@
 import { Counter, type Registry } from 'prom-client';
-import { type AddDatabaseGauges, addGauges } from '../database/metrics.ts';
-import { type ReceiptStatus, readJournalBacklog } from './journal.ts';
+import { addDatabaseGauges, addGauges } from '../database/metrics.ts';
+import type { Sql } from '../database/sql.ts';
+import type { ReceiptStatus } from './journal.ts';
 
 /** @returns counts one stored webhook */
 export function createReceiverMetrics(
@@ -15,23 +16,30 @@ export function createReceiverMetrics(
   });
   // A counter that first appears with its first count shows no increase: what alerts watch starts at zero.
   for (const status of ['accepted', 'duplicate']) received.inc({ status }, 0);
-  addGauges(registry, uncommitted, {
-    webhooks_uncommitted: { help: 'Webhooks received and not yet stored', value: (count) => count },
+  addGauges(registry, () => ({ webhooks_uncommitted: uncommitted() }), {
+    webhooks_uncommitted: 'Webhooks received and not yet stored',
   });
   return (status) => received.inc({ status });
 }
 
-/** What every process reads from the journal; counted up to 10,000. */
-export function addJournalMetrics(addDatabaseGauges: AddDatabaseGauges): void {
-  addDatabaseGauges(readJournalBacklog, {
-    webhooks_unprocessed: {
-      help: 'Webhooks stored and not yet interpreted',
-      value: ({ unprocessed }) => unprocessed,
-    },
-    webhooks_unprocessed_seconds: {
-      help: 'Age of the oldest webhook that is not yet interpreted',
-      value: ({ lagSeconds }) => lagSeconds,
-    },
-    webhooks_failed: { help: 'Webhooks that could not be interpreted', value: ({ failed }) => failed },
+export function addJournalMetrics(to: { readonly registry: Registry; readonly database: Sql }): void {
+  addDatabaseGauges(to, readJournalBacklog, {
+    webhooks_unprocessed: 'Webhooks stored and not yet interpreted',
+    webhooks_unprocessed_seconds: 'Age of the oldest webhook that is not yet interpreted',
+    webhooks_failed: 'Webhooks that could not be interpreted',
   });
+}
+
+/** Of all workspaces; counted up to 10,000. */
+export async function readJournalBacklog(sql: Sql) {
+  const [row] = await sql.query<{ unprocessed: number; lag: number | null; failed: number }>(
+    `select (select count(*)::integer from (select 1 from webhooks where error is not null limit 10000) f) as failed,
+            count(*)::integer as unprocessed, extract(epoch from now() - min(received_at))::float8 as lag
+       from (select received_at from webhooks where processed_at is null limit 10000) u`,
+  );
+  return {
+    webhooks_unprocessed: row?.unprocessed ?? 0,
+    webhooks_unprocessed_seconds: Math.max(0, row?.lag ?? 0),
+    webhooks_failed: row?.failed ?? 0,
+  };
 }

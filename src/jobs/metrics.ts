@@ -1,40 +1,23 @@
-import type { AddDatabaseGauges } from '../database/metrics.ts';
+import type { Registry } from 'prom-client';
+import { addDatabaseGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 
-/** One queue of background jobs, over all processes. */
-interface QueueBacklog {
-  readonly queue: string;
-  /** Due and not started. */
-  readonly waiting: number;
-  /** How long the oldest of these has been due (s). */
-  readonly lagSeconds: number;
-  /** Those whose retries were used up within the last day. */
-  readonly givenUp: number;
-}
-
-export function addJobMetrics(addDatabaseGauges: AddDatabaseGauges): void {
-  const byQueue = (help: string, count: (backlog: QueueBacklog) => number) => ({
-    help,
-    label: 'queue',
-    values: (queues: readonly QueueBacklog[]) => queues.map((each) => [each.queue, count(each)] as const),
-  });
-  addDatabaseGauges(readJobBacklog, {
-    jobs_waiting: byQueue('Background jobs that are due and not started, by queue', ({ waiting }) => waiting),
-    job_lag_seconds: byQueue(
-      'How long the oldest due job of a queue has waited',
-      ({ lagSeconds }) => lagSeconds,
-    ),
-    jobs_given_up: byQueue(
-      'Background jobs whose retries were used up within the last day, by queue',
-      ({ givenUp }) => givenUp,
-    ),
+export function addJobMetrics(to: { readonly registry: Registry; readonly database: Sql }): void {
+  const label = 'queue';
+  addDatabaseGauges(to, readQueues, {
+    jobs_waiting: { label, help: 'Background jobs that are due and not started, by queue' },
+    job_lag_seconds: { label, help: 'How long the oldest due job of a queue has waited' },
+    jobs_given_up: {
+      label,
+      help: 'Background jobs whose retries were used up within the last day, by queue',
+    },
   });
 }
 
-/** All queues; pg-boss keeps them in its own schema. */
-function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
-  return sql.query<QueueBacklog>(
-    `select q.name as queue, d.waiting, coalesce(greatest(d.lag, 0), 0) as "lagSeconds", f.given_up as "givenUp"
+/** All queues, over all processes; pg-boss keeps them in its own schema. */
+async function readQueues(sql: Sql) {
+  const queues = await sql.query<{ queue: string; waiting: number; lag: number; givenUp: number }>(
+    `select q.name as queue, d.waiting, coalesce(greatest(d.lag, 0), 0) as lag, f.given_up as "givenUp"
        from pgboss.queue q
       cross join lateral (
         select count(*)::integer as waiting, extract(epoch from now() - min(j.start_after))::float8 as lag
@@ -44,4 +27,9 @@ function readJobBacklog(sql: Sql): Promise<QueueBacklog[]> {
         select count(*)::integer as given_up from pgboss.job j
          where j.name = q.name and j.state = 'failed' and j.completed_on > now() - interval '1 day') f`,
   );
+  return {
+    jobs_waiting: queues.map(({ queue, waiting }) => [queue, waiting] as const),
+    job_lag_seconds: queues.map(({ queue, lag }) => [queue, lag] as const),
+    jobs_given_up: queues.map(({ queue, givenUp }) => [queue, givenUp] as const),
+  };
 }

@@ -12,9 +12,9 @@ import {
   listFailedWebhooks,
   notifiedProject,
   notifyProcessors,
-  readJournalBacklog,
   WEBHOOK_CHANNEL,
 } from '../../src/ingestion/journal.ts';
+import { readJournalBacklog } from '../../src/ingestion/metrics.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
@@ -174,7 +174,11 @@ describe('processing the journal', () => {
         ['event-700', 'out of range "…"'],
       ]),
     );
-    assert.deepEqual(await readJournalBacklog(db.database), { unprocessed: 0, failed: 2, lagSeconds: 0 });
+    assert.deepEqual(await readJournalBacklog(db.database), {
+      webhooks_unprocessed: 0,
+      webhooks_unprocessed_seconds: 0,
+      webhooks_failed: 2,
+    });
     await rows('drop trigger refuse on events');
   });
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Registry } from 'prom-client';
-import { addDatabaseMetrics, createDatabaseGauges } from '../../src/database/metrics.ts';
+import { addDatabaseMetrics } from '../../src/database/metrics.ts';
 import { withoutReplica } from '../../src/database/replica.ts';
 import { addBacklogMetrics } from '../../src/delivery/metrics.ts';
 import { addJobMetrics } from '../../src/jobs/metrics.ts';
@@ -51,11 +51,11 @@ async function readAlerts(): Promise<{ name: string; expression: string; todo: s
 }
 
 function addGauges(registry: Registry, database: TestDatabase['database']): void {
-  const gauges = createDatabaseGauges(registry, database);
-  addDatabaseMetrics(registry, gauges, { database, readDatabase: withoutReplica(database) });
-  addJobMetrics(gauges);
-  addWorkspaceMetrics(gauges);
-  addBacklogMetrics(gauges);
+  const to = { registry, database };
+  addDatabaseMetrics(registry, { database, readDatabase: withoutReplica(database) });
+  addJobMetrics(to);
+  addWorkspaceMetrics(to);
+  addBacklogMetrics(to);
 }
 
 describe('metrics, dashboard and alerts', () => {
