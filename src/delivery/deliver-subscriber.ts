@@ -4,9 +4,10 @@ import { findTransferReceivers, markPending, type TimelineEntry } from '../subsc
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
+import { isRefusal } from '../workspaces/refusals.ts';
 import { type Claim, type ClaimResult, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
-import { backOff, type Interruption, isRefused, nextContactLookup } from './failures.ts';
+import { backOff, type Later, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
@@ -165,25 +166,24 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     if (others.length > 0) left = await planAgain(delivery, left, others);
     const sent = await sendEvents(delivery, contactId, left);
     left = sent.left;
-    const refused = sent.interruption && isRefused(sent.interruption) ? sent.interruption : null;
+    // Where Intercom accepts no events for now, attributes can still be written.
+    const refused = sent.interruption?.kind === 'later' && isRefusal(sent.interruption.reason);
     const end =
-      (refused ? null : sent.interruption) ??
-      (await finishBurst(delivery, contactId, { wanted: work.wanted, written }));
-    switch (end.kind) {
-      case 'written': {
-        const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
-        const released = refused ? postponed(claim, refused, left) : sentAll;
-        return { claim, result: { ...released, attributesWritten: end.values } };
-      }
-      case 'later':
-        return { claim, result: postponed(claim, end, left) };
-      default:
-        gone.add(contactId);
-        contactId =
-          end.kind === 'follow' && !gone.has(end.contactId) && !linkedContactIds.includes(contactId)
-            ? end.contactId
-            : null;
+      sent.interruption === null || refused
+        ? await finishBurst(delivery, contactId, { wanted: work.wanted, written })
+        : sent.interruption;
+    if (end.kind === 'later') return { claim, result: postponed(claim, end, left) };
+    if (end.kind === 'written') {
+      const result =
+        sent.interruption?.kind === 'later'
+          ? postponed(claim, sent.interruption, left)
+          : { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
+      return { claim, result: { ...result, attributesWritten: end.values } };
     }
+    gone.add(contactId);
+    const isFollowed =
+      end.kind === 'follow_contact' && !gone.has(end.contactId) && !linkedContactIds.includes(contactId);
+    contactId = isFollowed ? end.contactId : null;
   }
   return { claim, result: waitForContact(delivery, left.length) };
 }
@@ -216,11 +216,7 @@ async function finishBurst(
   return writeAttributes(delivery, contactId, attributes);
 }
 
-function postponed(
-  claim: Claim,
-  end: Interruption & { kind: 'later' },
-  left: readonly PlannedSend[],
-): ClaimResult {
+function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): ClaimResult {
   return {
     ...unchanged(claim),
     dueAtMs: end.atMs,

@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, type Remedy } from '../errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import {
   clearRefusal,
@@ -18,54 +18,22 @@ export const RETRY_FOR_MS = 3 * DAY_MS;
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = HOUR_MS;
 
-/** What to do after a failed call. */
-export type Decision =
-  /** The contact was merged into this one. */
-  | { readonly kind: 'follow'; readonly contactId: string }
-  | { readonly kind: 'contact_missing' }
-  /** The workspace is rate-limited; uses up no retry. */
-  | { readonly kind: 'pause_workspace'; readonly untilMs: number }
-  /** Intercom refuses the token; uses up no retry. */
-  | { readonly kind: 'disconnect' }
-  | { readonly kind: 'retry'; readonly atMs: number }
-  | { readonly kind: 'fail' };
-
 /**
- * Decides what to do after a failed call. Retries use exponential backoff with jitter in its upper half:
- * 0.5 s, 1 s, 2 s … one hour, for three days; a missing plan or permission is waited for without end.
+ * When to try a failed call again; `null`: a retry cannot help. Retries use exponential backoff with jitter in its upper
+ * half: 0.5 s, 1 s, 2 s … one hour, for three days; a missing plan or permission is waited for without end.
  *
  * @param attempt.attempts failed attempts so far, this one included
  * @param attempt.random uniform in [0, 1)
  */
-export function decide(
-  error: Pick<AppError, 'code' | 'remedy'>,
+export function retryAt(
+  { code, remedy }: Pick<AppError, 'code' | 'remedy'>,
   attempt: { attempts: number; firstTriedAtMs: number; nowMs: number; random: number },
-): Decision {
-  const { remedy } = error;
-  switch (remedy.kind) {
-    case 'follow_contact':
-      return { kind: 'follow', contactId: remedy.contactId };
-    case 'wait_for_contact':
-      return { kind: 'contact_missing' };
-    case 'wait_until':
-      return { kind: 'pause_workspace', untilMs: remedy.atMs };
-    case 'reauthorize':
-      return { kind: 'disconnect' };
-    case 'give_up':
-      return isRefusal(error.code) ? { kind: 'retry', atMs: nextTry(attempt) } : { kind: 'fail' };
-    case 'retry':
-      return retryOrFail(attempt);
-  }
-}
-
-function retryOrFail(attempt: Parameters<typeof decide>[1]): Decision {
-  const atMs = nextTry(attempt);
-  return atMs - attempt.firstTriedAtMs > RETRY_FOR_MS ? { kind: 'fail' } : { kind: 'retry', atMs };
-}
-
-function nextTry({ attempts, nowMs, random }: Parameters<typeof decide>[1]): number {
+): number | null {
+  if (remedy.kind !== 'retry' && !isRefusal(code)) return null;
+  const { attempts, firstTriedAtMs, nowMs, random } = attempt;
   const ceiling = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempts - 1, 20), MAX_DELAY_MS);
-  return Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
+  const atMs = Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
+  return isRefusal(code) || atMs - firstTriedAtMs <= RETRY_FOR_MS ? atMs : null;
 }
 
 const LOOKUP_DELAYS_MS = [10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];
@@ -80,50 +48,48 @@ export function nextContactLookup(lookups: number, nowMs: number): number {
   return nowMs + (LOOKUP_DELAYS_MS[lookups - 1] ?? 7 * DAY_MS);
 }
 
-/** Why a delivery stops early. */
-export type Interruption =
-  | { readonly kind: 'contact_missing' }
-  | { readonly kind: 'follow'; readonly contactId: string }
-  | { readonly kind: 'later'; readonly atMs: number; readonly counts: 0 | 1; readonly reason: string };
+/** All of the subscriber is delivered again at this time. `counts`: whether that uses up a retry. */
+export interface Later {
+  readonly kind: 'later';
+  readonly atMs: number;
+  readonly counts: 0 | 1;
+  /** A code. */
+  readonly reason: string;
+}
+
+/** Why a delivery stops early: it must wait, or what it is sent to is not the contact any more. */
+export type Interruption = Later | Extract<Remedy, { kind: 'follow_contact' | 'wait_for_contact' }>;
 
 /** Applies a failure that concerns more than one event to the whole subscriber, or to its workspace. */
-export async function backOff(delivery: Delivery, error: unknown): Promise<Interruption & { kind: 'later' }> {
+export async function backOff(delivery: Delivery, error: unknown): Promise<Later> {
   if (!(error instanceof AppError)) throw error;
   const { context, claim, workspace } = delivery;
   const { workspaceId } = claim;
+  const { code, remedy } = error;
   const nowMs = context.now();
-  const later = { kind: 'later', atMs: nowMs, counts: 0, reason: error.code } as const;
-  context.metrics.attempt('retried', error.code);
-  const decision = decide(error, {
+  context.metrics.attempt('retried', code);
+  if (remedy.kind === 'wait_until') {
+    await pauseWorkspace(context.database, workspaceId, remedy.atMs);
+    context.pause(workspaceId, remedy.atMs);
+    return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
+  }
+  if (remedy.kind === 'reauthorize') {
+    if (await markDisconnected(context.database, workspace, code)) {
+      const advice = 'Intercom refuses the token: deliveries wait. Reinstall the app in Intercom.';
+      context.logger.error({ workspaceId, code }, advice);
+      await context.jobs.send('workspace.health', { workspaceId });
+    }
+    return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
+  }
+  await recordIfRefused(delivery, 'contacts', error);
+  const atMs = retryAt(error, {
     attempts: failuresOf(claim) + 1,
     firstTriedAtMs: claim.failingSince?.getTime() ?? nowMs,
     nowMs,
     random: context.random(),
   });
-  switch (decision.kind) {
-    case 'pause_workspace':
-      await pauseWorkspace(context.database, workspaceId, decision.untilMs);
-      context.pause(workspaceId, decision.untilMs);
-      return later;
-    case 'disconnect':
-      if (await markDisconnected(context.database, workspace, error.code)) {
-        context.logger.error(
-          { workspaceId, code: error.code },
-          'Intercom refuses the token: deliveries wait. Reinstall the app in Intercom.',
-        );
-        await context.jobs.send('workspace.health', { workspaceId });
-      }
-      return later;
-    default:
-      await recordIfRefused(delivery, 'contacts', error);
-      // What a retry cannot fix is tried again once a day.
-      return { ...later, atMs: decision.kind === 'retry' ? decision.atMs : nowMs + DAY_MS, counts: 1 };
-  }
-}
-
-/** Whether Intercom accepts no events of the workspace for now; attributes can still be written. */
-export function isRefused(end: Interruption): end is Interruption & { kind: 'later' } {
-  return end.kind === 'later' && isRefusal(end.reason);
+  // What a retry cannot fix is tried again once a day.
+  return { kind: 'later', atMs: atMs ?? nowMs + DAY_MS, counts: 1, reason: code };
 }
 
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */

@@ -4,7 +4,7 @@ import type { TimelineEntry } from '../subscribers/repository.ts';
 import { eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
-import { backOff, decide, type Interruption, recordAccepted, recordIfRefused } from './failures.ts';
+import { backOff, type Interruption, recordAccepted, recordIfRefused, retryAt } from './failures.ts';
 import type { Attempt, SendResult } from './outbox.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
 
@@ -44,14 +44,11 @@ async function sendEvent(
 ): Promise<{ result: SendResult; interruption: Interruption | null }> {
   const { context, client, claim } = delivery;
   const metadata = eventMetadata(entry);
-  const sent = {
-    projectId: entry.projectId,
-    subscriberId: claim.subscriberId,
-    eventId: entry.id,
-    request: { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata },
-  };
+  const request = { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata };
+  const { id: eventId, projectId } = entry;
+  const sent = { projectId, subscriberId: claim.subscriberId, eventId, request };
   try {
-    await client.sendEvent({ eventName: sentAs.name, createdAtS: sentAs.atS, contactId, metadata });
+    await client.sendEvent(request);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const { interruption, ...change } = await applyFailure(delivery, entry, error);
@@ -61,18 +58,8 @@ async function sendEvent(
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing about how long webhooks take.
   if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
-  return {
-    result: {
-      ...sent,
-      ...accepted(202),
-      state: 'delivered',
-      reason: null,
-      contactId,
-      nextTryAtMs: null,
-      counts: 1,
-    },
-    interruption: null,
-  };
+  const delivered = { state: 'delivered', reason: null, contactId, nextTryAtMs: null, counts: 1 } as const;
+  return { result: { ...sent, ...accepted(202), ...delivered }, interruption: null };
 }
 
 const STILL_PENDING = { state: 'pending', contactId: null, nextTryAtMs: null, counts: 0 } as const;
@@ -80,48 +67,38 @@ const STILL_PENDING = { state: 'pending', contactId: null, nextTryAtMs: null, co
 /** Decides what follows, and applies what concerns more than this event. */
 async function applyFailure(
   delivery: Delivery,
-  entry: TimelineEntry,
+  { delivery: { attempts, firstTriedAtMs } }: TimelineEntry,
   error: AppError,
 ): Promise<Pick<SendResult, 'reason'> & Partial<SendResult> & { interruption: Interruption | null }> {
   const { context } = delivery;
+  const { code: reason, remedy } = error;
   const nowMs = context.now();
   await recordIfRefused(delivery, 'events', error);
-  const decision = decide(error, {
-    attempts: entry.delivery.attempts + 1,
-    firstTriedAtMs: entry.delivery.firstTriedAtMs ?? nowMs,
+  switch (remedy.kind) {
+    case 'follow_contact':
+      return { reason, interruption: remedy };
+    case 'wait_for_contact':
+      return { reason: 'waiting_for_contact', interruption: remedy };
+    case 'wait_until':
+      return { reason, nextTryAtMs: remedy.atMs, interruption: await backOff(delivery, error) };
+    case 'reauthorize':
+      return { reason, interruption: await backOff(delivery, error) };
+  }
+  const atMs = retryAt(error, {
+    attempts: attempts + 1,
+    firstTriedAtMs: firstTriedAtMs ?? nowMs,
     nowMs,
     random: context.random(),
   });
-  const { code: reason } = error;
-  switch (decision.kind) {
-    case 'follow':
-      return { reason, interruption: decision };
-    case 'contact_missing':
-      return { reason: 'waiting_for_contact', interruption: decision };
-    case 'pause_workspace':
-      return { reason, nextTryAtMs: decision.untilMs, interruption: await backOff(delivery, error) };
-    case 'disconnect':
-      return { reason, interruption: await backOff(delivery, error) };
-    case 'fail':
-      context.metrics.attempt('failed', reason);
-      return { state: 'failed', reason: error.message, counts: 1, interruption: null };
-    case 'retry': {
-      context.metrics.attempt('retried', reason);
-      const interruption = { kind: 'later', atMs: decision.atMs, counts: 1, reason } as const;
-      return { reason, nextTryAtMs: decision.atMs, counts: 1, interruption };
-    }
-  }
+  context.metrics.attempt(atMs === null ? 'failed' : 'retried', reason);
+  if (atMs === null) return { state: 'failed', reason: error.message, counts: 1, interruption: null };
+  return { reason, nextTryAtMs: atMs, counts: 1, interruption: { kind: 'later', atMs, counts: 1, reason } };
 }
 
 type LoggedResponse = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;
 
-function responseOf(error: AppError): LoggedResponse {
-  return {
-    status: error.upstreamStatus,
-    code: error.code,
-    message: error.message,
-    answer: error.upstreamAnswer,
-  };
+function responseOf({ upstreamStatus, code, message, upstreamAnswer }: AppError): LoggedResponse {
+  return { status: upstreamStatus, code, message, answer: upstreamAnswer };
 }
 
 function accepted(status: number): LoggedResponse {
@@ -161,16 +138,16 @@ export async function writeAttributes(
     delivery.requireLease();
     const refusal = await put(delivery, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
-    if (refusal.remedy.kind === 'follow_contact')
-      return { kind: 'follow', contactId: refusal.remedy.contactId };
-    if (refusal.remedy.kind === 'wait_for_contact') return { kind: 'contact_missing' };
+    const { remedy } = refusal;
+    if (remedy.kind === 'follow_contact' || remedy.kind === 'wait_for_contact') return remedy;
     // Which code names a missing attribute is UNVERIFIED: any refusal of the content is investigated.
     if (!isAboutContent(refusal) || format === 'without null') return backOff(delivery, refusal);
     if (format === 'as is') {
-      const provisioned = await provision(delivery, refusal);
-      if ('kind' in provisioned) return provisioned;
-      types = provisioned.types;
-      context.attributeTypes.set(claim.workspaceId, types);
+      try {
+        types = await provision(delivery, refusal);
+      } catch (error) {
+        return backOff(delivery, error);
+      }
     }
   }
   return { kind: 'written', values: written };
@@ -217,21 +194,14 @@ function withoutNull(values: Values, types: ReadonlyMap<string, string> | undefi
   return Object.fromEntries(entries);
 }
 
-/** The types of the workspace's attributes after creating what is missing, or why the delivery stops. */
-async function provision(
-  delivery: Delivery,
-  refusal: AppError,
-): Promise<{ types: ReadonlyMap<string, string> } | Interruption> {
-  const { context, client } = delivery;
-  const { workspaceId } = delivery.claim;
-  try {
-    const { available, created, failed } = await provisionWith(client, context.database, workspaceId);
-    context.logger.info(
-      { workspaceId, created, failed, refusal: refusal.code },
-      'attributes provisioned again',
-    );
-    return { types: available };
-  } catch (error) {
-    return backOff(delivery, error);
-  }
+/** Creates what is missing. @returns the types of the workspace's attributes */
+async function provision({ context, client, claim }: Delivery, refusal: AppError) {
+  const { workspaceId } = claim;
+  const { available, created, failed } = await provisionWith(client, context.database, workspaceId);
+  context.logger.info(
+    { workspaceId, created, failed, refusal: refusal.code },
+    'attributes provisioned again',
+  );
+  context.attributeTypes.set(workspaceId, available);
+  return available;
 }

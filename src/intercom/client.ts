@@ -114,11 +114,11 @@ const adminSchema = z.object({ type: textOr('admin'), id: idField, name: textOr(
 export type IntercomAdmin = z.infer<typeof adminSchema>;
 
 interface DataEvent {
-  readonly eventName: string;
+  readonly event_name: string;
   /** Unix seconds; part of Intercom's key for removing duplicates. */
-  readonly createdAtS: number;
+  readonly created_at: number;
   /** Intercom's id of the contact. */
-  readonly contactId: string;
+  readonly id: string;
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
@@ -271,13 +271,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
     },
     unarchiveContact: (contactId: string) =>
       post(`/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact'),
-    sendEvent: (event: DataEvent) =>
-      post('/events', 'Sending an event', {
-        event_name: event.eventName,
-        created_at: event.createdAtS,
-        id: event.contactId,
-        metadata: event.metadata,
-      }),
+    sendEvent: (event: DataEvent) => post('/events', 'Sending an event', event),
     async listDataAttributes(): Promise<IntercomDataAttribute[]> {
       const url = '/data_attributes?model=contact&include_archived=true';
       const schema = z.object({ data: z.array(dataAttributeSchema) });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Decision, decide, nextContactLookup, RETRY_FOR_MS } from '../../src/delivery/failures.ts';
+import { nextContactLookup, RETRY_FOR_MS, retryAt } from '../../src/delivery/failures.ts';
 import { changedAttributes, nextChangeAt, type PlannedEvent, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
 import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
@@ -196,64 +196,52 @@ describe('planning', () => {
 
 describe('retrying', () => {
   const retry = (attempts: number, random: number, sinceMs = 0) =>
-    decide(
+    retryAt(
       { code: 'intercom_unavailable', remedy: { kind: 'retry' } },
       { attempts, firstTriedAtMs: -sinceMs, nowMs: 0, random },
     );
 
   test('waits twice as long each time, with jitter, up to an hour', () => {
     const delays = [1, 2, 3, 4].map((attempts) => retry(attempts, 0));
-    assert.deepEqual(
-      delays.map((decision) => decision.kind === 'retry' && decision.atMs),
-      [250, 500, 1_000, 2_000],
-    );
+    assert.deepEqual(delays, [250, 500, 1_000, 2_000]);
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 200 }),
         fc.double({ min: 0, max: 0.999, noNaN: true }),
         (n, random) => {
-          const decision = retry(n, random);
-          assert.ok(decision.kind === 'retry' && decision.atMs >= 250 && decision.atMs <= 3_600_000);
+          const atMs = retry(n, random);
+          assert.ok(atMs !== null && atMs >= 250 && atMs <= 3_600_000);
         },
       ),
     );
   });
 
   test('fails after three days, or immediately when a retry cannot help', () => {
-    assert.equal(retry(80, 0.5, RETRY_FOR_MS - 3_600_001).kind, 'retry');
-    assert.equal(retry(80, 0.5, RETRY_FOR_MS).kind, 'fail');
+    assert.equal(retry(80, 0.5, RETRY_FOR_MS - 3_600_001), 2_700_000);
+    assert.equal(retry(80, 0.5, RETRY_FOR_MS), null);
     const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
-    assert.equal(decide({ code: 'intercom_rejected', remedy: { kind: 'give_up' } }, first).kind, 'fail');
+    assert.equal(retryAt({ code: 'intercom_rejected', remedy: { kind: 'give_up' } }, first), null);
   });
 
   test('waits for a missing plan or permission longer than three days', () => {
     const attempt = { attempts: 80, firstTriedAtMs: 0, nowMs: 2 * RETRY_FOR_MS, random: 0.5 };
     for (const code of ['intercom_scope_missing', 'intercom_plan_restricted'] as const) {
-      const decision = decide({ code, remedy: { kind: 'give_up' } }, attempt);
-      assert.deepEqual(decision, { kind: 'retry', atMs: attempt.nowMs + 2_700_000 });
+      assert.equal(retryAt({ code, remedy: { kind: 'give_up' } }, attempt), attempt.nowMs + 2_700_000);
     }
   });
 
-  test('each failure has one decision; a missing plan or permission is retried', () => {
+  test('only what may pass, or a missing plan or permission, is retried', () => {
     const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
-    const cases: [ErrorCode, Remedy, Decision][] = [
-      ['intercom_scope_missing', { kind: 'give_up' }, { kind: 'retry', atMs: 250 }],
-      ['intercom_plan_restricted', { kind: 'give_up' }, { kind: 'retry', atMs: 250 }],
-      [
-        'intercom_rate_limited',
-        { kind: 'wait_until', atMs: 7_000 },
-        { kind: 'pause_workspace', untilMs: 7_000 },
-      ],
-      ['intercom_unauthorized', { kind: 'reauthorize' }, { kind: 'disconnect' }],
-      ['intercom_not_found', { kind: 'wait_for_contact' }, { kind: 'contact_missing' }],
-      [
-        'intercom_contact_merged',
-        { kind: 'follow_contact', contactId: 'c' },
-        { kind: 'follow', contactId: 'c' },
-      ],
-      ['intercom_attribute_missing', { kind: 'retry' }, { kind: 'retry', atMs: 250 }],
+    const cases: [ErrorCode, Remedy, number | null][] = [
+      ['intercom_scope_missing', { kind: 'give_up' }, 250],
+      ['intercom_plan_restricted', { kind: 'give_up' }, 250],
+      ['intercom_attribute_missing', { kind: 'retry' }, 250],
+      ['intercom_rate_limited', { kind: 'wait_until', atMs: 7_000 }, null],
+      ['intercom_unauthorized', { kind: 'reauthorize' }, null],
+      ['intercom_not_found', { kind: 'wait_for_contact' }, null],
+      ['intercom_contact_merged', { kind: 'follow_contact', contactId: 'c' }, null],
     ];
-    for (const [code, remedy, decision] of cases) assert.deepEqual(decide({ code, remedy }, first), decision);
+    for (const [code, remedy, atMs] of cases) assert.equal(retryAt({ code, remedy }, first), atMs, code);
   });
 
   test('a contact is looked up ever more rarely, down to once a week, and never for the last time', () => {

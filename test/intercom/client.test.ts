@@ -103,7 +103,7 @@ describe('what an error response of Intercom means', () => {
     t.after(() => intercom.close());
     const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
     const send = (): Promise<void> =>
-      client.sendEvent({ eventName: 'rc_renewal_event', createdAtS: 1, contactId: '5f01', metadata: {} });
+      client.sendEvent({ event_name: 'rc_renewal_event', created_at: 1, id: '5f01', metadata: {} });
     for (const upstreamStatus of [200, 302]) {
       await assert.rejects(send(), {
         code: 'intercom_unavailable',
