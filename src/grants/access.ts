@@ -10,9 +10,15 @@ import { HOUR_MS, isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { ActionError, orActionError } from './action-error.ts';
-import type { ActionContext, ActionCustomer } from './context.ts';
+import {
+  type ActionContext,
+  type ActionCustomer,
+  OUTAGE_ERRORS,
+  READ_TIMEOUT_MS,
+  readCustomer,
+  usableIds,
+} from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { OUTAGE_ERRORS, READ_TIMEOUT_MS, readCustomer, usableIds } from './read-revenuecat.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
@@ -122,17 +128,15 @@ export function combineEnds(ends: {
   return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs };
 }
 
-/** Why a grant would change nothing, with the end that stays. */
-interface NoEffect {
-  readonly kind: 'paid_until_later' | 'same_grant' | 'later_grant';
-  readonly endMs: number;
-}
-
 /**
- * Whether RevenueCat would accept a grant and change nothing. What "unless one already exists" in v2's description
- * means is UNVERIFIED; v1 keeps an end that is within two hours of the new one, and clients saw the later end win.
+ * Why RevenueCat would accept a grant and change nothing, with the end that stays; `null`: it changes something. What
+ * "unless one already exists" in v2's description means is UNVERIFIED; v1 keeps an end that is within two hours of the
+ * new one, and clients saw the later end win.
  */
-export function findNoEffect(current: Ends, endMs: number): NoEffect | null {
+export function findNoEffect(
+  current: Ends,
+  endMs: number,
+): { readonly kind: 'paid_until_later' | 'same_grant' | 'later_grant'; readonly endMs: number } | null {
   const { grantEndMs, boughtEndMs } = current;
   if (boughtEndMs !== null && boughtEndMs >= endMs) return { kind: 'paid_until_later', endMs: boughtEndMs };
   if (grantEndMs === null) return null;
@@ -145,17 +149,14 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
 }
 
 /**
- * What reading back shows of a grant. `unchanged`: RevenueCat kept what was there, as it does with a grant that
- * would change nothing. `missing`: not done, or not done yet.
+ * What reading back shows of a grant, by the ends of grants only. `unchanged`: RevenueCat kept what was there, as it
+ * does with a grant that would change nothing. `missing`: not done, or not done yet.
  */
-type ReadBack = 'granted' | 'unchanged' | 'missing';
-
-/** Ends are those of grants only; `null`: none. */
 export function compareReadBack(ends: {
   readonly requestedMs: number;
   readonly previousMs: number | null;
   readonly currentMs: number | null;
-}): ReadBack {
+}): 'granted' | 'unchanged' | 'missing' {
   const { requestedMs, previousMs, currentMs } = ends;
   if (currentMs === null) return 'missing';
   if (!isSameEnd(currentMs, previousMs)) return 'granted';
@@ -185,8 +186,8 @@ export function readCurrentAccess(
 export function storedAccess(customer: ActionCustomer): Access {
   const { state, names } = customer;
   // An event may name no store: the state knows grants by more than that.
-  const sourcesOf = (list: readonly SubscriptionState[], isGrant: boolean) =>
-    list.filter(({ givesAccess }) => givesAccess).map((each) => ({ ...each, isGrant }));
+  const grants = state.grants.map((each) => ({ ...each, isGrant: true }));
+  const bought = state.subscriptions.map((each) => ({ ...each, isGrant: false }));
   return {
     appUserId: usableIds(customer)[0] ?? '',
     isStored: true,
@@ -195,7 +196,7 @@ export function storedAccess(customer: ActionCustomer): Access {
       name: entitlementLabel(entitlement, names),
       endMs: endOrForever(endsAtMs),
     })),
-    sources: [...sourcesOf(state.grants, true), ...sourcesOf(state.subscriptions, false)],
+    sources: [...grants, ...bought].filter(({ givesAccess }) => givesAccess),
   };
 }
 

@@ -63,29 +63,16 @@ export function endsAtReview({ previousEndMs, boughtEndMs }: ReviewedGrant): End
 }
 
 /**
- * How long a grant is, in days: as an admin means it for a chosen duration (a month is a month), else the full days
- * that it adds. `null`: it never ends.
- *
- * @param chosen.countsFromMs now, or the end of what the customer pays for: only granted time counts
+ * Days that count for the policy: of a chosen duration as an admin means it (a month is a month), else the full days
+ * that are added to what the customer pays for. `null`: it never ends.
  */
-export function lengthOf(chosen: {
-  readonly duration: Duration | 'custom';
-  readonly isAdded: boolean;
-  readonly countsFromMs: number;
-  readonly endMs: number;
-}): number | null {
-  if (chosen.duration === 'lifetime' || chosen.endMs >= LIFETIME_END_MS) return null;
-  return chosen.duration === 'custom' || chosen.isAdded
-    ? Math.floor((chosen.endMs - chosen.countsFromMs) / DAY_MS)
-    : lengthInDays(chosen.duration);
-}
-
-/** Days that count for the policy: what the customer paid for is not granted. */
-function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
-  const { duration, start, requestedEndMs: endMs, boughtEndMs } = reviewed;
+export function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
+  const { duration, start, requestedEndMs, boughtEndMs } = reviewed;
+  if (duration === 'lifetime' || requestedEndMs >= LIFETIME_END_MS) return null;
   const isAdded = start === 'after' && currentEndOrNow(nowMs, endsAtReview(reviewed)) > nowMs;
-  const countsFromMs = isAdded ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
-  return lengthOf({ duration, isAdded, countsFromMs, endMs });
+  if (duration !== 'custom' && !isAdded) return lengthInDays(duration);
+  const fromMs = isAdded ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
+  return Math.floor((requestedEndMs - fromMs) / DAY_MS);
 }
 
 export const GRANT_HANDLER: ActionHandler<GrantForm, ReviewedGrant, Grant> = {
@@ -166,28 +153,27 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
 const MAX_ITEMS = 50;
 const MAX_NAME_LENGTH = 100;
 
-function shownItems({ items }: Access): ReviewedGrant['access']['items'] {
-  return items.slice(0, MAX_ITEMS).map(({ name, endMs }) => ({ name: clip(name, MAX_NAME_LENGTH), endMs }));
-}
-
-/** A grant before the customer's access was read for it. */
-type PlannedGrant = Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>;
-
 /**
  * The grant with its ends by this access. A duration counts from now: a month requested on Monday and approved on Friday
  * is a month.
  */
-function withAccess(context: ActionContext, grant: PlannedGrant, access: Access): ReviewedGrant {
+function withAccess(
+  context: ActionContext,
+  grant: Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>,
+  access: Access,
+): ReviewedGrant {
   const nowMs = context.app.now();
   const { duration, start, target, lookupKey } = grant;
   const ends = endsOf(access, { id: target, lookupKey });
+  const shown = access.items.slice(0, MAX_ITEMS);
+  const items = shown.map(({ name, endMs }) => ({ name: clip(name, MAX_NAME_LENGTH), endMs }));
   return {
     ...grant,
     requestedEndMs:
       duration === 'custom' ? grant.requestedEndMs : endOfGrant(nowMs, { duration, start }, ends),
     previousEndMs: ends.grantEndMs,
     boughtEndMs: ends.boughtEndMs,
-    access: { items: shownItems(access), isStored: access.isStored },
+    access: { items, isStored: access.isStored },
     reviewedAtMs: nowMs,
   };
 }

@@ -2,8 +2,7 @@ import type { Sql } from '../database/sql.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import type { Action, ActionKind, StoreActionDetails } from './action.ts';
 import { type ActionError, refused } from './action-error.ts';
-import type { ActionContext } from './context.ts';
-import { usableIds } from './read-revenuecat.ts';
+import { type ActionContext, usableIds } from './context.ts';
 import { countThisMonth } from './repository.ts';
 import { requiredScopes } from './store-actions.ts';
 

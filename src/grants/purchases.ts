@@ -4,8 +4,7 @@ import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import type { Action, StoreActionDetails } from './action.ts';
-import type { ActionContext } from './context.ts';
-import { readCustomer, readNow } from './read-revenuecat.ts';
+import { type ActionContext, readCustomer, readNow } from './context.ts';
 
 /** What a customer bought, as RevenueCat has it now, under the id that it knows. */
 export interface LivePurchases {

@@ -13,7 +13,7 @@ import type {
   StoreActionKind,
 } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
-import type { ActionContext } from './context.ts';
+import { type ActionContext, readNow } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { type Form, REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
 import type { ActionHandler, ReadBackResult } from './handlers.ts';
@@ -26,7 +26,6 @@ import {
   readLivePurchases,
   readPayments,
 } from './purchases.ts';
-import { readNow } from './read-revenuecat.ts';
 
 const WEB_BILLING = 'RC_BILLING';
 const GOOGLE = 'PLAY_STORE';

@@ -7,19 +7,17 @@ import {
   type ActionEvent,
   type ActionKind,
   type AuditStep,
-  type Grant,
   type NewAction,
   type NoteStep,
   nameOf,
   type PurchaseState,
-  type StoreAction,
   TRANSITIONS,
   type Transition,
   UNCONFIRMED_STATES,
 } from './action.ts';
 import { ActionError, throwRefusal } from './action-error.ts';
 import type { ActionContext } from './context.ts';
-import type { Reviewed, ReviewedGrant } from './form-state.ts';
+import type { Reviewed } from './form-state.ts';
 import { storeNote } from './notes.ts';
 import { checkActionsThisMonth } from './policy.ts';
 import {
@@ -211,36 +209,31 @@ export async function auditRefusal<T>(
 
 /** What the audit log says of an action, or of what was reviewed. */
 export function factsOf(action: Action | Reviewed): Record<string, unknown> {
-  return action.kind === 'grant' ? grantFacts(action) : storeFacts(action);
-}
-
-const iso = (atMs: number | null): string | null => (atMs === null ? null : new Date(atMs).toISOString());
-
-function grantFacts(
-  grant: Pick<ReviewedGrant, 'lookupKey' | 'duration' | 'previousEndMs' | 'requestedEndMs'> &
-    Partial<Pick<Grant, 'actualEndMs' | 'isUnchanged'>>,
-): Record<string, unknown> {
+  if (action.kind === 'grant')
+    return {
+      entitlement: action.lookupKey,
+      duration: action.duration,
+      previous_end: iso(action.previousEndMs),
+      requested_end: iso(action.requestedEndMs),
+      actual_end: iso('actualEndMs' in action ? action.actualEndMs : null),
+      ...('isUnchanged' in action && action.isUnchanged ? { unchanged: true } : {}),
+    };
+  const { amount, before, after, product, targetType, ...rest } = action.details;
   return {
-    entitlement: grant.lookupKey,
-    duration: grant.duration,
-    previous_end: iso(grant.previousEndMs),
-    requested_end: iso(grant.requestedEndMs),
-    actual_end: iso(grant.actualEndMs ?? null),
-    ...(grant.isUnchanged ? { unchanged: true } : {}),
-  };
-}
-
-function storeFacts({ target, details }: Pick<StoreAction, 'target' | 'details'>): Record<string, unknown> {
-  const { amount, before, after, product, targetType, ...rest } = details;
-  const factsOfState = (state: PurchaseState | null) =>
-    state && { end: iso(state.endsAtMs), access: state.givesAccess, renews: state.willRenew };
-  return {
-    target,
+    target: action.target,
     product,
     of: targetType,
     ...rest,
     ...(amount ? { amount_minor: amount.amountMinor, currency: amount.currency } : {}),
-    before: factsOfState(before),
-    after: factsOfState(after),
+    before: before && purchaseFacts(before),
+    after: after && purchaseFacts(after),
   };
+}
+
+function purchaseFacts({ endsAtMs, givesAccess, willRenew }: PurchaseState): Record<string, unknown> {
+  return { end: iso(endsAtMs), access: givesAccess, renews: willRenew };
+}
+
+function iso(atMs: number | null): string | null {
+  return atMs === null ? null : new Date(atMs).toISOString();
 }

@@ -6,7 +6,7 @@ import type { Grant } from '../../src/grants/action.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
 import type { ReviewedGrant, ReviewedStoreAction } from '../../src/grants/form-state.ts';
-import { GRANT_HANDLER, lengthOf } from '../../src/grants/grant.ts';
+import { GRANT_HANDLER, grantedDays } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
 import { checkLength, checkReason, checkTeammate, needsApproval } from '../../src/grants/policy.ts';
 import { STORE_ACTION_HANDLER } from '../../src/grants/store-actions.ts';
@@ -261,17 +261,19 @@ describe('the policy', () => {
     const july = at('2027-07-01T00:00:00Z');
     const endMs = endOfDuration('two_month', july);
     assert.equal(Math.floor((endMs - july) / DAY_MS), 62);
-    assert.equal(lengthOf({ duration: 'two_month', isAdded: false, endMs, countsFromMs: july }), 61);
-    assert.equal(lengthOf({ duration: 'two_month', isAdded: true, endMs, countsFromMs: july }), 62);
-    assert.equal(lengthOf({ duration: 'custom', isAdded: false, endMs, countsFromMs: july }), 62);
-    assert.equal(
-      lengthOf({ duration: 'lifetime', isAdded: false, endMs: LIFETIME_END_MS, countsFromMs: july }),
-      null,
-    );
-    assert.equal(
-      lengthOf({ duration: 'custom', isAdded: false, endMs: LIFETIME_END_MS, countsFromMs: july }),
-      null,
-    );
+    const lengthOf = (grant: Partial<ReviewedGrant>): number | null =>
+      grantedDays(july, {
+        start: 'now',
+        requestedEndMs: endMs,
+        previousEndMs: null,
+        boughtEndMs: null,
+        ...grant,
+      } as ReviewedGrant);
+    assert.equal(lengthOf({ duration: 'two_month' }), 61);
+    assert.equal(lengthOf({ duration: 'two_month', start: 'after', previousEndMs: july + DAY_MS }), 62);
+    assert.equal(lengthOf({ duration: 'custom' }), 62);
+    assert.equal(lengthOf({ duration: 'lifetime', requestedEndMs: LIFETIME_END_MS }), null);
+    assert.equal(lengthOf({ duration: 'custom', requestedEndMs: LIFETIME_END_MS }), null);
   });
 });
 

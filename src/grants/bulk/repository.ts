@@ -13,8 +13,8 @@ import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Grant, grantEndMs } from '../action.ts';
+import { OUTAGE_ERRORS } from '../context.ts';
 import type { Duration } from '../durations.ts';
-import { OUTAGE_ERRORS } from '../read-revenuecat.ts';
 
 export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
