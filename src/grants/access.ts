@@ -105,24 +105,11 @@ export function endsOf(
   const latest = (ends: readonly number[]): number | null => (ends.length === 0 ? null : Math.max(...ends));
   const giving = sources.filter(({ entitlements }) => entitlements.includes(lookupKey));
   const endOf = (from: Access['sources']) => latest(from.map(({ endsAtMs }) => endOrForever(endsAtMs)));
-  return combineEnds({
-    grantEndMs: endOf(giving.filter(({ isGrant }) => isGrant)),
-    subscribedEndMs: endOf(giving.filter(({ isGrant }) => !isGrant)),
-    endMs: latest(
-      items
-        .filter((each) => each.entitlement === id || each.entitlement === lookupKey)
-        .map(({ endMs }) => endMs),
-    ),
-  });
-}
-
-/** Access that outlasts grants and subscriptions comes from a one-time purchase, which is not listed with them. */
-export function combineEnds(ends: {
-  readonly grantEndMs: number | null;
-  readonly subscribedEndMs: number | null;
-  readonly endMs: number | null;
-}): Ends {
-  const { grantEndMs, subscribedEndMs, endMs } = ends;
+  const grantEndMs = endOf(giving.filter(({ isGrant }) => isGrant));
+  const subscribedEndMs = endOf(giving.filter(({ isGrant }) => !isGrant));
+  const usable = items.filter(({ entitlement }) => entitlement === id || entitlement === lookupKey);
+  const endMs = latest(usable.map((each) => each.endMs));
+  // Access that outlasts grants and subscriptions comes from a one-time purchase, which is not listed with them.
   const knownMs = Math.max(grantEndMs ?? 0, subscribedEndMs ?? 0);
   const isPurchase = endMs !== null && endMs > knownMs && !isSameEnd(endMs, knownMs);
   return { grantEndMs, boughtEndMs: isPurchase ? endMs : subscribedEndMs };
@@ -168,11 +155,9 @@ export function compareReadBack(ends: {
  *
  * @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer
  */
-export function readCurrentAccess(
-  context: ActionContext,
-  entitlements: readonly Entitlement[],
-): Promise<Access> {
-  const { customer } = context;
+export async function readCurrentAccess(context: ActionContext): Promise<Access> {
+  const { app, customer } = context;
+  const entitlements = await readEntitlements(app, customer.project);
   const nameOf = (id: string): string => {
     const known = entitlements.find((each) => each.id === id);
     return known ? entitlementName(customer, known) : id;
@@ -205,11 +190,8 @@ export function storedAccess(customer: ActionCustomer): Access {
  *
  * @throws ActionError when RevenueCat refuses, or does not know the customer
  */
-export async function readOrStoredAccess(
-  context: ActionContext,
-  entitlements: readonly Entitlement[],
-): Promise<Access> {
-  const access = await orActionError(readCurrentAccess(context, entitlements));
+export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
+  const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;
   if (OUTAGE_ERRORS.includes(access.code)) return storedAccess(context.customer);
   throw access;
@@ -217,9 +199,7 @@ export async function readOrStoredAccess(
 
 /** For a view: the stored access also when RevenueCat refuses. */
 export async function readShownAccess(context: ActionContext): Promise<Access> {
-  const access = await orActionError(
-    readCurrentAccess(context, await readEntitlements(context.app, context.customer.project)),
-  );
+  const access = await orActionError(readCurrentAccess(context));
   return access instanceof ActionError ? storedAccess(context.customer) : access;
 }
 

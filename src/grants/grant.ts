@@ -98,7 +98,7 @@ async function prepare(context: ActionContext, form: GrantForm): Promise<Reviewe
   if (!entitlement) throw invalid('chooseEntitlement');
   if (form.end && customEndMs === null) throw invalid('endInvalid');
   if (!form.end && !isDuration(form.duration)) throw invalid('chooseDuration');
-  const access = await readOrStoredAccess(context, entitlements);
+  const access = await readOrStoredAccess(context);
   const isCustom = customEndMs !== null;
   const reviewed = withAccess(
     context,
@@ -134,7 +134,7 @@ async function recheck(context: ActionContext, reviewed: ReviewedGrant): Promise
   const entitlement = entitlements.find(({ id }) => id === reviewed.target);
   if (!entitlement)
     throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');
-  const access = await readCurrentAccess(context, entitlements);
+  const access = await readCurrentAccess(context);
   const nowMs = context.app.now();
   const ends = endsOf(access, entitlement);
   const hasChanged =

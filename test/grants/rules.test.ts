@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { combineEnds, compareReadBack, endsOf, findNoEffect, storedAccess } from '../../src/grants/access.ts';
+import { type Access, compareReadBack, endsOf, findNoEffect, storedAccess } from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
@@ -146,23 +146,17 @@ describe('a grant that RevenueCat would ignore', () => {
   }
 
   test('access that no subscription explains is a one-time purchase', () => {
-    assert.deepEqual(
-      combineEnds({ grantEndMs: null, subscribedEndMs: null, endMs: FOREVER_MS }).boughtEndMs,
-      FOREVER_MS,
-    );
-    assert.deepEqual(
-      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: null, endMs: now + DAY_MS }).boughtEndMs,
-      null,
-    );
-    assert.deepEqual(
-      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: now + HOUR_MS, endMs: now + DAY_MS })
-        .boughtEndMs,
-      now + HOUR_MS,
-    );
-    assert.deepEqual(
-      combineEnds({ grantEndMs: now + DAY_MS, subscribedEndMs: null, endMs: FOREVER_MS }).boughtEndMs,
-      FOREVER_MS,
-    );
+    const boughtEndOf = (endMs: number, sources: readonly [isGrant: boolean, endsAtMs: number][]) => {
+      const items = [{ entitlement: 'entl1', name: 'Pro', endMs }];
+      const giving = sources.map(([isGrant, endsAtMs]) => ({ isGrant, endsAtMs, entitlements: ['pro'] }));
+      const access: Access = { appUserId: 'anna', isStored: false, items, sources: giving };
+      return endsOf(access, { id: 'entl1', lookupKey: 'pro' }).boughtEndMs;
+    };
+    const granted = [true, now + DAY_MS] as const;
+    assert.equal(boughtEndOf(FOREVER_MS, []), FOREVER_MS);
+    assert.equal(boughtEndOf(now + DAY_MS, [[...granted]]), null);
+    assert.equal(boughtEndOf(now + DAY_MS, [[...granted], [false, now + HOUR_MS]]), now + HOUR_MS);
+    assert.equal(boughtEndOf(FOREVER_MS, [[...granted]]), FOREVER_MS);
   });
 });
 
