@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import type { LivePurchase, LiveTransaction } from '../revenuecat/store-actions.ts';
+import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import type { Action, StoreActionDetails } from './action.ts';
@@ -71,10 +71,7 @@ interface Payment {
 }
 
 /** Charges of a Google Play subscription, newest first. */
-export async function listCharges(
-  context: ActionContext,
-  live: LivePurchase,
-): Promise<(LiveTransaction & Payment)[]> {
+export async function listCharges(context: ActionContext, live: LivePurchase) {
   const { revenueCatProjectId } = context.customer.project;
   const charges = await readNow(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),

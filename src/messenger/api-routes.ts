@@ -9,7 +9,7 @@ import { createAuthenticate } from './authenticate.ts';
 import { findCustomerState, findCustomers } from './customer.ts';
 import { answerFin } from './fin.ts';
 import { readUser, readUserId, signIdentityToken } from './identity-token.ts';
-import { createSupportLinks } from './support-link.ts';
+import { encryptClaims, newLinkId } from './support-link.ts';
 
 const MAX_BODY_BYTES = 16 * 1024;
 
@@ -21,7 +21,6 @@ export function messengerApiRouter(app: AppContext): Router {
   const { now } = app;
   const { publicUrl } = app.config;
   const authenticate = createAuthenticate(app);
-  const links = createSupportLinks(app);
   const body = jsonBody(MAX_BODY_BYTES);
 
   const token: RequestHandler = async (req, res) => {
@@ -40,7 +39,7 @@ export function messengerApiRouter(app: AppContext): Router {
     // A missing secret is reported to the engineer now, not to the customer later.
     messengerSecretOf(app, holder);
     const { workspaceId, keyId } = holder;
-    const link = links.newLink({ workspaceId, keyId, user, locale });
+    const link = encryptClaims(app, 'link', { workspaceId, keyId, user, locale, linkId: newLinkId() });
     const url = new URL(`/support/${encodeURIComponent(workspaceId)}`, publicUrl);
     url.searchParams.set('token', link.token);
     send(res, { url: url.href, expires_at: link.expiresAtS });

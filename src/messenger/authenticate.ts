@@ -10,9 +10,7 @@ import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKe
  * Finds the workspace of a request's API key. Throws AppError 401 for a missing, unknown or revoked key, 403 for a
  * key of another kind, 429 with `Retry-After` when an address or a key sends too much.
  */
-type Authenticate = (req: Request, res: Response, kind: ApiKeyKind) => Promise<KeyHolder>;
-
-export function createAuthenticate(app: AppContext): Authenticate {
+export function createAuthenticate(app: AppContext) {
   const { database, now, logger } = app;
   const perKey = createRateLimit({
     requests: 1_000,
@@ -34,7 +32,7 @@ export function createAuthenticate(app: AppContext): Authenticate {
     });
   }
 
-  return async (req, res, kind) => {
+  return async (req: Request, res: Response, kind: ApiKeyKind): Promise<KeyHolder> => {
     const address = req.ip ?? '';
     const refuse = async (code: ErrorCode, message: string): Promise<never> => {
       await wrongKeys.consume(address, res);

@@ -5,7 +5,6 @@ import {
   type Component,
   canvas,
   escapeMarkdown,
-  type InboxCanvas,
   item,
   linkButton,
   list,
@@ -15,10 +14,6 @@ import {
 } from '../intercom/canvas.ts';
 import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
 
-/** A customer's card: its content, or the address that Intercom requests the content from at each view. */
-type MessengerCanvas = Content | { readonly content_url: string };
-type Content = Pick<InboxCanvas, 'content'>;
-
 /** The whole card takes at most half of the Messenger's height. Source: Intercom, "Messenger best practices". */
 const MAX_HOLDINGS = 2;
 const EVENTS_PER_PAGE = 4;
@@ -27,7 +22,7 @@ const EVENTS_PER_PAGE = 4;
  * The card before the customer is known: an initialize request names no contact, so each view requests the content
  * for the contact who looks.
  */
-export function liveCanvas(publicUrl: string): MessengerCanvas {
+export function liveCanvas(publicUrl: string) {
   return { content_url: `${publicUrl}/canvas/messenger/live` };
 }
 
@@ -69,17 +64,13 @@ function holdingsWithLinks(holdings: readonly Holding[]): Component[] {
     holdings.flatMap(({ manage }) => (manage ? [[manage.url, manage.label] as const] : [])),
   );
   return [
-    ...holdings.flatMap(holdingComponents),
+    ...holdings.flatMap(({ title, sentence, tone }) => [
+      tightText(`**${escapeMarkdown(title)}**`, 'paragraph'),
+      text(escapeMarkdown(sentence), tone === 'ended' ? 'muted' : 'paragraph'),
+    ]),
     ...[...links].map(([url, label], index) =>
       linkButton(index === 0 ? 'manage' : `manage:${index}`, label, url),
     ),
-  ];
-}
-
-function holdingComponents(holding: Holding): Component[] {
-  return [
-    tightText(`**${escapeMarkdown(holding.title)}**`, 'paragraph'),
-    text(escapeMarkdown(holding.sentence), holding.tone === 'ended' ? 'muted' : 'paragraph'),
   ];
 }
 
@@ -108,6 +99,6 @@ export function plainCard(sentence: string, messages: Messages): Part[] {
   return [text(sentence, 'muted'), button('home', messages.t('messenger.refresh'), 'link')];
 }
 
-export function contentOf(parts: readonly Part[]): Content {
+export function contentOf(parts: readonly Part[]) {
   return { content: canvas(parts).content };
 }

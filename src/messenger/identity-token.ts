@@ -14,17 +14,7 @@ const MAX_LENGTH = 255;
 const emailSchema = z.email({ pattern: z.regexes.unicodeEmail }).max(254).refine(isPlainText);
 
 /** The signed-in customer that a token or link is for. */
-interface MessengerUser {
-  /** The RevenueCat app user ID, which becomes the contact's `external_id`. */
-  readonly userId: string;
-  readonly email: string | null;
-  readonly name: string | null;
-}
-
-export interface IdentityToken {
-  readonly token: string;
-  readonly expiresAtS: number;
-}
+type MessengerUser = Readonly<ReturnType<typeof readUser>>;
 
 /**
  * Signs the token with which the Messenger identifies a customer: HS256 with the workspace's Messenger secret;
@@ -36,9 +26,8 @@ export interface IdentityToken {
 export function signIdentityToken(
   secret: string,
   user: MessengerUser,
-  options: { customer: Pick<CustomerState, 'state' | 'appUserIds'> | null; nowMs: number },
-): IdentityToken {
-  const { customer, nowMs } = options;
+  { customer, nowMs }: { customer: Pick<CustomerState, 'state' | 'appUserIds'> | null; nowMs: number },
+) {
   const issuedAtS = Math.floor(nowMs / 1_000);
   const expiresAtS = issuedAtS + VALID_S;
   const attributes = customer ? contactAttributes(customer.state, customer.appUserIds) : {};
@@ -58,10 +47,15 @@ export function signIdentityToken(
  *
  * @param body the parsed JSON
  */
-export function readUser(body: unknown): MessengerUser {
+export function readUser(body: unknown) {
   if (body === undefined) throw new AppError('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
   if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');
-  return { userId: readUserId(body.user_id), email: readEmail(body.email), name: readName(body.name) };
+  return {
+    /** The RevenueCat app user ID, which becomes the contact's `external_id`. */
+    userId: readUserId(body.user_id),
+    email: readEmail(body.email),
+    name: readName(body.name),
+  };
 }
 
 /** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. Throws AppError 400. */

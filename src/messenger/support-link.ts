@@ -33,45 +33,44 @@ export type SupportClaims = Omit<z.infer<typeof claimsSchema>, 'expiresAtS'> & {
 };
 
 /** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
-const location = (purpose: Purpose, workspaceId: string) =>
-  `support-${purpose}:${workspaceId}` as SecretLocation;
-
-/**
- * Support links and their sessions. Both are encrypted with the server's keys, not only signed: an address ends up
- * in logs and histories, and must not tell the customer's id or e-mail. Reading throws AppError 401 `link_expired`,
- * or `link_invalid` for what is forged or of another workspace.
- */
-export function createSupportLinks({ secrets, now }: Pick<AppContext, 'secrets' | 'now'>) {
-  function write(purpose: Purpose, { workspaceId, ...claims }: SupportClaims) {
-    const expiresAtS = Math.floor(now() / 1_000) + VALID_S[purpose];
-    const plain = JSON.stringify({ ...claims, expiresAtS });
-    return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
-  }
-
-  function read(purpose: Purpose, token: string, workspaceId: string): SupportClaims {
-    const { expiresAtS, ...claims } = decrypt(token, location(purpose, workspaceId));
-    if (now() / 1_000 >= expiresAtS) throw expiredLink();
-    return { workspaceId, ...claims };
-  }
-
-  function decrypt(token: string, at: SecretLocation): z.infer<typeof claimsSchema> {
-    try {
-      return claimsSchema.parse(JSON.parse(secrets.decrypt(token, at)));
-    } catch {
-      throw invalidLink();
-    }
-  }
-
-  return {
-    newLink: (claims: Omit<SupportClaims, 'linkId'>) =>
-      write('link', { ...claims, linkId: randomBytes(12).toString('base64url') }),
-    newSession: (claims: SupportClaims) => write('session', claims),
-    readLink: (token: string, workspaceId: string) => read('link', token, workspaceId),
-    readSession: (token: string, workspaceId: string) => read('session', token, workspaceId),
-  };
+function location(purpose: Purpose, workspaceId: string): SecretLocation {
+  return `support-${purpose}:${workspaceId}` as SecretLocation;
 }
 
-export type SupportLinks = ReturnType<typeof createSupportLinks>;
+/**
+ * Makes the token of a support link or of the session that it began. It is encrypted, not only signed: an address ends
+ * up in logs and histories, and must not tell the customer's id or e-mail.
+ */
+export function encryptClaims(
+  { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,
+  purpose: Purpose,
+  { workspaceId, ...claims }: SupportClaims,
+) {
+  const expiresAtS = Math.floor(now() / 1_000) + VALID_S[purpose];
+  const plain = JSON.stringify({ ...claims, expiresAtS });
+  return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
+}
+
+/** Throws AppError 401 `link_expired`, or `link_invalid` for what is forged or of another workspace. */
+export function decryptClaims(
+  { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,
+  purpose: Purpose,
+  { token, workspaceId }: { readonly token: string; readonly workspaceId: string },
+): SupportClaims {
+  let stored: z.infer<typeof claimsSchema>;
+  try {
+    stored = claimsSchema.parse(JSON.parse(secrets.decrypt(token, location(purpose, workspaceId))));
+  } catch {
+    throw invalidLink();
+  }
+  const { expiresAtS, ...claims } = stored;
+  if (now() / 1_000 >= expiresAtS) throw expiredLink();
+  return { workspaceId, ...claims };
+}
+
+export function newLinkId(): string {
+  return randomBytes(12).toString('base64url');
+}
 
 /**
  * Marks a link as opened.

@@ -13,14 +13,14 @@ import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
 import { type CustomerState, findCustomerState, findCustomers } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
-import { type IdentityToken, signIdentityToken } from './identity-token.ts';
+import { signIdentityToken } from './identity-token.ts';
 import { SDK_REGIONS } from './snippets.ts';
 import {
-  createSupportLinks,
+  decryptClaims,
+  encryptClaims,
   expiredLink,
   invalidLink,
   type SupportClaims,
-  type SupportLinks,
   useLink,
 } from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
@@ -76,7 +76,6 @@ async function bundle(entryPoint: string): Promise<Asset> {
 
 interface SupportSite {
   readonly app: AppContext;
-  readonly links: SupportLinks;
   readonly refreshIfStale: RefreshIfStale;
   readonly eta: Eta;
   readonly style: Asset;
@@ -89,7 +88,7 @@ interface SupportSite {
 export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
   const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
   const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const site = { app, links: createSupportLinks(app), refreshIfStale, eta, style };
+  const site = { app, refreshIfStale, eta, style };
   const router = Router({ strict: true, caseSensitive: true });
   const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {
     return async (_req, res) => {
@@ -135,7 +134,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
   for (const customer of customers) refreshIfStale(workspaceId, customer);
   const identity = signToken(site, claims, { holder, customer: customers[0] ?? null });
   // A session never prolongs itself.
-  if (isLink) setSession(site, claims, res);
+  if (isLink) setSession(app, claims, res);
   setHeaders(site, req, res);
   const html = eta.render('./support', {
     language: messages.language,
@@ -167,28 +166,26 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 }
 
 /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-async function checkAccess(
-  site: SupportSite,
-  req: Request,
-): Promise<{ claims: SupportClaims; holder: KeyHolder; isLink: boolean }> {
-  const { app, links } = site;
+async function checkAccess({ app }: SupportSite, req: Request) {
   const workspaceId = String(req.params.workspaceId);
   const cookie = readCookie(app, req, cookieOf(workspaceId));
   const token = req.query.token;
   const isLink = typeof token === 'string' && req.method === 'GET';
-  const claims = isLink ? links.readLink(token, workspaceId) : links.readSession(cookie, workspaceId);
+  const claims = isLink
+    ? decryptClaims(app, 'link', { token, workspaceId })
+    : decryptClaims(app, 'session', { token: cookie, workspaceId });
   // Not from a replica: a key that was just revoked must not open anything.
   const holder = await findKeyHolder(app.database, workspaceId, { keyId: claims.keyId });
   if (!holder || holder.isRevoked) throw invalidLink();
   const isReopened = isLink && !(await useLink(app.database, claims, app.now()));
-  if (isReopened && !hasOpened(site, claims, cookie)) throw expiredLink();
+  if (isReopened && !hasOpened(app, claims, cookie)) throw expiredLink();
   return { claims, holder, isLink };
 }
 
 /** A link opens once; the browser that opened it, which has its session, may load the same address again. */
-function hasOpened({ links }: SupportSite, claims: SupportClaims, cookie: string): boolean {
+function hasOpened(app: AppContext, { workspaceId, linkId }: SupportClaims, cookie: string): boolean {
   try {
-    return links.readSession(cookie, claims.workspaceId).linkId === claims.linkId;
+    return decryptClaims(app, 'session', { token: cookie, workspaceId }).linkId === linkId;
   } catch (error) {
     if (error instanceof AppError) return false;
     throw error;
@@ -200,7 +197,7 @@ function signToken(
   { app }: SupportSite,
   { user, workspaceId }: SupportClaims,
   { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
-): IdentityToken | null {
+) {
   try {
     const secret = messengerSecretOf(app, holder);
     return signIdentityToken(secret, user, { customer, nowMs: app.now() });
@@ -211,8 +208,8 @@ function signToken(
   }
 }
 
-function setSession({ app, links }: SupportSite, claims: SupportClaims, res: Response): void {
-  const { token, expiresAtS } = links.newSession(claims);
+function setSession(app: AppContext, claims: SupportClaims, res: Response): void {
+  const { token, expiresAtS } = encryptClaims(app, 'session', claims);
   const maxAgeS = expiresAtS - Math.floor(app.now() / 1_000);
   setCookie(app, res, { ...cookieOf(claims.workspaceId), value: token, maxAgeS });
 }

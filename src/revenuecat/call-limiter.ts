@@ -11,17 +11,7 @@ import { pause } from '../time.ts';
 export type CallPriority = 'interactive' | 'background' | 'bulk';
 
 /** Paces the calls of one project's key. */
-export interface CallGate {
-  /**
-   * Resolves when the call may be made.
-   *
-   * @throws AppError `revenuecat_rate_limited` when that would take longer than this priority waits
-   */
-  enter(domain: CallDomain): Promise<void>;
-  observe(domain: CallDomain, usage: RateUsage): void;
-  /** After a 429: no calls for this long (ms). */
-  pause(domain: CallDomain, forMs: number): Promise<void>;
-}
+export type CallGate = ReturnType<ReturnType<typeof createCallLimiter>['gate']>;
 
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
   interactive: { keepShare: 0, maxWaitMs: 2_000 },
@@ -74,24 +64,26 @@ export function createCallLimiter(options: { database: Database; now?: () => num
 
   return {
     /** @param signal ends the waiting, when the process stops */
-    gate(
-      project: Omit<Budget, 'domain'>,
-      priority: CallPriority,
-      signal = new AbortController().signal,
-    ): CallGate {
+    gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal = new AbortController().signal) {
       const { keepShare, maxWaitMs } = PRIORITIES[priority];
       return {
-        enter(domain) {
+        /**
+         * Resolves when the call may be made.
+         *
+         * @throws AppError `revenuecat_rate_limited` when that would take longer than this priority waits
+         */
+        enter(domain: CallDomain): Promise<void> {
           const budget = { ...project, domain };
           const untilMs = now() + maxWaitMs;
           const queue = queueOf(`${keyOf(budget)}|${priority}`);
           return queue.turn(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
         },
-        observe(domain, usage) {
+        observe(domain: CallDomain, usage: RateUsage): void {
           if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
           usages.set(keyOf({ ...project, domain }), usage);
         },
-        pause: (domain, forMs) => pauseCalls(database, { ...project, domain }, forMs),
+        /** After a 429: no calls for this long (ms). */
+        pause: (domain: CallDomain, forMs: number) => pauseCalls(database, { ...project, domain }, forMs),
       };
     },
   };
@@ -126,12 +118,6 @@ interface Budget {
 
 const keyOf = ({ workspaceId, projectId, domain }: Budget): string => `${workspaceId}|${projectId}|${domain}`;
 
-interface TakenFromBudget {
-  readonly granted: number;
-  /** When one more could be granted, ms from now; 0 when all were. */
-  readonly waitMs: number;
-}
-
 /**
  * Takes calls out of a project's budget, which all processes share: a token bucket in one row.
  *
@@ -144,12 +130,13 @@ interface TakenFromBudget {
  * @param ask.keepShare of the bucket that is left to more urgent calls, 0 to 1
  * @param ask.usage lowers what is left when another program uses the same key; each is passed once
  * @param ask.nowMs the database's clock unless given
+ * @returns waitMs: when one more could be granted, ms from now; 0 when all were
  */
 export async function takeFromBudget(
   sql: Sql,
   { workspaceId, projectId, domain }: Budget,
   ask: { calls: number; keepShare: number; usage?: RateUsage | null; nowMs?: number },
-): Promise<TakenFromBudget> {
+): Promise<{ granted: number; waitMs: number }> {
   for (let attempt = 0; ; attempt += 1) {
     const [row] = await sql.query<{ granted: string; wait_ms: number }>(
       TAKE,

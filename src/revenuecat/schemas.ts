@@ -5,14 +5,9 @@ import { z } from 'zod';
  * published description forbids, and lack some that it requires.
  */
 
-const text = z
-  .string()
-  .nullish()
-  .transform((value) => value ?? null);
-const ms = z
-  .number()
-  .nullish()
-  .transform((value) => value ?? null);
+const orNull = <T>(schema: z.ZodType<T>) => schema.nullish().transform((value) => value ?? null);
+const text = orNull(z.string());
+const ms = orNull(z.number());
 
 /** A name that someone typed; an empty one would be an empty option in a list. */
 const name = text.transform((value) => value?.trim() || null);
@@ -69,23 +64,14 @@ const revenue = z
   .nullish()
   .transform((value) => Math.round((value?.gross ?? 0) * 100));
 
-const environment = z
-  .string()
-  .nullish()
-  .transform((value) =>
-    value?.toLowerCase() === 'sandbox' ? ('sandbox' as const) : ('production' as const),
-  );
+const environment = text.transform((value) =>
+  value?.toLowerCase() === 'sandbox' ? ('sandbox' as const) : ('production' as const),
+);
 
-const store = z
-  .string()
-  .nullish()
-  .transform((value) => value?.toUpperCase() ?? null);
+const store = text.transform((value) => value?.toUpperCase() ?? null);
 
 /** Some stores' are numbers. */
-const storeIdentifier = z
-  .union([z.string(), z.number()])
-  .nullish()
-  .transform((value) => (value == null ? null : String(value)));
+const storeIdentifier = orNull(z.union([z.string(), z.number().transform(String)]));
 
 /** What a subscription and a one-time purchase have in common; `product_id` is RevenueCat's own. */
 const boughtSchema = z.object({

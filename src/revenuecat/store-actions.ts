@@ -18,12 +18,9 @@ export interface LivePurchase {
 }
 
 /** One charge of a Google Play or App Store subscription. */
-export interface LiveTransaction {
-  readonly id: string;
-  readonly purchasedAtMs: number;
-}
-
-const transactionSchema = z.object({ id: z.string(), purchased_at: z.number() });
+const transactionSchema = z
+  .object({ id: z.string(), purchased_at: z.number() })
+  .transform(({ id, purchased_at: purchasedAtMs }) => ({ id, purchasedAtMs }));
 const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https$/ }) });
 
 /** The subset of the client that these calls are built on. */
@@ -64,11 +61,12 @@ export function createStoreActions({ http, path, list, read }: Calls) {
         ({ store }) => store !== 'PROMOTIONAL',
       );
     },
-    async listTransactions(projectId: string, subscriptionId: string): Promise<LiveTransaction[]> {
-      const url = path(projectId, 'subscriptions', subscriptionId, 'transactions');
-      const items = await list(url, transactionSchema, 'Reading charges');
-      return items.map((item) => ({ id: item.id, purchasedAtMs: item.purchased_at }));
-    },
+    listTransactions: (projectId: string, subscriptionId: string) =>
+      list(
+        path(projectId, 'subscriptions', subscriptionId, 'transactions'),
+        transactionSchema,
+        'Reading charges',
+      ),
     cancelSubscription: (projectId: string, id: string) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'cancel'), 'Canceling a subscription'),
     refundSubscription: (projectId: string, id: string) =>
