@@ -14,12 +14,6 @@ import { isRecord } from '../text.ts';
 import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
 
-/** One line of a timeline: a title and what else there is to say, without the date. */
-interface EventText {
-  readonly title: string;
-  readonly subtitle: string;
-}
-
 /** An event, and who reads about it. */
 interface Line {
   readonly m: Messages;
@@ -28,11 +22,12 @@ interface Line {
   readonly names: Names;
 }
 
+/** One line of a timeline: a title and what else there is to say, without the date. */
 export function eventText(
   m: Messages,
   event: LifecycleEvent,
   { withStore, ...reader }: Pick<Line, 'voice' | 'names'> & { readonly withStore?: boolean },
-): EventText {
+) {
   const line = { ...reader, m, event };
   const parts = withStore ? [...partsOf(line), placeText(line)] : partsOf(line);
   return { title: titleText(line), subtitle: [...new Set(parts.filter(Boolean))].join(' · ') };

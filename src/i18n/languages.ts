@@ -20,17 +20,11 @@ export function languageOf(locale: string | null | undefined): Language | null {
 }
 
 /**
- * The language of texts for a teammate.
+ * The language of texts for a teammate: theirs, else the one that admins chose in the settings. The contact's and the
+ * conversation's language is the customer's.
  *
- * 1. `admin.locale` or `admin.language` of the request. Intercom documents neither for the inbox (UNVERIFIED:
- *    captures show no such field), so it counts only where it is sent.
- * 2. The language that the workspace's admins chose in the settings.
- * 3. English.
- *
- * The contact's and the conversation's language (`language_override`, `browser_language`, `context.locale`) is the
- * customer's, not the teammate's.
- *
- * @param teammate BCP 47 or POSIX: `de`, `pt-BR`, `pt_BR`; `null`: unknown
+ * @param teammate `admin.locale` or `admin.language` of the request. Intercom documents neither for the inbox
+ *   (UNVERIFIED: captures show no such field), so it counts only where it is sent.
  */
 export function chooseLanguage(teammate: string | null, workspace: Language | null): Language {
   return languageOf(teammate) ?? workspace ?? 'en';

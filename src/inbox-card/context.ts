@@ -4,13 +4,13 @@ import type { ViewContext } from '../grants/context.ts';
 import { actionFormState, REVIEW_VALID_MS } from '../grants/form-state.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import { backLink, canvas, type InboxCanvas, type Part, text } from '../intercom/canvas.ts';
+import { backLink, canvas, type InboxCanvas, linkButton, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { equalInConstantTime } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { Project } from '../workspaces/projects.ts';
+import { dashboardUrl, type Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader } from './card-repository.ts';
 import type { Customer } from './customer.ts';
@@ -150,6 +150,12 @@ export function sentenceCanvas(
 /** Says that a list is longer than what it shows. */
 export function andMore({ messages: m }: CardContext, hidden: number): Part {
   return hidden > 0 && text(m.t('card.andMore', { count: hidden }), 'muted');
+}
+
+/** To the customer's page in RevenueCat. */
+export function revenueCatButton({ messages: m, customer }: CustomerContext): Part {
+  const url = dashboardUrl(customer.project, customer.appUserId);
+  return linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), url);
 }
 
 /** The teammate's choice is passed on by every canvas of the card. */

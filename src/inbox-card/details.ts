@@ -15,8 +15,7 @@ import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isApple, isWebStore } from '../subscription/names.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { dashboardUrl } from '../workspaces/projects.ts';
-import { andMore, type CustomerContext } from './context.ts';
+import { andMore, type CustomerContext, revenueCatButton } from './context.ts';
 import { type Customer, canShare, hasGrantsOrActions } from './customer.ts';
 
 const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
@@ -65,11 +64,7 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     button('technical', m.t('card.button.technical'), 'secondary'),
     canShare(context.request.contact, subscriber.appUserIds) &&
       button('share', m.t('card.button.share'), 'secondary'),
-    linkButton(
-      'open-revenuecat',
-      m.t('card.button.openRevenueCat'),
-      dashboardUrl(project, customer.appUserId),
-    ),
+    revenueCatButton(context),
     button('match', m.t('card.button.wrongCustomer'), 'link'),
     link && button('unlink', m.t('card.button.unlink'), 'link'),
   ];

@@ -6,15 +6,13 @@ import {
   clip,
   escapeMarkdown,
   type InboxCanvas,
-  linkButton,
   table,
   text,
   tightText,
 } from '../intercom/canvas.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/repository.ts';
 import { entitlementLabel } from '../subscription/names.ts';
-import { dashboardUrl } from '../workspaces/projects.ts';
-import type { CardContext, CustomerContext } from './context.ts';
+import { type CardContext, type CustomerContext, revenueCatButton } from './context.ts';
 import { findEvent } from './timeline-repository.ts';
 
 const MAX_OTHER_FIELDS = 20;
@@ -38,11 +36,7 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     ),
     table(eventRows(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
-    linkButton(
-      'open-revenuecat',
-      m.t('card.button.openRevenueCat'),
-      dashboardUrl(customer.project, customer.appUserId),
-    ),
+    revenueCatButton(context),
     timelineButton(context),
   ]);
 }

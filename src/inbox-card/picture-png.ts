@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { Marker, MarkerKind, Picture, Segment, SegmentKind } from '../subscription/picture.ts';
+import type { Marker, MarkerKind, Picture, SegmentKind } from '../subscription/picture.ts';
 import { DAY_MS } from '../time.ts';
 
 /** Twice the width of a narrow sidebar, for sharp screens; Intercom scales it. */
@@ -78,7 +78,7 @@ function drawSvg(picture: Picture): string {
   const scale = (PICTURE_WIDTH - 2 * MARGIN) / (toMs - fromMs);
   const x = (ms: number): number =>
     Math.round(10 * (MARGIN + scale * (Math.min(Math.max(ms, fromMs), toMs) - fromMs))) / 10;
-  const bar = ({ kind, isOverlapping, ...segment }: Segment): string => {
+  const bar = ({ kind, isOverlapping, ...segment }: Picture['segments'][number]): string => {
     const lane = segments.filter((each) => (each.kind === 'granted') === (kind === 'granted'));
     const [top, full] = kind === 'granted' ? [88, 18] : [40, 38];
     const height = lane.some((each) => each.isOverlapping) ? full / 2 - 1 : full;

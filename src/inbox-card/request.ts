@@ -10,7 +10,6 @@ const contactSchema = z
     external_id: optionalId,
     user_id: optionalId,
     email: optionalText,
-    name: optionalText,
     role: optionalText,
     language_override: optionalText,
     browser_language: optionalText,
@@ -88,7 +87,6 @@ export function readCardRequest(body: unknown) {
       id: contact?.id ?? customer?.id ?? '',
       externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
       email: contact?.email ?? customer?.email ?? null,
-      name: contact?.name ?? customer?.name ?? null,
       /** The customer's, where it is one of ours: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: about?.role === 'lead',

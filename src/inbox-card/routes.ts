@@ -44,7 +44,7 @@ import { home, initialize, projects, refresh, share } from './home.ts';
 import { choose, link, unlink } from './linking.ts';
 import { type CardRequest, readCardRequest } from './request.ts';
 import { searchResults, searchView, withoutCustomer } from './search.ts';
-import { filteredTimeline, newerPage, olderPage, timeline } from './timeline.ts';
+import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
 
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(app: CardApp): Router {
@@ -173,8 +173,7 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     timeline: reads(forCustomer(timeline)),
     'timeline.kind': reads(forCustomer(filteredTimeline)),
     'timeline.environment': reads(forCustomer(filteredTimeline)),
-    'timeline:older': reads(forCustomer(olderPage)),
-    'timeline:newer': reads(forCustomer(newerPage)),
+    'timeline:': reads(forCustomer(nextTimelinePage)),
     'event:': reads(forCustomer(eventDetail)),
     'technical:': reads(forCustomer(technicalEvent)),
     details: reads(forCustomer(details)),

@@ -13,13 +13,7 @@ import {
 import type { TimelineEntry } from '../subscribers/repository.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
-import {
-  type CardContext,
-  type CustomerContext,
-  ENVIRONMENT_FILTERS,
-  type FormState,
-  TIMELINE_FILTERS,
-} from './context.ts';
+import { type CustomerContext, ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './context.ts';
 import { pictureComponents } from './picture.ts';
 import { type Cursor, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 
@@ -63,25 +57,17 @@ export function timeline(context: CustomerContext): Promise<InboxCanvas> {
 
 /** The newest page of what the teammate has just chosen below the list. */
 export function filteredTimeline(context: CustomerContext): Promise<InboxCanvas> {
-  return drawPage(context, chosenFilter(context));
-}
-
-/** The page after the one that the teammate sees. */
-export function olderPage(context: CustomerContext): Promise<InboxCanvas> {
-  const { filter = NO_FILTER, pages = [] } = context.formState;
-  return drawPage(context, filter, pages);
-}
-
-/** The page before it. */
-export function newerPage(context: CustomerContext): Promise<InboxCanvas> {
-  const { filter = NO_FILTER, pages = [] } = context.formState;
-  return drawPage(context, filter, pages.slice(0, -2));
-}
-
-function chosenFilter({ request: { inputs }, formState: { filter = NO_FILTER } }: CardContext): Filter {
+  const { inputs } = context.request;
+  const { filter = NO_FILTER } = context.formState;
   const kind = TIMELINE_FILTERS.find((name) => name === inputs['timeline.kind']);
   const environment = ENVIRONMENT_FILTERS.find((name) => name === inputs['timeline.environment']);
-  return { kind: kind ?? filter.kind, environment: environment ?? filter.environment };
+  return drawPage(context, { kind: kind ?? filter.kind, environment: environment ?? filter.environment });
+}
+
+/** The page before or after the one that the teammate sees. */
+export function nextTimelinePage(context: CustomerContext, direction: string): Promise<InboxCanvas> {
+  const { filter = NO_FILTER, pages = [] } = context.formState;
+  return drawPage(context, filter, direction === 'newer' ? pages.slice(0, -2) : pages);
 }
 
 /** @param earlier where each page before this one ended */

@@ -3,19 +3,7 @@ import { z } from 'zod';
 import { purchaseSchema, subscriptionSchema } from './schemas.ts';
 
 /** A subscription or one-time purchase of a customer, as RevenueCat's API has it now. */
-export interface LivePurchase {
-  readonly kind: 'subscription' | 'purchase';
-  readonly id: string;
-  /** In capitals. */
-  readonly store: string | null;
-  readonly environment: 'production' | 'sandbox';
-  /** The store's transaction or order. */
-  readonly storeId: string | null;
-  readonly givesAccess: boolean;
-  readonly willRenew: boolean;
-  readonly endsAtMs: number | null;
-  readonly isRefunded: boolean;
-}
+export type LivePurchase = Readonly<ReturnType<typeof toSubscription> | ReturnType<typeof toPurchase>>;
 
 /** One charge of a Google Play or App Store subscription. */
 const transactionSchema = z
@@ -106,34 +94,27 @@ export function createStoreActions({ http, path, list, read }: Calls) {
   };
 }
 
-function toSubscription(item: z.infer<typeof subscriptionSchema>): LivePurchase {
-  const { id, store, environment, givesAccess } = item;
+function toSubscription(item: z.infer<typeof subscriptionSchema>) {
+  const { id, store, environment, givesAccess, endsAtMs } = item;
   return {
-    kind: 'subscription',
+    kind: 'subscription' as const,
     id,
+    /** In capitals. */
     store,
     environment,
-    givesAccess,
+    /** The store's transaction or order. */
     storeId: item.storeSubscriptionId,
+    givesAccess,
     willRenew: !['will_not_renew', 'will_pause', null].includes(item.autoRenewalStatus),
-    endsAtMs: item.endsAtMs,
+    endsAtMs,
     isRefunded: false,
   };
 }
 
-function toPurchase(item: z.infer<typeof purchaseSchema>): LivePurchase {
+function toPurchase(item: z.infer<typeof purchaseSchema>) {
   const { id, store, environment, storePurchaseId: storeId } = item;
   const isRefunded = item.status === 'refunded';
   const givesAccess = !isRefunded && item.entitlements.length > 0;
-  return {
-    kind: 'purchase',
-    id,
-    store,
-    environment,
-    storeId,
-    givesAccess,
-    willRenew: false,
-    endsAtMs: null,
-    isRefunded,
-  };
+  const never = { willRenew: false, endsAtMs: null };
+  return { kind: 'purchase' as const, id, store, environment, storeId, givesAccess, ...never, isRefunded };
 }

@@ -6,27 +6,12 @@ import type { LifecycleEvent, SubscriberState, SubscriptionState } from './types
 export type SegmentKind = 'trial' | 'paid' | 'grace' | 'paused' | 'granted';
 export type MarkerKind = 'payment' | 'refund' | 'failed' | 'cancelled';
 
-/** Access, or a pause, for some time; without an end `toMs` is `FOREVER_MS`. */
-export interface Segment {
-  readonly kind: SegmentKind;
-  /** Whether it is in the second row, since its purchase overlaps with an earlier one. */
-  readonly isOverlapping: boolean;
-  readonly fromMs: number;
-  readonly toMs: number;
-}
+/** What is drawn of a customer's production history, on one line of time. */
+export type Picture = NonNullable<ReturnType<typeof pictureOf>>;
 
 export interface Marker {
   readonly kind: MarkerKind;
   readonly atMs: number;
-}
-
-/** What is drawn of a customer's production history, on one line of time. */
-export interface Picture {
-  readonly fromMs: number;
-  readonly toMs: number;
-  readonly nowMs: number;
-  readonly segments: readonly Segment[];
-  readonly markers: readonly Marker[];
 }
 
 const MAX_PAST_MS = 730 * DAY_MS;
@@ -34,6 +19,7 @@ const MAX_FUTURE_MS = 366 * DAY_MS;
 /** The newest ones are drawn; more would be too close together to be seen. */
 export const MAX_PICTURE_EVENTS = 500;
 
+/** Access, or a pause, for some time; without an end `toMs` is `FOREVER_MS`. */
 interface OpenSegment {
   readonly kind: SegmentKind;
   /** Of one purchase, a period ends at the latest where the next one begins; so do grants of one entitlement. */
@@ -50,11 +36,7 @@ interface OpenSegment {
  *
  * @returns `null`: nothing was ever bought or granted
  */
-export function pictureOf(
-  events: readonly LifecycleEvent[],
-  state: SubscriberState,
-  nowMs: number,
-): Picture | null {
+export function pictureOf(events: readonly LifecycleEvent[], state: SubscriberState, nowMs: number) {
   const segments: OpenSegment[] = [];
   const ordered = events
     .filter(({ environment }) => environment !== 'sandbox')
@@ -78,7 +60,11 @@ export function pictureOf(
     fromMs: Math.max(Math.min(...startsMs, nowMs - DAY_MS), earliestMs),
     toMs: Math.min(lastEndMs, nowMs + MAX_FUTURE_MS),
     nowMs,
-    segments: shown.map((segment) => ({ ...segment, isOverlapping: isOverlapping(segment, shown) })),
+    segments: shown.map((segment) => ({
+      ...segment,
+      /** Whether it is in the second row, since its purchase overlaps with an earlier one. */
+      isOverlapping: isOverlapping(segment, shown),
+    })),
     markers,
   };
 }

@@ -236,16 +236,7 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
 /** Of the key: the grant is paused, and customers wait for another key. */
 export const KEY_ERRORS: readonly string[] = ['revenuecat_unauthorized', 'revenuecat_scope_missing'];
 
-interface BulkProgress {
-  readonly total: number;
-  readonly byState: Readonly<Partial<Record<BulkGrantCustomerRow['state'], number>>>;
-  /** Finished within the last minute. */
-  readonly perMinute: number;
-  /** Waiting for RevenueCat, which is unavailable. */
-  readonly waiting: number;
-}
-
-export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey): Promise<BulkProgress> {
+export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey) {
   const rows = await sql.query<{
     state: BulkGrantCustomerRow['state'];
     count: number;
@@ -262,8 +253,12 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
     rows.reduce((total, row) => total + row[key], 0);
   return {
     total: sum('count'),
-    byState: Object.fromEntries(rows.map(({ state, count }) => [state, count])),
+    byState: Object.fromEntries(rows.map(({ state, count }) => [state, count])) as Partial<
+      Record<BulkGrantCustomerRow['state'], number>
+    >,
+    /** Finished within the last minute. */
     perMinute: sum('recent'),
+    /** Waiting for RevenueCat, which is unavailable. */
     waiting: sum('waiting'),
   };
 }
