@@ -20,11 +20,11 @@ export interface ActionCustomer {
   readonly subscriber: {
     readonly subscriberId: string;
     readonly appUserIds: readonly string[];
-    readonly snapshotAtMs: number | null;
   };
   readonly project: Project;
   readonly state: SubscriberState;
-  readonly latest: readonly { readonly atMs: number }[];
+  /** How old what is stored is. */
+  readonly dataAtMs: number;
   readonly names: Names;
   /** The preferred id. */
   readonly appUserId: string;

@@ -62,6 +62,7 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grantActions, subscription);
   const description = describeCustomer(state, { names, nowMs: app.now(), counts, grantedBy });
+  const latest = [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3);
   return {
     subscriber: candidate,
     project,
@@ -72,7 +73,9 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
     /** Subscriber id of the customer that purchases were transferred to; `null`: none, or unknown here. */
     receiverId: await findReceiver(app, candidate, description),
     /** The newest events that matter, newest first, including `fallbackEvents`. */
-    latest: [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3),
+    latest,
+    /** How old what is stored is. */
+    dataAtMs: candidate.snapshotAtMs ?? latest[0]?.atMs ?? app.now(),
     /** Events by environment. */
     counts,
     /** Events for actions made here whose webhook has not arrived yet. */

@@ -100,6 +100,5 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const customer = await loadCustomer(app, candidate);
   const after = { ...context, customer };
   if (outcome === 'refreshed') return overview(after, standingNotice(after));
-  const dataAtMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? app.now();
-  return overview(after, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(dataAtMs) }));
+  return overview(after, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(customer.dataAtMs) }));
 }

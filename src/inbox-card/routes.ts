@@ -25,7 +25,15 @@ import {
 } from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import { button, canvas, drawInTime, type InboxCanvas, linkButton, text } from '../intercom/canvas.ts';
+import {
+  button,
+  canvas,
+  drawInTime,
+  type InboxCanvas,
+  linkButton,
+  notInstalled,
+  text,
+} from '../intercom/canvas.ts';
 import { createCardReader } from './card-repository.ts';
 import {
   type CardAnswer,
@@ -113,10 +121,7 @@ async function answerCard(
   const context = await readCardContext({ app, request, formState: formState ?? {} });
   if (!context || context.workspace.status === 'uninstalled') {
     const m = messagesFor(chooseLanguage(request.adminLocale, null));
-    return canvas([
-      text(m.t('card.state.notInstalled'), 'muted'),
-      linkButton('install', m.t('card.button.install'), `${app.config.publicUrl}/install`),
-    ]);
+    return canvas(notInstalled(m, app.config.publicUrl));
   }
   const { messages: m } = context;
   if (formState === null) {

@@ -2,6 +2,7 @@ import type { Request } from 'express';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { requestId } from '../http/request-log.ts';
+import type { Messages } from '../i18n/messages.ts';
 import { stripInvisible } from '../text.ts';
 import { withTimeout } from '../time.ts';
 
@@ -249,6 +250,14 @@ export function switcher(field: {
   value: string;
 }): Component {
   return { type: 'single-select', action: SUBMIT, ...field };
+}
+
+/** For a workspace without the app. */
+export function notInstalled({ t }: Messages, publicUrl: string): Component[] {
+  return [
+    text(t('card.state.notInstalled'), 'muted'),
+    linkButton('install', t('card.button.install'), `${publicUrl}/install`),
+  ];
 }
 
 /** The way back, at the bottom of every canvas but the first. */

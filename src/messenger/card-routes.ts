@@ -2,8 +2,8 @@ import { type Request, type RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import { badRequest } from '../errors.ts';
 import { languageOf } from '../i18n/languages.ts';
-import { type Messages, messagesFor } from '../i18n/messages.ts';
-import { drawInTime, linkButton, type Part, text } from '../intercom/canvas.ts';
+import { messagesFor } from '../i18n/messages.ts';
+import { drawInTime, notInstalled, type Part } from '../intercom/canvas.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -133,11 +133,4 @@ function viewerOf(people: readonly Person[]): Viewer {
  */
 function isTrusted({ identityVerification, settings }: Workspace): boolean {
   return identityVerification === true || settings.messenger.unverifiedAccepted !== null;
-}
-
-function notInstalled({ t }: Messages, publicUrl: string): Part[] {
-  return [
-    text(t('card.state.notInstalled'), 'muted'),
-    linkButton('install', t('card.button.install'), `${publicUrl}/install`),
-  ];
 }

@@ -6,7 +6,7 @@ import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { readCatalog } from './catalog.ts';
-import type { CatalogItem, RevenueCatClient } from './client.ts';
+import type { RevenueCatClient } from './client.ts';
 import type { CatalogNames } from './snapshot.ts';
 
 /** Names change rarely, and their endpoints allow 60 calls a minute. */
@@ -121,14 +121,11 @@ async function refreshCatalog(
   const products = await nullOn('revenuecat_scope_missing', client.listProducts(revenueCatProjectId));
   if (products === null) logger.info({ projectId }, 'the API key may not read products: their ids are shown');
   const fetchedAt = new Date(now());
-  const rowOf = (kind: CatalogRow['kind']) => (item: CatalogItem) => ({
-    ...item,
-    workspaceId,
-    projectId,
-    kind,
-    fetchedAt,
-  });
-  const rows = [...entitlements.map(rowOf('entitlement')), ...(products ?? []).map(rowOf('product'))];
+  const items = [
+    ...entitlements.map((item) => ({ ...item, kind: 'entitlement' as const })),
+    ...(products ?? []).map((item) => ({ ...item, kind: 'product' as const })),
+  ];
+  const rows = items.map((item) => ({ ...item, workspaceId, projectId, fetchedAt }));
   for (let from = 0; from < rows.length; from += BATCH_SIZE)
     await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
 }

@@ -2,7 +2,6 @@ import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
-import type { Snapshot } from '../subscription/types.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
 import { revenueCatFailure, waitMsOf } from './failures.ts';
 import {
@@ -23,19 +22,8 @@ import {
 import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
 import { createStoreActions } from './store-actions.ts';
 
-export interface CatalogItem {
-  readonly id: string;
-  /** What events and snapshots name: an entitlement's lookup key, a product's store identifier. */
-  readonly lookupKey: string;
-  readonly displayName: string | null;
-}
-
 /** One customer, as read from the API. */
-export interface RevenueCatCustomer {
-  readonly snapshot: Snapshot;
-  /** The `$email` attribute, in small letters; `atMs`: when it was set. */
-  readonly email: { readonly value: string; readonly atMs: number } | null;
-}
+export type RevenueCatCustomer = NonNullable<Awaited<ReturnType<RevenueCatClient['readCustomer']>>>;
 
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
@@ -130,10 +118,9 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     /** What support can do to what a customer bought. */
     stores: createStoreActions({ http, path, list, read }),
     listProjects: () => list('/v2/projects', projectSchema, 'Listing projects'),
-    listEntitlements: (projectId: string): Promise<CatalogItem[]> =>
+    listEntitlements: (projectId: string) =>
       list(path(projectId, 'entitlements'), entitlementSchema, 'Listing entitlements'),
-    listProducts: (projectId: string): Promise<CatalogItem[]> =>
-      list(path(projectId, 'products'), productSchema, 'Listing products'),
+    listProducts: (projectId: string) => list(path(projectId, 'products'), productSchema, 'Listing products'),
     /** Any alias finds the customer; `null`: RevenueCat does not know it. Creates no customer, unlike v1. */
     getCustomer(projectId: string, customerId: string): Promise<{ id: string } | null> {
       const url = path(projectId, 'customers', customerId);
@@ -182,7 +169,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       projectId: string,
       customerId: string,
       readNames: (ids: readonly string[]) => Promise<CatalogNames>,
-    ): Promise<RevenueCatCustomer | null> {
+    ) {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
       const action = 'Reading a customer';
@@ -233,9 +220,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = path(projectId, 'customers', customerId, 'actions', 'revoke_granted_entitlement');
       await http.post(url, { entitlement_id: entitlementId }, { action: 'Revoking an entitlement' });
     },
-    listWebhooks(projectId: string): Promise<z.infer<typeof webhookSchema>[]> {
-      return list(path(projectId, 'integrations', 'webhooks'), webhookSchema, 'Listing webhooks');
-    },
+    listWebhooks: (projectId: string) =>
+      list(path(projectId, 'integrations', 'webhooks'), webhookSchema, 'Listing webhooks'),
     async createWebhook(
       projectId: string,
       webhook: { name: string; url: string; authorizationHeader: string },

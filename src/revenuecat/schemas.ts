@@ -46,6 +46,7 @@ export const activeEntitlementSchema = z
   .object({ entitlement_id: z.string(), expires_at: ms })
   .transform((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
 
+/** Its lookup key is what events and snapshots name; a product's is the store's identifier. */
 export const entitlementSchema = z
   .object({ id: z.string(), lookup_key: z.string(), display_name: name })
   .transform((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));

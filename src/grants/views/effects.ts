@@ -60,10 +60,10 @@ function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: Rev
   });
 }
 
-function remarks({ customer, messages, app }: ViewContext, isStored: boolean): Part[] {
-  const asOfMs = customer.subscriber.snapshotAtMs ?? customer.latest[0]?.atMs ?? app.now();
+function remarks({ customer, messages }: ViewContext, isStored: boolean): Part[] {
+  const date = messages.dateTime(customer.dataAtMs);
   return [
-    isStored && text(messages.t('action.access.storedAsOf', { date: messages.dateTime(asOfMs) }), 'muted'),
+    isStored && text(messages.t('action.access.storedAsOf', { date }), 'muted'),
     isAnonymousOnly(customer) && text(messages.t('action.access.anonymous'), 'muted'),
   ];
 }

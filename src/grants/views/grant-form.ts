@@ -13,17 +13,13 @@ import {
 } from '../../intercom/canvas.ts';
 import { type Entitlement, endsOf, entitlementName, readEntitlements, storedAccess } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
+import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import type { GrantForm } from '../form-state.ts';
 import { currentEndOrNow, findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
-import { accessText, reasonField, refusedPage, secondPersonText } from './parts.ts';
-
-interface FormError {
-  readonly text: string;
-  readonly field?: 'reason' | 'end';
-}
+import { accessText, errorText, reasonField, refusedPage, secondPersonText } from './parts.ts';
 
 const PAGE_SIZE = 10;
 
@@ -45,11 +41,15 @@ export function turnEntitlementPage(context: ViewContext, page: string): Promise
   return grantForm(context, { ...submittedGrant(context), page: Number(page) });
 }
 
-/** Lets the agent choose; the current access is on top. */
+/**
+ * Lets the agent choose; the current access is on top.
+ *
+ * @param error what is wrong with the form as it was submitted
+ */
 export async function grantForm(
   context: ViewContext,
   form: GrantForm,
-  error?: FormError,
+  error?: ActionError,
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const refusal = await findRefusal(context, { kind: 'grant' });
@@ -72,7 +72,7 @@ export async function grantForm(
       }),
       'muted',
     ),
-    error && text(error.text, 'error'),
+    error && text(errorText(context, 'grant', error), 'error'),
     entitlementFields(context, { entitlements, selected, page }),
     choice({
       id: 'grant.duration',
@@ -92,10 +92,10 @@ export async function grantForm(
       label: t('action.label.exactEnd'),
       placeholder: t('action.placeholder.end'),
       value: form.end,
-      isWrong: error?.field === 'end',
+      isWrong: error?.code.startsWith('end') || (error?.code === 'too_long' && Boolean(form.end)),
     }),
     text(t('action.form.endRule'), 'muted'),
-    reasonField(context, 'grant', { value: form.reason, isWrong: error?.field === 'reason' }),
+    reasonField(context, 'grant', { value: form.reason, isWrong: error?.code.startsWith('reason_') }),
     context.workspace.settings.grants.secondPersonAboveDays !== null && secondPersonText(context, 'grant'),
     button('grant.review', t('action.button.review'), 'primary'),
   ];

@@ -171,7 +171,7 @@ function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionStat
 export async function storeForm(
   context: ViewContext,
   form: StoreForm,
-  problem?: string,
+  error?: ActionError,
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { kind } = form;
@@ -179,16 +179,15 @@ export async function storeForm(
   if (refusal) return refusedPage(context, kind, refusal);
   const fields =
     kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
-  if (fields instanceof ActionError && fields.kind === 'refused') return refusedPage(context, kind, fields);
-  if (fields instanceof ActionError) {
-    const again = { problem: errorText(context, kind, fields), id: `${kind}:${form.subscription}` };
-    return tryAgainPage(context, form, again);
-  }
+  if (fields instanceof ActionError)
+    return fields.kind === 'refused'
+      ? refusedPage(context, kind, fields)
+      : tryAgainPage(context, form, { error: fields, id: `${kind}:${form.subscription}` });
   if (fields.length === 0) return context.page([text(t('action.state.notInRevenueCat'), 'muted')]);
   return context.page(
     [
       tightText(t(`action.title.${kind}`), 'header'),
-      problem !== undefined && text(problem, 'error'),
+      error && text(errorText(context, kind, error), 'error'),
       fields,
       reasonField(context, kind, { value: form.reason }),
       button('action.review', t('action.button.review'), 'primary'),
@@ -212,14 +211,15 @@ function transferFields({ messages: { t } }: ViewContext, form: StoreForm): Part
 
 /** RevenueCat could not be read. What was typed stays in the form state for the next try. */
 export function tryAgainPage(
-  { messages: { t }, page }: ViewContext,
+  context: ViewContext,
   form: StoreForm,
-  { problem, id }: { readonly problem: string; readonly id: string },
+  { error, id }: { readonly error: ActionError; readonly id: string },
 ): InboxCanvas {
-  return page(
+  const { t } = context.messages;
+  return context.page(
     [
       tightText(t(`action.title.${form.kind}`), 'header'),
-      text(problem, 'error'),
+      text(errorText(context, form.kind, error), 'error'),
       button(id, t('action.button.tryAgain'), 'secondary'),
     ],
     { form },

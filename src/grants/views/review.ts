@@ -61,17 +61,9 @@ async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas
 function formAgain(context: ViewContext, form: Form, error: ActionError): InboxCanvas | Promise<InboxCanvas> {
   const { kind, code } = error;
   if (kind === 'refused' && !FORM_REFUSALS.includes(code)) return refusedPage(context, form.kind, error);
-  const problem = errorText(context, form.kind, error);
-  if (form.kind !== 'grant')
-    return kind === 'failed'
-      ? tryAgainPage(context, form, { problem, id: 'action.review' })
-      : storeForm(context, form, problem);
-  const isReason = code === 'reason_missing' || code === 'reason_too_long';
-  const isEnd = (kind === 'invalid' && code.startsWith('end')) || (code === 'too_long' && form.end);
-  return grantForm(context, form, {
-    text: problem,
-    ...(isReason ? { field: 'reason' as const } : isEnd ? { field: 'end' as const } : {}),
-  });
+  if (form.kind === 'grant') return grantForm(context, form, error);
+  if (kind === 'failed') return tryAgainPage(context, form, { error, id: 'action.review' });
+  return storeForm(context, form, error);
 }
 
 function reviewCanvas(
