@@ -27,12 +27,6 @@ interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'l
   readonly onTransfer?: (project: ProjectKey, appUserIds: readonly string[]) => Promise<void>;
 }
 
-interface BatchCounts {
-  readonly processed: number;
-  /** Of these, the webhooks that could not be interpreted. */
-  readonly failed: number;
-}
-
 /** Rows of one transaction. */
 const MAX_BATCH = 250;
 const PROJECTS_IN_PARALLEL = 4;
@@ -41,39 +35,37 @@ const POLL_MS = 1_000;
 /** While another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
+/** Runs a batch when it is its turn: a project with a long backlog does not keep the others waiting. */
+const inSlot = pLimit(PROJECTS_IN_PARALLEL);
+
 /** Interprets the journal, one project's rows in order, several projects in parallel. */
-export function createProcessor(options: ProcessingContext) {
-  const { database, logger } = options;
-  const inSlot = pLimit(PROJECTS_IN_PARALLEL);
-  const running = new Map<string, { isWokenAgain: boolean; done: Promise<void> }>();
+export function createProcessor(context: ProcessingContext) {
+  const { database, logger } = context;
+  const running = new Map<string, Promise<void>>();
+  /** Running projects that have received more. */
+  const wokenAgain = new Set<string>();
   const stopping = new AbortController();
   let polling: Promise<void> | null = null;
 
   function wake(project: ProjectKey): void {
     if (stopping.signal.aborted) return;
     const key = `${project.workspaceId}/${project.projectId}`;
-    const current = running.get(key);
-    if (current) {
-      current.isWokenAgain = true;
-      return;
-    }
-    const run = { isWokenAgain: false, done: Promise.resolve() };
-    running.set(key, run);
-    run.done = processAll(project, run)
-      .catch((error: unknown) => {
-        logger.warn(
-          { err: error, unavailable: isDatabaseUnavailable(error), ...project },
-          'could not process webhooks; trying again',
-        );
-      })
-      .finally(() => running.delete(key));
+    if (running.has(key)) wokenAgain.add(key);
+    else running.set(key, processAll(key, project));
   }
 
-  async function processAll(project: ProjectKey, run: { isWokenAgain: boolean }): Promise<void> {
-    do {
-      run.isWokenAgain = false;
-      await processProject(options, project, { inSlot, stopping: stopping.signal });
-    } while (run.isWokenAgain && !stopping.signal.aborted);
+  async function processAll(key: string, project: ProjectKey): Promise<void> {
+    try {
+      do {
+        wokenAgain.delete(key);
+        await processProject(context, project, stopping.signal);
+      } while (wokenAgain.has(key) && !stopping.signal.aborted);
+    } catch (error) {
+      const about = { err: error, unavailable: isDatabaseUnavailable(error), ...project };
+      logger.warn(about, 'could not process webhooks; trying again');
+    } finally {
+      running.delete(key);
+    }
   }
 
   async function poll(): Promise<void> {
@@ -81,10 +73,8 @@ export function createProcessor(options: ProcessingContext) {
       try {
         for (const project of await listUnprocessedProjects(database)) wake(project);
       } catch (error) {
-        logger.warn(
-          { err: error, unavailable: isDatabaseUnavailable(error) },
-          'could not look for webhooks to process',
-        );
+        const about = { err: error, unavailable: isDatabaseUnavailable(error) };
+        logger.warn(about, 'could not look for webhooks to process');
       }
       await pause(POLL_MS, stopping.signal);
     }
@@ -98,7 +88,7 @@ export function createProcessor(options: ProcessingContext) {
     async stop(): Promise<void> {
       stopping.abort();
       await polling;
-      await Promise.all([...running.values()].map(({ done }) => done));
+      await Promise.all(running.values());
     },
     /** Processes what a project has received. */
     wake,
@@ -106,28 +96,29 @@ export function createProcessor(options: ProcessingContext) {
 }
 
 /**
- * Processes everything that a project has received.
+ * Processes everything that a project has received. When a row breaks its batch's transaction, smaller batches find it;
+ * alone in its batch it is marked with its error, and the rows behind it continue.
  *
- * @param turn.inSlot runs a batch when it is its turn: a project with a long backlog does not keep the others waiting
- * @param turn.stopping ends it after the running batch
+ * @param stopping ends it after the running batch
+ * @returns numbers of webhooks; of those that were processed, `failed` could not be interpreted
  */
 export async function processProject(
   context: ProcessingContext,
   project: ProjectKey,
-  turn: { inSlot?: <T>(work: () => Promise<T>) => Promise<T>; stopping?: AbortSignal } = {},
-): Promise<BatchCounts> {
-  const { inSlot = (work) => work(), stopping = new AbortController().signal } = turn;
-  const batches = createBatches(context, project);
+  stopping: AbortSignal = new AbortController().signal,
+): Promise<{ processed: number; failed: number }> {
   const counts = { processed: 0, failed: 0 };
+  let limit = MAX_BATCH;
   let busyMs = BUSY_MS.first;
   while (!stopping.aborted) {
-    const batch = await inSlot(batches.next);
+    const batch = await inSlot(() => processBatch(context, project, limit));
     if (batch === 'busy') {
       await pause(busyMs, stopping);
       busyMs = Math.min(busyMs * 2, BUSY_MS.last);
       continue;
     }
     busyMs = BUSY_MS.first;
+    limit = batch.nextLimit;
     counts.processed += batch.processed;
     counts.failed += batch.failed;
     if (batch.processed > 0) context.onPending?.(project.workspaceId);
@@ -137,79 +128,66 @@ export async function processProject(
   return counts;
 }
 
-interface Batch extends BatchCounts {
-  readonly hasMore: boolean;
+interface Batch {
+  readonly processed: number;
+  readonly failed: number;
   /** App user ids of the customers of transfers. */
   readonly transferred: readonly string[];
+  readonly hasMore: boolean;
+  readonly nextLimit: number;
 }
 
 const NOTHING_PROCESSED = { processed: 0, failed: 0, transferred: [] };
 
-/**
- * The batches of one project. When a row breaks its batch's transaction, smaller batches find it; alone in its
- * batch it is marked with its error, and the rows behind it continue.
- */
-function createBatches(
+async function processBatch(
   { database, secrets, logger }: ProcessingContext,
   project: ProjectKey,
-): { next(): Promise<Batch | 'busy'> } {
-  let limit = MAX_BATCH;
-  return {
-    async next() {
-      let rows: readonly JournalRow[] = [];
-      const run = (interpret: typeof interpretWebhooks): Promise<Batch | 'busy'> =>
-        database.transaction(async (sql) => {
-          // Sent together, and read after the lock was taken.
-          const [isLocked, unprocessed, erasureKey] = await Promise.all([
-            tryLockProject(sql, project),
-            readUnprocessed(sql, project, limit),
-            readErasureKey(sql, project),
-            commitAsynchronously(sql),
-          ]);
-          if (!isLocked) return 'busy';
-          rows = unprocessed;
-          if (rows.length === 0) return { ...NOTHING_PROCESSED, hasMore: false };
-          const { events, errors } = interpret(rows);
-          const attributes = { ...project, eventIds: rows.map(({ eventId }) => eventId) };
-          await Promise.all([
-            withSpan('process webhooks', attributes, () =>
-              storeInterpreted({ sql, secrets, erasureKey }, project, events),
-            ),
-            markProcessed(sql, project, rows, errors),
-            markReceived(sql, project),
-          ]);
-          for (const [eventId, error] of errors)
-            logger.error({ ...project, eventId, error }, 'a webhook could not be interpreted');
-          return {
-            processed: rows.length,
-            failed: errors.size,
-            hasMore: rows.length === limit,
-            transferred: events.flatMap(({ customer, source }) =>
-              source.length > 0 ? [...customer, ...source] : [],
-            ),
-          };
-        });
-      try {
-        const batch = await retryAfterDeadlock(() => run(interpretWebhooks));
-        limit = Math.min(limit * 2, MAX_BATCH);
-        return batch;
-      } catch (error) {
-        if (!isCausedByData(error)) throw error;
-        if (rows.length > 1) {
-          limit = Math.ceil(rows.length / 2);
-          return { ...NOTHING_PROCESSED, hasMore: true };
-        }
-        const [broken] = rows;
-        // Without those that have arrived since. Another process may have taken the row.
-        limit = 1;
-        return run((again) =>
-          broken !== undefined && again[0]?.eventId === broken.eventId
-            ? { events: [], errors: new Map([[broken.eventId, describeFailure(error)]]) }
-            : interpretWebhooks(again),
-        );
-      }
-    },
-  };
+  maxRows: number,
+): Promise<Batch | 'busy'> {
+  let rows: readonly JournalRow[] = [];
+  const run = (limit: number, broken: Errors = new Map()): Promise<Batch | 'busy'> =>
+    database.transaction(async (sql) => {
+      // Sent together, and read after the lock was taken.
+      const [isLocked, unprocessed, erasureKey] = await Promise.all([
+        tryLockProject(sql, project),
+        readUnprocessed(sql, project, limit),
+        readErasureKey(sql, project),
+        commitAsynchronously(sql),
+      ]);
+      if (!isLocked) return 'busy';
+      rows = unprocessed;
+      const nextLimit = Math.min(limit * 2, MAX_BATCH);
+      if (rows.length === 0) return { ...NOTHING_PROCESSED, hasMore: false, nextLimit };
+      const { events, errors } = interpretWebhooks(rows, broken);
+      const attributes = { ...project, eventIds: rows.map(({ eventId }) => eventId) };
+      await Promise.all([
+        withSpan('process webhooks', attributes, () =>
+          storeInterpreted({ sql, secrets, erasureKey }, project, events),
+        ),
+        markProcessed(sql, project, rows, errors),
+        markReceived(sql, project),
+      ]);
+      for (const [eventId, error] of errors)
+        logger.error({ ...project, eventId, error }, 'a webhook could not be interpreted');
+      const transfers = events.filter(({ source }) => source.length > 0);
+      return {
+        processed: rows.length,
+        failed: errors.size,
+        transferred: transfers.flatMap(({ customer, source }) => [...customer, ...source]),
+        hasMore: rows.length === limit,
+        nextLimit,
+      };
+    });
+  try {
+    return await retryAfterDeadlock(() => run(maxRows));
+  } catch (error) {
+    const [broken] = rows;
+    if (broken === undefined || !isCausedByData(error)) throw error;
+    if (rows.length > 1)
+      return { ...NOTHING_PROCESSED, hasMore: true, nextLimit: Math.ceil(rows.length / 2) };
+    // Without those that have arrived since.
+    return run(1, new Map([[broken.eventId, describeFailure(error)]]));
+  }
 }
 
 /**
@@ -230,23 +208,25 @@ async function storeInterpreted(
   await pruneErased(within.sql, project, erasedEvents);
 }
 
-/** What the interpreter made of stored webhooks. */
-interface Interpretation {
-  readonly events: readonly PreparedEvent[];
-  /** By event id, of those that it could not handle. */
-  readonly errors: ReadonlyMap<string, string>;
-}
+/** Of webhooks that could not be interpreted, by event id. */
+type Errors = ReadonlyMap<string, string>;
 
-export function interpretWebhooks(webhooks: readonly Omit<JournalRow, 'sequence'>[]): Interpretation {
+/** @param broken webhooks that can be interpreted and not stored */
+export function interpretWebhooks(
+  webhooks: readonly Omit<JournalRow, 'sequence'>[],
+  broken: Errors = new Map(),
+): { events: PreparedEvent[]; errors: Errors } {
   const errors = new Map<string, string>();
-  const events = webhooks.flatMap((webhook) => {
+  const events = webhooks.flatMap(({ eventId, payload, receivedAtMs }) => {
     try {
-      const body: unknown = JSON.parse(webhook.payload);
+      const reason = broken.get(eventId);
+      if (reason !== undefined) throw new Error(reason);
+      const body: unknown = JSON.parse(payload);
       const event = isRecord(body) ? body.event : undefined;
       if (!isRecord(event)) throw new Error('The payload has no "event" object');
-      return [prepareEvent(event, webhook.receivedAtMs, webhook.eventId)];
+      return [prepareEvent(event, receivedAtMs, eventId)];
     } catch (error) {
-      errors.set(webhook.eventId, describeFailure(error));
+      errors.set(eventId, describeFailure(error));
       return [];
     }
   });
