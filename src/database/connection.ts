@@ -60,7 +60,8 @@ export async function connectDatabase(
           : logger.error({ err: error }, 'the embedded database has stopped and does not start'),
       ),
     );
-  const sessionUrl = sessionUrlOf(config, pooled ? null : url, logger);
+  const sessionUrl = config.databaseDirectUrl ?? (pooled ? null : url);
+  if (sessionUrl === null) logger.warn(NO_SESSION);
   const opened = opening.move();
   return { database, readDatabase, url, sessionUrl, close: () => opened.disposeAsync() };
 }
@@ -69,7 +70,7 @@ const logBlocked = (logger: Logger) => (by: readonly LongTransaction[]) =>
   logger.warn({ by }, 'a migration waits for a lock; trying again');
 
 /** @returns the URL of the configured database server, or of the embedded one, which is started */
-async function openServer(config: Config, opening: AsyncDisposableStack): Promise<string> {
+export async function openServer(config: Config, opening: AsyncDisposableStack): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
   const embedded = await startEmbeddedPostgres(config.dataDir);
   opening.defer(() => embedded.stop());
@@ -92,21 +93,12 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
 
 /** @param url past the pooler, where there is a way past it */
 async function migrateOn(url: string, logger: Logger, signal?: AbortSignal): Promise<void> {
-  const open = await openDatabase({ url, logger, poolSize: 2 });
-  try {
-    const done = await migrate(open.dataSource, { onBlocked: logBlocked(logger), signal });
-    if (done.length > 0) logger.info({ migrations: done }, 'migrated');
-  } finally {
-    await open.close();
-  }
+  await using opening = new AsyncDisposableStack();
+  const { dataSource, close } = await openDatabase({ url, logger, poolSize: 2 });
+  opening.defer(close);
+  const done = await migrate(dataSource, { onBlocked: logBlocked(logger), signal });
+  if (done.length > 0) logger.info({ migrations: done }, 'migrated');
 }
 
-/** @param url `null`: it leads through a connection pooler */
-function sessionUrlOf({ databaseDirectUrl }: Config, url: string | null, logger: Logger): string | null {
-  if (databaseDirectUrl !== null) return databaseDirectUrl;
-  if (url === null)
-    logger.warn(
-      'DATABASE_URL leads through a connection pooler: new events are polled once a second instead of announced. Set DATABASE_DIRECT_URL to the address of the server itself.',
-    );
-  return url;
-}
+const NO_SESSION =
+  'DATABASE_URL leads through a connection pooler: new events are polled once a second instead of announced. Set DATABASE_DIRECT_URL to the address of the server itself.';

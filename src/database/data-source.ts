@@ -6,18 +6,12 @@ import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { AppError, codeOf } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { type Database, databaseOn, ignoreErrorsInUse, isPooled } from './sql.ts';
+import { databaseOn, ignoreErrorsInUse, isPooled } from './sql.ts';
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
 
-export interface OpenDatabase {
-  readonly database: Database;
-  readonly dataSource: DataSource;
-  /** Whether a connection pooler is between us and the server. */
-  readonly pooled: boolean;
-  close(): Promise<void>;
-}
+export type OpenDatabase = Awaited<ReturnType<typeof openDatabase>>;
 
 /** The processor and a delivery send up to five statements at the same time. */
 const IDLE_CONNECTIONS = 5;
@@ -34,7 +28,7 @@ export async function openDatabase(options: {
   poolSize?: number;
   /** A connection that does not answer a statement in this time is closed; without it, when TCP gives up. */
   statementTimeoutMs?: number;
-}): Promise<OpenDatabase> {
+}) {
   const dataSource = new DataSource({
     type: 'postgres',
     url: options.url,
@@ -66,6 +60,7 @@ export async function openDatabase(options: {
   return {
     database: databaseOn(pool, dataSource, { prepare: !pooled }),
     dataSource,
+    /** Whether a connection pooler is between us and the server. */
     pooled,
     close: () => dataSource.destroy(),
   };

@@ -19,14 +19,7 @@ import {
   writeAccess,
 } from './postgres-programs.ts';
 
-export interface EmbeddedPostgres {
-  /** Connection URL of the app's own database, as a role that owns it and nothing else. */
-  readonly url: string;
-  /** The same as the superuser, for tests and benchmarks. */
-  readonly superuserUrl: string;
-  /** Stops the server, unless another process of ours still uses it. */
-  stop(): Promise<void>;
-}
+export type EmbeddedPostgres = ReturnType<typeof connected>;
 
 const DATABASE = 'subscription_timeline';
 /** Owns the app's database. A superuser could read files and run programs of the machine. */
@@ -156,11 +149,14 @@ export async function stopEmbeddedNow(): Promise<void> {
 /**
  * @param session tells other processes that this one uses the database, from before its first statement until it stops
  */
-function connected(access: Access, dataDir: string, session: pg.Client): EmbeddedPostgres {
+function connected(access: Access, dataDir: string, session: pg.Client) {
   return {
-    url: urlOf(access, { user: APP_ROLE, password: appPassword(access), database: DATABASE }),
-    superuserUrl: urlOf(access, { user: SUPERUSER, password: access.password, database: DATABASE }),
-    stop: () =>
+    /** Connection URL of the app's own database, as a role that owns it and nothing else. */
+    url: urlOf(access, APP_ROLE, DATABASE),
+    /** The same as the superuser, for tests and benchmarks. */
+    superuserUrl: urlOf(access, SUPERUSER, DATABASE),
+    /** Stops the server, unless another process of ours still uses it. */
+    stop: (): Promise<void> =>
       withFileLock(lockOf(dataDir), async () => {
         await session.end();
         if (await usedByOthers(access)) return releaseFromExit(dataDir);
@@ -175,11 +171,9 @@ function lockOf(dataDir: string): string {
   return join(dataDir, 'postgres.lock');
 }
 
-function urlOf(
-  { port }: Access,
-  { user, password, database }: { user: string; password: string; database: string },
-): string {
-  return `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
+function urlOf(access: Access, user: string, database: string): string {
+  const password = user === APP_ROLE ? appPassword(access) : access.password;
+  return `postgres://${user}:${encodeURIComponent(password)}@127.0.0.1:${access.port}/${database}`;
 }
 
 function appPassword({ password }: Access): string {
@@ -197,7 +191,7 @@ async function readAccess(file: string): Promise<Access | null> {
 
 async function connect(access: Access, applicationName: string): Promise<pg.Client> {
   const client = new pg.Client({
-    connectionString: urlOf(access, { user: SUPERUSER, password: access.password, database: 'postgres' }),
+    connectionString: urlOf(access, SUPERUSER, 'postgres'),
     connectionTimeoutMillis: 2_000,
     application_name: applicationName,
   });

@@ -53,14 +53,13 @@ export async function upsert<R extends OfWorkspace>(
   rows: QueryDeepPartialEntity<R>[],
 ): Promise<void> {
   const columns: Record<string, EntitySchemaColumnOptions | undefined> = entity.options.columns;
-  const [keys, others] = [true, false].map((isKey) =>
+  const names = (ofKey: boolean): string[] =>
     Object.keys(rows[0] ?? {}).flatMap((property) => {
       const { name = '', primary = false } = columns[property] ?? {};
-      return primary === isKey ? [name] : [];
-    }),
-  );
+      return primary === ofKey ? [name] : [];
+    });
   const insert = manager.createQueryBuilder().insert().into(entity).values(rows);
-  await insert.orUpdate(others ?? [], keys ?? []).execute();
+  await insert.orUpdate(names(false), names(true)).execute();
 }
 
 /** A teammate in Intercom, as stored with what they did. */

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
 import { withTimeout } from '../time.ts';
 import type { ReadDatabase } from './replica.ts';
-import { type Database, isReadOnly, type Sql } from './sql.ts';
+import { type Database, isReadOnly, queryRow, type Sql } from './sql.ts';
 
 /** Scrapes that come closer together share one read of the database. */
 const SHARE_FOR_MS = 15_000;
@@ -114,6 +114,9 @@ function replicaReadings(readDatabase: ReadDatabase) {
 
 /** Indexes included. On Citus: of the coordinator. */
 async function readDatabaseBytes(sql: Sql) {
-  const [row] = await sql.query<{ bytes: string }>('select pg_database_size(current_database()) as bytes');
-  return { database_bytes: Number(row?.bytes ?? 0) };
+  const { bytes } = await queryRow<{ bytes: string }>(
+    sql,
+    'select pg_database_size(current_database()) as bytes',
+  );
+  return { database_bytes: Number(bytes) };
 }

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { pause, withTimeout } from '../time.ts';
-import { type Database, ignoreErrorsInUse, isPooled, type Sql, sqlOn } from './sql.ts';
+import { type Database, ignoreErrorsInUse, isPooled, queryRow, type Sql, sqlOn } from './sql.ts';
 
 /**
  * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
@@ -86,18 +87,22 @@ export function openReadDatabase(options: {
       logger.warn({ reason, lagMs: Math.round(lagMs) }, 'reading from the primary: the replica cannot serve');
   }
 
+  async function readPrimary(): Promise<bigint> {
+    const { position } = await queryRow<{ position: string }>(primary, POSITION_OF_PRIMARY);
+    return BigInt(position);
+  }
+
   async function markPrimary(): Promise<void> {
     const atMs = performance.now();
-    const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
-    const position = BigInt(row?.position ?? 0);
+    const position = await readPrimary();
     if (position > (marks.at(-1)?.position ?? -1n)) marks.push({ atMs, position });
   }
 
   /** The position that the replica has replayed; `null`: the server is not a replica. */
   async function readReplayed(): Promise<bigint | null> {
     replica ??= sqlOn(pool, { prepare: !(await isPooled(pool)) });
-    const [row] = await replica.query<{ position: string | null }>(POSITION_OF_REPLICA);
-    return row?.position == null ? null : BigInt(row.position);
+    const { position } = await queryRow<{ position: string | null }>(replica, POSITION_OF_REPLICA);
+    return position === null ? null : BigInt(position);
   }
 
   async function poll(): Promise<void> {
@@ -137,13 +142,12 @@ export function openReadDatabase(options: {
     },
     async upToDate(withinMs) {
       const deadlineMs = performance.now() + withinMs;
-      const [row] = await primary.query<{ position: string }>(POSITION_OF_PRIMARY);
-      const wanted = BigInt(row?.position ?? 0);
+      const wanted = await readPrimary();
       while (inUse && performance.now() < deadlineMs) {
         const replayed = await readReplayed().catch(() => null);
         if (replayed === null) break;
         if (replayed >= wanted) return database;
-        await new Promise((resolve) => setTimeout(resolve, RECHECK_MS));
+        await sleep(RECHECK_MS);
       }
       return primary;
     },

@@ -41,12 +41,7 @@ const RECONNECT_DELAY_MS = 500;
 const HEARTBEAT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
-export interface Session {
-  start(): void;
-  stop(): Promise<void>;
-  /** The worker id of the current connection. */
-  workerId(): string;
-}
+export type Session = ReturnType<typeof createSession>;
 
 /**
  * A worker's own connection: it receives notifications, and it shows that the worker is alive. It connects again when
@@ -61,7 +56,7 @@ export function createSession(options: {
   channels: Readonly<Record<string, (payload: string) => void>>;
   logger: Logger;
   onReady(): void;
-}): Session {
+}) {
   const { sessionUrl, channels, logger } = options;
   let current: pg.Client | null = null;
   let workerId = randomUUID();
@@ -104,7 +99,7 @@ export function createSession(options: {
 
   return {
     start: () => void connect(),
-    async stop() {
+    async stop(): Promise<void> {
       isStopping = true;
       const last = current;
       current = null;
@@ -112,6 +107,7 @@ export function createSession(options: {
       await unregisterWorker(sqlOn(last, { prepare: false }), workerId).catch(() => {});
       await last.end().catch(() => {});
     },
-    workerId: () => workerId,
+    /** The worker id of the current connection. */
+    workerId: (): string => workerId,
   };
 }

@@ -31,6 +31,18 @@ export interface Database extends Sql, Entities {
   connections(): { total: number; idle: number; waiting: number };
 }
 
+/** The row of a statement that always has exactly one, such as a count. */
+export async function queryRow<Row extends QueryResultRow>(
+  sql: Sql,
+  text: string,
+  values?: readonly unknown[],
+  name?: string,
+): Promise<Row> {
+  const [row] = await sql.query<Row>(text, values, name);
+  if (!row) throw new Error('A statement that always has a row had none');
+  return row;
+}
+
 interface StatementOptions {
   /** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
   readonly prepare: boolean;
@@ -112,8 +124,8 @@ export async function isPooled(pool: Pool): Promise<boolean> {
 
 /** Whether the server takes no writes, such as a primary that became a standby. */
 export async function isReadOnly(sql: Sql): Promise<boolean> {
-  const [row] = await sql.query<{ transaction_read_only: string }>('show transaction_read_only');
-  return row?.transaction_read_only === 'on';
+  const row = await queryRow<{ transaction_read_only: string }>(sql, 'show transaction_read_only');
+  return row.transaction_read_only === 'on';
 }
 
 /**
@@ -153,4 +165,12 @@ export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
       if (codeOf(error) !== DEADLOCK || tries === MAX_TRIES) throw error;
     }
   }
+}
+
+/** The channel that delivery workers listen on; the payload is the workspace. */
+export const DELIVERY_CHANNEL = 'delivery';
+
+/** Wakes the delivery workers: something of the workspace is due. In a transaction they are woken by its commit. */
+export async function notifyDelivery(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(`select pg_notify('${DELIVERY_CHANNEL}', $1)`, [workspaceId]);
 }

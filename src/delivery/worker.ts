@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { DELIVERY_CHANNEL } from '../database/notify.ts';
 import { createSession, type Session } from '../database/session.ts';
+import { DELIVERY_CHANNEL } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { readWithHistories, type StoredHistory } from '../subscribers/repository.ts';
 import { withTimeout } from '../time.ts';

@@ -2,8 +2,8 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, readEnvFile } from '../config.ts';
+import { openServer } from '../database/connection.ts';
 import { openDatabase } from '../database/data-source.ts';
-import { startEmbeddedPostgres } from '../database/embedded.ts';
 import { explainDatabaseError } from '../database/explain-error.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
@@ -131,13 +131,9 @@ async function openExisting(config: Config): Promise<Opened> {
   }
   try {
     await using opening = new AsyncDisposableStack();
-    const embedded = isEmbedded ? await startEmbeddedPostgres(config.dataDir) : null;
-    if (embedded) opening.defer(() => embedded.stop());
-    const { database, close } = await openDatabase({
-      url: config.databaseUrl ?? embedded?.url ?? '',
-      logger: createCommandLogger('silent'),
-      poolSize: 4,
-    });
+    const url = await openServer(config, opening);
+    const logger = createCommandLogger('silent');
+    const { database, close } = await openDatabase({ url, logger, poolSize: 4 });
     opening.defer(close);
     const opened = opening.move();
     return { database, close: () => opened.disposeAsync() };

@@ -1,5 +1,4 @@
-import { notifyDelivery } from '../database/notify.ts';
-import { type Database, epochMs, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, epochMs, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts';
 import { DAY_MS } from '../time.ts';

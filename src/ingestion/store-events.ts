@@ -1,5 +1,4 @@
-import { notifyDelivery } from '../database/notify.ts';
-import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import {
   type ErasedContext,
   fieldsWithout,

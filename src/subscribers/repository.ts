@@ -1,5 +1,4 @@
-import { notifyDelivery } from '../database/notify.ts';
-import { epochMs, type Sql } from '../database/sql.ts';
+import { epochMs, notifyDelivery, type Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';

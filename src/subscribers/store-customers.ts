@@ -1,5 +1,4 @@
-import { notifyDelivery } from '../database/notify.ts';
-import type { Sql } from '../database/sql.ts';
+import { notifyDelivery, type Sql } from '../database/sql.ts';
 import type { RevenueCatCustomer } from '../revenuecat/client.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';

@@ -1,6 +1,5 @@
 import { REFUSAL_CODES, type Refusal } from '../database/entities.ts';
-import { notifyDelivery } from '../database/notify.ts';
-import type { Sql } from '../database/sql.ts';
+import { notifyDelivery, type Sql } from '../database/sql.ts';
 import type { Workspace } from './repository.ts';
 
 /** What Intercom can refuse while it accepts everything else. */

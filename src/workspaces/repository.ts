@@ -10,8 +10,7 @@ import {
   WorkspaceEntity,
   type WorkspaceRow,
 } from '../database/entities.ts';
-import { notifyDelivery } from '../database/notify.ts';
-import type { Database, Entities, Sql, Transaction } from '../database/sql.ts';
+import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
