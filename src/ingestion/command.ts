@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProjects, withCommandContext } from '../workspaces/command-context.ts';
-import { addCounts, noCounts, reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
+import { reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
 
 interface Options {
   readonly workspace: string;
@@ -28,12 +28,10 @@ export function addReinterpretCommand(program: Command): void {
 }
 
 async function run(context: CommandContext, options: Options): Promise<void> {
-  const { since: sinceMs = 0 } = options;
   const { database, secrets } = context;
-  const total = noCounts();
-  for (const project of await chooseProjects(context, options)) {
-    addCounts(total, await reinterpret(database, project, { secrets, sinceMs, nowMs: Date.now() }));
-  }
+  const projects = await chooseProjects(context, options);
+  const selection = { secrets, sinceMs: options.since ?? 0, nowMs: Date.now() };
+  const total = await reinterpret(database, projects, selection);
   process.stdout.write(
     options.json
       ? `${JSON.stringify(total)}\n`

@@ -4,7 +4,7 @@ import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts'
 import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-import { type JournalRow, markProcessed, pruneErased, readJournal } from './journal.ts';
+import { markProcessed, pruneErased, readJournal } from './journal.ts';
 import { interpretWebhooks } from './processor.ts';
 import {
   dropErased,
@@ -21,66 +21,45 @@ export const SEND_WITHIN_DAYS = 3;
 
 const BATCH = 250;
 
-/** Webhooks by what the interpretation changed. */
-interface Reinterpreted {
-  unchanged: number;
-  /** Stored events that are now another kind, time, transaction or customer. */
-  corrected: number;
-  /** Events that were not stored: their webhook could not be interpreted, or was interrupted. */
-  added: number;
-  failed: number;
-}
-
-export function noCounts(): Reinterpreted {
-  return { unchanged: 0, corrected: 0, added: 0, failed: 0 };
-}
-
-export function addCounts(total: Reinterpreted, counts: Reinterpreted): void {
-  for (const name of Object.keys(total) as (keyof Reinterpreted)[]) total[name] += counts[name];
-}
+type Selection = Parameters<typeof readJournal>[2];
 
 /**
- * Interprets a project's journal again, after the interpreter was corrected. What is right stays as it is, and
+ * Interprets the journals of projects again, after the interpreter was corrected. What is right stays as it is, and
  * nothing that was sent is sent again: an event keeps its delivery, except that one which was not deliverable
  * before is sent while it is young.
+ *
+ * @returns numbers of webhooks by what the interpretation changed
  */
 export async function reinterpret(
   database: Database,
-  project: ProjectKey,
+  projects: readonly ProjectKey[],
   options: { secrets: SecretBox; sinceMs: number; nowMs: number },
-): Promise<Reinterpreted> {
-  const total = noCounts();
-  const isYoung = (event: PreparedEvent): boolean =>
-    event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
-  for (let after = '0'; ; ) {
-    const selection = { after, sinceMs: options.sinceMs, limit: BATCH };
-    const batch = await retryAfterDeadlock(() =>
-      database.transaction(async (sql) => {
-        await lockProject(sql, project);
-        const rows = await readJournal(sql, project, selection);
-        const within = { sql, secrets: options.secrets };
-        return {
-          last: rows.at(-1)?.sequence,
-          counts: await reinterpretWebhooks(within, project, rows, isYoung),
-        };
-      }),
-    );
-    addCounts(total, batch.counts);
-    if (batch.last === undefined) return total;
-    after = batch.last;
+) {
+  const total = { unchanged: 0, corrected: 0, added: 0, failed: 0 };
+  for (const project of projects) {
+    for (let after: string | undefined = '0'; after !== undefined; ) {
+      const selection: Selection = { after, sinceMs: options.sinceMs, limit: BATCH };
+      const { last, ...counts } = await retryAfterDeadlock(() =>
+        database.transaction((sql) => reinterpretBatch(sql, project, { ...options, selection })),
+      );
+      for (const name of Object.keys(counts) as (keyof typeof counts)[]) total[name] += counts[name];
+      after = last;
+    }
   }
+  return total;
 }
 
-async function reinterpretWebhooks(
-  within: { readonly sql: Sql; readonly secrets: SecretBox },
+async function reinterpretBatch(
+  sql: Sql,
   project: ProjectKey,
-  rows: readonly JournalRow[],
-  isYoung: (event: PreparedEvent) => boolean,
-): Promise<Reinterpreted> {
-  const { sql } = within;
-  const counts = noCounts();
-  if (rows.length === 0) return counts;
+  options: { secrets: SecretBox; nowMs: number; selection: Selection },
+) {
+  await lockProject(sql, project);
+  const rows = await readJournal(sql, project, options.selection);
+  const isYoung = (event: PreparedEvent): boolean =>
+    event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
   const { events: prepared, errors } = interpretWebhooks(rows);
+  const within = { sql, secrets: options.secrets };
   const { remaining: events, erasedEvents } = await dropErased(within, project, prepared);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
@@ -116,11 +95,15 @@ async function reinterpretWebhooks(
   await markProcessed(sql, project, rows, errors);
   const addedIds = new Set(added.flatMap(({ side, id }) => (side === 'customer' ? [id] : [])));
   const changedIds = new Set([...changed.map(({ record }) => record.id), ...added.map(({ id }) => id)]);
-  counts.failed = errors.size;
-  counts.added = addedIds.size;
-  counts.corrected = changedIds.difference(addedIds).size;
-  counts.unchanged = events.length - changedIds.size;
-  return counts;
+  return {
+    last: rows.length < BATCH ? undefined : rows.at(-1)?.sequence,
+    unchanged: events.length - changedIds.size,
+    /** Stored events that are now another kind, time, transaction or customer. */
+    corrected: changedIds.difference(addedIds).size,
+    /** Events that were not stored: their webhook could not be interpreted, or was interrupted. */
+    added: addedIds.size,
+    failed: errors.size,
+  };
 }
 
 interface StoredRow {

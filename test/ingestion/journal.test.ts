@@ -142,7 +142,7 @@ describe('pruning the journal, and interpreting it again', () => {
       WORKSPACE_ID,
       like,
     );
-  const again = () => reinterpret(db.database, project, { secrets, sinceMs: 0, nowMs: Date.now() });
+  const again = () => reinterpret(db.database, [project], { secrets, sinceMs: 0, nowMs: Date.now() });
 
   it('leaves alone what is right', async () => {
     await receive(eventBody({ id: 'right-1', app_user_id: 'right' }));
@@ -237,7 +237,7 @@ describe('pruning the journal, and interpreting it again', () => {
   });
 
   it('takes webhooks since a time only', async () => {
-    const counts = await reinterpret(db.database, project, {
+    const counts = await reinterpret(db.database, [project], {
       secrets,
       sinceMs: Date.now() - DAY_MS,
       nowMs: Date.now(),
