@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
-import { readWithHistory } from '../src/subscribers/repository.ts';
+import { ownSource, readWithHistory } from '../src/subscribers/repository.ts';
 import { saveSummaries } from '../src/subscribers/summaries.ts';
 import { summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
@@ -18,7 +18,9 @@ export async function keepSummaries(client: Client & { readonly url: string }): 
   const events = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
   const nowMs = Date.now();
   const summary = summarize(events, null, nowMs);
-  await saveSummaries(database, WORKSPACE_ID, [{ subscriberId, version: 1, summary, nowMs }]);
+  await saveSummaries(database, WORKSPACE_ID, [
+    { subscriberId, version: 1, summary, nowMs, sources: [ownSource(subscriberId)] },
+  ]);
   await close();
   await client.query(
     `insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, content)

@@ -36,11 +36,11 @@ const MAX_IDLE_LOOKUPS = 6;
 export async function deliverSubscriber(delivery: Delivery): Promise<FinishedClaim> {
   const { context, claim, workspace, subscriber } = delivery;
   const { workspaceId, subscriberId } = claim;
-  const { events: history, sources, own } = delivery.history;
+  const { events: history, own } = delivery.history;
   const nowMs = context.now();
   const summary = summarize(history, subscriber.snapshot, nowMs);
   const { state } = summary;
-  const savingSummary = sources.length === 1 ? saveSummary(delivery, summary, nowMs) : null;
+  const savingSummary = saveSummary(delivery, summary, nowMs);
   const planned = planEvents(own, workspace.settings);
   const changes = planned.filter(isUnsaved);
   const saving =
@@ -84,9 +84,10 @@ function isUnknown(state: SubscriberState, claim: Claim): boolean {
 async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs: number): Promise<void> {
   const { context, claim } = delivery;
   const { workspaceId, subscriberId } = claim;
+  const { sources } = delivery.history;
   const version = Number(claim.version);
   try {
-    await context.writer.saveSummary(workspaceId, { subscriberId, version, summary, nowMs });
+    await context.writer.saveSummary(workspaceId, { subscriberId, version, summary, nowMs, sources });
   } catch (error) {
     context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary');
   }

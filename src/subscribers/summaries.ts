@@ -16,6 +16,8 @@ export interface NewSummary {
   readonly summary: SubscriberSummary;
   /** When it was made, UTC, ms. */
   readonly nowMs: number;
+  /** Whose events are in it. */
+  readonly sources: readonly HistorySource[];
 }
 
 /**
@@ -28,6 +30,8 @@ export async function saveSummaries(
   workspaceId: string,
   summaries: readonly NewSummary[],
 ): Promise<void> {
+  const own = summaries.filter(({ sources }) => sources.length === 1);
+  if (own.length === 0) return;
   await sql.query(
     `with stored as (
        select subscriber_id, version from subscribers
@@ -46,10 +50,10 @@ export async function saveSummaries(
     [
       workspaceId,
       SUMMARY_FORMAT,
-      summaries.map((each) => each.subscriberId),
-      summaries.map((each) => each.version),
-      summaries.map((each) => validUntil(each.summary.state, each.nowMs)),
-      summaries.map((each) => JSON.stringify(each.summary)),
+      own.map((each) => each.subscriberId),
+      own.map((each) => each.version),
+      own.map((each) => validUntil(each.summary.state, each.nowMs)),
+      own.map((each) => JSON.stringify(each.summary)),
     ],
     'save-summaries',
   );
@@ -71,19 +75,19 @@ export async function readStoredSummaries(
   return new Map(rows.map((row) => [row.subscriberId, row]));
 }
 
+type SubscriberVersion = Pick<NewSummary, 'subscriberId' | 'version'>;
+
 /** Derives a summary from the whole history and stores it in the background for the next reader. */
 export async function deriveSummary(
   { database, readDatabase, logger, now }: AppContext,
   workspaceId: string,
   subscriber: SubscriberVersion,
-): Promise<Derived> {
+): Promise<NewSummary> {
   const [derived] = await derive(readDatabase, workspaceId, { subscribers: [subscriber], nowMs: now() });
   if (!derived) throw new Error('No history was read');
-  storeDerived(database, workspaceId, [derived]).catch((error: unknown) =>
-    logger.warn(
-      { err: error, workspaceId, subscriberId: subscriber.subscriberId },
-      'could not store a summary',
-    ),
+  const { subscriberId } = subscriber;
+  saveSummaries(database, workspaceId, [derived]).catch((error: unknown) =>
+    logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary'),
   );
   return derived;
 }
@@ -92,21 +96,18 @@ export async function deriveSummary(
 export async function deriveSummaries(
   database: Database,
   workspaceId: string,
-  of: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
+  of: Parameters<typeof derive>[2],
 ): Promise<Map<string, SubscriberSummary>> {
   const derived = await derive(database, workspaceId, of);
-  await storeDerived(database, workspaceId, derived);
+  await saveSummaries(database, workspaceId, derived);
   return new Map(derived.map(({ subscriberId, summary }) => [subscriberId, summary]));
 }
-
-type SubscriberVersion = Pick<NewSummary, 'subscriberId' | 'version'>;
-type Derived = NewSummary & { readonly sources: readonly HistorySource[] };
 
 async function derive(
   sql: Sql,
   workspaceId: string,
   { subscribers, nowMs }: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
-): Promise<Derived[]> {
+): Promise<NewSummary[]> {
   const ids = subscribers.map(({ subscriberId }) => subscriberId);
   const histories = await readWithHistories(sql, workspaceId, ids);
   return subscribers.flatMap(({ subscriberId, version }) => {
@@ -115,14 +116,4 @@ async function derive(
     const summary = summarize(history.events, history.snapshot, nowMs);
     return [{ subscriberId, version, summary, nowMs, sources: history.sources }];
   });
-}
-
-/** A summary with another subscriber's purchases in it would not notice that one's late events. */
-async function storeDerived(
-  database: Database,
-  workspaceId: string,
-  derived: readonly Derived[],
-): Promise<void> {
-  const own = derived.filter(({ sources }) => sources.length === 1);
-  if (own.length > 0) await saveSummaries(database, workspaceId, own);
 }
