@@ -9,7 +9,7 @@ import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
-import { type ImportedEvents, importEvents } from './import-customer.ts';
+import { importEvents } from './import-customer.ts';
 import {
   type BatchCounts,
   type ClaimedCustomer,
@@ -27,13 +27,6 @@ export interface ImportRun extends AppContext {
   readonly signal: AbortSignal;
 }
 
-interface BatchResult {
-  /** Whether no customer was left to claim. */
-  readonly isEmpty: boolean;
-  /** Why no customer could be read: the key, the rate limit, RevenueCat itself. `null`: customers were read. */
-  readonly obstacle: AppError | null;
-}
-
 /**
  * Customers that one batch reads at the same time, each in several calls. At RevenueCat's limit of 480 calls a minute
  * the transactions of a process's three batches stay open for about eight seconds.
@@ -49,19 +42,8 @@ const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
   'revenuecat_scope_missing',
 ]);
 
-interface ReadCustomer {
-  readonly kind: 'read';
-  readonly found: RevenueCatCustomer;
-  readonly events: ImportedEvents | null;
-  /** Whether the customer was unknown before the events were stored. */
-  readonly isNew: boolean;
-}
-
-type Result = { readonly customer: ClaimedCustomer } & (
-  | ReadCustomer
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'failed'; readonly error: AppError }
-);
+type Result = Awaited<ReturnType<typeof readOne>>;
+type ReadCustomer = Extract<Result, { kind: 'read' }>;
 
 /** What was read, in the transaction that locks the customers. */
 interface Batch {
@@ -73,8 +55,11 @@ interface Batch {
 /**
  * Imports some customers in one transaction that locks them while RevenueCat is read. What is stored of them and that
  * they are done is committed together, so a process that dies leaves them unchanged for the next one.
+ *
+ * @returns whether no customer was left to claim, and what keeps all of them from being read: the key, the rate limit,
+ *   RevenueCat itself
  */
-export async function importBatch(context: ImportRun, running: ImportProgress): Promise<BatchResult> {
+export async function importBatch(context: ImportRun, running: ImportProgress) {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
     const claimed = await claimCustomers(sql, running, BATCH_SIZE);
@@ -88,23 +73,15 @@ export async function importBatch(context: ImportRun, running: ImportProgress): 
   return result;
 }
 
-async function readOne(
-  context: ImportRun,
-  running: ImportProgress,
-  customer: ClaimedCustomer,
-): Promise<Result> {
+async function readOne(context: ImportRun, running: ImportProgress, customer: ClaimedCustomer) {
   const { customerId } = customer;
   try {
     const found = await readCustomer(context, customerId);
-    if (!found) return { customer, kind: 'missing' };
-    return {
-      customer,
-      kind: 'read',
-      found,
-      ...(await readEvents(context, running, { customerId, ...found })),
-    };
+    if (!found) return { customer, kind: 'missing' } as const;
+    const history = await readEvents(context, running, { customerId, ...found });
+    return { customer, kind: 'read', found, ...history } as const;
   } catch (error) {
-    if (error instanceof AppError) return { customer, kind: 'failed', error };
+    if (error instanceof AppError) return { customer, kind: 'failed', error } as const;
     throw error;
   }
 }
@@ -120,10 +97,11 @@ async function readEvents(
   context: ImportRun,
   running: ImportProgress,
   { customerId, snapshot }: { readonly customerId: string; readonly snapshot: Snapshot },
-): Promise<Pick<ReadCustomer, 'events' | 'isNew'>> {
+) {
   const { project, database } = context;
   const appUserIds = preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
   const known = await findInProject(database, project, appUserIds);
+  /** Whether the customer was unknown before the events were stored. */
   const isNew = appUserIds.length > 0 && known.length === 0;
   if (running.hasEvents === false || appUserIds.length === 0) return { events: null, isNew };
   const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };

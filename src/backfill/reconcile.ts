@@ -9,20 +9,6 @@ import { NIL_UUID } from '../text.ts';
 import { DAY_MS, HOUR_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 
-/** Results of a pass, in subscribers. */
-interface Reconciliation {
-  /** Read from RevenueCat because a change was due and no event arrived. */
-  readonly checked: number;
-  /** RevenueCat's state differs from the stored one. */
-  readonly corrected: number;
-  /** RevenueCat does not know them. */
-  readonly unknown: number;
-  /** How many times each difference occurred, by code of {@link compareWithSnapshot} without its entitlement. */
-  readonly differences: Readonly<Record<string, number>>;
-  /** `null`: the pass is complete. Otherwise when to continue, epoch ms. */
-  readonly continueAtMs: number | null;
-}
-
 const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
 /** After so many failures in a row RevenueCat itself is unavailable, not single customers. */
@@ -35,20 +21,19 @@ const MAX_FAILURES_IN_A_ROW = 5;
  * A subscriber's next expected change is stored whenever the subscriber changes, so that a night costs as much as the
  * day has changed, not as much as is stored.
  *
+ * @returns numbers of subscribers, and of each difference by its code without the entitlement; `continueAtMs`: when to
+ *   continue a pass that is not complete
  * @throws AppError when RevenueCat is unavailable
  */
-export async function reconcileWorkspace(
-  app: AppContext,
-  workspaceId: string,
-  signal: AbortSignal,
-): Promise<Reconciliation> {
+export async function reconcileWorkspace(app: AppContext, workspaceId: string, signal: AbortSignal) {
   await expectChanges(app, workspaceId, signal);
-  const counts = { checked: 0, corrected: 0, unknown: 0 };
   const differences: Record<string, number> = {};
+  /** `unknown`: to RevenueCat. */
+  const counts = { checked: 0, corrected: 0, unknown: 0, differences };
   let failures = 0;
   while (!signal.aborted) {
     const overdue = await listOverdue(app.database, workspaceId, app.now());
-    if (overdue.length === 0) return { ...counts, differences, continueAtMs: null };
+    if (overdue.length === 0) return { ...counts, continueAtMs: null };
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
       try {
@@ -62,8 +47,7 @@ export async function reconcileWorkspace(
         }
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
-        if (error.remedy.kind === 'wait_until')
-          return { ...counts, differences, continueAtMs: error.remedy.atMs };
+        if (error.remedy.kind === 'wait_until') return { ...counts, continueAtMs: error.remedy.atMs };
         // One customer that RevenueCat cannot return must not keep the others from being read.
         await expectChange(app.database, { workspaceId, subscriberId }, app.now() + RECHECK_MS);
         app.logger.warn({ workspaceId, subscriberId, code: error.code }, 'a customer was not reconciled');
@@ -72,7 +56,7 @@ export async function reconcileWorkspace(
       }
     }
   }
-  return { ...counts, differences, continueAtMs: app.now() };
+  return { ...counts, continueAtMs: app.now() };
 }
 
 async function expectChanges(
@@ -86,7 +70,7 @@ async function expectChanges(
     const last = ids.at(-1);
     if (last === undefined) return;
     const histories = await readWithHistories(database, workspaceId, ids);
-    const expected = changed.map(({ subscriberId, version }): ExpectedChange => {
+    const expected = changed.map(({ subscriberId, version }) => {
       const { events = [], snapshot = null } = histories.get(subscriberId) ?? {};
       return { subscriberId, version, atMs: expectedChangeMs(events, snapshot) };
     });
@@ -169,14 +153,9 @@ export async function listReconcilable(sql: Sql): Promise<string[]> {
   return rows.map((row) => row.workspace_id);
 }
 
-interface ChangedSubscriber {
-  readonly subscriberId: string;
-  readonly version: string;
-}
-
 /** Subscribers that have changed since their expected change was stored, by id. */
-function listChanged(sql: Sql, workspaceId: string, after: string): Promise<ChangedSubscriber[]> {
-  return sql.query(
+function listChanged(sql: Sql, workspaceId: string, after: string) {
+  return sql.query<{ subscriberId: string; version: string }>(
     `select s.subscriber_id as "subscriberId", s.version
        from subscribers s
        left join reconcile_marks m on m.workspace_id = $1 and m.subscriber_id = s.subscriber_id
@@ -191,15 +170,11 @@ function listChanged(sql: Sql, workspaceId: string, after: string): Promise<Chan
   );
 }
 
-interface ExpectedChange extends ChangedSubscriber {
-  /** When it should have happened; `null`: none is expected. */
-  readonly atMs: number | null;
-}
-
+/** @param expected.atMs when the change should have happened; `null`: none is expected */
 async function saveExpectedChanges(
   sql: Sql,
   workspaceId: string,
-  expected: readonly ExpectedChange[],
+  expected: readonly { subscriberId: string; version: string; atMs: number | null }[],
 ): Promise<void> {
   await sql.query(
     `insert into reconcile_marks (workspace_id, subscriber_id, version, check_at)
