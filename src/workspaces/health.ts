@@ -4,13 +4,7 @@ import { AppError } from '../errors.ts';
 import type { Platform } from '../http/client.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
-import {
-  listProjects,
-  type Project,
-  setApiKeyState,
-  updateProject,
-  type WebhookMismatch,
-} from './projects.ts';
+import { listProjects, type Project, setApiKeyState, updateProject } from './projects.ts';
 import { markDisconnected, markReconnected, readInstalled, type Workspace } from './repository.ts';
 import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
@@ -88,32 +82,15 @@ async function checkKey(app: AppContext, project: Project, settings: WorkspaceSe
   return true;
 }
 
-/** What keeps the app from working in a workspace. */
-interface Problem {
-  readonly code:
-    | 'disconnected'
-    | 'missing_scope'
-    | 'plan_restricted'
-    | 'no_project'
-    | `${WebhookMismatch}_refused`
-    | 'key_rejected'
-    | 'key_missing'
-    | 'key_lacks_permissions'
-    | 'no_event_yet'
-    | 'attributes_missing'
-    | 'identity_unverified';
-  /** The project, or Intercom's own message, which names the permission. */
-  readonly about: string;
-}
-
-/** The most fundamental first. */
-export function findProblems(workspace: Workspace, projects: readonly Project[]): Problem[] {
+/** What keeps the app from working in a workspace, the most fundamental first. */
+export function findProblems(workspace: Workspace, projects: readonly Project[]) {
   const { status, refusals, settings, attributesReady, identityVerification } = workspace;
   const isConnected = status === 'connected';
   const acceptsUnverified = settings.messenger.unverifiedAccepted !== null;
   const refusalFor = (code: Refusal['code']): Refusal | undefined =>
     [refusals.events, refusals.contacts].find((each) => each?.code === code);
-  const problem = (isFound: unknown, code: Problem['code'], about = ''): Problem[] =>
+  /** @param about the project, or Intercom's own message, which names the permission */
+  const problem = <const Code extends string>(isFound: unknown, code: Code, about = '') =>
     isFound ? [{ code, about }] : [];
   const scope = refusalFor('intercom_scope_missing');
   const plan = refusalFor('intercom_plan_restricted');
@@ -122,30 +99,29 @@ export function findProblems(workspace: Workspace, projects: readonly Project[])
     problem(scope, 'missing_scope', scope?.message),
     problem(plan, 'plan_restricted', plan?.message),
     problem(projects.length === 0, 'no_project'),
-    ...projects.map(({ name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt }) => [
-      ...problem(refusedWebhook, `${refusedWebhook?.refusedFor ?? 'authorization'}_refused`, name),
-      ...problem(apiKeyState === 'rejected', 'key_rejected', name),
-      ...problem(apiKeyState === 'none', 'key_missing', name),
-      ...problem(apiKeyState === 'valid' && lacksPermission(missingScopes), 'key_lacks_permissions', name),
-      ...problem(lastReceivedAt === null && refusedWebhook === null, 'no_event_yet', name),
+    ...projects.flatMap(({ name, refusedWebhook, apiKeyState, missingScopes, lastReceivedAt }) => [
+      problem(refusedWebhook, `${refusedWebhook?.refusedFor ?? 'authorization'}_refused`, name),
+      problem(apiKeyState === 'rejected', 'key_rejected', name),
+      problem(apiKeyState === 'none', 'key_missing', name),
+      problem(apiKeyState === 'valid' && lacksPermission(missingScopes), 'key_lacks_permissions', name),
+      problem(lastReceivedAt === null && refusedWebhook === null, 'no_event_yet', name),
     ]),
     problem(isConnected && !attributesReady, 'attributes_missing'),
     problem(identityVerification === false && !acceptsUnverified, 'identity_unverified'),
   ].flat();
 }
 
+type ProblemCode = ReturnType<typeof findProblems>[number]['code'];
+
 /** Intercom's installation health check. Source: Intercom, "Installation health check". */
-export type Health =
-  | { readonly state: 'OK' }
-  | { readonly state: 'UNKNOWN'; readonly message: string }
-  | { readonly state: 'UNHEALTHY'; readonly message: string; readonly cta_type: 'REINSTALL_CTA' }
-  | {
-      readonly state: 'UNHEALTHY';
-      readonly message: string;
-      readonly cta_type: 'URL_CTA';
-      readonly cta_label: string;
-      readonly cta_url: string;
-    };
+interface Health {
+  readonly state: 'OK' | 'UNKNOWN' | 'UNHEALTHY';
+  readonly message?: string;
+  readonly cta_type?: 'REINSTALL_CTA' | 'URL_CTA';
+  /** Both with `URL_CTA`. */
+  readonly cta_label?: string;
+  readonly cta_url?: string;
+}
 
 /** Intercom documents no deadline for its check; its webhooks time out after 5 s. */
 const RESPONSE_DEADLINE_MS = 4_000;
@@ -153,7 +129,7 @@ const MAX_NAMES_LENGTH = 500;
 
 /** What Intercom tells the admins; the first that applies. Without a link to the settings it needs a new consent. */
 const HEALTH_PROBLEMS: readonly (readonly [
-  codes: readonly Problem['code'][],
+  codes: readonly ProblemCode[],
   message: string,
   link: string | null,
 ])[] = [
@@ -237,7 +213,7 @@ export async function reportHealth(app: AppContext, workspaceId: string): Promis
   const stored = await database.manager.findOneBy(WorkspaceEntity, { workspaceId });
   if (isDeepStrictEqual(stored?.reportedHealth, health)) return;
   try {
-    await client.pushHealth({ ...health });
+    await client.pushHealth(health);
   } catch (error) {
     if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
     // A revoked token cannot report its own revocation: Intercom's own check finds it.

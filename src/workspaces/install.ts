@@ -129,15 +129,13 @@ function validTimeZone(name: string): string {
   }
 }
 
-type UninstallOutcome = 'uninstalled' | 'still_installed' | 'unknown';
-
 /**
  * Acts on an uninstall notice, which carries only a workspace id and may be unsigned (UNVERIFIED): access is deleted
  * only if Intercom refuses the stored token.
  *
  * @throws AppError when Intercom cannot be reached; the caller retries
  */
-export async function confirmUninstall(app: AppContext, workspaceId: string): Promise<UninstallOutcome> {
+export async function confirmUninstall(app: AppContext, workspaceId: string) {
   const { database, logger } = app;
   const workspace = await readWorkspace(database, workspaceId);
   const client = workspace && app.intercom(workspace);

@@ -21,36 +21,32 @@ export const secretLocation = {
     `project:${workspaceId}:${projectId}:signing` as SecretLocation,
 } satisfies Record<SecretKind, unknown>;
 
-/**
- * Encrypts what must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
- * copied to another row does not decrypt.
- */
-export interface SecretBox {
-  encrypt(plain: string, location: SecretLocation): string;
-  /** @throws Error when no key decrypts it: the keys were lost or the value was tampered with */
-  decrypt(encrypted: string, location: SecretLocation): string;
-  /** Whether the value is encrypted with a key that is no longer the first. */
-  needsRotation(encrypted: string): boolean;
-}
+export type SecretBox = ReturnType<typeof createSecretBox>;
 
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** @param keys 32 bytes each; the first encrypts, all decrypt */
-export function createSecretBox(keys: readonly Buffer[]): SecretBox {
+/**
+ * Encrypts what must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
+ * copied to another row does not decrypt.
+ *
+ * @param keys 32 bytes each; the first encrypts, all decrypt
+ */
+export function createSecretBox(keys: readonly Buffer[]) {
   const [first] = keys;
   if (!first) throw new Error('No encryption key');
   const byName = new Map(keys.map((key) => [keyName(key), key]));
 
   return {
-    encrypt(plain, location) {
+    encrypt(plain: string, location: SecretLocation): string {
       const iv = randomBytes(IV_BYTES);
       const cipher = createCipheriv('aes-256-gcm', first, iv);
       cipher.setAAD(Buffer.from(location));
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return `v1.${keyName(first)}.${Buffer.concat([iv, body, cipher.getAuthTag()]).toString('base64url')}`;
     },
-    decrypt(encrypted, location) {
+    /** @throws Error when no key decrypts it: the keys were lost or the value was tampered with */
+    decrypt(encrypted: string, location: SecretLocation): string {
       const [version, name = '', data = ''] = encrypted.split('.');
       const key = byName.get(name);
       if (version !== 'v1' || !key) throw new Error('Encrypted with a key that ENCRYPTION_KEYS lacks');
@@ -61,7 +57,8 @@ export function createSecretBox(keys: readonly Buffer[]): SecretBox {
       const body = bytes.subarray(IV_BYTES, bytes.length - TAG_BYTES);
       return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8');
     },
-    needsRotation: (encrypted) => encrypted.split('.')[1] !== keyName(first),
+    /** Whether the value is encrypted with a key that is no longer the first. */
+    needsRotation: (encrypted: string): boolean => encrypted.split('.')[1] !== keyName(first),
   };
 }
 
@@ -80,19 +77,8 @@ export function newSecret(prefix = ''): string {
   return prefix + randomBytes(24).toString('base64url');
 }
 
-/** A secret as it is stored, by the row and column that hold it. */
-interface StoredSecret {
-  readonly workspaceId: string;
-  readonly kind: SecretKind;
-  readonly table: string;
-  readonly column: string;
-  readonly idColumn: string;
-  readonly id: string;
-  readonly encrypted: string;
-  readonly location: SecretLocation;
-}
-
-export async function listSecrets(sql: Sql, workspaceId: string): Promise<StoredSecret[]> {
+/** The secrets of a workspace as they are stored, each with the row and column that hold it. */
+export async function listSecrets(sql: Sql, workspaceId: string) {
   const found = ENCRYPTED_COLUMNS.map(async ({ table, column, kind, idColumn }) => {
     const rows = await sql.query<{ id: string; encrypted: string }>(
       `select ${idColumn} as id, ${column} as encrypted from ${table}
@@ -141,7 +127,7 @@ export async function rotateKeys(database: Database, secrets: SecretBox) {
 /** `null`: no key decrypts it. */
 export function decryptOrNull(
   secrets: SecretBox,
-  { encrypted, location }: Pick<StoredSecret, 'encrypted' | 'location'>,
+  { encrypted, location }: { readonly encrypted: string; readonly location: SecretLocation },
 ): string | null {
   try {
     return secrets.decrypt(encrypted, location);
