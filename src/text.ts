@@ -27,6 +27,18 @@ export function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** What a spreadsheet runs: it begins like a formula, also after white space or a separator, and in full width. */
+const FORMULA = /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/;
+
+/** An apostrophe makes a spreadsheet's cell a text. csv-stringify's `escape_formulas` misses some of these. */
+export function escapeFormula(text: string): string {
+  return FORMULA.test(text) ? `'${text}` : text;
+}
+
+export function unescapeFormula(text: string): string {
+  return text.startsWith("'") && FORMULA.test(text.slice(1)) ? text.slice(1) : text;
+}
+
 const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function isUuid(text: string): boolean {

@@ -1,4 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
+import { escapeFormula } from '../text.ts';
 import type { Download } from './page.ts';
 
 /**
@@ -13,16 +14,15 @@ export function csvFile<Row>(
 ): Download {
   const cells = Object.values(columns);
   const body = stringify(
-    rows.map((row) => cells.map((cell) => withoutFormula(cell(row)))),
-    { bom: true, header: true, columns: Object.keys(columns), record_delimiter: 'windows' },
+    rows.map((row) => cells.map((cell) => escapeFormula(cell(row)))),
+    {
+      bom: true,
+      header: true,
+      columns: Object.keys(columns),
+      record_delimiter: 'windows',
+      // Some languages' spreadsheets, and our own lists, take these for separators.
+      quoted_match: /[;\t]/,
+    },
   );
   return { name, type: 'text/csv', body };
-}
-
-/**
- * A spreadsheet runs a cell that begins like a formula, also after white space or a separator, and in full-width
- * characters: an apostrophe makes it a text. csv-stringify's `escape_formulas` knows neither of these.
- */
-function withoutFormula(value: string): string {
-  return /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
 }

@@ -192,6 +192,38 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(text, /Pro for 5,000 customers/);
   });
 
+  it('grants to the same customers again from its own results, whatever their ids begin with', async () => {
+    const ids = [
+      '=1',
+      '+49151',
+      '-x',
+      '@me',
+      '|sh',
+      '%a',
+      "'=1",
+      "'quoted'",
+      ';=a',
+      '＝1',
+      '"=b"',
+      'a,b',
+      'a;b',
+    ];
+    const listed = (id: string): Promise<object[]> =>
+      site.db.database.query(
+        `select app_user_id from bulk_grant_customers where workspace_id = 'abc123' and bulk_grant_id = $1`,
+        [id],
+      );
+    // What begins like an escaped formula is one, also in a list of one's own.
+    const typed = ids.map((id) => `"${id.replace(/^'=/, "''=").replaceAll('"', '""')}"`);
+    const first = await draft({ customers: typed.join('\n') });
+    const { text } = await browser.get(`/settings/grants/many/results.csv?id=${first.id}`).expect(200);
+    const again = await draft({ customers: text });
+    const expected = ids.map((id) => ({ app_user_id: id }));
+    const order = (rows: object[]): string[] => rows.map((row) => JSON.stringify(row)).sort();
+    assert.deepEqual(order(await listed(first.id)), order(expected));
+    assert.deepEqual(order(await listed(again.id)), order(expected));
+  });
+
   it('finds customers by a filter, also those whose access ended without an event', async () => {
     const first = await draft({ filter: 'expired', days: '30' });
     assert.match(first.text, /Pro for 2 customers/);

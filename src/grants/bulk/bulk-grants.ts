@@ -5,6 +5,7 @@ import { listSubscribers } from '../../subscribers/search.ts';
 import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
 import { isCurrentSummary } from '../../subscription/summary.ts';
 import type { SubscriberState } from '../../subscription/types.ts';
+import { unescapeFormula } from '../../text.ts';
 import { DAY_MS } from '../../time.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
@@ -38,8 +39,8 @@ export function parseCustomerList(text: string): string[] {
   for (const [line] of text.matchAll(/\S.*/g)) {
     if (ids.size > MAX_CUSTOMERS) break;
     const [, quoted, plain = ''] = /^(?:"((?:[^"]|"")*)"\s*(?:[,;\t]|$)|([^,;\t]*))/.exec(line) ?? [];
-    // In our own results an apostrophe keeps a spreadsheet from running the cell.
-    const id = (quoted?.replaceAll('""', '"') ?? plain).trim().replace(/^'(?=[=+@-])/, '');
+    // As our own results have it.
+    const id = unescapeFormula((quoted?.replaceAll('""', '"') ?? plain).trim());
     if (id !== '' && !/^(app[_ ]?user[_ ]?id|customer[_ ]?id|id)$/i.test(id)) ids.add(id);
   }
   return [...ids];
