@@ -1,18 +1,41 @@
 import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
+import { eraseFromLists, findListingProjects } from '../grants/bulk/repository.ts';
 import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
 import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { uninstall } from '../workspaces/install.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
-import { confirmationPage, done, form, type Page, type PageRequest, problems, textField } from './page.ts';
+import {
+  action,
+  confirmationPage,
+  done,
+  form,
+  type Page,
+  type PageRequest,
+  problems,
+  textField,
+} from './page.ts';
 
-async function findCustomer({ app, workspace, input }: PageRequest): Promise<string[]> {
-  const customer = input('customer');
-  if (customer === '') return [];
-  const found = await findByAppUserIds(app.database, workspace.workspaceId, [customer]);
-  return found.map(({ subscriberId }) => subscriberId);
+/** As it was typed, since an id may begin or end with a space, then without the spaces that pasting adds. */
+const readingsOf = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
+
+/** `null`: nothing is stored under this ID. Without subscribers: only lists of grants to many name it. */
+async function findCustomer({ app, workspace, untrimmed }: PageRequest) {
+  const { workspaceId } = workspace;
+  for (const appUserId of readingsOf(untrimmed('customer'))) {
+    const found = await findByAppUserIds(app.database, workspaceId, [appUserId]);
+    if (found.length > 0 || (await findListingProjects(app.database, workspaceId, appUserId)).length > 0)
+      return { appUserId, subscriberIds: found.map(({ subscriberId }) => subscriberId) };
+  }
+  return null;
+}
+
+async function requireCustomer(request: PageRequest) {
+  const found = await findCustomer(request);
+  if (!found) throw notFound('This workspace has no customer with this ID');
+  return found;
 }
 
 /** One customer's data: export and erase. And the whole app: disconnect and uninstall. */
@@ -28,8 +51,8 @@ export const dataPage: Page = {
       countErased(app.database, workspace.workspaceId),
     ]);
     return {
-      customer: input('customer'),
-      isFound: found.length > 0,
+      customer: found?.appUserId ?? input('customer'),
+      isFound: found !== null,
       projects,
       erased,
       allow: input('allow'),
@@ -38,33 +61,32 @@ export const dataPage: Page = {
   downloads: {
     '/export': async (request) => {
       const { app, workspace } = request;
-      const found = await findCustomer(request);
-      if (found.length === 0) throw notFound('This workspace has no customer with this ID');
+      const { subscriberIds } = await requireCustomer(request);
       // Without the ID: the record of the team outlives the customer's data.
       await audit(request, 'customer_exported');
-      const data = await exportSubscribers(app.database, workspace.workspaceId, found);
+      const data = await exportSubscribers(app.database, workspace.workspaceId, subscriberIds);
       return { name: 'customer.json', type: 'json', body: JSON.stringify(data, null, 2) };
     },
   },
   forms: {
     '/erase': form(z.object({ customer: textField, repeat: textField }), async (request, values) => {
       const { app, workspace, session } = request;
-      const found = await findCustomer(request);
-      if (found.length === 0) throw notFound('This workspace has no customer with this ID');
+      const { appUserId, subscriberIds } = await requireCustomer(request);
       if (values.repeat !== values.customer)
         return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
-      await eraseSubscribers(app, workspace.workspaceId, {
-        subscriberIds: found,
-        by: { id: session.admin.id, name: session.admin.name },
-      });
+      const by = { id: session.admin.id, name: session.admin.name };
+      if (subscriberIds.length > 0) await eraseSubscribers(app, workspace.workspaceId, { subscriberIds, by });
+      else await eraseFromLists(app, workspace.workspaceId, { appUserId, by });
       await audit(request, 'customer_erased');
       return done('/data', 'erased');
     }),
-    '/allow': form(z.object({ allow: textField }), async (request, { allow }) => {
-      const { app, workspace } = request;
+    '/allow': action(async (request) => {
+      const { app, workspace, untrimmed } = request;
       const within = { sql: app.database, secrets: app.secrets };
-      if ((await allowAgain(within, workspace.workspaceId, allow)) === 0)
-        return problems({ allow: 'No erased customer has this ID.' });
+      let allowed = 0;
+      for (const appUserId of readingsOf(untrimmed('allow')))
+        allowed ||= await allowAgain(within, workspace.workspaceId, appUserId);
+      if (allowed === 0) return problems({ allow: 'No erased customer has this ID.' });
       // Without the ID, as when the customer was erased.
       await audit(request, 'customer_allowed');
       return done('/data', 'allowed');

@@ -23,8 +23,10 @@ export interface PageRequest {
   readonly sql: Sql;
   /** What the form sent. */
   readonly typed: Readonly<Record<string, unknown>>;
-  /** A field of the form, or a parameter of the query; `''` when absent or given more than once. */
+  /** A field of the form, or a parameter of the query, trimmed; `''` when absent or given more than once. */
   input(name: string): string;
+  /** The same, with the white space around it. */
+  untrimmed(name: string): string;
 }
 
 /** What is wrong, by the name of the field; `''`: not about one field. */
@@ -116,7 +118,11 @@ export const numberField = (pattern: RegExp, message: string, max = Number.POSIT
     .transform((text) => (text === '' ? null : Number(text)));
 
 function firstText(value: unknown): string {
-  return typeof value === 'string' ? stripNul(value).trim() : '';
+  return untrimmedText(value).trim();
+}
+
+function untrimmedText(value: unknown): string {
+  return typeof value === 'string' ? stripNul(value) : '';
 }
 
 /** Asks before something is deleted or cannot be undone. */
@@ -230,8 +236,9 @@ async function readRequest(
   ]);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   const typed = (body ?? {}) as Record<string, unknown>;
-  const input = (name: string): string => firstText(typed[name] ?? query[name]);
-  return { app, sessions, session, workspace, openedAtMs, sql, typed, input };
+  const untrimmed = (name: string): string => untrimmedText(typed[name] ?? query[name]);
+  const input = (name: string): string => untrimmed(name).trim();
+  return { app, sessions, session, workspace, openedAtMs, sql, typed, input, untrimmed };
 }
 
 async function show(

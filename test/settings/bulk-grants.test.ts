@@ -186,6 +186,27 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(refused.text, /1 customer of the list was erased/);
   });
 
+  it('lets a customer be erased who is only on a list, and leaves them out of the next', async () => {
+    const data = (path: string, fields: object): supertest.Test =>
+      browser
+        .post(`/settings/data${path}`)
+        .type('form')
+        .send({ _csrf: csrf, ...fields });
+    const { id } = await draft({ customers: 'listed_only\nstays_2' });
+    const found = await browser.get('/settings/data?customer=listed_only').expect(200);
+    assert.match(found.text, /Erase this customer/);
+    await data('/erase', { customer: 'listed_only', repeat: 'listed_only' }).expect(303);
+    const stored = await site.db.database.query(
+      `select app_user_id from bulk_grant_customers where workspace_id = 'abc123' and bulk_grant_id = $1`,
+      [id],
+    );
+    assert.deepEqual(stored, [{ app_user_id: 'stays_2' }]);
+    assert.match((await browser.get('/settings/data?customer=listed_only')).text, /Nothing is stored/);
+    assert.match((await send('', { ...wish, customers: 'listed_only' }).expect(422)).text, /was erased/);
+    await data('/allow', { allow: 'listed_only' }).expect(303);
+    assert.match((await draft({ customers: 'listed_only' })).text, /Pro for 1 customer</);
+  });
+
   it('takes a pasted list of 5,000 anonymous customers', async () => {
     const ids = Array.from({ length: 5_000 }, () => `$RCAnonymousID:${randomUUID().replaceAll('-', '')}`);
     const { text } = await draft({ customers: ids.join('\r\n') });

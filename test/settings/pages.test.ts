@@ -706,6 +706,31 @@ describe('data', () => {
       ['customer_exported', 'customer_erased', 'customer_allowed'],
     );
   });
+
+  it('finds and erases a customer whose ID ends with a space, and not the one without', async () => {
+    const { database } = site.db;
+    for (const appUserId of ['lena ', 'lena']) {
+      const eventId = await storeEvent({ appUserId, delivery: 'delivered' });
+      await database.query(
+        `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+         select workspace_id, project_id, $2, subscriber_id from events where event_id = $1`,
+        [eventId, appUserId],
+      );
+    }
+    const left = async (): Promise<unknown> =>
+      database.query(`select app_user_id from subscriber_ids where app_user_id like 'lena%'`);
+    assert.match(
+      (await browser.get('/settings/data?customer=lena%20')).text,
+      /name="customer" value="lena "/,
+    );
+    await send('/data/erase', { customer: 'lena ', repeat: 'lena ' }).expect(303);
+    assert.deepEqual(await left(), [{ app_user_id: 'lena' }]);
+    await send('/data/allow', { allow: 'lena' }).expect(422);
+    await send('/data/allow', { allow: 'lena ' }).expect(303);
+    await send('/data/erase', { customer: ' lena ', repeat: 'lena' }).expect(303);
+    assert.deepEqual(await left(), []);
+    await send('/data/allow', { allow: ' lena' }).expect(303);
+  });
 });
 
 describe('home', () => {
