@@ -17,9 +17,13 @@ export function contactJobs(app: AppContext): JobDefinitions {
   };
 }
 
+/** A contact is cleared later: its customer, or another, may get it again. */
+export const CLEAR_AFTER_S = 5;
+
 /**
- * Clears the attributes of a contact that was unlinked: filters would find it by another person's subscription. A
- * customer who has the contact by then, or gets it in between, writes all attributes anyway.
+ * Clears the attributes of a contact that was unlinked, or whose customer has another one now: filters would find it by
+ * a subscription that is not its own. A customer who has the contact by then, or gets it in between, writes all
+ * attributes anyway.
  *
  * @throws AppError when Intercom is unavailable; the job is retried
  */
@@ -36,7 +40,13 @@ async function clearContact(
     await client.updateContact(contactId, { custom_attributes: nothing });
   } catch (error) {
     if (!(error instanceof AppError) || mayPass(error.remedy)) throw error;
-    app.logger.warn({ workspaceId, contactId, code: error.code }, 'an unlinked contact was not cleared');
+    if (isGone(error)) return;
+    app.logger.warn({ workspaceId, contactId, code: error.code }, 'a former contact was not cleared');
   }
   await rewriteAttributes(app.database, workspaceId, contactId);
+}
+
+/** Whether the contact was deleted, or merged into another one. */
+function isGone({ remedy }: AppError): boolean {
+  return remedy.kind === 'wait_for_contact' || remedy.kind === 'follow_contact';
 }

@@ -53,7 +53,8 @@ interface ContactIdentity {
   readonly email: string | null;
 }
 
-const MATCH_AGAIN = `${TRY_AGAIN}, contact_id = null, attributes_written = null`;
+/** With nothing written the contact is looked up; the one before is cleared when another one is found. */
+const MATCH_AGAIN = `${TRY_AGAIN}, attributes_written = null`;
 
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
@@ -105,7 +106,7 @@ export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: MATCH_AGAIN,
+    set: `${MATCH_AGAIN}, contact_id = null`,
     name: 'unassign-contact',
     where: 's.contact_id = $2',
     values: [contactId],

@@ -1,3 +1,4 @@
+import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks } from '../contacts/repository.ts';
 import { findTransferReceivers, markPending, type TimelineEntry } from '../subscribers/repository.ts';
@@ -63,6 +64,7 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
   } else {
     finished = await deliverTo(delivery, { appUserIds, toSend, wanted, wakeAtMs, saving });
+    await clearFormerContact(delivery, finished);
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
@@ -154,7 +156,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     } catch (error) {
       await work.saving;
       const end = await backOff(delivery, error);
-      return { claim, result: { ...postponed(claim, end, left), contactId: null, attributesWritten: null } };
+      return { claim, result: { ...postponed(claim, end, left), attributesWritten: null } };
     }
     await work.saving;
     if (contactId === null) break;
@@ -187,6 +189,15 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     contactId = isFollowed ? end.contactId : null;
   }
   return { claim, result: waitForContact(delivery, left.length) };
+}
+
+/** The customer has another contact now, or none: the one before would keep what it shows of them. */
+async function clearFormerContact(
+  { context, claim: { workspaceId, contactId } }: Delivery,
+  { result }: FinishedClaim,
+): Promise<void> {
+  if (contactId === null || contactId === result.contactId) return;
+  await context.jobs.send('contact.clear', { workspaceId, contactId }, { afterSeconds: CLEAR_AFTER_S });
 }
 
 /** Others write to the same contact: what would have a name and second of theirs is moved. */

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
 import {
   deleteLink,
   readLinkedId,
@@ -163,8 +164,6 @@ async function storeLink(
     });
   });
 }
-
-const CLEAR_AFTER_S = 5;
 
 /** Removes a link; the contact is then matched as it would be without it. */
 export async function unlink(context: CustomerContext): Promise<CardAnswer> {

@@ -66,7 +66,6 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
     `update subscribers s
         set due_at = now(), version = s.version + 1, waiting = false,
             snapshot = null, snapshot_at = null, attributes_written = null,
-            contact_id = null,
             first_event_at_ms = least(s.first_event_at_ms, o.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, o.last_event_at_ms),
             email = case when o.email_at_ms > s.email_at_ms then o.email else s.email end,

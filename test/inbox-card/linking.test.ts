@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isOutdated } from '../../src/inbox-card/context.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import type { Contact } from '../../src/simulator/intercom/state.ts';
+import { eventBody } from '../support/events.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { agedFormState, forge, idsOn, openAgain, openFor, subscriberIdOf, tell, textOf } from './support.ts';
@@ -96,6 +98,44 @@ describe('linking a customer', () => {
     await until(() => hasStatus(own.contactId), 'the attributes of the contact with the id', 15_000);
     await until(() => Object.keys(attributesOf(lead.contactId)).length === 0, 'nothing is left', 20_000);
     assert.ok(hasStatus(own.contactId));
+  });
+
+  test('a contact loses the attributes of a customer who gets another one, however that happens', async () => {
+    const { intercom, revenueCat } = product;
+    intercom.state.webhookEndpoint = `${product.server.url}/webhooks/intercom`;
+    const contactFor = (externalId: string) =>
+      intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
+    const isWritten = (contact: Contact) => contact.customAttributes.subscription_status !== undefined;
+    const written = (contact: Contact) => until(() => isWritten(contact), 'the attributes', 15_000);
+    let at = Date.now() - 60_000;
+    const bought = (...aliases: [string, ...string[]]) => {
+      at += 1_000;
+      const event = {
+        app_user_id: aliases[0],
+        original_app_user_id: aliases[0],
+        aliases,
+        event_timestamp_ms: at,
+      };
+      return revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, eventBody(event) as never);
+    };
+    const anonymous = ['a', 'b', 'c'].map((name) => `$RCAnonymousID:${name}`) as [string, string, string];
+    const before = anonymous.map(contactFor);
+    await bought(anonymous[0]);
+    await bought(anonymous[1], 'person_b');
+    await bought(anonymous[2]);
+    for (const contact of before) await written(contact);
+
+    const logsIn = contactFor('person_a');
+    await bought('person_a', anonymous[0]);
+    const created = intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: 'person_b' });
+    const merged = contactFor('person_c');
+    await bought('person_c');
+    await written(merged);
+    await bought('person_c', anonymous[2]);
+    for (const contact of [logsIn, created, merged]) await written(contact);
+    await until(() => !before.some(isWritten), 'the contacts before to be cleared', 20_000);
+    assert.ok([logsIn, created, merged].every(isWritten));
+    intercom.state.webhookEndpoint = null;
   });
 
   test('a review or details older than 30 minutes are shown again', async () => {
