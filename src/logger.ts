@@ -22,6 +22,23 @@ export function createCommandLogger(level: string): Logger {
   return createLogger(level, pino.destination({ dest: 2, sync: true }));
 }
 
+const OUTAGE_LOG_INTERVAL_MS = 60_000;
+
+/** One line immediately, and one for each minute of an outage: everything fails for the same reason. */
+export function createOutageLog(
+  log: (about: { readonly err: unknown; readonly failed: number }) => void,
+): (err: unknown) => void {
+  let loggedAtMs = Number.NEGATIVE_INFINITY;
+  let failed = 0;
+  return (err) => {
+    failed += 1;
+    if (performance.now() - loggedAtMs < OUTAGE_LOG_INTERVAL_MS) return;
+    log({ err, failed });
+    loggedAtMs = performance.now();
+    failed = 0;
+  };
+}
+
 interface DescribedError {
   readonly type: string;
   readonly message: string;

@@ -2,11 +2,11 @@ import escapeHtml from 'escape-html';
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import { AppError, isDatabaseUnavailable, isUnstorableText, notFound } from '../errors.ts';
+import { createOutageLog } from '../logger.ts';
 import { isLarge } from './body.ts';
 import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
-const OUTAGE_LOG_INTERVAL_MS = 60_000;
 /** More refusals in a second than this come from a flood. */
 const MAX_REFUSALS_PER_SECOND = 100;
 /** How long a refusal then waits, so that each connection of the flood sends few requests, ms. */
@@ -23,7 +23,7 @@ export const unknownRoute: RequestHandler = (_req, _res, next) => {
 /** Turns every failure into a response: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
-  const logOutage = createOutageLog(logger);
+  const logOutage = createOutageLog((about) => logger.error(about, 'database unavailable: requests get 503'));
   return (thrown: unknown, req, res, next) => {
     if (res.headersSent) {
       next(thrown);
@@ -51,19 +51,6 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     res.type(isPage ? 'html' : 'json');
     if (isRefusal) delayed(res, () => sendWithoutReading(req, res, body));
     else sendWithoutReading(req, res, body);
-  };
-}
-
-/** One line immediately, and one for each minute of an outage: every request fails for the same reason. */
-function createOutageLog(logger: Logger): (error: unknown) => void {
-  let loggedAtMs = Number.NEGATIVE_INFINITY;
-  let failed = 0;
-  return (err) => {
-    failed += 1;
-    if (performance.now() - loggedAtMs < OUTAGE_LOG_INTERVAL_MS) return;
-    logger.error({ err, failed }, 'database unavailable: requests get 503');
-    loggedAtMs = performance.now();
-    failed = 0;
   };
 }
 

@@ -2,7 +2,7 @@ import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
-import { describeError } from '../logger.ts';
+import { createOutageLog, describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
 
 /**
@@ -121,7 +121,10 @@ export async function openJobs(options: {
     ...(options.backend === 'postgres' ? {} : { backend: options.backend }),
   });
   // Without a listener a lost database would end the process; pg-boss itself continues when it is back.
-  boss.on('error', (error: Error) => logger.warn({ err: error }, 'job queue'));
+  boss.on(
+    'error',
+    createOutageLog((about) => logger.warn(about, 'job queue')),
+  );
   await boss.start();
   const registered = new Map<string, AnyDefinition>();
   let isWorking = false;

@@ -7,6 +7,7 @@ import { createSession } from '../../src/database/session.ts';
 import { DELIVERY_CHANNEL, isPooled, notifyDelivery } from '../../src/database/sql.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
 import { openJobs } from '../../src/jobs/jobs.ts';
+import { createLogger } from '../../src/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
@@ -205,6 +206,22 @@ describe('a lost database connection', () => {
     await notifyDelivery(direct.database, 'w1');
     await until(() => heard.includes('w1'), 'the notification');
     await session.stop();
+  });
+
+  test('refused for a while: the job queue says so in one line', async () => {
+    const lines: string[] = [];
+    const logger = createLogger('warn', { write: (line) => lines.push(line) });
+    const jobs = await openJobs({ databaseUrl: server.url, backend: 'postgres', listen: false, logger });
+    await jobs.register({ 'workspace.health': { workers: 'interactive', run: async () => {} } });
+    await jobs.work();
+    server.stop();
+    await until(() => server.ended() >= 3, 'three attempts');
+    server.resume();
+    await jobs.stop();
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).msg),
+      ['job queue'],
+    );
   });
 
   test('silent without an end: queuing a job fails in time', async (t) => {
