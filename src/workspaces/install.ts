@@ -26,6 +26,7 @@ import {
   type Workspace,
 } from './repository.ts';
 import { secretLocation } from './secrets.ts';
+import { deleteExpiredSessions } from './sessions.ts';
 
 export type Purpose = 'install' | 'signin';
 
@@ -182,7 +183,7 @@ const KEEP_UNINSTALLED_DAYS = 30;
 /** The checks of all workspaces are spread over this time, s. */
 const SPREAD_S = 3_600;
 
-/** Daily: ends abandoned installations, erases old ones, and queues a check of every other. */
+/** Daily: ends abandoned installations, erases old ones; tidies every other, and queues its check. */
 export async function checkInstallations(app: AppContext): Promise<void> {
   const { database, jobs, logger } = app;
   for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
@@ -196,6 +197,7 @@ export async function checkInstallations(app: AppContext): Promise<void> {
   if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
   for (const [index, workspaceId] of (await listInstalled(database)).entries()) {
     await deleteDisconnectedSecrets(database, workspaceId);
+    await deleteExpiredSessions(database, workspaceId);
     await jobs.send('workspace.check', { workspaceId }, { afterSeconds: index % SPREAD_S });
   }
 }

@@ -192,9 +192,12 @@ async function insertSession(
   session: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'>,
 ): Promise<void> {
   const now = new Date();
-  await sessionsIn(database).delete({ workspaceId: session.workspaceId, expiresAt: LessThan(now) });
   const expiresAt = new Date(now.getTime() + SESSION_HOURS * HOUR_MS);
   await sessionsIn(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
+}
+
+export async function deleteExpiredSessions(database: Entities, workspaceId: string): Promise<void> {
+  await sessionsIn(database).delete({ workspaceId, expiresAt: LessThan(new Date()) });
 }
 
 async function deleteSession(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, it, mock } from 'node:test';
 import supertest from 'supertest';
+import { checkInstallations } from '../../src/workspaces/install.ts';
 import { createSite, csrfIn, type Site } from './support.ts';
 
 let site: Site;
@@ -83,6 +84,16 @@ it('ends after twelve hours, or two hours without use', async () => {
     `select bool_or(last_seen_at > now() - interval '1 minute') as fresh from sessions`,
   );
   assert.equal(row?.fresh, true, 'using a session extends it');
+});
+
+it('is deleted the night after it has ended, with the name of its admin', async () => {
+  const { database } = site.db;
+  await sessionCookie('other1');
+  await database.query(`update sessions set expires_at = now() - interval '1 second'`);
+  const cookie = await sessionCookie('abc123');
+  await checkInstallations(site.app);
+  assert.equal((await database.query('select 1 from sessions')).length, 1);
+  await home(cookie).expect(200);
 });
 
 it('ends within minutes for a teammate who was removed in Intercom, and not while Intercom is unavailable', async () => {
