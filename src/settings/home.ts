@@ -127,10 +127,7 @@ async function setupSteps(
       'test',
       projects.some(({ lastReceivedAt }) => lastReceivedAt !== null),
     ),
-    step(
-      'import',
-      imports.some((each) => each?.state === 'done'),
-    ),
+    step('import', imports.length > 0 && imports.every((each) => each?.state === 'done')),
     step('events', Object.keys(settings.events).length > 0),
     step('messenger', hasSecret),
   ];

@@ -413,6 +413,29 @@ describe('the setup steps', () => {
       `update workspaces set settings = settings - 'setup' where workspace_id = 'abc123'`,
     );
   });
+
+  it('count the import as done once every project is imported', async () => {
+    const { database } = site.db;
+    const before = (await listProjects(database, 'abc123')).map(({ projectId }) => projectId);
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash, api_key_state)
+       values ('abc123', 'abc123-more', 'projmore', 'More', 'x', 'none')`,
+    );
+    const finish = (projectIds: readonly string[]) =>
+      database.query(
+        `insert into imports (workspace_id, project_id, import_id, state)
+         select 'abc123', id, gen_random_uuid(), 'done' from unnest($1::text[]) as id`,
+        [projectIds],
+      );
+    const isDone = async (): Promise<boolean> =>
+      /Import existing customers<span class="hidden"> \(done\)/.test((await browser.get('/settings')).text);
+    await finish(before);
+    assert.equal(await isDone(), false);
+    await finish(['abc123-more']);
+    assert.equal(await isDone(), true);
+    await database.query(`delete from imports where workspace_id = 'abc123'`);
+    await database.query(`delete from projects where project_id = 'abc123-more'`);
+  });
 });
 
 describe('the card', () => {
