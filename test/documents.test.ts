@@ -87,7 +87,7 @@ describe('documents', () => {
   });
 
   test('the runbook names metrics, alerts, doctor checks and error codes that exist, and every alert', () => {
-    const gauges = [...source.matchAll(/(\w+): (?:\{\s+help:|byQueue\()/g)].map((match) => match[1]);
+    const gauges = [...source.matchAll(/(\w+): \{\s+(?:label,\s+)?help:/g)].map((match) => match[1]);
     for (const [, name = ''] of operations.matchAll(/subscription_timeline_(\w+)/g))
       assert.ok(source.includes(`subscription_timeline_${name}`) || gauges.includes(name), name);
     const alerts = [...read('ops/alerts.yaml').matchAll(/alert: SubscriptionTimeline(\w+)/g)].map(
