@@ -16,21 +16,18 @@ export interface CheckResult {
   readonly remedy: string | null;
 }
 
-/** What a check found. */
-export interface CheckOutcome {
-  readonly status: Status;
-  readonly message: string;
-  /** Instead of the check's own. */
+/** What a check found, with a remedy instead of the check's own. */
+export interface CheckOutcome extends Pick<CheckResult, 'status' | 'message'> {
   readonly remedy?: string;
 }
+
+type Found = CheckOutcome | readonly CheckOutcome[] | null;
 
 /** One row of a table of checks. */
 export interface Check<Subject> {
   readonly name: string;
   /** `null`: it does not apply. Never changes anything. */
-  run(
-    subject: Subject,
-  ): Promise<CheckOutcome | readonly CheckOutcome[] | null> | CheckOutcome | readonly CheckOutcome[] | null;
+  run(subject: Subject): Found | Promise<Found>;
   /** What to do about an outcome that brings no remedy of its own. */
   readonly remedy?: string | ((subject: Subject) => string);
 }

@@ -10,8 +10,7 @@ import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
 import { findEncryptionKeys } from '../workspaces/secrets.ts';
 import { type CheckOutcome, type CheckResult, problem, resultOf, runChecks, warning } from './check.ts';
-import { prepareOutside, runDoctor } from './run.ts';
-import { OUTSIDE_CHECKS } from './server-checks.ts';
+import { checkOutside, runDoctor } from './run.ts';
 import {
   DATA_DIR_CHECKS,
   describeDatabaseError,
@@ -67,22 +66,19 @@ export async function diagnose(
     results.push(...unusable);
     if (unusable.length > 0) return;
   }
-  const preparing = prepareOutside({ config, now: Date.now });
-  preparing.catch(() => {});
   const [opened, further] = await Promise.all([
     openExisting(config),
     runChecks(FURTHER_DATABASE_CHECKS, config),
   ]);
   results.push(...further);
   if ('outcome' in opened) {
-    results.push(resultOf('database', opened.outcome));
-    results.push(...(await runChecks(OUTSIDE_CHECKS, await preparing)));
+    results.push(resultOf('database', opened.outcome), ...(await checkOutside({ config, now: Date.now })));
     return;
   }
   try {
     const { database } = opened;
     const keys = await findEncryptionKeys(config);
-    await runDoctor({ config, database, keys, now: Date.now, workspaceId }, results, preparing);
+    await runDoctor({ config, database, keys, now: Date.now, workspaceId }, results);
   } catch (error) {
     results.push(resultOf('database', explainUnavailable(config, error)));
   } finally {

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
 import { type Project, webhookUrl } from '../workspaces/projects.ts';
-import { checkApiKey, type KeyCheck, lacksPermission } from '../workspaces/revenuecat-key.ts';
+import { checkApiKey, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
   answerOrError,
@@ -22,30 +22,39 @@ const SILENT_DAYS = 7;
 
 type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 
-/** What RevenueCat answered for one project. */
-type RevenueCatProbe =
-  | { readonly state: 'no_key' | 'locked' }
-  | ReturnType<typeof unreachable>
-  | { readonly state: 'answered'; readonly key: KeyCheck; readonly webhooks: Webhooks | AppError | null };
-
-/** @param client `null`: the project has no key, or no encryption key decrypts it */
+/**
+ * What RevenueCat answers for one project.
+ *
+ * @param client `null`: the project has no key, or no encryption key decrypts it
+ */
 export async function probeRevenueCat(
   project: Project,
   client: RevenueCatClient | null,
   settings: WorkspaceSettings,
-): Promise<RevenueCatProbe> {
-  if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' };
+) {
+  if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' } as const;
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
-  if (key.outcome === 'unreachable' && key.code !== 'revenuecat_rate_limited')
-    return unreachable('RevenueCat could not be asked.');
-  if (key.outcome !== 'valid') return { state: 'answered', key, webhooks: null };
-  const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
-  return { state: 'answered', key, webhooks };
+  switch (key.outcome) {
+    case 'unreachable':
+      return key.code === 'revenuecat_rate_limited'
+        ? ({ state: 'rate_limited' } as const)
+        : unreachable('RevenueCat could not be asked.');
+    case 'valid': {
+      const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
+      // Empty where every feature that is switched on works.
+      const missingScopes = lacksPermission(key.missingScopes) ? key.missingScopes : [];
+      return { state: 'accepted', missingScopes, webhooks } as const;
+    }
+    case 'rejected':
+      return { state: 'rejected' } as const;
+    default:
+      return { state: 'wrong_project' } as const;
+  }
 }
 
 interface ProjectSubject {
   readonly project: Project;
-  readonly revenueCat: RevenueCatProbe;
+  readonly revenueCat: Awaited<ReturnType<typeof probeRevenueCat>>;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
 }
@@ -60,12 +69,11 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
       'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
     run({ revenueCat: probe }) {
       if (probe.state === 'unreachable') return problem(probe.reason);
-      return probe.state === 'answered' && probe.key.outcome === 'unreachable'
-        ? warning(
-            "RevenueCat was not asked: the key's rate limit is used up for now.",
-            'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
-          )
-        : null;
+      if (probe.state !== 'rate_limited') return null;
+      return warning(
+        "RevenueCat was not asked: the key's rate limit is used up for now.",
+        'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
+      );
     },
   },
   {
@@ -77,21 +85,16 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   {
     name: 'revenuecat_scopes',
     remedy: 'Give the key these permissions in RevenueCat (Project settings › API keys).',
-    run({ project, revenueCat }) {
-      const missing = missingScopes(revenueCat);
-      return missing.length === 0
-        ? null
-        : problem(`The API key of ${project.name} lacks permissions: ${missing.join(', ')}.`);
+    run({ project, revenueCat: probe }) {
+      if (probe.state !== 'accepted' || probe.missingScopes.length === 0) return null;
+      return problem(`The API key of ${project.name} lacks permissions: ${probe.missingScopes.join(', ')}.`);
     },
   },
   {
     name: 'webhook_registered',
     remedy: REGISTER_WEBHOOK,
-    run(subject) {
-      const { revenueCat: probe } = subject;
-      if (probe.state !== 'answered' || probe.webhooks === null) return null;
-      return checkRegistered(subject, probe.webhooks);
-    },
+    run: (subject) =>
+      subject.revenueCat.state === 'accepted' ? checkRegistered(subject, subject.revenueCat.webhooks) : null,
   },
   {
     name: 'webhook_refused',
@@ -126,40 +129,30 @@ export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
   },
 ];
 
-/** Empty where every feature that is switched on works. */
-function missingScopes(probe: RevenueCatProbe): readonly string[] {
-  if (probe.state !== 'answered' || probe.key.outcome !== 'valid') return [];
-  return lacksPermission(probe.key.missingScopes) ? probe.key.missingScopes : [];
-}
-
 function checkKey({ project, config, revenueCat: probe }: ProjectSubject): CheckOutcome | null {
   const settings = `${config.publicUrl}/settings/revenuecat`;
-  if (probe.state === 'no_key')
-    return warning(
-      `${project.name} has no API key: no grants, no refreshing, no import.`,
-      `Paste a secret API key of version 2 at ${settings}.`,
-    );
-  if (probe.state === 'locked')
-    return problem(
-      `The API key of ${project.name} cannot be decrypted.`,
-      `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
-    );
-  if (probe.state !== 'answered') return null;
-  switch (probe.key.outcome) {
+  switch (probe.state) {
+    case 'no_key':
+      return warning(
+        `${project.name} has no API key: no grants, no refreshing, no import.`,
+        `Paste a secret API key of version 2 at ${settings}.`,
+      );
+    case 'locked':
+      return problem(
+        `The API key of ${project.name} cannot be decrypted.`,
+        `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
+      );
     case 'rejected':
       return problem(
         `RevenueCat rejects the API key of ${project.name}: no grants, no refreshing, no import.`,
       );
     case 'wrong_project':
-    case 'choose':
       return problem(
         `The API key does not belong to project ${project.revenueCatProjectId}.`,
         `Paste a key of that project at ${settings}, or connect the project that the key belongs to.`,
       );
-    case 'valid':
-      return missingScopes(probe).length > 0
-        ? null
-        : ok(`RevenueCat accepts the API key of ${project.name}.`);
+    case 'accepted':
+      return probe.missingScopes.length > 0 ? null : ok(`RevenueCat accepts the API key of ${project.name}.`);
     default:
       return null;
   }

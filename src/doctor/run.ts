@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
 import { createHttpClient, type Platform } from '../http/client.ts';
@@ -10,9 +11,9 @@ import { createSecretBox } from '../workspaces/secrets.ts';
 import { type CheckResult, runChecks, unreachable } from './check.ts';
 import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
 import {
+  type ClockOffset,
   DATABASE_CHECKS,
   OUTSIDE_CHECKS,
-  type OutsideSubject,
   type RequestUrl,
   readDatabaseClock,
   readServerClock,
@@ -39,19 +40,27 @@ const CALL_TIMEOUT_MS = 4_000;
 /** For one workspace, however many calls that takes. */
 const PLATFORM_TIMEOUT_MS = 8_000;
 
-/** Reads the clocks of both platforms. Can start before the database is open. */
-export async function prepareOutside(
-  context: Pick<DoctorContext, 'config' | 'now' | 'requestUrl'>,
-): Promise<OutsideSubject> {
-  const { config, now } = context;
+/**
+ * Checks what can be reached from here without the database.
+ *
+ * @param clocks of the database, where it is open
+ */
+export async function checkOutside(
+  { config, now, requestUrl }: Pick<DoctorContext, 'config' | 'now' | 'requestUrl'>,
+  clocks: readonly ClockOffset[] = [],
+): Promise<CheckResult[]> {
   const http = createHttpClient({ timeout: CALL_TIMEOUT_MS });
   const intercomUrl = intercomApiUrl(config.intercom.apiUrl, 'US');
   const headers = { 'Intercom-Version': INTERCOM_VERSION };
-  const clocks = await Promise.all([
+  const platforms = await Promise.all([
     readServerClock('Intercom', () => http.get(intercomUrl, { headers }), now),
     readServerClock('RevenueCat', () => http.get(config.revenueCatApiUrl), now),
   ]);
-  return { config, clocks, requestUrl: context.requestUrl ?? ((url) => http.get(url)) };
+  return runChecks(OUTSIDE_CHECKS, {
+    config,
+    clocks: [...clocks, ...platforms],
+    requestUrl: requestUrl ?? ((url) => http.get(url)),
+  });
 }
 
 /**
@@ -59,41 +68,32 @@ export async function prepareOutside(
  *
  * @param results each result is added as it comes, so that a check that hangs loses none
  */
-export async function runDoctor(
-  context: DoctorContext,
-  results: CheckResult[] = [],
-  preparing: Promise<OutsideSubject> = prepareOutside(context),
-): Promise<CheckResult[]> {
-  const { database, now } = context;
+export async function runDoctor(context: DoctorContext, results: CheckResult[]): Promise<void> {
+  const { database, keys, now } = context;
   results.push(...(await runChecks(DATABASE_CHECKS, context)));
   const isMigrated = results.some(({ check, status }) => check === 'migrations' && status === 'ok');
-  const outside = await preparing;
-  const clocks = [await readDatabaseClock(database, now), ...outside.clocks];
-  results.push(...(await runChecks(OUTSIDE_CHECKS, { ...outside, clocks })));
+  results.push(...(await checkOutside(context, [await readDatabaseClock(database, now)])));
   // Other tables cannot be relied on.
-  if (!isMigrated) return results;
+  if (!isMigrated) return;
 
   const workspaces = await chooseWorkspaces(context);
   const workspaceIds = workspaces.map(({ workspaceId }) => workspaceId);
-  results.push(...(await runChecks(SERVER_CHECKS, { ...context, workspaceIds })));
-  const platforms: Platforms = {
-    // Without a key that decrypts anything; the check `encryption_key` reports that.
-    clients: nullIfThrown(() =>
-      createPlatformClients({ ...context, secrets: createSecretBox(context.keys) }),
-    ),
-    silent: new Set(),
-  };
+  // Without a key a new one, which decrypts nothing; the check `encryption_key` reports that.
+  const secrets = createSecretBox(keys.length > 0 ? keys : [randomBytes(32)]);
+  results.push(...(await runChecks(SERVER_CHECKS, { ...context, secrets, workspaceIds })));
+  const clients = createPlatformClients({ ...context, secrets });
+  const silent = new Set<Platform>();
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
-    const checked = await Promise.all(batch.map((each) => runWorkspaceChecks(context, each, platforms)));
+    const checked = await Promise.all(
+      batch.map((each) => runWorkspaceChecks(context, each, { clients, silent })),
+    );
     results.push(...checked.flat());
   }
-  return results;
 }
 
 interface Platforms {
-  /** `null`: there is no encryption key. */
-  readonly clients: PlatformClients | null;
+  readonly clients: PlatformClients;
   /** Those that have not answered. */
   readonly silent: Set<Platform>;
 }
@@ -134,7 +134,7 @@ async function runWorkspaceChecks(
   const calls = { timeoutMs: CALL_TIMEOUT_MS };
   const projects = await listProjects(database, workspaceId);
   const ofWorkspace = async (): Promise<CheckResult[]> => {
-    const client = nullIfThrown(() => clients?.intercom(workspace, calls));
+    const client = nullIfThrown(() => clients.intercom(workspace, calls));
     const intercom = await probe({ name: 'Intercom', silent }, client, (asked) =>
       probeIntercom(workspace, asked),
     );
@@ -142,7 +142,7 @@ async function runWorkspaceChecks(
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
-    const client = nullIfThrown(() => clients?.revenueCat(project, calls));
+    const client = nullIfThrown(() => clients.revenueCat(project, calls));
     const revenueCat = await probe({ name: 'RevenueCat', silent }, client, (asked) =>
       probeRevenueCat(project, asked, workspace.settings),
     );
@@ -153,9 +153,9 @@ async function runWorkspaceChecks(
 }
 
 /** Without the key that encrypted it, a secret cannot be decrypted. */
-function nullIfThrown<T>(create: () => T | null | undefined): T | null {
+function nullIfThrown<T>(create: () => T | null): T | null {
   try {
-    return create() ?? null;
+    return create();
   } catch {
     return null;
   }

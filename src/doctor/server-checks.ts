@@ -1,23 +1,16 @@
 import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
 import { MIGRATIONS } from '../database/migrations.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
-import { createSecretBox, decryptOrNull, listSecrets } from '../workspaces/secrets.ts';
+import { decryptOrNull, listSecrets, type SecretBox } from '../workspaces/secrets.ts';
 import { type Check, type CheckOutcome, ok, problem, warning } from './check.ts';
 import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
 export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
 
-/** What can be reached from here, without the database. */
-export interface OutsideSubject {
-  readonly config: Config;
-  readonly clocks: readonly ClockOffset[];
-  readonly requestUrl: RequestUrl;
-}
-
-interface ClockOffset {
+export interface ClockOffset {
   readonly name: string;
   /** How far the other clock is ahead of ours, ms; `null`: it did not answer. */
   readonly aheadMs: number | null;
@@ -43,12 +36,18 @@ export async function readServerClock(
 
 export async function readDatabaseClock(sql: Sql, now: () => number): Promise<ClockOffset> {
   const sentMs = now();
-  const [row] = await sql.query<{ at: Date }>('select clock_timestamp() as at');
-  return { name: 'the database', aheadMs: (row?.at.getTime() ?? sentMs) - (sentMs + now()) / 2 };
+  const { at } = await queryRow<{ at: Date }>(sql, 'select clock_timestamp() as at');
+  return { name: 'the database', aheadMs: at.getTime() - (sentMs + now()) / 2 };
 }
 
 /** Webhook signatures older than five minutes are refused; most of that would be used up. */
 const MAX_CLOCK_SKEW_MS = { problem: 120_000, warning: 15_000 };
+
+interface OutsideSubject {
+  readonly config: Config;
+  readonly clocks: readonly ClockOffset[];
+  readonly requestUrl: RequestUrl;
+}
 
 export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
   {
@@ -114,35 +113,34 @@ async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promis
     );
   }
   const fault = await findPublicUrlFault(publicUrl, requestUrl);
-  return fault === null
-    ? ok(`The public address, ${publicUrl}, leads to this app.`)
-    : warning(
-        `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${fault.cause}.`,
-        `${fault.remedy} To try, from another machine: curl ${publicUrl}/healthz answers {"status":"ok"}.`,
-      );
+  if (fault === null) return ok(`The public address, ${publicUrl}, leads to this app.`);
+  const [cause, remedy] = fault;
+  return warning(
+    `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${cause}.`,
+    `${remedy} To try, from another machine: curl ${publicUrl}/healthz answers {"status":"ok"}.`,
+  );
 }
 
 async function findPublicUrlFault(
   publicUrl: string,
   requestUrl: RequestUrl,
-): Promise<{ cause: string; remedy: string } | null> {
+): Promise<readonly [cause: string, remedy: string] | null> {
   try {
     const { status, data } = await requestUrl(`${publicUrl}/healthz`);
     if (status === 200 && (data as { status?: unknown } | null)?.status === 'ok') return null;
-    return [502, 503, 504].includes(status)
-      ? {
-          cause: `it answers ${status}`,
-          remedy:
-            'The proxy does not reach the app: see that the app runs, and that the proxy forwards to its PORT.',
-        }
-      : {
-          cause: `it answers ${status}, and not as this app does`,
-          remedy: 'Correct PUBLIC_URL, or the proxy or DNS of this host.',
-        };
+    if (![502, 503, 504].includes(status))
+      return [
+        `it answers ${status}, and not as this app does`,
+        'Correct PUBLIC_URL, or the proxy or DNS of this host.',
+      ];
+    return [
+      `it answers ${status}`,
+      'The proxy does not reach the app: see that the app runs, and that the proxy forwards to its PORT.',
+    ];
   } catch (error) {
     if (!isAxiosError(error)) throw error;
     const { code = 'UNKNOWN' } = error;
-    return { cause: `no answer (${code})`, remedy: remedyForNoAnswer(code) };
+    return [`no answer (${code})`, remedyForNoAnswer(code)];
   }
 }
 
@@ -167,12 +165,16 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'database',
     remedy: `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
     async run({ database }) {
-      const [server] = await database.query<{ version: string; size: string; read_only: boolean }>(
+      const { version, size, isReadOnly } = await queryRow<{
+        version: string;
+        size: string;
+        isReadOnly: boolean;
+      }>(
+        database,
         `select current_setting('server_version') as version,
                 pg_size_pretty(pg_database_size(current_database())) as size,
-                current_setting('transaction_read_only')::boolean as read_only`,
+                current_setting('transaction_read_only')::boolean as "isReadOnly"`,
       );
-      const { version = '0', size = '', read_only: isReadOnly = false } = server ?? {};
       if (isReadOnly)
         return problem(
           'The database is read-only: webhooks get 503, and nothing is delivered.',
@@ -187,11 +189,11 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'connections',
     remedy: 'Raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of PostgreSQL.',
     async run({ database }) {
-      const [server] = await database.query<{ used: number; allowed: number }>(
+      const { used, allowed } = await queryRow<{ used: number; allowed: number }>(
+        database,
         `select (select count(*)::integer from pg_stat_activity where backend_type = 'client backend') as used,
                 current_setting('max_connections')::integer as allowed`,
       );
-      const { used = 0, allowed = 1 } = server ?? {};
       return used > allowed * MAX_CONNECTIONS_USED
         ? warning(`${used} of ${allowed} database connections are in use.`)
         : null;
@@ -201,14 +203,12 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'migrations',
     remedy: 'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
     async run({ database }) {
-      const [table] = await database.query<{ exists: boolean }>(
+      const { exists } = await queryRow<{ exists: boolean }>(
+        database,
         `select to_regclass('schema_migrations') is not null as exists`,
       );
-      const done = table?.exists
-        ? (await database.query<{ name: string }>('select name from schema_migrations')).map(
-            ({ name }) => name,
-          )
-        : [];
+      const rows = exists ? await database.query<{ name: string }>('select name from schema_migrations') : [];
+      const done = rows.map(({ name }) => name);
       const known = MIGRATIONS.map((migration) => new migration().name);
       const missing = known.filter((name) => !done.includes(name));
       const unknown = done.filter((name) => !known.includes(name));
@@ -228,8 +228,7 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
 ];
 
 interface ServerSubject extends DatabaseSubject {
-  /** Empty: none was found. */
-  readonly keys: readonly Buffer[];
+  readonly secrets: SecretBox;
   readonly workspaceIds: readonly string[];
   /** The one to which the command is limited; `null`: all. */
   readonly workspaceId: string | null;
@@ -250,11 +249,11 @@ export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
     remedy:
       'Start one with "npm start" or "npm run -s cli -- serve --role worker". (Behind a connection pooler without DATABASE_DIRECT_URL workers cannot be seen.)',
     async run({ database }) {
-      const [row] = await database.query<{ workers: number }>(
+      const { workers } = await queryRow<{ workers: number }>(
+        database,
         `select count(*)::integer as workers from pg_stat_activity
           where application_name = 'subscription-timeline-worker' and datname = current_database()`,
       );
-      const workers = row?.workers ?? 0;
       return workers > 0
         ? ok(`${workers} ${workers === 1 ? 'worker is' : 'workers are'} connected.`)
         : warning('No worker process is connected: events are stored and not delivered.');
@@ -286,11 +285,10 @@ const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
 };
 
 /** Whether the keys decrypt everything that is stored. */
-async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Promise<CheckOutcome> {
+async function checkSecrets({ database, workspaceIds, secrets }: ServerSubject): Promise<CheckOutcome> {
   const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
   if (stored.length === 0) return ok('No secret is stored yet.');
-  const box = keys.length === 0 ? null : createSecretBox(keys);
-  const unreadable = stored.filter((secret) => !box || !decryptOrNull(box, secret));
+  const unreadable = stored.filter((secret) => decryptOrNull(secrets, secret) === null);
   const [first] = unreadable;
   return first
     ? problem(
@@ -300,10 +298,11 @@ async function checkSecrets({ database, workspaceIds, keys }: ServerSubject): Pr
 }
 
 async function checkJobs(sql: Sql): Promise<CheckOutcome> {
-  const [schema] = await sql.query<{ exists: boolean }>(
+  const { exists } = await queryRow<{ exists: boolean }>(
+    sql,
     `select to_regclass('pgboss.job') is not null as exists`,
   );
-  if (!schema?.exists)
+  if (!exists)
     return warning('The job queue was never set up.', 'Start the server once: it sets the queue up.');
   const late = await sql.query<{ name: string; count: string; minutes: number }>(
     `select name, count(*) as count,

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Database, Sql } from '../database/sql.ts';
+import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import { readRejectedContacts } from '../delivery/replay.ts';
 import { AppError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
@@ -18,38 +18,31 @@ import {
   warning,
 } from './check.ts';
 
-/** What Intercom answered for one workspace. */
-type IntercomProbe =
-  | {
-      readonly state: 'accepted';
-      readonly attributes: readonly IntercomDataAttribute[] | AppError;
-      /** `null`: Intercom does not say. */
-      readonly verifiesIdentity: boolean | null;
-    }
-  | { readonly state: 'no_token' | 'locked' | 'disconnected' | 'rejected' }
-  | ReturnType<typeof unreachable>;
-
-/** @param client `null`: there is no token, or no key decrypts it */
+/**
+ * What Intercom answers for one workspace.
+ *
+ * @param client `null`: there is no token, or no key decrypts it
+ */
 export async function probeIntercom(
   workspace: Pick<Workspace, 'status' | 'accessToken'>,
   client: IntercomClient | null,
-): Promise<IntercomProbe> {
-  if (workspace.status === 'disconnected') return { state: 'disconnected' };
-  if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' };
+) {
+  if (workspace.status === 'disconnected') return { state: 'disconnected' } as const;
+  if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' } as const;
   const me = await answerOrError(client.me());
   if (me instanceof AppError)
     return me.remedy.kind === 'reauthorize'
-      ? { state: 'rejected' }
+      ? ({ state: 'rejected' } as const)
       : unreachable(`Intercom could not be asked: ${me.message}.`);
   const attributes = await answerOrError(client.listDataAttributes());
-  return { state: 'accepted', attributes, verifiesIdentity: me.app.identity_verification };
+  return { state: 'accepted', attributes, verifiesIdentity: me.app.identity_verification } as const;
 }
 
 interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
   readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;
-  readonly intercom: IntercomProbe;
+  readonly intercom: Awaited<ReturnType<typeof probeIntercom>>;
   readonly projectCount: number;
 }
 
@@ -215,14 +208,15 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): C
 
 /** Seconds; 0 while the workspace is held back by Intercom's rate limit. */
 async function readDeliveryLag(sql: Sql, workspaceId: string): Promise<number> {
-  const [row] = await sql.query<{ late_s: number | null; held_s: number | null }>(
+  const row = await queryRow<{ late_s: number | null; held_s: number | null }>(
+    sql,
     `select (select extract(epoch from now() - s.due_at)::float8 from subscribers s
               where s.workspace_id = $1 and s.due_at <= now() order by s.due_at limit 1) as late_s,
             (select extract(epoch from w.not_before - now())::float8 from workspaces w
               where w.workspace_id = $1) as held_s`,
     [workspaceId],
   );
-  return (row?.held_s ?? 0) > 0 ? 0 : (row?.late_s ?? 0);
+  return (row.held_s ?? 0) > 0 ? 0 : (row.late_s ?? 0);
 }
 
 async function checkFailed(sql: Sql, workspaceId: string): Promise<CheckOutcome> {
@@ -239,12 +233,12 @@ async function checkFailed(sql: Sql, workspaceId: string): Promise<CheckOutcome>
 }
 
 async function checkWaiting(sql: Sql, workspaceId: string): Promise<CheckOutcome | null> {
-  const [row] = await sql.query<{ waiting: number }>(
+  const { waiting } = await queryRow<{ waiting: number }>(
+    sql,
     `select count(*)::integer as waiting from (select 1 from subscribers s
       where s.workspace_id = $1 and s.waiting limit 100000) as waiting_subscribers`,
     [workspaceId],
   );
-  const waiting = row?.waiting ?? 0;
   if (waiting === 0) return null;
   return ok(
     waiting === 1

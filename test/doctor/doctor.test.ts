@@ -7,7 +7,7 @@ import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { diagnose } from '../../src/doctor/command.ts';
-import { type DoctorContext, prepareOutside, runDoctor } from '../../src/doctor/run.ts';
+import { checkOutside, type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
 import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
@@ -97,16 +97,13 @@ describe('doctor', () => {
     await revenueCatAt.close();
   });
 
-  const check = (changes: Partial<DoctorContext> = {}): Promise<CheckResult[]> =>
-    runDoctor({
-      config,
-      database: world.db.database,
-      keys: [KEY],
-      workspaceId: null,
-      now: Date.now,
-      requestUrl: async () => healthy,
-      ...changes,
-    });
+  const check = async (changes: Partial<DoctorContext> = {}): Promise<CheckResult[]> => {
+    const { database } = world.db;
+    const fixed = { config, database, keys: [KEY], workspaceId: null, now: Date.now };
+    const results: CheckResult[] = [];
+    await runDoctor({ ...fixed, requestUrl: async () => healthy, ...changes }, results);
+    return results;
+  };
 
   it('names the API version when it reads the clock of Intercom', async () => {
     const versions: unknown[] = [];
@@ -116,7 +113,8 @@ describe('doctor', () => {
     });
     await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
     const apiUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    await prepareOutside({ config: { ...config, intercom: { ...config.intercom, apiUrl } }, now: Date.now });
+    const reached = { ...config, intercom: { ...config.intercom, apiUrl } };
+    await checkOutside({ config: reached, now: Date.now, requestUrl: async () => healthy });
     server.close();
     assert.deepEqual(versions, ['2.16']);
   });
