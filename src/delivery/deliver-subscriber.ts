@@ -162,11 +162,12 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     if (contactId === null) break;
 
     const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
-    if (others === null) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
+    const planned = others && (await planAgain(delivery, left, others));
+    if (!others || !planned) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
+    left = planned;
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
     // What others wrote there since is unknown: only all attributes together are one customer's state.
     const written = others.length > 0 ? null : claim.attributesWritten;
-    if (others.length > 0) left = await planAgain(delivery, left, others);
     const sent = await sendEvents(delivery, contactId, left);
     left = sent.left;
     // Where Intercom accepts no events for now, attributes can still be written.
@@ -200,16 +201,17 @@ async function clearFormerContact(
   await context.jobs.send('contact.clear', { workspaceId, contactId }, { afterSeconds: CLEAR_AFTER_S });
 }
 
-/** Others write to the same contact: what would have a name and second of theirs is moved. */
+/** Others may write to the same contact: what would have a name and second of theirs is moved. */
 async function planAgain(
   { context, claim, history, workspace }: Delivery,
   left: readonly PlannedSend[],
   others: readonly string[],
-): Promise<readonly PlannedSend[]> {
-  if (left.length === 0) return left;
+): Promise<readonly PlannedSend[] | null> {
+  if (left.length === 0 || others.length === 0) return left;
   const planned = await planWithOthers(context.database, { ...claim, others }, (theirs) =>
     planEvents(history.own, workspace.settings, theirs),
   );
+  if (planned === null) return null;
   const entries = new Set(left.map(({ entry }) => entry));
   return planned.filter((event): event is PlannedSend => event.action === 'send' && entries.has(event.entry));
 }

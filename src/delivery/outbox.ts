@@ -72,6 +72,8 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
 /**
  * Plans for a subscriber whose contact others write to as well, and stores it. They plan one after the other, each
  * with what the others have planned.
+ *
+ * @returns `null`: it was merged into another, whose plan its events have
  */
 export async function planWithOthers(
   database: Database,
@@ -81,13 +83,15 @@ export async function planWithOthers(
     others,
   }: Pick<Claim, 'workspaceId' | 'subscriberId'> & { readonly others: readonly string[] },
   plan: (planned: readonly SentAs[]) => PlannedEvent[],
-): Promise<PlannedEvent[]> {
+): Promise<PlannedEvent[] | null> {
   return database.transaction(async (sql) => {
-    await sql.query(
-      `select subscriber_id from subscribers where workspace_id = $1 and subscriber_id = any($2)
+    const locked = await sql.query<{ subscriber_id: string }>(
+      `select subscriber_id from subscribers
+        where workspace_id = $1 and subscriber_id = any($2) and merged_into is null
         order by subscriber_id for no key update`,
       [workspaceId, [subscriberId, ...others]],
     );
+    if (!locked.some((row) => row.subscriber_id === subscriberId)) return null;
     const rows = await sql.query<{ sent_name: string; sent_at_s: string }>(
       `select sent_name, sent_at_s from event_deliveries
         where workspace_id = $1 and subscriber_id = any($2) and sent_name is not null`,

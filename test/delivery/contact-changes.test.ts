@@ -17,7 +17,7 @@ import {
   finishClaims,
   renewLeases,
 } from '../../src/delivery/claims.ts';
-import { createOutboxWriter, savePlan } from '../../src/delivery/outbox.ts';
+import { createOutboxWriter, planWithOthers, savePlan } from '../../src/delivery/outbox.ts';
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
@@ -356,6 +356,33 @@ describe('contact changes during a delivery', () => {
       const mayWrite = (await assignContact(WORKSPACE_ID, { claim, contactId: 'c-merged' })) !== null;
       assert.equal(mayWrite, claim.subscriberId === keeper);
     }
+  });
+
+  test('it is merged into one that shares its contact: its events are not planned beside those of the other', async () => {
+    const { database } = world.db;
+    const claims = [
+      await claimNew({ contactId: 'c-shared-merge' }),
+      await claimNew({ contactId: 'c-shared-merge' }),
+    ];
+    const ids = claims.map(({ subscriberId }) => subscriberId);
+    const planning: Promise<unknown>[] = [];
+    const keeper = await database.transaction(async (sql) => {
+      const kept = await mergeSubscribers(sql, WORKSPACE_ID, ids);
+      for (const claim of claims) {
+        const others = ids.filter((id) => id !== claim.subscriberId);
+        planning.push(planWithOthers(database, { ...claim, others }, () => []));
+      }
+      await until(async () => {
+        const waiting = await database.query(`select distinct pid from pg_locks where not granted`);
+        return waiting.length === claims.length;
+      }, 'both plans to wait');
+      return kept;
+    });
+    const planned = await Promise.all(planning);
+    assert.deepEqual(
+      planned,
+      ids.map((id) => (id === keeper ? [] : null)),
+    );
   });
 
   test('a card wakes what waits for its contact, once, and nothing else', async () => {
