@@ -5,13 +5,14 @@ import type { Messages } from '../i18n/messages.ts';
 import type { InboxCanvas, Part } from '../intercom/canvas.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
-import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
+import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Names } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/repository.ts';
+import type { Grant } from './action.ts';
 import { failed } from './action-error.ts';
 import type { ActionFormState } from './form-state.ts';
 
@@ -23,6 +24,8 @@ export interface ActionCustomer {
   };
   readonly project: Project;
   readonly state: SubscriberState;
+  /** The newest grants that were made here. */
+  readonly grantActions: readonly Grant[];
   /** How old what is stored is. */
   readonly dataAtMs: number;
   readonly names: Names;
@@ -70,10 +73,6 @@ export function usableIds(customer: ActionCustomer): string[] {
   const { appUserIds } = customer.subscriber;
   const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
   return preferredAppUserIds(ids);
-}
-
-export function isAnonymousOnly(customer: ActionCustomer): boolean {
-  return usableIds(customer).every(isAnonymous);
 }
 
 /**

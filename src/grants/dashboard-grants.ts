@@ -3,7 +3,6 @@ import { type Entitlement, entitlementName, listEntitlements } from './access.ts
 import { type Grant, grantEndMs, REVENUECAT } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
-import { listActions } from './repository.ts';
 
 /** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
 const PREFIX = 'revenuecat/';
@@ -14,22 +13,18 @@ export function isDashboardGrant(actionId: string): boolean {
 
 /** Running grants of the customer that were not made here. They can be extended and removed like ours. */
 export async function listDashboardGrants(context: ActionContext): Promise<Grant[]> {
-  const { app, workspace, customer } = context;
+  const { app, customer } = context;
   // Of several of one entitlement, the one that ends last counts.
   const running = customer.state.grants
     .filter((each) => each.givesAccess)
     .sort((a, b) => endOrForever(b.endsAtMs) - endOrForever(a.endsAtMs));
   if (running.length === 0) return [];
-  const { workspaceId } = workspace;
-  const [entitlements, made] = await Promise.all([
-    listEntitlements(app.database, workspaceId, customer.project.projectId),
-    listActions(app.database, { workspaceId, subscriberId: customer.subscriber.subscriberId }),
-  ]);
+  const { workspaceId, projectId } = customer.project;
+  const entitlements = await listEntitlements(app.database, workspaceId, projectId);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
-    const isOurs = made.some(
+    const isOurs = customer.grantActions.some(
       (grant) =>
-        grant.kind === 'grant' &&
         ['confirmed', 'revoking'].includes(grant.state) &&
         grant.target === entitlement.id &&
         isSameEnd(grantEndMs(grant), endOrForever(subscription?.endsAtMs ?? null)),

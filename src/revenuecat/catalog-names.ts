@@ -7,7 +7,6 @@ import { AppError, nullOn } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { readCatalog } from './catalog.ts';
 import type { RevenueCatClient } from './client.ts';
-import type { CatalogNames } from './snapshot.ts';
 
 /** Names change rarely, and their endpoints allow 60 calls a minute. */
 const MAX_AGE_MS = HOUR_MS;
@@ -57,7 +56,7 @@ export async function readCatalogNames(
   project: CatalogProject,
   client: RevenueCatClient,
   ids: readonly string[] = [],
-): Promise<CatalogNames> {
+): Promise<readonly CatalogRow[]> {
   const { database, logger, now } = context;
   const { workspaceId, projectId } = project;
   const state = stateOf(context, project);
@@ -80,7 +79,7 @@ export async function readCatalogNames(
   }
 
   // What is known waits for no read of what is not: that of an import may take long.
-  if (!isOutdated()) return namesOf(state.entries);
+  if (!isOutdated()) return state.entries;
   return state.turn(async () => {
     // Another process may have read them since.
     if (isOutdated()) await readStored();
@@ -93,19 +92,8 @@ export async function readCatalogNames(
       // The customer is read without the new names; the next read tries again.
       logger.warn({ code: error.code, projectId }, 'new names not read');
     }
-    return namesOf(state.entries);
+    return state.entries;
   });
-}
-
-function namesOf(entries: readonly CatalogRow[]): CatalogNames {
-  const byId = new Map(entries.map((entry) => [`${entry.kind}|${entry.id}`, entry]));
-  return {
-    entitlementKey: (id) => byId.get(`entitlement|${id}`)?.lookupKey ?? null,
-    product(id) {
-      const found = byId.get(`product|${id}`);
-      return found ? { storeIdentifier: found.lookupKey, displayName: found.displayName } : null;
-    },
-  };
 }
 
 /** A statement takes at most 65,535 parameters. */

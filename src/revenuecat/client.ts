@@ -1,9 +1,10 @@
 import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
+import type { CatalogRow } from '../database/entities.ts';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
-import { revenueCatFailure, waitMsOf } from './failures.ts';
+import { revenueCatFailure } from './failures.ts';
 import {
   activeEntitlementSchema,
   aliasSchema,
@@ -19,7 +20,7 @@ import {
   subscriptionSchema,
   webhookSchema,
 } from './schemas.ts';
-import { type CatalogNames, emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
+import { emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
 import { createStoreActions } from './store-actions.ts';
 
 /** One customer, as read from the API. */
@@ -62,8 +63,10 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
         });
         return response;
       }
-      if (status === 429) await gate?.pause(domain, waitMsOf({ headers, body }));
-      throw revenueCatFailure({ status, headers, body }, config.action ?? '', now());
+      const nowMs = now();
+      const failure = revenueCatFailure({ status, headers, body }, config.action ?? '', nowMs);
+      if (failure.remedy.kind === 'wait_until') await gate?.pause(domain, failure.remedy.atMs - nowMs);
+      throw failure;
     },
     (error) => {
       // The gate's own refusal comes here too.
@@ -163,12 +166,12 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     /**
      * Everything of one customer, in four calls; `null`: unknown.
      *
-     * @param readNames gives the names of what the customer has, by RevenueCat's ids
+     * @param readCatalog gives the catalog with what the customer has, by RevenueCat's ids
      */
     async readCustomer(
       projectId: string,
       customerId: string,
-      readNames: (ids: readonly string[]) => Promise<CatalogNames>,
+      readCatalog: (ids: readonly string[]) => Promise<readonly CatalogRow[]>,
     ) {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
@@ -193,8 +196,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const [aliases, attributes, active, subscriptions, purchases] = read;
       const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
       const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-      const names = await readNames(idsIn(parts));
-      return { snapshot: toSnapshot(parts, names, takenAtMs), email: emailOf(attributes) };
+      const catalog = await readCatalog(idsIn(parts));
+      return { snapshot: toSnapshot(parts, catalog, takenAtMs), email: emailOf(attributes) };
     },
     /** A page of all customers' ids, up to a hundred, after this one; `next`: what the next page follows, if any. */
     async listCustomers(projectId: string, after: string | null) {

@@ -15,23 +15,22 @@ const errorSchema = z.object({
  * explain one to try again; `backoff_ms` says how long a 429 lasts. Source: RevenueCat, API v2, "Errors" and "Rate limits".
  */
 export function revenueCatFailure(response: FailedResponse, action: string, nowMs: number): AppError {
-  const parsed = errorSchema.safeParse(response.body);
-  const body = parsed.success ? parsed.data : {};
+  const { status, headers } = response;
+  const body = errorSchema.safeParse(response.body).data ?? {};
   const text = (body.message ?? '').slice(0, 300);
   const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
-  const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, body.retryable === true, nowMs);
-  return new AppError(meaning.code, `${action}: RevenueCat answered ${response.status}${details}`, {
-    upstreamStatus: response.status,
-    remedy,
-  });
+  const waitMs = waitMsOf(body.backoff_ms ?? 0, Number(headers['retry-after']) * 1_000);
+  const { code, remedy } = meaningOf(status, body.retryable === true, nowMs + waitMs);
+  const options = { upstreamStatus: status, remedy };
+  return new AppError(code, `${action}: RevenueCat answered ${status}${details}`, options);
 }
 
+/** @param retryAtMs when a 429 has passed */
 function meaningOf(
-  response: FailedResponse,
+  status: number,
   isRetryable: boolean,
-  nowMs: number,
+  retryAtMs: number,
 ): { code: ErrorCode; remedy?: Remedy } {
-  const { status } = response;
   switch (status) {
     case 401:
       return { code: 'revenuecat_unauthorized', remedy: { kind: 'reauthorize' } };
@@ -41,10 +40,8 @@ function meaningOf(
       return { code: 'revenuecat_not_found' };
     case 409:
       return { code: 'revenuecat_conflict' };
-    case 429: {
-      const atMs = nowMs + waitMsOf(response);
-      return { code: 'revenuecat_rate_limited', remedy: { kind: 'wait_until', atMs } };
-    }
+    case 429:
+      return { code: 'revenuecat_rate_limited', remedy: { kind: 'wait_until', atMs: retryAtMs } };
     default:
       // 423: another request has locked the customer; it passes. Below 400 it comes from a proxy.
       return status >= 500 || status < 400 || status === 423 || isRetryable
@@ -53,11 +50,8 @@ function meaningOf(
   }
 }
 
-/** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After` (s), else ten seconds; at most an hour. */
-export function waitMsOf({ headers, body }: Omit<FailedResponse, 'status'>): number {
-  const parsed = errorSchema.safeParse(body);
-  const backoffMs = parsed.success ? (parsed.data.backoff_ms ?? 0) : 0;
-  const retryAfterMs = Number(headers['retry-after']) * 1_000;
-  const waitMs = backoffMs > 0 ? backoffMs : retryAfterMs > 0 ? retryAfterMs : 10_000;
+/** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After`, else ten seconds; at most an hour. */
+function waitMsOf(backoffMs: number, retryAfterMs: number): number {
+  const waitMs = [backoffMs, retryAfterMs].find((ms) => ms > 0) ?? 10_000;
   return Math.min(waitMs, HOUR_MS);
 }

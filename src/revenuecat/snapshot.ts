@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { CatalogRow } from '../database/entities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type {
   activeEntitlementSchema,
@@ -8,12 +9,6 @@ import type {
   purchaseSchema,
   subscriptionSchema,
 } from './schemas.ts';
-
-/** Names that a snapshot needs and the API gives only by id. */
-export interface CatalogNames {
-  entitlementKey(id: string): string | null;
-  product(id: string): { storeIdentifier: string; displayName: string | null } | null;
-}
 
 /** The responses of several calls for one customer. */
 interface CustomerParts {
@@ -36,7 +31,18 @@ export function idsIn({ active, subscriptions, purchases }: CustomerParts): stri
 }
 
 /** Combines the responses, with the identifiers that events use: lookup keys and the stores' product identifiers. */
-export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs: number): Snapshot {
+export function toSnapshot(
+  parts: CustomerParts,
+  catalog: readonly CatalogRow[],
+  takenAtMs: number,
+): Snapshot {
+  const known = (kind: CatalogRow['kind'], id: string | null) =>
+    catalog.find((entry) => entry.kind === kind && entry.id === id);
+  const withProductName = <Item extends { readonly productId: string | null }>(item: Item) => {
+    const product = known('product', item.productId);
+    const productId = product?.lookupKey ?? item.productId;
+    return { ...item, productId, productName: product?.displayName ?? null };
+  };
   return {
     takenAtMs,
     customerId: parts.customer.id,
@@ -53,29 +59,15 @@ export function toSnapshot(parts: CustomerParts, names: CatalogNames, takenAtMs:
       ),
     ),
     activeEntitlements: parts.active.map(({ entitlementId, endsAtMs }) => ({
-      lookupKey: names.entitlementKey(entitlementId) ?? entitlementId,
+      lookupKey: known('entitlement', entitlementId)?.lookupKey ?? entitlementId,
       endsAtMs,
     })),
     subscriptions: parts.subscriptions.map((item) => ({
-      ...withProductName(item, names),
-      pendingProductId: storeIdentifierOf(item.pendingProductId, names),
+      ...withProductName(item),
+      pendingProductId: known('product', item.pendingProductId)?.lookupKey ?? item.pendingProductId,
     })),
-    purchases: parts.purchases.map((item) => withProductName(item, names)),
+    purchases: parts.purchases.map(withProductName),
   };
-}
-
-function withProductName<Item extends { readonly productId: string | null }>(
-  item: Item,
-  names: CatalogNames,
-) {
-  const { productId } = item;
-  const productName = productId === null ? null : (names.product(productId)?.displayName ?? null);
-  return { ...item, productId: storeIdentifierOf(productId, names), productName };
-}
-
-/** The API names a product by its own id, events by the store's: the store's where it is known. */
-function storeIdentifierOf(productId: string | null, names: CatalogNames): string | null {
-  return productId === null ? null : (names.product(productId)?.storeIdentifier ?? productId);
 }
 
 /**

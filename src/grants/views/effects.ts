@@ -1,9 +1,10 @@
 import { storeText } from '../../i18n/sentences.ts';
 import { escapeMarkdown, type Part, table, text } from '../../intercom/canvas.ts';
+import { isAnonymous } from '../../subscription/identities.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import { findNoEffect, upcomingCharges } from '../access.ts';
-import { isAnonymousOnly, type ViewContext } from '../context.ts';
+import { usableIds, type ViewContext } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { currentEndOrNow, endsAtReview } from '../grant.ts';
 import { accessText, exactEnd, shownValues } from './parts.ts';
@@ -64,7 +65,7 @@ function remarks({ customer, messages }: ViewContext, isStored: boolean): Part[]
   const date = messages.dateTime(customer.dataAtMs);
   return [
     isStored && text(messages.t('action.access.storedAsOf', { date }), 'muted'),
-    isAnonymousOnly(customer) && text(messages.t('action.access.anonymous'), 'muted'),
+    usableIds(customer).every(isAnonymous) && text(messages.t('action.access.anonymous'), 'muted'),
   ];
 }
 
