@@ -81,7 +81,7 @@ function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
     storedDataKey: deriveKey(keys, 'stored-data'),
     pictureKey: deriveKey(keys, 'pictures'),
     catalog: createCatalogCache(app.now),
-    canvases: createCanvasCache(app.now),
+    cachedCanvas: createCanvasCache(app.now),
     refreshIfStale: createBackgroundRefresh(app),
   };
 }

@@ -55,25 +55,14 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {
-    const done = await orActionError(confirmOnce(context, reviewed));
+    const earlier = await findEarlier(context, reviewed);
+    const done = earlier ?? (await orActionError(checkAndCall(context, reviewed)));
     if (!(done instanceof ActionError)) return done;
     // A first press of the same button may have used up the month, or have changed what was reviewed.
-    const earlier = await findEarlier(context, reviewed);
-    if (earlier) return earlier;
+    const first = await findEarlier(context, reviewed);
+    if (first) return first;
     throw done;
   });
-}
-
-async function confirmOnce(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
-  const earlier = await findEarlier(context, reviewed);
-  if (earlier) return earlier;
-  const { app, workspace } = context;
-  const { workspaceId } = workspace;
-  const lastChange = await readLastChange(app.database, { ...reviewed, workspaceId });
-  await checkAllowed(context, reviewed);
-  const checked = await handlerOf(reviewed).recheck(context, reviewed);
-  // A concurrent action that is done already has changed what was read: it is read again.
-  return (await storeAndCall(context, checked, lastChange)) ?? confirmOnce(context, reviewed);
 }
 
 /** What an earlier confirm of the review has done, or is doing. */
@@ -85,32 +74,32 @@ export async function findEarlier(
   return action && { action, isRepeated: true };
 }
 
-/** @returns `null`: another action was stored since the check */
-async function storeAndCall(
-  context: ActionContext,
-  reviewed: Reviewed,
-  lastChange: string | null,
-): Promise<ActionResult | null> {
+async function checkAndCall(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const { app, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
+  const { workspaceId, settings } = workspace;
   const { project } = customer;
-  const { monthlyPerAdmin: monthlyLimit } = policyOf(workspace.settings, reviewed.kind);
-  const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
+  const lastChange = await readLastChange(app.database, { ...reviewed, workspaceId });
+  await checkAllowed(context, reviewed);
+  const checked = await handlerOf(reviewed).recheck(context, reviewed);
+  const isApprovalNeeded = handlerOf(checked).needsSecondPerson(context, checked);
   const stored = await requestAction(
     app,
     {
-      ...reviewed,
-      workspaceId: workspace.workspaceId,
+      ...checked,
+      workspaceId,
       projectId: project.projectId,
       state: isApprovalNeeded ? 'awaiting_approval' : 'requested',
-      idempotencyKey: reviewed.key,
+      idempotencyKey: checked.key,
       admin,
       conversationId,
       contactId: contact.id || null,
     },
-    { monthlyLimit, lastChange },
+    { monthlyLimit: policyOf(settings, checked.kind).monthlyPerAdmin, lastChange },
   );
-  if (!stored || stored.isRepeated || isApprovalNeeded) return stored;
+  // A concurrent action that is done already has changed what was read: it is read again.
+  if (!stored) return checkAndCall(context, reviewed);
+  if (stored.isRepeated || isApprovalNeeded) return stored;
   return { isRepeated: false, ...(await callAndConfirm(app, project, stored.action)) };
 }
 

@@ -14,29 +14,28 @@ const MAX_AGE_MS = MINUTE_MS;
 export type CanvasCache = ReturnType<typeof createCanvasCache>;
 
 /**
- * First canvases, each under everything that it shows. A card is opened again and again (at every switch of
- * conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read from the
- * database each time, so no canvas is out of date. Both functions give the response's JSON.
+ * First canvases as the JSON of the response, each under everything that it shows. A card is opened again and again (at
+ * every switch of conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read
+ * from the database each time, so no canvas is out of date.
  */
 export function createCanvasCache(now: () => number) {
   const cache = new LRUCache<string, { names: Names; untilMs: number; json: string }>({ max: MAX_CANVASES });
-  return {
-    get(context: CardContext, candidate: Candidate, names: Names): string | null {
-      const known = cache.get(keyOf(context, candidate));
-      return known && known.names === names && now() < known.untilMs ? known.json : null;
-    },
-    /** Stores the canvas unless it shows something that its key does not contain. */
-    set(context: CardContext, candidate: Candidate, drawn: { names: Names; canvas: InboxCanvas }): string {
-      const { names, canvas } = drawn;
-      const json = JSON.stringify({ canvas });
-      const nowMs = now();
-      // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
-      if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
-        const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
-        cache.set(keyOf(context, candidate), { names, untilMs, json });
-      }
-      return json;
-    },
+  return async (
+    context: CardContext,
+    candidate: Candidate,
+    { names, draw }: { readonly names: Names; draw(): Promise<InboxCanvas> },
+  ): Promise<string> => {
+    const key = keyOf(context, candidate);
+    const known = cache.get(key);
+    if (known && known.names === names && now() < known.untilMs) return known.json;
+    const json = JSON.stringify({ canvas: await draw() });
+    const nowMs = now();
+    // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
+    if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
+      const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
+      cache.set(key, { names, untilMs, json });
+    }
+    return json;
   };
 }
 

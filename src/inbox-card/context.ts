@@ -31,7 +31,7 @@ export interface CardApp extends AppContext {
   /** Signs addresses of pictures. */
   readonly pictureKey: string;
   readonly catalog: CatalogCache;
-  readonly canvases: CanvasCache;
+  readonly cachedCanvas: CanvasCache;
   readonly refreshIfStale: RefreshIfStale;
 }
 

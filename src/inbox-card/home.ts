@@ -24,11 +24,13 @@ export async function initialize(context: CardContext): Promise<CardAnswer> {
   refreshIfStale(context, candidate);
   const { projectId } = candidate.project;
   const names = await app.catalog.names(app.readDatabase, request.workspaceId, projectId);
-  const cached = app.canvases.get(context, candidate, names);
-  if (cached !== null) return cached;
-  const customer = await loadCustomer(app, candidate);
-  const drawn = overview({ ...context, customer }, standingNotice({ ...context, customer }));
-  return app.canvases.set(context, candidate, { names, canvas: drawn });
+  return app.cachedCanvas(context, candidate, {
+    names,
+    async draw() {
+      const drawn = { ...context, customer: await loadCustomer(app, candidate) };
+      return overview(drawn, standingNotice(drawn));
+    },
+  });
 }
 
 export function home(context: CustomerContext): CardAnswer {

@@ -8,7 +8,7 @@ import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/repository.ts';
-import { cardHistory, cardHome, cardMore, contentOf, liveCanvas, plainCard } from './card-view.ts';
+import { cardHistory, cardHoldings, contentOf, liveCanvas, plainCard } from './card-view.ts';
 import { findCustomers } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 
@@ -57,7 +57,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
     const view = viewCustomer(customers, messagesFor(messages.language, workspace.timezone), now());
     const [, page, from = 0] = /^(history|more)(?::(\d{1,6}))?$/.exec(componentId ?? '') ?? [];
     if (page === 'history') return cardHistory(view, messages, Number(from));
-    return page === 'more' ? cardMore(view, messages, Number(from)) : cardHome(view, messages);
+    return cardHoldings(view, messages, page === 'more' ? Number(from) : 0);
   }
 
   async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {

@@ -26,37 +26,25 @@ export function liveCanvas(publicUrl: string) {
   return { content_url: `${publicUrl}/canvas/messenger/live` };
 }
 
-export function cardHome(view: CustomerView, messages: Messages): Part[] {
-  if (view.holdings.length === 0 && view.history.length === 0) return plainCard(view.summary, messages);
-  const shown = view.holdings.slice(0, MAX_HOLDINGS);
-  const more = runningOf(view).length - MAX_HOLDINGS;
-  const items = [
-    ...(more > 0 ? [item(`more:${MAX_HOLDINGS}`, messages.t('messenger.more', { count: more }))] : []),
-    ...(view.history.length > 0 ? [item('history', messages.t('messenger.history'))] : []),
-  ];
-  return [
-    holdingsWithLinks(shown),
-    shown.length === 0 && text(view.summary, 'muted'),
-    items.length > 0 && list(items),
-  ];
-}
-
-/** @param from index of the first subscription shown, of those that have not ended */
-export function cardMore(view: CustomerView, messages: Messages, from: number): Part[] {
-  const running = runningOf(view);
+/** @param from index of the first subscription shown; after the first page, of those that have not ended */
+export function cardHoldings(view: CustomerView, messages: Messages, from: number): Part[] {
+  const { holdings, history, summary } = view;
+  if (holdings.length === 0 && history.length === 0) return plainCard(summary, messages);
+  const isHome = from === 0;
+  const running = holdings.filter(({ tone }) => tone !== 'ended');
   const next = from + MAX_HOLDINGS;
+  const shown = (isHome ? holdings : running).slice(from, next);
   const more = running.length - next;
-  const shown = running.slice(from, next);
+  const items = [
+    ...(more > 0 ? [item(`more:${next}`, messages.t('messenger.more', { count: more }))] : []),
+    ...(isHome && history.length > 0 ? [item('history', messages.t('messenger.history'))] : []),
+  ];
   return [
     holdingsWithLinks(shown),
-    shown.length === 0 && text(view.summary, 'muted'),
-    more > 0 && list([item(`more:${next}`, messages.t('messenger.more', { count: more }))]),
-    backLink(messages.t('messenger.restart')),
+    shown.length === 0 && text(summary, 'muted'),
+    items.length > 0 && list(items),
+    !isHome && backLink(messages.t('messenger.restart')),
   ];
-}
-
-function runningOf({ holdings }: CustomerView): Holding[] {
-  return holdings.filter(({ tone }) => tone !== 'ended');
 }
 
 function holdingsWithLinks(holdings: readonly Holding[]): Component[] {

@@ -29,6 +29,8 @@ export type RevenueCatCustomer = NonNullable<Awaited<ReturnType<RevenueCatClient
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
 
+type FirstPage = z.infer<typeof listSchema>;
+
 interface RevenueCatClientOptions {
   readonly apiUrl: string;
   readonly apiKey: string;
@@ -102,11 +104,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
   }
 
   /** @param begun a first page that came inside another answer, or none */
-  async function listFrom<T>(
-    begun: z.infer<typeof listSchema>,
-    schema: z.ZodType<T>,
-    action: string,
-  ): Promise<T[]> {
+  async function listFrom<T>(begun: FirstPage, schema: z.ZodType<T>, action: string): Promise<T[]> {
     const items = wellFormed(schema, begun.items);
     let next = nextPath(begun.next_page, apiUrl, action);
     for (let count = 0; next !== null && count < MAX_PAGES; count += 1) {
@@ -179,16 +177,14 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const response = await nullOn('revenuecat_not_found', get(`${of()}?expand=attributes`, action));
       if (response === null) return null;
       const customer = parse(customerSchema, response);
+      const part = <T>(name: string, schema: z.ZodType<T>, begun: FirstPage | null = null): Promise<T[]> =>
+        begun ? listFrom(begun, schema, action) : list(of(name), schema, action);
       const lists = Promise.all([
-        list(of('aliases'), aliasSchema, action),
-        customer.attributes
-          ? listFrom(customer.attributes, attributeSchema, action)
-          : list(of('attributes'), attributeSchema, action),
-        customer.active_entitlements
-          ? listFrom(customer.active_entitlements, activeEntitlementSchema, action)
-          : list(of('active_entitlements'), activeEntitlementSchema, action),
-        list(of('subscriptions'), subscriptionSchema, action),
-        list(of('purchases'), purchaseSchema, action),
+        part('aliases', aliasSchema),
+        part('attributes', attributeSchema, customer.attributes),
+        part('active_entitlements', activeEntitlementSchema, customer.active_entitlements),
+        part('subscriptions', subscriptionSchema),
+        part('purchases', purchaseSchema),
       ]);
       // Deleted since the first call.
       const read = await nullOn('revenuecat_not_found', lists);
