@@ -9,6 +9,7 @@ import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
+import type { Grant } from './action.ts';
 import { ActionError, orActionError } from './action-error.ts';
 import {
   type ActionContext,
@@ -136,18 +137,15 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
 }
 
 /**
- * What reading back shows of a grant, by the ends of grants only. `unchanged`: RevenueCat kept what was there, as it
- * does with a grant that would change nothing. `missing`: not done, or not done yet.
+ * What reading back shows of a grant, by the end of what is granted now. `unchanged`: RevenueCat kept what was there, as
+ * it does with a grant that would change nothing. `missing`: not done, or not done yet.
  */
-export function compareReadBack(ends: {
-  readonly requestedMs: number;
-  readonly previousMs: number | null;
-  readonly currentMs: number | null;
-}): 'granted' | 'unchanged' | 'missing' {
-  const { requestedMs, previousMs, currentMs } = ends;
-  if (currentMs === null) return 'missing';
-  if (!isSameEnd(currentMs, previousMs)) return 'granted';
-  return isSameGrant(currentMs, requestedMs) || currentMs > requestedMs ? 'unchanged' : 'missing';
+export function compareReadBack(
+  { requestedEndMs, previousEndMs }: Pick<Grant, 'requestedEndMs' | 'previousEndMs'>,
+  currentMs: number,
+): 'granted' | 'unchanged' | 'missing' {
+  if (!isSameEnd(currentMs, previousEndMs)) return 'granted';
+  return isSameGrant(currentMs, requestedEndMs) || currentMs > requestedEndMs ? 'unchanged' : 'missing';
 }
 
 /**

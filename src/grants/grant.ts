@@ -187,8 +187,7 @@ async function readBack(client: RevenueCatClient, projectId: string, grant: Gran
   if (grant.state === 'revoking')
     return currentMs === null ? { kind: 'done', changes: {} } : { kind: 'missing' };
   if (currentMs === null) return { kind: 'missing' };
-  const { requestedEndMs: requestedMs, previousEndMs: previousMs } = grant;
-  const found = compareReadBack({ requestedMs, previousMs, currentMs });
+  const found = compareReadBack(grant, currentMs);
   if (found !== 'missing')
     return { kind: 'done', changes: { actualEndMs: currentMs, isUnchanged: found === 'unchanged' } };
   // RevenueCat accepted the grant and what was there before has stayed.

@@ -15,7 +15,7 @@ import {
   policyOf,
 } from './policy.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { isRestore, targetTypeOf } from './store-actions.ts';
+import { targetTypeOf, withKind } from './store-actions.ts';
 import { auditRefusal, factsOf, requestAction, transition } from './transitions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
@@ -25,9 +25,9 @@ export interface ActionResult extends CallResult {
 }
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
-export async function reviewAction(context: ActionContext, form: Form): Promise<Reviewed> {
-  const kind = isRestore(form) ? 'restore' : form.kind;
-  const { reason = '' } = form;
+export async function reviewAction(context: ActionContext, submitted: Form): Promise<Reviewed> {
+  const form = withKind(submitted);
+  const { kind, reason = '' } = form;
   const typed =
     form.kind === 'grant'
       ? { entitlement: form.entitlement ?? null, duration: form.end ? `until ${form.end}` : form.duration }

@@ -215,8 +215,8 @@ export function targetTypeOf(context: ActionContext, form: Form): StoreActionDet
 }
 
 /** An order ID in the form of a transfer makes it a restore. */
-export function isRestore(form: Form): boolean {
-  return form.kind === 'transfer' && Boolean(form.order);
+export function withKind(form: Form): Form {
+  return form.kind === 'transfer' && form.order ? { ...form, kind: 'restore' } : form;
 }
 
 export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction, StoreAction> = {
@@ -243,10 +243,9 @@ type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
 
 async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
   const bought = await readLivePurchases(context, targetTypeOf(context, form));
-  const kind = isRestore(form) ? 'restore' : form.kind;
   return {
-    ...(await describe(context, { ...form, kind }, bought)),
-    kind,
+    ...(await describe(context, form, bought)),
+    kind: form.kind,
     key: randomUUID(),
     subscriberId: context.customer.subscriber.subscriberId,
     appUserId: bought.appUserId,

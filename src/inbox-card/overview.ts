@@ -67,14 +67,16 @@ export function overview(context: CustomerContext, notice: string | null = null)
 }
 
 /** The names of products can make a sentence too long: it is cut then, and the details have all of it. */
-function partsThatFit(context: CustomerContext, notice: string | null): Parts {
-  let length = MAX_SENTENCE_LENGTH;
-  let parts = partsOf(context, notice, length);
-  while (length > SENTENCE_STEP && estimatedHeight(layOut(parts, NONE)) > MAX_FIRST_CANVAS_PX) {
-    length -= SENTENCE_STEP;
-    parts = partsOf(context, notice, length);
-  }
-  return parts;
+function partsThatFit(
+  context: CustomerContext,
+  notice: string | null,
+  maxLength = MAX_SENTENCE_LENGTH,
+): Parts {
+  const parts = partsOf(context, notice, maxLength);
+  const fits = estimatedHeight(layOut(parts, NONE)) <= MAX_FIRST_CANVAS_PX;
+  return fits || maxLength <= SENTENCE_STEP
+    ? parts
+    : partsThatFit(context, notice, maxLength - SENTENCE_STEP);
 }
 
 type Parts = ReturnType<typeof partsOf>;

@@ -4,6 +4,7 @@ import { MAX_CATCH_UP_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
 import type { StoreActionKind } from '../grants/action.ts';
 import { findPurchase } from '../grants/purchases.ts';
+import { approveAction, declineAction } from '../grants/service.ts';
 import { grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
 import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
 import {
@@ -15,8 +16,7 @@ import {
 } from '../grants/views/review.ts';
 import {
   actionList,
-  approve,
-  decline,
+  decide,
   extendGrant,
   nextActionPage,
   revokeConfirm,
@@ -211,9 +211,9 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'action.review': changes(forCustomer(reviewStoreAction)),
     'action.change': changes(forCustomer(changeForm)),
     'action.confirm': changes(forCustomer(confirmReview)),
-    'action.approve': changes(forCustomer(approve)),
-    'action.decline': changes(forCustomer(decline)),
-    'action.withdraw': changes(forCustomer(decline)),
+    'action.approve': changes(forCustomer((context) => decide(context, approveAction))),
+    'action.decline': changes(forCustomer((context) => decide(context, declineAction))),
+    'action.withdraw': changes(forCustomer((context) => decide(context, declineAction))),
   }),
 );
 

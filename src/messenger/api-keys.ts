@@ -1,10 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type FindOperator, IsNull, Not } from 'typeorm';
-import { ApiKeyEntity, type ApiKeyRow, updateRows, WorkspaceEntity } from '../database/entities.ts';
+import {
+  ApiKeyEntity,
+  type ApiKeyRow,
+  updateRows,
+  WorkspaceEntity,
+  type WorkspaceRow,
+} from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { Region } from '../workspaces/repository.ts';
 import { hashSecret, secretLocation } from '../workspaces/secrets.ts';
 
 /** What a key allows: `messenger` makes identity tokens and support links, `fin` reads for the Fin data connector. */
@@ -65,16 +70,9 @@ export function revokeApiKey(database: Entities, workspaceId: string, keyId: str
 }
 
 /** An API key with its workspace. */
-export interface KeyHolder {
-  readonly workspaceId: string;
-  readonly region: Region;
-  /** IANA name. */
-  readonly timezone: string;
-  /** Encrypted; `null`: no admin has pasted it yet. */
-  readonly messengerSecret: string | null;
-  readonly keyId: string;
-  readonly kind: ApiKeyKind;
-  readonly lastUsedAt: Date | null;
+export interface KeyHolder
+  extends Readonly<Pick<WorkspaceRow, 'workspaceId' | 'region' | 'timezone' | 'messengerSecret'>>,
+    Readonly<Pick<ApiKeyRow, 'keyId' | 'kind' | 'lastUsedAt'>> {
   readonly isRevoked: boolean;
 }
 

@@ -1,67 +1,49 @@
 /**
- * The content security policy of the support page: our own files, and the hosts that Intercom's Messenger needs in
- * every region. Source: Intercom, "Using Intercom with Content Security Policy". Intercom's script runs in our origin,
- * so it may call only the support page's addresses there, never an admin's settings.
+ * Our own files, and the hosts that Intercom's Messenger needs in every region. Source: Intercom, "Using Intercom with
+ * Content Security Policy". A host is HTTPS where nothing else is said; an indented line continues the one above it. The
+ * Messenger styles its own elements.
+ */
+const POLICY = `default-src 'none'
+script-src 'self' app.intercom.io widget.intercom.io js.intercomcdn.com
+style-src 'self' 'unsafe-inline'
+connect-src via.intercom.io api.intercom.io api.eu.intercom.io api.au.intercom.io
+  api-iam.intercom.io api-iam.eu.intercom.io api-iam.au.intercom.io api-ping.intercom.io
+  nexus-websocket-a.intercom.io nexus-websocket-b.intercom.io
+  nexus-europe-websocket.intercom.io nexus-australia-websocket.intercom.io
+  wss://nexus-websocket-a.intercom.io wss://nexus-websocket-b.intercom.io
+  wss://nexus-europe-websocket.intercom.io wss://nexus-australia-websocket.intercom.io
+  *.intercom-messenger.com wss://*.intercom-messenger.com
+  uploads.intercomcdn.com uploads.intercomcdn.eu uploads.au.intercomcdn.com uploads.eu.intercomcdn.com
+  uploads.intercomusercontent.com
+img-src 'self' blob: data: js.intercomcdn.com gifs.intercomcdn.com video-messages.intercomcdn.com
+  static.intercomassets.com static.intercomassets.eu static.au.intercomassets.com
+  downloads.intercomcdn.com downloads.intercomcdn.eu downloads.au.intercomcdn.com uploads.intercomusercontent.com
+  messenger-apps.intercom.io messenger-apps.eu.intercom.io messenger-apps.au.intercom.io
+  *.intercom-attachments.com *.intercom-attachments.eu *.au.intercom-attachments.com
+  *.intercom-attachments-1.com *.intercom-attachments-2.com *.intercom-attachments-3.com
+  *.intercom-attachments-4.com *.intercom-attachments-5.com *.intercom-attachments-6.com
+  *.intercom-attachments-7.com *.intercom-attachments-8.com *.intercom-attachments-9.com
+font-src js.intercomcdn.com fonts.intercomcdn.com
+media-src blob: js.intercomcdn.com downloads.intercomcdn.com downloads.intercomcdn.eu downloads.au.intercomcdn.com
+frame-src intercom-sheets.com www.intercom-reporting.com www.youtube.com player.vimeo.com fast.wistia.net
+child-src blob: intercom-sheets.com www.intercom-reporting.com www.youtube.com player.vimeo.com fast.wistia.net
+worker-src blob:
+form-action intercom.help api-iam.intercom.io api-iam.eu.intercom.io api-iam.au.intercom.io
+frame-ancestors 'none'
+base-uri 'none'`;
+
+const DIRECTIVES = POLICY.split(/\n(?! )/).map((line) => line.split(/\s+/).map(withScheme).join(' '));
+
+function withScheme(source: string): string {
+  return source.includes('.') && !source.includes('://') ? `https://${source}` : source;
+}
+
+/**
+ * The content security policy of the support page. Intercom's script runs in our origin, so it may call only the support
+ * page's addresses there, never an admin's settings.
  *
  * @param ownUrls where this server answers the support page, each ending in a slash
  */
 export function supportPolicy(ownUrls: readonly string[]): string {
-  const directives: Readonly<Record<string, readonly string[]>> = {
-    'default-src': ["'none'"],
-    'script-src': ["'self'", ...https('app.intercom.io widget.intercom.io js.intercomcdn.com')],
-    // The Messenger styles its own elements.
-    'style-src': ["'self'", "'unsafe-inline'"],
-    'connect-src': [...ownUrls, ...CONNECT],
-    'img-src': ["'self'", 'blob:', 'data:', ...IMAGES],
-    'font-src': https('js.intercomcdn.com fonts.intercomcdn.com'),
-    'media-src': ['blob:', ...https('js.intercomcdn.com'), ...regional('https://downloads.', 'intercomcdn')],
-    'frame-src': FRAMES,
-    'child-src': ['blob:', ...FRAMES],
-    'worker-src': ['blob:'],
-    'form-action': [...https('intercom.help'), ...IAM],
-    'frame-ancestors': ["'none'"],
-    'base-uri': ["'none'"],
-  };
-  return Object.entries(directives)
-    .map(([name, sources]) => `${name} ${sources.join(' ')}`)
-    .join('; ');
+  return DIRECTIVES.join('; ').replace('connect-src', ['connect-src', ...ownUrls].join(' '));
 }
-
-function https(hosts: string): string[] {
-  return hosts.split(' ').map((host) => `https://${host}`);
-}
-
-/** Intercom writes Europe as another top-level domain and Australia as a label. */
-function regional(start: string, domain: string): string[] {
-  return [`${start}${domain}.com`, `${start}${domain}.eu`, `${start}au.${domain}.com`];
-}
-
-const IAM = https('api-iam.intercom.io api-iam.eu.intercom.io api-iam.au.intercom.io');
-const NEXUS = ['websocket-a', 'websocket-b', 'europe-websocket', 'australia-websocket'];
-const USER_CONTENT = 'https://uploads.intercomusercontent.com';
-
-const CONNECT = [
-  ...https('via.intercom.io api.intercom.io api.eu.intercom.io api.au.intercom.io'),
-  ...IAM,
-  ...https('api-ping.intercom.io'),
-  ...NEXUS.flatMap((name) => [`https://nexus-${name}.intercom.io`, `wss://nexus-${name}.intercom.io`]),
-  'https://*.intercom-messenger.com',
-  'wss://*.intercom-messenger.com',
-  ...regional('https://uploads.', 'intercomcdn'),
-  'https://uploads.eu.intercomcdn.com',
-  USER_CONTENT,
-];
-
-const IMAGES = [
-  ...https('js.intercomcdn.com gifs.intercomcdn.com video-messages.intercomcdn.com'),
-  ...regional('https://static.', 'intercomassets'),
-  ...regional('https://downloads.', 'intercomcdn'),
-  USER_CONTENT,
-  ...https('messenger-apps.intercom.io messenger-apps.eu.intercom.io messenger-apps.au.intercom.io'),
-  ...regional('https://*.', 'intercom-attachments'),
-  ...Array.from({ length: 9 }, (_, index) => `https://*.intercom-attachments-${index + 1}.com`),
-];
-
-const FRAMES = https(
-  'intercom-sheets.com www.intercom-reporting.com www.youtube.com player.vimeo.com fast.wistia.net',
-);

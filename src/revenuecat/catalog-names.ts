@@ -1,7 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import { keyed } from '../database/batcher.ts';
-import { CatalogEntity, type CatalogRow, upsert } from '../database/entities.ts';
+import { CatalogEntity, type CatalogRow, type ProjectRow, upsert } from '../database/entities.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
@@ -17,12 +17,7 @@ interface CatalogContext {
   now(): number;
 }
 
-/** A connected project. */
-interface CatalogProject {
-  readonly workspaceId: string;
-  readonly projectId: string;
-  readonly revenueCatProjectId: string;
-}
+type CatalogProject = Pick<ProjectRow, 'workspaceId' | 'projectId' | 'revenueCatProjectId'>;
 
 /** What this process has read of a project's catalog. */
 interface CatalogState {

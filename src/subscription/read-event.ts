@@ -136,13 +136,12 @@ export function readEvent(
   const event = parse(body);
   const type = typeOf(event);
   const { store, period_type: periodType, cancel_reason: cancelReason } = event;
-  const isTrialConversion = event.is_trial_conversion;
   return {
     /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
     id: event.id ?? event.event_id ?? received.fallbackId,
     /** RevenueCat's type, as sent: `INITIAL_PURCHASE`. */
     type,
-    kind: classify({ type, periodType, store, cancelReason, isTrialConversion }),
+    kind: classify({ type, periodType, store, cancelReason, isTrialConversion: event.is_trial_conversion }),
     /** The time of receipt where RevenueCat sent none. */
     atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
     /** The customer's id when it happened; `null`: the event names several customers, or none. */
@@ -168,7 +167,6 @@ export function readEvent(
     expiresAtMs: event.expiration_at_ms,
     gracePeriodEndsAtMs: event.grace_period_expiration_at_ms,
     resumesAtMs: event.auto_resume_at_ms,
-    isTrialConversion,
     cancelReason,
     expirationReason: event.expiration_reason,
     price: priceOf(event),

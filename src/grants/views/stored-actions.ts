@@ -14,10 +14,11 @@ import { endsOf, readShownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
+import type { Reviewed } from '../form-state.ts';
 import { standingOf } from '../message-values.ts';
 import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions, readAgain } from '../repository.ts';
-import { type ActionResult, approveAction, declineAction, findAction, revokeGrant } from '../service.ts';
+import { type ActionResult, findAction, revokeGrant } from '../service.ts';
 import { grantForm } from './grant-form.ts';
 import {
   accessText,
@@ -114,21 +115,16 @@ export function extendGrant(context: ViewContext, actionId: string): Promise<Inb
   );
 }
 
-export function approve(context: ViewContext): Promise<InboxCanvas> {
-  return decide(context, (action) => approveAction(context, action, context.formState.review));
-}
-
-/** By the requester: withdraws. */
-export function decline(context: ViewContext): Promise<InboxCanvas> {
-  return decide(context, (action) => declineAction(context, action));
-}
-
-function decide(context: ViewContext, work: (action: Action) => Promise<ActionResult>): Promise<InboxCanvas> {
+/** Approves or declines what waits for a second teammate; its requester withdraws it. */
+export function decide(
+  context: ViewContext,
+  work: (context: ViewContext, action: Action, shown?: Reviewed) => Promise<ActionResult>,
+): Promise<InboxCanvas> {
   return withAction(context, context.formState.decide, (action) => {
     const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
     if (context.isOutdated && action.state === 'awaiting_approval')
       return again(context.messages.t('action.outdated.stale'));
-    return showResult(context, work(action), {
+    return showResult(context, work(context, action, context.formState.review), {
       kind: action.kind,
       find: () => readAgain(context.app.database, action),
       onError: (error) => again(errorText(context, action.kind, error)),
