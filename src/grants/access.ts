@@ -69,12 +69,7 @@ export interface Access {
   readonly isStored: boolean;
 }
 
-/**
- * Reads a customer's access from RevenueCat: two calls.
- *
- * @param customer.nameOf the name of an entitlement by its id
- * @throws AppError when RevenueCat refuses, does not know the customer, or does not respond
- */
+/** Reads a customer's access from RevenueCat, in two calls. Throws AppError when they fail. */
 export async function readAccess(
   client: RevenueCatClient,
   revenueCatProjectId: string,
@@ -137,8 +132,8 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
 }
 
 /**
- * What reading back shows of a grant, by the end of what is granted now. `unchanged`: RevenueCat kept what was there, as
- * it does with a grant that would change nothing. `missing`: not done, or not done yet.
+ * What reading back shows of a grant. `unchanged`: RevenueCat kept what was there, as it does with a grant that would
+ * change nothing. `missing`: not done, or not done yet.
  */
 export function compareReadBack(
   { requestedEndMs, previousEndMs }: Pick<Grant, 'requestedEndMs' | 'previousEndMs'>,
@@ -148,11 +143,7 @@ export function compareReadBack(
   return isSameGrant(currentMs, requestedEndMs) || currentMs > requestedEndMs ? 'unchanged' : 'missing';
 }
 
-/**
- * What RevenueCat gives the customer now.
- *
- * @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer
- */
+/** What RevenueCat gives the customer now. Throws ActionError when it is not read. */
 export async function readCurrentAccess(context: ActionContext): Promise<Access> {
   const { app, customer } = context;
   const entitlements = await readEntitlements(app, customer.project);
@@ -183,11 +174,7 @@ export function storedAccess(customer: ActionCustomer): Access {
   };
 }
 
-/**
- * RevenueCat's access, or the stored one when RevenueCat does not respond.
- *
- * @throws ActionError when RevenueCat refuses, or does not know the customer
- */
+/** The stored access when RevenueCat does not respond. Throws ActionError when it refuses. */
 export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;

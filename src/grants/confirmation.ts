@@ -34,8 +34,6 @@ export interface CallResult {
 /**
  * Calls RevenueCat for a stored action and reads the result back. The call is claimed in the database first, so that it
  * is made once, whatever happens in between. Only a removal may be called for again: repeated, it changes nothing.
- *
- * @returns the action as it is then; still unconfirmed when RevenueCat has not confirmed it
  */
 export async function callAndConfirm(app: AppContext, project: Project, action: Action): Promise<CallResult> {
   const client = app.revenueCat(project);
@@ -112,7 +110,6 @@ async function complete(app: AppContext, action: Action, changes: Changes): Prom
   return moved;
 }
 
-/** @param code the reason, as in the audit log and on the card */
 async function fail(app: AppContext, action: Action, code: string): Promise<Action> {
   const { workspaceId, actionId } = action;
   app.logger.warn({ workspaceId, actionId, code }, 'action failed');

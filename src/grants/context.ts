@@ -75,11 +75,7 @@ export function usableIds(customer: ActionCustomer): string[] {
   return preferredAppUserIds(ids);
 }
 
-/**
- * Reads something of the customer, by the first id that RevenueCat knows, within the time that an agent waits.
- *
- * @throws ActionError when RevenueCat refuses, does not respond, or knows none of the ids
- */
+/** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readNow`. */
 export function readCustomer<T>(
   context: ActionContext,
   read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
@@ -93,11 +89,7 @@ export function readCustomer<T>(
   });
 }
 
-/**
- * Reads from RevenueCat within the time that an agent waits.
- *
- * @throws ActionError when RevenueCat refuses or does not respond
- */
+/** Reads from RevenueCat within the time that an agent waits. Throws ActionError when it fails. */
 export async function readNow<T>(
   { app, customer }: ActionContext,
   read: (client: RevenueCatClient) => Promise<T>,

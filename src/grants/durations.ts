@@ -64,10 +64,7 @@ export function endOrForever(endsAtMs: number | null): number {
 
 /**
  * Parses the end that an agent typed: `2027-01-31`, which counts to its last second, or `2027-01-31 18:00`. Other
- * formats are refused: `1/2/27` means two different days to two people.
- *
- * @param timeZone IANA name, of the workspace
- * @returns UTC epoch ms; `null`: not such a date, or one that no calendar has
+ * formats are refused: `1/2/27` means two different days to two people. `null`: refused, or in no calendar.
  */
 export function parseEndDate(text: string, timeZone: string): number | null {
   const [, date, time] = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}))?$/.exec(text.trim()) ?? [];

@@ -17,17 +17,9 @@ export type ReadBackResult =
 
 /** What differs between grants and store actions. */
 export interface ActionHandler<F extends Form, R extends Reviewed, A extends Action> {
-  /**
-   * Checks the form, and computes exactly what the action would do.
-   *
-   * @throws ActionError
-   */
+  /** Checks the form, and computes exactly what the action would do. Throws ActionError. */
   prepare(context: ActionContext, form: F): Promise<R>;
-  /**
-   * Checks at the confirm what was reviewed, against the policy and what RevenueCat has now.
-   *
-   * @throws ActionError
-   */
+  /** Checks what was reviewed against the policy and what RevenueCat has now. Throws ActionError. */
   recheck(context: ActionContext, reviewed: R): Promise<R>;
   /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
   reviewRequested(context: ActionContext, action: A): Promise<R>;

@@ -83,9 +83,7 @@ export async function hasFailedNote(sql: Sql, { workspaceId, actionId }: ActionK
 
 /**
  * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
- * idempotency key: before another attempt the conversation is searched for the note.
- *
- * @throws AppError when Intercom may accept it later; the job is retried
+ * idempotency key: before another attempt the conversation is searched for the note. Throws where the job is to retry.
  */
 export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> {
   const { database } = app;

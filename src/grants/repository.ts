@@ -142,9 +142,7 @@ export function findAdopted(
 
 /**
  * Locks the subscriber until the transaction ends. An unconfirmed refund of a charge prevents only another refund of
- * that charge: it changes nothing else, and may stay unconfirmed for a day.
- *
- * @throws ActionError when another action on the same target is unconfirmed
+ * that charge: it changes nothing else, and may stay unconfirmed for a day. Throws when another action is.
  */
 export async function lockTarget(
   sql: Sql,

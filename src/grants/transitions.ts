@@ -64,7 +64,6 @@ type TransitionScope = Required<JobSender>;
  * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
  * @param change.conversationId where it happens, if that is not where the action was requested
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
- * @throws ActionError when the result of another action on the same target is still unknown
  */
 export async function transition<A extends Action>(
   app: TransitionApp,
@@ -103,9 +102,7 @@ export async function transition<A extends Action>(
  * action at a time" can be exceeded.
  *
  * @param checks.lastChange of the target, read before this action was checked
- * @returns repeated: the idempotency key was used before, and this is its action; `null`: something was done to the
- *   same target since this action was checked
- * @throws ActionError when the month is used up, or the result of another action on the same target is still unknown
+ * @returns repeated: the key was used before; `null`: something was done to the target since this action was checked
  */
 export async function requestAction(
   app: TransitionApp,

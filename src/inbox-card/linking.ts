@@ -79,11 +79,7 @@ function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | n
   return createHash('sha256').update(shown).digest('base64url');
 }
 
-/**
- * Shows the customer that the contact would be linked to, and asks.
- *
- * @param problem why the review is shown again
- */
+/** @param problem why the review is shown again */
 function reviewCanvas(
   context: CardContext,
   review: LinkReview,

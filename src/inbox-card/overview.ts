@@ -49,8 +49,6 @@ const NONE: ReadonlySet<Extra> = new Set();
 /**
  * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
  * extras are added one by one as long as it stays within {@link MAX_FIRST_CANVAS_PX}.
- *
- * @param notice what the teammate should know about the data shown
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
   const parts = partsThatFit(context, notice);

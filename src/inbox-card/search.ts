@@ -245,11 +245,7 @@ async function findBuyers({ app }: CardContext, project: Project, storeId: strin
   }
 }
 
-/**
- * Queues an import of a customer who is unknown here, such as one who subscribed before the app was installed.
- *
- * @returns whether an import was queued
- */
+/** Queues an import of a customer who may have subscribed before the app was installed. `false`: none can be. */
 function importFromRevenueCat(
   { app, request, projects: all }: CardContext,
   appUserId: string,

@@ -26,9 +26,7 @@ const KEY_PATTERN = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RAN
 
 /**
  * Creates a key of 256 random bits, `stm_<workspace>_<hex>`. It names its workspace, so that looking it up stays
- * within that workspace. It is long and random, so a plain SHA-256 is enough to store.
- *
- * @returns the key, to show once to the admin who created it, and what is stored of it
+ * within that workspace. It is long and random, so a plain SHA-256 is enough to store. The admin sees it once.
  */
 export function newApiKey(kind: ApiKeyKind, workspaceId: string) {
   const random = randomBytes(RANDOM_BYTES).toString('hex');

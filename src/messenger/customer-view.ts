@@ -18,12 +18,7 @@ const MAX_ENDED = 3;
 /** A cancellation usually comes within two hours. Source: RevenueCat, "Webhooks". */
 const MAX_REPORT_DELAY_MS = DAY_MS;
 
-/**
- * A customer's own subscriptions and their history. Test purchases are shown only to customers who have nothing
- * else.
- *
- * @param messages in the customer's language and the workspace's time zone
- */
+/** A customer's own subscriptions and history. Test purchases are shown only to customers who have nothing else. */
 export function viewCustomer(customers: readonly Customer[], messages: Messages, nowMs: number) {
   const described = withStores(
     customers.map(({ state, names }) => describeCustomer(state, { names, nowMs })),

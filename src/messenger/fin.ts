@@ -27,11 +27,7 @@ const UNKNOWN = {
   manage_url: '',
 };
 
-/**
- * What the customer has, until when, and the last event. In English: Fin translates into the customer's language.
- *
- * @param customers with one app user ID, the one with access first
- */
+/** In English: Fin translates into the customer's language. @param customers the one with access first */
 export function answerFin(customers: readonly Customer[], timeZone: string, nowMs: number): typeof UNKNOWN {
   const [customer] = customers;
   if (!customer) return UNKNOWN;

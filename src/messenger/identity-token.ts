@@ -19,9 +19,8 @@ type MessengerUser = Readonly<ReturnType<typeof readUser>>;
 /**
  * Signs the token with which the Messenger identifies a customer: HS256 with the workspace's Messenger secret;
  * `user_id`, e-mail, name, and the subscription's state as flat custom attributes, which only the signer can then
- * write. Unknown values are left out: a token never clears an attribute.
- *
- * Source: Intercom, "Authenticating users in the Messenger with JSON Web Tokens".
+ * write. Unknown values are left out: a token never clears an attribute. Source: Intercom,
+ * "Authenticating users in the Messenger with JSON Web Tokens".
  */
 export function signIdentityToken(
   secret: string,
@@ -42,11 +41,7 @@ export function signIdentityToken(
   return { token: jwt.sign(claims, secret, { algorithm: 'HS256' }), expiresAtS };
 }
 
-/**
- * Reads the customer from a request of the customer's backend. Throws AppError 400 with a code for each field.
- *
- * @param body the parsed JSON
- */
+/** Reads a body that the customer's backend sent. Throws AppError 400 with a code for each field. */
 export function readUser(body: unknown) {
   if (body === undefined) throw new AppError('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
   if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');

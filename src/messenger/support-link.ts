@@ -72,11 +72,7 @@ export function newLinkId(): string {
   return randomBytes(12).toString('base64url');
 }
 
-/**
- * Marks a link as opened.
- *
- * @returns whether this is the first time
- */
+/** Marks a link as opened; tells whether this is the first time. */
 export async function useLink(
   { manager }: Entities,
   { workspaceId, linkId }: SupportClaims,

@@ -67,11 +67,7 @@ export function createCallLimiter(options: { database: Database; now?: () => num
     gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal = new AbortController().signal) {
       const { keepShare, maxWaitMs } = PRIORITIES[priority];
       return {
-        /**
-         * Resolves when the call may be made.
-         *
-         * @throws AppError `revenuecat_rate_limited` when that would take longer than this priority waits
-         */
+        /** Waits until the call may be made. Throws when that would take longer than this priority waits. */
         enter(domain: CallDomain): Promise<void> {
           const budget = { ...project, domain };
           const untilMs = now() + maxWaitMs;

@@ -40,12 +40,7 @@ function stateOf({ database }: CatalogContext, project: CatalogProject): Catalog
   return stateFor(`${project.workspaceId}|${project.projectId}`);
 }
 
-/**
- * The project's names of entitlements and products, read from RevenueCat when they are older than an hour, or when one
- * of the ids is not among them.
- *
- * @param ids RevenueCat's own, of what a customer has
- */
+/** The project's catalog, read from RevenueCat when it is older than an hour or lacks one of RevenueCat's ids. */
 export async function readCatalogNames(
   context: CatalogContext,
   project: CatalogProject,

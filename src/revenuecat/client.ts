@@ -23,7 +23,6 @@ import {
 import { emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
 import { createStoreActions } from './store-actions.ts';
 
-/** One customer, as read from the API. */
 export type RevenueCatCustomer = NonNullable<Awaited<ReturnType<RevenueCatClient['readCustomer']>>>;
 
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
@@ -40,7 +39,6 @@ interface RevenueCatClientOptions {
   readonly gate?: CallGate;
 }
 
-/** Interceptors: rate limit, typed errors. */
 function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
   const { apiUrl, apiKey, now = Date.now, timeoutMs, gate } = options;
   const http = createHttpClient({
@@ -161,11 +159,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
       await nullOn('revenuecat_not_found', get(url, 'Trying the key'));
     },
-    /**
-     * Everything of one customer, in four calls; `null`: unknown.
-     *
-     * @param readCatalog gives the catalog with what the customer has, by RevenueCat's ids
-     */
+    /** Everything of one customer; `null`: unknown. @param readCatalog gives the catalog with these ids */
     async readCustomer(
       projectId: string,
       customerId: string,

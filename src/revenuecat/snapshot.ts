@@ -73,8 +73,6 @@ export function toSnapshot(
 /**
  * When a snapshot was taken: the earlier of our clock and RevenueCat's. Events carry RevenueCat's time: where our clock
  * is ahead, an event that came after the snapshot would seem older, and would be ignored.
- *
- * @param date the response's `Date`, whole seconds
  */
 export function snapshotTime(requestedAtMs: number, date: unknown): number {
   const dateMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;

@@ -30,11 +30,7 @@ export function createStoreActions({ http, path, list, read }: Calls) {
     await http.post(url, body, { action });
   };
   return {
-    /**
-     * Everything bought, not granted.
-     *
-     * @param what only these, or everything: who buys coins every day has thousands of purchases, a call for each hundred
-     */
+    /** @param what only these, or everything: who buys coins has thousands of purchases, a call for each hundred */
     async listPurchases(
       projectId: string,
       customerId: string,

@@ -32,9 +32,7 @@ interface OpenSegment {
 
 /**
  * Segments come from the events. How the last one of each product ends comes from the state, which also knows the
- * snapshot, extensions and refunds.
- *
- * @returns `null`: nothing was ever bought or granted
+ * snapshot, extensions and refunds. `null`: nothing was ever bought or granted.
  */
 export function pictureOf(events: readonly LifecycleEvent[], state: SubscriberState, nowMs: number) {
   const segments: OpenSegment[] = [];

@@ -126,8 +126,6 @@ function typeOf(body: EventBody): string {
 /**
  * Reads the `event` object of a webhook, or the body of an item of the customer events endpoint. Never throws:
  * unknown types and values stay, fields of the wrong type count as absent.
- *
- * @param received.fallbackId the id of an event that brings none
  */
 export function readEvent(
   body: unknown,

@@ -39,7 +39,6 @@ import type {
  *
  * @param events of one subscriber as `assembleHistory` returns them: with those received by transfer. An event on
  *   the `source` side takes away what was bought until then.
- * @param nowMs UTC, ms
  */
 export function deriveState(
   events: readonly LifecycleEvent[],
@@ -167,8 +166,6 @@ function bestOf(
 /**
  * One entitlement lasts as long as the longest of what gives it. Those that RevenueCat's API listed as active count
  * whatever the subscriptions say.
- *
- * @param listed ends by lookup key
  */
 function entitlementsOf(
   builders: readonly StateBuilder[],

@@ -30,7 +30,6 @@ export interface SubscriberSummary {
   readonly counts: Readonly<Record<Environment, number>>;
 }
 
-/** @param nowMs UTC, ms */
 export function summarize(
   history: readonly LifecycleEvent[],
   snapshot: Snapshot | null,

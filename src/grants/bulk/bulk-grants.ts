@@ -27,7 +27,6 @@ import {
 } from './repository.ts';
 
 const MAX_CUSTOMERS = 100_000;
-/** Subscribers that a filter reads together. */
 const FILTER_BATCH_SIZE = 500;
 
 /**
@@ -56,7 +55,6 @@ interface CustomerFilter {
   readonly expiredWithinDays: number | null;
 }
 
-/** @param nowMs UTC, ms */
 function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
   const { statuses, productId, lookupKey, expiredWithinDays } = filter;
   const had = [...state.subscriptions, ...state.grants, ...state.consumables];
@@ -111,7 +109,6 @@ export function leftOutText(count: number): string {
   return `${who} and left out. An admin can allow them again under Settings › Data.`;
 }
 
-/** What is granted to many, as an admin fills it in. */
 interface BulkForm {
   /** Id or lookup key. */
   readonly entitlement: string;
@@ -206,11 +203,7 @@ export async function startBulkGrant(
   return changeBulkGrant(app, bulk, { event: isForMany ? 'request' : 'start', by });
 }
 
-/**
- * Changes the state, with an audit record.
- *
- * @returns `null`: it is in another state by now
- */
+/** Changes the state, with an audit record. `null`: it is in another state by now. */
 export async function changeBulkGrant(
   app: BulkApp,
   key: BulkKey,

@@ -51,11 +51,7 @@ interface BulkTransition {
 
 const FINISHED: readonly BulkState[] = ['declined', 'withdrawn', 'done', 'undone'];
 
-/**
- * Stores a draft with its customers, without the erased ones; an id that is listed twice is one customer.
- *
- * @returns `null`: all have been erased
- */
+/** Stores a draft with its customers, each once and without the erased ones. `null`: all have been erased. */
 export async function createBulkGrant(
   { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
   bulk: NewBulkGrant,

@@ -38,19 +38,15 @@ const RETRY_SECONDS = 10;
 const MAX_RETRY_SECONDS = 600;
 const MAX_ATTEMPTS = 150;
 
-/** The job `bulk-grant.run`. */
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
   if (await runBulkGrant(app, key, Date.now() + SLICE_MS))
     await app.jobs.send('bulk-grant.run', key, { afterSeconds: 1 });
 }
 
 /**
- * Works on a bulk grant until it is finished, paused, or time is up. Several workers share it: each claims its
- * customers. A customer's grant has its own idempotency key and is called once, so a killed worker's customers are
- * read back, never granted twice.
- *
- * @param untilMs stops after this time (epoch ms)
- * @returns whether there is more to do
+ * Works on a bulk grant until it is finished, paused, or time is up; tells whether there is more to do. Several workers
+ * share it: each claims its customers. A customer's grant has its own idempotency key and is called once, so a killed
+ * worker's customers are read back, never granted twice.
  */
 export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
   for (;;) {
@@ -75,7 +71,6 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
   }
 }
 
-/** One customer of a bulk grant. */
 interface Task {
   readonly bulk: BulkGrant;
   readonly project: Project;
@@ -108,7 +103,7 @@ async function pauseForKey(app: AppContext, { bulk, project }: Task, error: stri
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
 }
 
-/** @throws any error that is not about this customer */
+/** Throws any error that is not about this customer. */
 function outcomeOf(error: unknown, { customer }: Task): CustomerOutcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
@@ -145,12 +140,7 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
     : { state: 'failed', actionId, error };
 }
 
-/**
- * The same as one grant of a card: the current access is read, the action is stored under its key, and RevenueCat is
- * called once.
- *
- * @returns `null`: the grant would change nothing
- */
+/** The same as one grant of a card. `null`: it would change nothing. */
 async function grantOnce(
   app: AppContext,
   { bulk, project, customer, idempotencyKey }: Task & { readonly idempotencyKey: string },

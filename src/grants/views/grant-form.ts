@@ -41,11 +41,7 @@ export function turnEntitlementPage(context: ViewContext, page: string): Promise
   return grantForm(context, { ...submittedGrant(context), page: Number(page) });
 }
 
-/**
- * Lets the agent choose; the current access is on top.
- *
- * @param error what is wrong with the form as it was submitted
- */
+/** @param error what is wrong with the form as it was submitted */
 export async function grantForm(
   context: ViewContext,
   form: GrantForm,

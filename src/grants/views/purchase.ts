@@ -226,11 +226,7 @@ export function tryAgainPage(
   );
 }
 
-/**
- * Nothing: RevenueCat does not have the purchase.
- *
- * @throws ActionError when RevenueCat is not read, or has nothing to refund
- */
+/** Empty: RevenueCat does not have the purchase. Throws ActionError when it is not read, or has nothing to refund. */
 async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
   const { messages } = context;
   const { t } = messages;

@@ -36,11 +36,7 @@ const ANSWER_TIMEOUT_MS = 3_800;
 /** A first press longer ago is no longer being worked on. */
 const FIRST_PRESS_MS = 10_000;
 
-/**
- * The state of an action, and what can be done about it.
- *
- * @param url the single-use link of a portal
- */
+/** The state of an action, and what can be done about it. @param url the single-use link of a portal */
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
   const { messages, app } = context;
   const { t } = messages;
