@@ -16,28 +16,22 @@ import { type Outcome, type PageRequest, problems } from './page.ts';
 /** How the webhook got to RevenueCat, or why it did not. */
 type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
 
-interface NewProject {
-  readonly projectId: string;
-  readonly name: string | null;
-  readonly apiKey: string | null;
-  readonly client?: RevenueCatClient;
-  readonly missingScopes?: readonly string[];
-}
-
 /** Connects a project, registers its webhook, and shows the authorization value. */
-export function connect(request: PageRequest, project: NewProject): Promise<Outcome> {
+export function connect(
+  request: PageRequest,
+  project: Omit<Parameters<typeof connectProject>[1], 'workspaceId'>,
+  client: RevenueCatClient | null,
+): Promise<Outcome> {
   const { app, workspace } = request;
   const { workspaceId } = workspace;
-  const { projectId: revenueCatProjectId, apiKey, client = null, missingScopes } = project;
+  const { revenueCatProjectId, name, missingScopes = [] } = project;
   return withWebhookLock(request, async () => {
-    const connection = await connectProject(
-      { ...app, publicUrl: app.config.publicUrl },
-      { workspaceId, revenueCatProjectId, apiKey, name: project.name, missingScopes },
-    );
-    const name = project.name ?? revenueCatProjectId;
-    await audit(request, 'revenuecat_connected', { project: name });
+    const { publicUrl } = app.config;
+    const connection = await connectProject({ ...app, publicUrl }, { workspaceId, ...project });
+    const shown = { client, revenueCatProjectId, name: name ?? revenueCatProjectId, missingScopes };
+    await audit(request, 'revenuecat_connected', { project: shown.name });
     await app.jobs.send('workspace.health', { workspaceId });
-    return registerAndShow(request, connection, { client, revenueCatProjectId, name, missingScopes });
+    return registerAndShow(request, connection, shown);
   });
 }
 
@@ -80,7 +74,7 @@ async function registerAndShow(
     readonly client: RevenueCatClient | null;
     readonly revenueCatProjectId: string;
     readonly name: string;
-    readonly missingScopes?: readonly string[];
+    readonly missingScopes: readonly string[];
   },
 ): Promise<Outcome> {
   const { app, workspace } = request;
@@ -94,7 +88,7 @@ async function registerAndShow(
       connection,
       name: project.name,
       registration,
-      missing: missingByFeature(project.missingScopes ?? []),
+      missing: missingByFeature(project.missingScopes),
       lastReceivedAt: stored?.lastReceivedAt ?? null,
     },
   };

@@ -76,39 +76,34 @@ const connectForm = form(
       // Webhooks alone are enough for events; grants and refreshing need the key.
       if (typedId === '') return problems({ api_key: 'Paste a secret API key, or at least the project ID.' });
       if (connected(withPrefix(typedId))) return problems({ revenuecat_project: ALREADY_CONNECTED });
-      return connect(request, { projectId: typedId, name: null, apiKey: null });
+      return connect(request, { revenueCatProjectId: typedId, name: null, apiKey: null }, null);
     }
     const client = clientOf(request, apiKey);
     const check = await checkApiKey(client, typedId || null, request.workspace.settings);
     if (check.outcome !== 'valid') return explainCheck(check);
-    const { id: projectId, name } = check.project;
-    const known = connected(projectId);
+    const { project, missingScopes } = check;
+    const known = connected(project.id);
     // Only the key is new: the webhook works with the value that it has.
-    if (known) return storeKey(request, known, { apiKey, missingScopes: check.missingScopes });
-    return connect(request, { projectId, name, apiKey, client, missingScopes: check.missingScopes });
+    if (known) return storeKey(request, known, { apiKey, missingScopes });
+    const { id: revenueCatProjectId, name } = project;
+    return connect(request, { revenueCatProjectId, name, apiKey, missingScopes }, client);
   },
 );
 
 const replaceKeyForm = form(z.object({ new_key: requiredKeyField }), async (request, { new_key: apiKey }) => {
   const project = await projectOf(request);
-  const check = await checkApiKey(
-    clientOf(request, apiKey),
-    project.revenueCatProjectId,
-    request.workspace.settings,
-  );
-  if (check.outcome === 'valid')
-    return storeKey(request, project, { apiKey, missingScopes: check.missingScopes });
-  const explained = explainCheck(check);
-  return explained.kind === 'problems'
-    ? problems({ new_key: Object.values(explained.problems)[0] ?? '' })
-    : explained;
+  const { settings } = request.workspace;
+  const check = await checkApiKey(clientOf(request, apiKey), project.revenueCatProjectId, settings);
+  if (check.outcome === 'valid') return storeKey(request, project, { apiKey, ...check });
+  const [problem = ''] = Object.values(explainCheck(check).problems);
+  return problems({ new_key: problem });
 });
 
 function clientOf({ app }: PageRequest, apiKey: string): RevenueCatClient {
   return createRevenueCatClient({ apiUrl: app.config.revenueCatApiUrl, apiKey, now: app.now });
 }
 
-function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Outcome {
+function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): ReturnType<typeof problems> {
   switch (check.outcome) {
     case 'rejected':
       return problems({
