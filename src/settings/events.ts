@@ -24,31 +24,28 @@ const SAME_NAME_ALLOWED: Partial<Record<DeliverableKind, DeliverableKind>> = {
 const mayShareName = (one: DeliverableKind, other: DeliverableKind): boolean =>
   (SAME_NAME_ALLOWED[one] ?? one) === (SAME_NAME_ALLOWED[other] ?? other);
 
-type EventSettings = WorkspaceSettings['events'];
-
 /**
  * Checks the names of all kinds together.
  *
- * @param names blank: the default name
- * @returns what is wrong with each kind's field
+ * @returns what is wrong, by the name of each kind's field
  */
-function checkEventNames(names: ReadonlyMap<DeliverableKind, string>): Map<DeliverableKind, string> {
-  const found = new Map<DeliverableKind, string>();
+function checkEventNames(wanted: WorkspaceSettings['events']): Problems {
+  const found: Record<string, string> = {};
   const owners = new Map<string, DeliverableKind>();
   for (const kind of EVENT_KINDS) {
-    const name = names.get(kind) || defaultEventName(kind);
+    const name = wanted[kind]?.name || defaultEventName(kind);
     const normalized = normalizeEventName(name);
     const owner = owners.get(normalized);
-    if (name.length > MAX_NAME_LENGTH) found.set(kind, `At most ${MAX_NAME_LENGTH} characters`);
+    const field = `name.${kind}`;
+    if (name.length > MAX_NAME_LENGTH) found[field] = `At most ${MAX_NAME_LENGTH} characters`;
     // A control character, or one pasted without being seen, would match nothing that anyone can type.
     else if (/[\p{Cc}\p{Bidi_Control}\u200b\u2060\ufeff]/u.test(name))
-      found.set(kind, 'Letters, digits, spaces and punctuation only');
-    else if (/[.$]/.test(name)) found.set(kind, `Intercom turns "." and "$" into "-": use ${normalized}`);
+      found[field] = 'Letters, digits, spaces and punctuation only';
+    else if (/[.$]/.test(name)) found[field] = `Intercom turns "." and "$" into "-": use ${normalized}`;
     else if (owner !== undefined && !mayShareName(owner, kind)) {
       // Either of the two may be the one to change.
-      for (const each of [owner, kind]) {
-        if (!found.has(each)) found.set(each, sharedName(normalized, each === kind ? owner : kind));
-      }
+      found[`name.${owner}`] ??= sharedName(normalized, kind);
+      found[field] = sharedName(normalized, owner);
     }
     owners.set(normalized, owner ?? kind);
   }
@@ -72,14 +69,11 @@ const schema = z.object(
 );
 
 const eventsForm = form(schema, async (request, values) => {
-  const wanted: EventSettings = {};
+  const wanted: WorkspaceSettings['events'] = {};
   for (const kind of EVENT_KINDS)
     wanted[kind] = { name: String(values[`name.${kind}`]), enabled: values[`enabled.${kind}`] === true };
-  const found = checkEventNames(new Map(EVENT_KINDS.map((kind) => [kind, wanted[kind]?.name ?? ''])));
-  if (found.size > 0) {
-    const list: Problems = Object.fromEntries([...found].map(([kind, text]) => [`name.${kind}`, text]));
-    return problems(list, { typedEvents: wanted });
-  }
+  const found = checkEventNames(wanted);
+  if (Object.keys(found).length > 0) return problems(found, { typedEvents: wanted });
   await changeSettings(request, 'events', wanted);
   return done('/events', 'events_saved');
 });
