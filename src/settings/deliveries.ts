@@ -34,7 +34,9 @@ export const deliveriesPage: Page = {
       show,
       customer: customer || null,
       kind: kind || null,
-      before: readCursor(input('before'), input('before_id')),
+      before: /^\d{1,16}$/.test(input('before'))
+        ? { atUs: input('before'), eventId: input('before_id') }
+        : null,
       limit: PAGE_SIZE + 1,
     });
     const query = (filter: DeliveryFilter): URLSearchParams =>
@@ -148,9 +150,4 @@ function indented(text: string): string {
   } catch {
     return text;
   }
-}
-
-/** @returns `null`: from the newest */
-function readCursor(atUs: string, eventId: string): { atUs: string; eventId: string } | null {
-  return /^\d{1,16}$/.test(atUs) ? { atUs, eventId } : null;
 }

@@ -132,25 +132,20 @@ function selectedOf(actions: Policies): Person[] {
 }
 
 /** The actions with their rules, and the permissions that a key lacks for those that are on. */
-async function loadStoreActions(request: PageRequest) {
-  const { actions } = request.workspace.settings;
-  const projects = await listProjects(request.sql, request.workspace.workspaceId);
-  const missingFor = (kind: Kind): string[] => {
-    if (!actions[kind].enabled) return [];
-    const needed = [...requiredScopes(kind, 'subscription'), ...requiredScopes(kind, 'purchase')];
-    return [...new Set(needed)].filter((scope) =>
-      projects.some(({ missingScopes }) => missingScopes.includes(scope)),
-    );
-  };
-  return {
-    storeActions: KINDS.map((kind) => ({
+async function describeStoreActions({ sql, workspace }: PageRequest) {
+  const { actions } = workspace.settings;
+  const projects = await listProjects(sql, workspace.workspaceId);
+  const missing = new Set(projects.flatMap(({ missingScopes }) => missingScopes));
+  return KINDS.map((kind) => {
+    const needed = new Set([...requiredScopes(kind, 'subscription'), ...requiredScopes(kind, 'purchase')]);
+    return {
       kind,
       ...texts.storeActions[kind],
       policy: actions[kind],
       hasSum: kind === 'refund',
-      missingScopes: missingFor(kind),
-    })),
-  };
+      missingScopes: actions[kind].enabled ? [...needed.intersection(missing)] : [],
+    };
+  });
 }
 
 /** The rules for grants, and for what teammates can do to what a customer bought. */
@@ -167,7 +162,7 @@ export const grantsPage: Page = {
       people: await loadPeople(request, selected),
       lengths: withLength(grants.longestDays),
       secondLengths: withLength(grants.secondPersonAboveDays),
-      ...(await loadStoreActions(request)),
+      storeActions: await describeStoreActions(request),
     };
   },
   maxFormBytes: MAX_FORM_BYTES,

@@ -11,7 +11,7 @@ import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
 import { type Advice, adviceOn, reasonText } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
-import { MAX_COUNTED, type Overview, readActivity, readOverview, readTimeToContact } from './repository.ts';
+import { MAX_COUNTED, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
 import texts from './texts.json' with { type: 'json' };
 
@@ -31,12 +31,18 @@ export const homePage: Page = {
       countFailedWebhooks(app.database, workspaceId),
       readRejectedContacts(sql, workspaceId),
     ]);
-    const advice = advise(workspace, projects, { ...overview, unreadable, rejected: rejected.count });
+    const { pending: reasons, failed } = overview;
+    const waiting = reasons.get('waiting_for_contact') ?? 0;
+    const pending = [...reasons.values()].reduce((sum, count) => sum + count, 0) - waiting;
+    // What keeps events from their contacts, the most fundamental first, each with its remedy.
+    const advice = findProblems(workspace, projects).map(({ code, about }) => adviceOn(code, about));
+    if (unreadable > 0) advice.push(adviceOn('webhooks_failed'));
+    if (failed > 0) advice.push(adviceOn('deliveries_failed'));
+    if (rejected.count > 0) advice.push(adviceOn('contacts_rejected', atMost(rejected.count)));
+    if (waiting > 0) advice.push(adviceOn('contacts_missing'));
     const total = (key: 'received' | 'delivered' | 'failed'): number =>
       activity.reduce((sum, day) => sum + day[key], 0);
     const finished = total('delivered') + total('failed');
-    const waiting = overview.pending.get('waiting_for_contact') ?? 0;
-    const pending = [...overview.pending.values()].reduce((sum, count) => sum + count, 0) - waiting;
     return {
       steps: await setupSteps(request, projects),
       advice,
@@ -44,9 +50,9 @@ export const homePage: Page = {
       tiles: [
         { label: 'queued', count: atMost(pending), show: 'pending', isBad: false },
         { label: 'waiting for a contact', count: atMost(waiting), show: 'waiting', isBad: false },
-        { label: 'failed', count: atMost(overview.failed), show: 'failed', isBad: overview.failed > 0 },
+        { label: 'failed', count: atMost(failed), show: 'failed', isBad: failed > 0 },
       ],
-      reasons: [...overview.pending].map(([reason, count]) => ({
+      reasons: [...reasons].map(([reason, count]) => ({
         text: reasonText(reason) || 'Next in line for Intercom',
         count: atMost(count),
       })),
@@ -97,36 +103,23 @@ function formatSeconds(seconds: number): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
 }
 
-interface Step {
-  readonly label: string;
-  readonly help: string;
-  readonly link: string;
-  readonly isDone: boolean;
-  /** Can be marked as done, because it is not needed everywhere. */
-  readonly optional: (typeof OPTIONAL_STEPS)[number] | null;
-}
-
 /** @returns `null` when everything is done */
-async function setupSteps(
-  { app, workspace }: PageRequest,
-  projects: readonly Project[],
-): Promise<Step[] | null> {
+async function setupSteps({ app, workspace }: PageRequest, projects: readonly Project[]) {
   const { workspaceId, settings } = workspace;
   const [imports, hasSecret] = await Promise.all([
     Promise.all(projects.map(({ projectId }) => readLatestImport(app.database, workspaceId, projectId))),
     hasMessengerSecret(app.database, workspaceId),
   ]);
-  const step = (name: keyof typeof texts.setupSteps, isDone: boolean): Step => {
+  const step = (name: keyof typeof texts.setupSteps, isDone: boolean) => {
+    // Can be marked as done, because it is not needed everywhere.
     const optional = OPTIONAL_STEPS.find((each) => each === name) ?? null;
     const isMarked = optional !== null && settings.setup.done.includes(optional);
     return { ...texts.setupSteps[name], isDone: isDone || isMarked, optional };
   };
+  const hasReceived = projects.some(({ lastReceivedAt }) => lastReceivedAt !== null);
   const steps = [
     step('connect', projects.length > 0),
-    step(
-      'test',
-      projects.some(({ lastReceivedAt }) => lastReceivedAt !== null),
-    ),
+    step('test', hasReceived),
     step('import', imports.length > 0 && imports.every((each) => each?.state === 'done')),
     step('events', Object.keys(settings.events).length > 0),
     step('messenger', hasSecret),
@@ -145,18 +138,4 @@ function overallOf(
   if (isBad) return { tone: 'bad', text: isConnected ? 'Connected, action needed' : 'Not connected' };
   const hasEvents = projects.some(({ lastReceivedAt }) => lastReceivedAt !== null);
   return { tone: 'todo', text: hasEvents ? 'Works, with something left to do' : 'Not receiving events yet' };
-}
-
-/** What keeps events from their contacts, the most fundamental first, each with its remedy. */
-function advise(
-  workspace: Workspace,
-  projects: readonly Project[],
-  overview: Overview & { readonly unreadable: number; readonly rejected: number },
-): Advice[] {
-  const advice = findProblems(workspace, projects).map(({ code, about }) => adviceOn(code, about));
-  if (overview.unreadable > 0) advice.push(adviceOn('webhooks_failed'));
-  if (overview.failed > 0) advice.push(adviceOn('deliveries_failed'));
-  if (overview.rejected > 0) advice.push(adviceOn('contacts_rejected', atMost(overview.rejected)));
-  if (overview.pending.has('waiting_for_contact')) advice.push(adviceOn('contacts_missing'));
-  return advice;
 }

@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import { queryRow, type Sql } from '../database/sql.ts';
 import {
   DELIVERIES_WITH_EVENT,
   EVENTS_WITH_DELIVERY,
@@ -10,18 +10,11 @@ import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
 export const MAX_COUNTED = 100_000;
 
-export interface Overview {
-  readonly lastReceivedAt: Date | null;
-  /** Of the last seven days. */
-  readonly lastDeliveredAt: Date | null;
-  /** Pending events by reason; `''`: queued, with nothing in the way. */
-  readonly pending: ReadonlyMap<string, number>;
-  readonly failed: number;
-}
-
-export async function readOverview(sql: Sql, workspaceId: string): Promise<Overview> {
-  const [[row], reasons] = await Promise.all([
-    sql.query<Omit<Overview, 'pending'>>(
+export async function readOverview(sql: Sql, workspaceId: string) {
+  const [overview, reasons] = await Promise.all([
+    // The last delivery only of the last seven days.
+    queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number }>(
+      sql,
       `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
        select (select max(last_received_at) from projects where workspace_id = $1) as "lastReceivedAt",
               (select max(at) from delivery_attempts
@@ -46,24 +39,17 @@ export async function readOverview(sql: Sql, workspaceId: string): Promise<Overv
       [workspaceId, MAX_COUNTED],
     ),
   ]);
+  /** Events by reason; `''`: queued, with nothing in the way. */
   const pending = new Map(reasons.map(({ reason, count }) => [reason, count]));
-  return { lastReceivedAt: null, lastDeliveredAt: null, failed: 0, ...row, pending };
-}
-
-interface DayCount {
-  /** `2027-01-08`, in the workspace's time zone. */
-  readonly day: string;
-  readonly received: number;
-  readonly delivered: number;
-  readonly failed: number;
+  return { ...overview, pending };
 }
 
 /**
- * The last 30 days, oldest first. Imported history is not counted. Both tables are counted on their own: joined, they
+ * The last 30 days in the workspace's time zone, oldest first. Imported history is not counted. Both tables are counted on their own: joined, they
  * took four times as long.
  */
-export function readActivity(sql: Sql, workspaceId: string, timeZone: string): Promise<DayCount[]> {
-  return sql.query<DayCount>(
+export function readActivity(sql: Sql, workspaceId: string, timeZone: string) {
+  return sql.query<{ day: string; received: number; delivered: number; failed: number }>(
     `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(arrived.received, 0)::integer as received,
             coalesce(sent.delivered, 0)::integer as delivered, coalesce(sent.failed, 0)::integer as failed
        from generate_series((now() at time zone $2)::date - 29, (now() at time zone $2)::date, interval '1 day') as days (day)
@@ -85,10 +71,7 @@ export function readActivity(sql: Sql, workspaceId: string, timeZone: string): P
 }
 
 /** From the webhook to the contact, of the newest events that were delivered; `null`: none. */
-export async function readTimeToContact(
-  sql: Sql,
-  workspaceId: string,
-): Promise<{ medianS: number; p95S: number } | null> {
+export async function readTimeToContact(sql: Sql, workspaceId: string) {
   const [row] = await sql.query<{ medianS: number; p95S: number }>(
     `select percentile_cont(0.5) within group (order by seconds) as "medianS",
             percentile_cont(0.95) within group (order by seconds) as "p95S"
@@ -102,10 +85,7 @@ export async function readTimeToContact(
 }
 
 /** Events of each kind in the last 30 days, and when the last one ever arrived. Kinds without any are missing. */
-export async function readKindCounts(
-  sql: Sql,
-  workspaceId: string,
-): Promise<Map<string, { recent: number; lastAt: Date }>> {
+export async function readKindCounts(sql: Sql, workspaceId: string) {
   // One index lookup for each kind: counting everything takes seconds where there are millions.
   const rows = await sql.query<{ kind: string; recent: number; lastAt: Date }>(
     `select wanted.kind, counted.recent, newest.last_at as "lastAt"
@@ -137,16 +117,13 @@ export async function readDeliveredKinds(sql: Sql, workspaceId: string): Promise
 }
 
 /** How well subscribers match contacts. */
-export async function readMatching(
-  sql: Sql,
-  workspaceId: string,
-): Promise<{ matched: number; waiting: number }> {
-  const [row] = await sql.query<{ matched: number; waiting: number }>(
+export function readMatching(sql: Sql, workspaceId: string) {
+  return queryRow<{ matched: number; waiting: number }>(
+    sql,
     `select (select count(*)::integer from subscribers where workspace_id = $1 and contact_id is not null) as matched,
             (select count(*)::integer from subscribers where workspace_id = $1 and waiting and merged_into is null) as waiting`,
     [workspaceId],
   );
-  return row ?? { matched: 0, waiting: 0 };
 }
 
 export const DELIVERY_FILTERS = ['all', 'failed', 'waiting', 'pending', 'delivered', 'skipped'] as const;
