@@ -142,7 +142,7 @@ async function deliverImported(
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))
        returning e.subscriber_id
      )
-     update subscribers s set due_at = now(), version = s.version + 1, waiting = false
+     update subscribers s set due_at = now(), version = s.version + 1
        from (select distinct subscriber_id from released) r
       where s.workspace_id = $1 and s.subscriber_id = r.subscriber_id`,
     [project.workspaceId, project.projectId, appUserIds, sinceMs],

@@ -286,7 +286,6 @@ export async function upsertSubscribers(
      on conflict (workspace_id, subscriber_id) do update
         set due_at = least(s.due_at, excluded.due_at),
             version = s.version + 1,
-            waiting = false,
             first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),
             email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms

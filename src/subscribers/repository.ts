@@ -275,7 +275,7 @@ export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry):
 /** What waking changes of subscribers `s`; more may follow. */
 export const DUE = `due_at = now(), version = s.version + 1`;
 /** As if none of its deliveries had failed. */
-export const TRY_AGAIN = `${DUE}, waiting = false, attempts = 0, failing_since = null`;
+export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
 /**
  * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
@@ -316,7 +316,7 @@ export async function markPending(
 ): Promise<void> {
   if (subscriberIds.length === 0) return;
   await wakeSubscribers(sql, workspaceId, {
-    set: `${DUE}, waiting = false`,
+    set: DUE,
     where: 's.subscriber_id = any($2)',
     values: [subscriberIds],
     name: 'mark-pending',
