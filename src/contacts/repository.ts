@@ -68,8 +68,7 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
     set: MATCH_AGAIN,
     name: 'wake-for-contact',
     // A union: with `or` PostgreSQL reads all subscribers of the workspace.
-    where: `s.merged_into is null
-        and (s.contact_id is distinct from $4 or s.lease_owner is not null)
+    where: `(s.contact_id is distinct from $4 or s.lease_owner is not null)
         and s.subscriber_id in (
           select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
           union
@@ -91,7 +90,7 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
   return wakeSubscribers(sql, workspaceId, {
     set: MATCH_AGAIN,
     name: 'wake-waiting-for',
-    where: `s.waiting and s.merged_into is null and (s.due_at is null or s.due_at > now())
+    where: `s.waiting and (s.due_at is null or s.due_at > now())
         and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
                                          where i.workspace_id = $1 and i.app_user_id = $2))`,
     values: [externalId],

@@ -1,4 +1,4 @@
-import { type Database, epochMs, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts';
 import { DAY_MS } from '../time.ts';
@@ -116,7 +116,6 @@ interface StoredRow {
   event_at_ms: string;
   transaction_id: string | null;
   fields: string;
-  received_at_ms: number;
   skip_reason: EventRecord['skipReason'];
   has_delivery: boolean;
 }
@@ -128,7 +127,7 @@ async function readStored(
 ): Promise<Map<string, StoredRow>> {
   const rows = await sql.query<StoredRow>(
     `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
-            ${epochMs('e.received_at')} as received_at_ms, e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
+            e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
        from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3)`,
     [workspaceId, projectId, events.map(({ event }) => event.id)],
@@ -160,8 +159,7 @@ function keepDelivery(record: EventRecord, row: StoredRow): EventRecord {
   const isUnplanned = row.skip_reason === null && !row.has_delivery;
   const isDecidedAgain =
     row.skip_reason === 'timeline_only' || (isUnplanned && record.skipReason === 'timeline_only');
-  const prepared = { ...record.prepared, receivedAtMs: row.received_at_ms };
-  return { ...record, prepared, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
+  return { ...record, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
 }
 
 /** Those that are stored differently, and rows of transfer sources that the new interpretation does not name. */

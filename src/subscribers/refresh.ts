@@ -70,7 +70,6 @@ export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
     if (!canRefresh || isFresh || queued.has(subscriberId)) return;
     queued.set(subscriberId, true);
     jobs.send('subscriber.refresh', { workspaceId, subscriberId }).catch((error: unknown) => {
-      queued.delete(subscriberId);
       logger.warn({ err: error, workspaceId, subscriberId }, 'could not queue a refresh');
     });
   };

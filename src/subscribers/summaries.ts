@@ -45,8 +45,7 @@ export async function saveSummaries(
       order by s.subscriber_id
      on conflict (workspace_id, subscriber_id) do update
         set format = excluded.format, version = excluded.version, valid_until = excluded.valid_until,
-            content = excluded.content
-      where subscriber_summaries.version <= excluded.version`,
+            content = excluded.content`,
     [
       workspaceId,
       SUMMARY_FORMAT,
