@@ -122,7 +122,8 @@ describe('making a contact', () => {
 describe('finding a contact', () => {
   const asked: string[] = [];
   const client = clientWith({
-    followContact: async (id) => (id === 'gone' ? null : contact(id === 'merged' ? 'survivor' : id)),
+    followContact: async (id) =>
+      id === 'gone' ? null : contact(id === 'merged' ? 'survivor' : id, { archived: id === 'archived' }),
     findByExternalId: async (id) => {
       asked.push(id);
       return id === 'u2' ? contact('by-u2') : id === '$RCAnonymousID:1' ? contact('by-anonymous') : null;
@@ -144,6 +145,7 @@ describe('finding a contact', () => {
   const cases: [string, Partial<Parameters<typeof findContact>[1]>, string | null][] = [
     ['a saved link comes first', { linkedContactIds: ['linked'], appUserIds: ['u2'] }, 'linked'],
     ['a link to a deleted contact is skipped', { linkedContactIds: ['gone'], appUserIds: ['u2'] }, 'by-u2'],
+    ['a link to an archived contact, too', { linkedContactIds: ['archived'], appUserIds: ['u2'] }, 'by-u2'],
     ['identified ids before anonymous ones', { appUserIds: ['$RCAnonymousID:1', 'u2'] }, 'by-u2'],
     ['an anonymous id when nothing else matches', { appUserIds: ['$RCAnonymousID:1', 'u1'] }, 'by-anonymous'],
     ['the e-mail last', { appUserIds: ['u1'], email: 'one@example.com' }, 'by-mail'],
@@ -175,5 +177,13 @@ describe('finding a contact', () => {
     asked.length = 0;
     await look({ appUserIds: ['null', 'guest', 'u1'] });
     assert.deepEqual(asked, ['u1']);
+  });
+
+  test('dozens of anonymous ids do not cost dozens of calls', async () => {
+    asked.length = 0;
+    const anonymous = Array.from({ length: 48 }, (_, index) => `$RCAnonymousID:alias-${index}`);
+    await look({ appUserIds: [...anonymous, 'u1'] });
+    assert.equal(asked[0], 'u1');
+    assert.ok(asked.length < 24, `${asked.length} calls`);
   });
 });

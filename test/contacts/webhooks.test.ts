@@ -203,7 +203,7 @@ describe('contact webhooks', () => {
   test('an e-mail that changes to that of a waiting subscriber gives it the contact, and takes it from another', async () => {
     const [waitingId, matchedId] = [customer(), customer()];
     const mail = (name: string) => ({
-      subscriber_attributes: { $email: { value: `ä-${name}@example.com`, updated_at_ms: NOW_MS } },
+      subscriber_attributes: { $email: { value: ` Ä-${name}@Example.com`, updated_at_ms: NOW_MS } },
     });
     await setSettings(world, { contacts: { matchByEmail: true } });
     const contact = world.intercom.addContact(WORKSPACE_ID, {
@@ -253,16 +253,22 @@ describe('contact webhooks', () => {
         email: null,
         ...(named ? { merged_from: { type: 'contact', id: lead.id } } : {}),
       };
+      const linked = () =>
+        world.db.database.query<{ contact_id: string }>(
+          'select contact_id from contact_links where workspace_id = $1 and subscriber_id = $2',
+          [WORKSPACE_ID, subscriberId],
+        );
+      // While Intercom is not reached: the card of the survivor must not wait for a delivery.
+      const off = world.intercom.faults.add({ pathPrefix: '/contacts', status: 500 });
       assert.equal(await world.intercom.sendWebhook('contact.merged', item, WORKSPACE_ID), 200);
+      const before = await linked();
+      off();
+      if (named) assert.deepEqual(before, [{ contact_id: user.id }]);
       await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
       await deliver(`${id}-2`);
       assert.equal((await stateOf(world, `${id}-2`))?.contact_id, user.id);
       await until(() => user.customAttributes.rc_last_event === 'renewal', 'the attributes on the survivor');
-      const links = await world.db.database.query<{ contact_id: string }>(
-        'select contact_id from contact_links where workspace_id = $1 and subscriber_id = $2',
-        [WORKSPACE_ID, subscriberId],
-      );
-      assert.deepEqual(links, [{ contact_id: user.id }], 'the card of the survivor finds the customer');
+      assert.deepEqual(await linked(), [{ contact_id: user.id }]);
     });
   }
 

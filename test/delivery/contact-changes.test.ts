@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import {
   followMerge,
+  saveLink,
   unassignByOldEmail,
   unassignContact,
   wakeForContact,
@@ -21,7 +22,7 @@ import { createOutboxWriter, planWithOthers, savePlan } from '../../src/delivery
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import { readWithHistory } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
-import { createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
+import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive, stateOf } from './support.ts';
 
 /** What Intercom reports of a contact while its subscriber is claimed. */
@@ -402,6 +403,54 @@ describe('contact changes during a delivery', () => {
     assert.equal(await open(), 1);
     assert.equal(await open(), 0, 'it is due already');
     const [claimed] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
-    assert.equal(claimed?.subscriberId, claim.subscriberId);
+    assert.ok(claimed);
+    assert.equal(claimed.subscriberId, claim.subscriberId);
+    await finishClaims(database, WORKSPACE_ID, [{ claim: claimed, result: delivered }]);
+    assert.equal(await open(), 0, 'it has its contact');
+  });
+
+  test('a contact that is reported again wakes neither its customer nor another one with its e-mail', async () => {
+    const email = 'shared-by-two@example.com';
+    const report = (contactId: string, externalId: string | null) =>
+      wakeForContact(world.db.database, WORKSPACE_ID, { contactId, externalId, email });
+    const claim = await claimNew({ email });
+    const [row] = await world.db.database.query<{ app_user_id: string }>(
+      'select app_user_id from subscriber_ids where workspace_id = $1 and subscriber_id = $2',
+      [WORKSPACE_ID, claim.subscriberId],
+    );
+    await finish(claim, { ...delivered, contactId: 'c-own' });
+    assert.equal(await report('c-own', row?.app_user_id ?? ''), 0);
+    assert.equal(await report('c-other', null), 0);
+    assert.equal(
+      await report('c-other', row?.app_user_id ?? ''),
+      1,
+      'the contact of its app user id has changed',
+    );
+  });
+
+  test('who may write to the contact is known before they have it: linked to it, or with a shared id', async () => {
+    const { database } = world.db;
+    const claims = [await claimNew(), await claimNew(), await claimNew()];
+    const [claim, ...others] = claims.map(({ subscriberId }) => subscriberId);
+    const [linked, sharing] = others;
+    assert.ok(claims[0] && linked && sharing);
+    const contactId = 'c-of-three';
+    const madeBy = { id: 'admin', name: 'Ada' };
+    await saveLink(database, {
+      workspaceId: WORKSPACE_ID,
+      contactId,
+      projectId: PROJECT_ID,
+      subscriberId: linked,
+      madeBy,
+    });
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select workspace_id, 'other-project', app_user_id, $3 from subscriber_ids
+        where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, claim, sharing],
+    );
+    const { assignContact } = createOutboxWriter(database);
+    const found = await assignContact(WORKSPACE_ID, { claim: claims[0], contactId });
+    assert.deepEqual(found?.toSorted(), others.toSorted());
   });
 });

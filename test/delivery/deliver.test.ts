@@ -266,6 +266,29 @@ describe('delivering', () => {
     assert.deepEqual([eventsOf(anonymousId).length, eventsOf(id).length], [1, 2]);
   });
 
+  test('merged customers get the contact that one of them is linked to', async () => {
+    const id = customer();
+    const other = `${id}-other`;
+    const own = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const lead = world.intercom.addContact(WORKSPACE_ID, { role: 'lead' });
+    await receive(id, { id: `${id}-1` });
+    await until(() => own.customAttributes.rc_last_event, 'the contact with the id');
+    await receive(other, { id: `${id}-2`, event_timestamp_ms: nowMs - 2 * DAY_MS });
+    await world.db.database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $2, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
+        where workspace_id = $1 and app_user_id = $3`,
+      [WORKSPACE_ID, lead.id, other],
+    );
+    await receive(id, {
+      id: `${id}-3`,
+      type: 'RENEWAL',
+      event_timestamp_ms: nowMs - DAY_MS,
+      aliases: [other],
+    });
+    await until(() => lead.customAttributes.rc_last_event === 'renewal', 'the linked contact');
+  });
+
   test('a refused event fails with its reason, and the next one is sent', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -324,6 +347,14 @@ describe('delivering', () => {
       return row?.status;
     };
     await until(async () => (await status()) === 'disconnected', 'the disconnection');
+    const isDelivering = async () =>
+      (
+        await world.db.database.query(
+          'select 1 from subscribers where workspace_id = $1 and lease_owner is not null',
+          [WORKSPACE_ID],
+        )
+      ).length > 0;
+    await until(async () => !(await isDelivering()), 'other deliveries, which were refused as well');
     off();
     assert.equal((await stateOf('x1'))?.delivery, 'pending');
     await world.db.database.query(`update workspaces set status = 'connected' where workspace_id = $1`, [

@@ -167,14 +167,59 @@ describe('pacing', { concurrency: true }, () => {
     assert.ok(behind.refused() <= 8, `${behind.refused()} refused`);
   });
 
-  test('without the headers nothing is limited', async () => {
-    const gate = new RateGate({
-      clock: fastClock(),
+  /** For calls that must begin immediately. */
+  const unlimited = () =>
+    new RateGate({
+      clock: { now: () => 0, after: () => assert.fail('a call waits') },
       take: () => Promise.reject(new Error('not asked')),
     });
+
+  test('without the headers nothing is limited', async () => {
+    const gate = unlimited();
     await gate.acquire();
     gate.release(true);
     await Promise.all(Array.from({ length: 50 }, () => gate.acquire()));
+  });
+
+  test('a first call that fails does not delay the next', async () => {
+    const gate = unlimited();
+    await gate.acquire();
+    gate.release(false);
+    await gate.acquire();
+  });
+
+  test('calls taken in advance are given up when another program has used them, and after a 429', async () => {
+    let nowMs = 1_000;
+    const resetAtMs = () => Math.ceil((nowMs + 1) / 10_000) * 10_000;
+    const requests: { calls: number; remaining: number }[] = [];
+    const gate = new RateGate({
+      clock: { now: () => nowMs, after: () => () => {} },
+      take: async ({ calls, limit: { remaining } }) => {
+        requests.push({ calls, remaining });
+        return { calls, left: QUOTA, untilMs: resetAtMs() };
+      },
+    });
+    const call = async (remaining: number): Promise<void> => {
+      await gate.acquire();
+      gate.observe({ limit: QUOTA, remaining, resetAtMs: resetAtMs() });
+      gate.release(true);
+    };
+    for (const remaining of [QUOTA - 1, QUOTA - 2, 1, 0]) await call(remaining);
+    assert.equal(requests.length, 1);
+    assert.ok((requests[0]?.calls ?? 0) > 4, 'more than were made');
+    await call(0);
+    assert.deepEqual(
+      requests.map(({ remaining }) => remaining),
+      [QUOTA - 1, 0],
+    );
+
+    nowMs = 11_000;
+    await call(QUOTA - 1);
+    gate.pause(15_000);
+    assert.deepEqual(requests.at(-1), { calls: 0, remaining: 0 }, 'the other processes stop as well');
+    nowMs = 15_000;
+    await call(QUOTA - 2);
+    assert.notEqual(requests.at(-1)?.calls, 0);
   });
 
   test('a first call without a response delays the others only briefly', async () => {

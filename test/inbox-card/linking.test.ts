@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { saveLink } from '../../src/contacts/repository.ts';
 import { isOutdated } from '../../src/inbox-card/context.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { eventBody } from '../support/events.ts';
@@ -87,17 +88,44 @@ describe('linking a customer', () => {
   test('a contact that is unlinked loses the attributes of the customer, unless it has the customer’s id', async () => {
     const lead = await openFor(product, { role: 'lead' });
     const own = await openFor(product, { role: 'user', externalId: 'user_d' });
-    const id = `match:${await idOf('user_d')}`;
+    const subscriberId = await idOf('user_d');
     const attributesOf = (contactId: string) =>
       product.intercom.state.contacts.get(contactId)?.customAttributes ?? {};
     const hasStatus = (contactId: string) => attributesOf(contactId).subscription_status === 'active';
-    const relinked = await (await lead.press('match.search', { 'match.query': 'user_d' })).press(id);
-    await relinked.press('match.confirm');
+    const unlink = async (card: typeof lead) =>
+      (await (await openAgain(product, card)).press('details')).press('unlink');
+    const found = await lead.press('match.search', { 'match.query': 'user_d' });
+    await (await found.press(`match:${subscriberId}`)).press('match.confirm');
     await until(() => hasStatus(lead.contactId), 'the attributes of the linked contact', 15_000);
-    await (await (await openAgain(product, lead)).press('details')).press('unlink');
+    await unlink(lead);
     await until(() => hasStatus(own.contactId), 'the attributes of the contact with the id', 15_000);
-    await until(() => Object.keys(attributesOf(lead.contactId)).length === 0, 'nothing is left', 20_000);
-    assert.ok(hasStatus(own.contactId));
+    const link = {
+      workspaceId: WORKSPACE_ID,
+      contactId: own.contactId,
+      projectId: new URL(product.webhook.url).pathname.split('/').at(-1) ?? '',
+      subscriberId,
+    };
+    await saveLink(database(), { ...link, madeBy: { id: '7002', name: 'Bea Agent' } });
+    await unlink(own);
+    product.intercom.faults.add({
+      method: 'PUT',
+      pathPrefix: `/contacts/${lead.contactId}`,
+      status: 500,
+      times: 1,
+    });
+    const isCleared = async () =>
+      (
+        await database().query(
+          `select 1 from pgboss.job where name = 'contact.clear' and state < 'completed'`,
+        )
+      ).length === 0;
+    await until(isCleared, 'both jobs', 30_000);
+    assert.deepEqual(attributesOf(lead.contactId), {});
+    const written = product.intercom.faults
+      .requests()
+      .filter(({ method, path }) => method === 'PUT' && path === `/contacts/${own.contactId}`);
+    assert.ok(written.length > 0);
+    for (const { body } of written) assert.match(JSON.stringify(body), /"subscription_status":"active"/);
   });
 
   test('a contact loses the attributes of a customer who gets another one, however that happens', async () => {

@@ -346,6 +346,8 @@ describe('what a card never does', () => {
     const searched = await stranger.press('match.search', { 'match.query': 'unknown-customer' });
     assert.match(searched.text, /^No customer found\..*\nRevenueCat rejected the API key\./m);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
+    await card.press('refresh');
+    assert.doesNotMatch((await openAgain(product, card)).text, /rejected the API key/);
   });
 
   test('without a project every view links to the settings', async () => {

@@ -153,6 +153,8 @@ describe('pruning the journal, and interpreting it again', () => {
       aliases: [],
     });
     await receive({ id: 'right-3', type: 'TRANSFER', transferred_from: ['right'], transferred_to: ['left'] });
+    await receive(eventBody({ id: 'right-4', app_user_id: 'right' }));
+    await rows(`update webhooks set payload = '', pruned_for = 'erased' where event_id = 'right-4'`);
     await rows(`update subscribers set due_at = null`);
     const before = await rows(`select * from events order by event_id, side`);
     const subscribers = await rows(`select * from subscribers order by subscriber_id`);
@@ -165,11 +167,12 @@ describe('pruning the journal, and interpreting it again', () => {
 
   it('corrects what is wrong, sends nothing twice, and sends young events that are new', async () => {
     const old = SEND_WITHIN_DAYS + 1;
-    await receive(eventBody({ id: 'fix-delivered' }));
+    await receive(eventBody({ id: 'fix-delivered' }), old);
     await receive(eventBody({ id: 'fix-new' }));
     await receive(eventBody({ id: 'fix-old' }), old);
     await receive(eventBody({ id: 'fix-switched-off' }));
-    await receive(eventBody({ id: 'fix-undeliverable' }));
+    await receive(eventBody({ id: 'fix-time' }));
+    await receive(eventBody({ id: 'fix-undeliverable', type: 'SUBSCRIBER_ALIAS' }));
     await setDelivery(db.database, WORKSPACE_ID, 'fix-delivered', { delivery: 'delivered' });
     await rows(`update event_deliveries set sent_name = 'rc_refund_event', sent_at_s = 1`);
     await setDelivery(db.database, WORKSPACE_ID, 'fix-switched-off', {
@@ -179,14 +182,15 @@ describe('pruning the journal, and interpreting it again', () => {
     await rows(`update events set kind = 'refund' where event_id in ('fix-delivered', 'fix-switched-off')`);
     await rows(`update events set kind = 'unknown', skip_reason = 'timeline_only'
                  where event_id in ('fix-new', 'fix-old')`);
-    await rows(`update events set event_at_ms = 1 where event_id = 'fix-undeliverable'`);
+    await rows(`update events set event_at_ms = 1 where event_id = 'fix-time'`);
+    await rows(`update events set kind = 'renewal', skip_reason = null where event_id = 'fix-undeliverable'`);
     await receive(eventBody({ id: 'lost-new', app_user_id: 'lost' }));
     await receive(eventBody({ id: 'lost-old', app_user_id: 'lost' }), old);
     await rows(`delete from events where event_id like 'lost-%'`);
     await rows(`update subscribers set due_at = null`);
 
     const counts = await again();
-    assert.deepEqual({ ...counts, unchanged: 0 }, { unchanged: 0, corrected: 5, added: 2, failed: 0 });
+    assert.deepEqual({ ...counts, unchanged: 0 }, { unchanged: 0, corrected: 6, added: 2, failed: 0 });
     const kind = 'initial_purchase';
     const unsent = { kind, sent_name: null };
     assert.deepEqual(await stored('fix-%'), [
@@ -194,7 +198,14 @@ describe('pruning the journal, and interpreting it again', () => {
       { event_id: 'fix-new', ...unsent, delivery: 'pending', reason: null },
       { event_id: 'fix-old', ...unsent, delivery: 'skipped', reason: 'imported' },
       { event_id: 'fix-switched-off', ...unsent, delivery: 'skipped', reason: 'switched_off' },
-      { event_id: 'fix-undeliverable', ...unsent, delivery: 'pending', reason: null },
+      { event_id: 'fix-time', ...unsent, delivery: 'pending', reason: null },
+      {
+        event_id: 'fix-undeliverable',
+        ...unsent,
+        kind: 'subscriber_alias',
+        delivery: 'skipped',
+        reason: 'timeline_only',
+      },
     ]);
     assert.deepEqual(await stored('lost-%'), [
       { event_id: 'lost-new', ...unsent, delivery: 'pending', reason: null },
@@ -217,12 +228,23 @@ describe('pruning the journal, and interpreting it again', () => {
     );
     await rows(`update events set subscriber_id = (select subscriber_id from events where event_id = 'other')
                  where event_id = 'moved'`);
+    await setDelivery(db.database, WORKSPACE_ID, 'moved', { delivery: 'delivered' });
+    // As if a transfer had been read out of it.
+    await rows(`insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, event_at_ms,
+                                    received_at, fields, skip_reason)
+                select workspace_id, project_id, event_id, 'source', subscriber_id, type, kind, event_at_ms,
+                       received_at, fields, 'timeline_only' from events where event_id = 'other'`);
     await receive(eventBody({ id: 'failed' }));
     await rows(`update webhooks set error = 'out of range' where event_id = 'failed'`);
     await rows(`delete from events where event_id = 'failed'`);
     await rows(`update subscribers set due_at = null`);
     const counts = await again();
     assert.deepEqual([counts.corrected, counts.added], [1, 1]);
+    assert.deepEqual(
+      (await stored('moved')).map(({ delivery }) => delivery),
+      ['delivered'],
+    );
+    assert.deepEqual(await rows(`select side from events where event_id = 'other'`), [{ side: 'customer' }]);
     const owners = await rows<{ app_user_id: string; due: boolean }>(
       `select i.app_user_id, s.due_at is not null as due
          from subscriber_ids i join subscribers s using (workspace_id, subscriber_id)
@@ -243,7 +265,8 @@ describe('pruning the journal, and interpreting it again', () => {
       nowMs: Date.now(),
     });
     const [all] = await rows<{ n: number }>(
-      `select count(*)::int as n from webhooks where workspace_id = $1 and received_at > now() - interval '1 day'`,
+      `select count(*)::int as n from webhooks 
+        where workspace_id = $1 and received_at > now() - interval '1 day' and pruned_for is null`,
       WORKSPACE_ID,
     );
     assert.equal(counts.unchanged, all?.n);

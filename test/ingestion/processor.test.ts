@@ -182,30 +182,40 @@ describe('processing the journal', () => {
     await rows('drop trigger refuse on events');
   });
 
-  test('what arrives while a webhook is being marked as broken is interpreted', async () => {
-    const project = await addProject();
-    const journal = createJournal(db.database, () => {});
-    const append = (eventId: number, id: string) =>
-      journal.append(project, webhook(bodyOf({ eventId, ids: [id], sources: [] })));
-    await append(1, 'ann');
-    let transactions = 0;
-    const database: Database = {
-      ...db.database,
-      async transaction(work) {
-        transactions += 1;
-        if (transactions === 2) await append(2, 'bob');
-        return db.database.transaction(async (sql) => {
-          const result = await work(sql);
-          if (transactions === 1) throw new TypeError('broken');
-          return result;
-        });
-      },
-    };
-    const counts = await processProject({ database, secrets, logger: silent }, project);
-    assert.deepEqual(counts, { processed: 2, failed: 1 });
-    const stored = await rows('select event_id from events where workspace_id = $1', project.workspaceId);
-    assert.deepEqual(stored, [{ event_id: 'event-2' }]);
-  });
+  for (const isTaken of [false, true])
+    test(`what arrives while a webhook is being marked as broken is interpreted, ${isTaken ? 'also when another process has taken that one' : 'after it'}`, async () => {
+      const project = await addProject();
+      const journal = createJournal(db.database, () => {});
+      const append = (eventId: number, id: string) =>
+        journal.append(project, webhook(bodyOf({ eventId, ids: [id], sources: [] })));
+      await append(1, 'ann');
+      let transactions = 0;
+      const database: Database = {
+        ...db.database,
+        async transaction(work) {
+          transactions += 1;
+          if (transactions === 2) {
+            if (isTaken) await processProject({ database: db.database, secrets, logger: silent }, project);
+            await append(2, 'bob');
+          }
+          return db.database.transaction(async (sql) => {
+            const result = await work(sql);
+            if (transactions === 1) throw new TypeError('broken');
+            return result;
+          });
+        },
+      };
+      const counts = await processProject({ database, secrets, logger: silent }, project);
+      assert.deepEqual(counts, isTaken ? { processed: 1, failed: 0 } : { processed: 2, failed: 1 });
+      const stored = await rows<{ event_id: string }>(
+        'select event_id from events where workspace_id = $1 order by event_id',
+        project.workspaceId,
+      );
+      assert.deepEqual(
+        stored.map((row) => row.event_id),
+        isTaken ? ['event-1', 'event-2'] : ['event-2'],
+      );
+    });
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();

@@ -118,7 +118,8 @@ describe('receiving', () => {
   const refusals: [string, () => PromiseLike<{ status: number }>, number][] = [
     ['a wrong Authorization', () => post({ event: eventBody() }).set('Authorization', 'wrong'), 401],
     ['an unknown project', () => post({ event: eventBody() }, 'abc123-other'), 404],
-    ['a project id that is none', () => post({ event: eventBody() }, '%00'), 404],
+    ['a project id that is none', () => post({ event: eventBody() }, 'abc123'), 404],
+    ['a project id that no text can hold', () => post({ event: eventBody() }, '%00-p1'), 400],
     ['a body that is not JSON', () => post('{"event":').set('Content-Type', 'application/json'), 400],
     ['a body without an event', () => post({ api_version: '1.0' }), 400],
     ['an event that is a list', () => post({ event: [] }), 400],
@@ -138,10 +139,24 @@ describe('receiving', () => {
       415,
     ],
     ['a body over 1 MiB', () => post({ event: eventBody({ note: 'x'.repeat(1024 * 1024) }) }), 413],
+    [
+      'a body over 1 MiB, before it is read, with a wrong Authorization',
+      () => post({ event: eventBody({ note: 'x'.repeat(1024 * 1024) }) }).set('Authorization', 'wrong'),
+      401,
+    ],
   ];
   for (const [name, send, status] of refusals) {
     test(`refuses ${name} with ${status}`, async () => assert.equal((await send()).status, status));
   }
+
+  test('refuses the webhooks of a workspace that has uninstalled the app, and stores nothing', async () => {
+    const install = (status: string) =>
+      rows('update workspaces set status = $2 where workspace_id = $1', [WORKSPACE_ID, status]);
+    await install('uninstalled');
+    assert.equal((await post({ event: eventBody({ id: 'after-uninstalling' }) })).status, 404);
+    await install('connected');
+    assert.deepEqual(await rows(`select 1 from webhooks where event_id = 'after-uninstalling'`), []);
+  });
 
   test('notes that a webhook was refused, until one is taken or the project is connected again', async () => {
     const refusal = async () =>
@@ -182,10 +197,22 @@ describe('receiving', () => {
       { id: 'odd-3', app_user_id: null, original_app_user_id: 'null', aliases: ['0', '[object Object]'] },
       { id: 'odd-4', event_timestamp_ms: 1e300, purchased_at_ms: -1e300, app_user_id: 'odd' },
       { id: 'odd-5', app_user_id: 'nul\u0000id', note: 'a\u0000b' },
+      { id: 'odd-6', type: null, app_user_id: 'odd' },
+      {
+        id: 'odd-7',
+        app_user_id: 'odd-7',
+        subscriber_attributes: { $email: { value: 'a@example.com', updated_at_ms: 'soon' } },
+      },
+      {
+        id: 'odd-8',
+        app_user_id: 'odd-8',
+        subscriber_attributes: { $email: { value: `${randomBytes(20_000).toString('hex')}@example.com` } },
+      },
     ]) {
       const answer = await receive({ event: eventBody(fields) });
       assert.deepEqual([answer.status, answer.body], [200, { status: 'accepted' }], fields.id);
     }
+    assert.deepEqual(await rows('select event_id, error from webhooks where error is not null'), []);
     assert.equal(await owner('null'), undefined);
     assert.equal(await owner('0'), undefined);
   });
@@ -252,6 +279,7 @@ describe('receiving', () => {
     assert.equal((await post(body).set('Content-Type', 'application/json')).status, 401);
     assert.equal((await send(header(nowS, `${body} `))).status, 401);
     assert.equal((await send(header(nowS - 301))).status, 401);
+    assert.equal((await send(header(nowS + 301))).status, 401);
     assert.equal((await send(`${header(nowS)},v1=${'0'.repeat(64)}`)).status, 200);
     await sign(null);
   });
@@ -270,14 +298,22 @@ describe('receiving', () => {
     });
     const anonymous = '$RCAnonymousID:0123456789abcdef0123456789abcdef';
     await receive({
-      event: eventBody({ id: 'm2', app_user_id: anonymous, original_app_user_id: anonymous, aliases: [] }),
+      event: eventBody({
+        id: 'm2',
+        app_user_id: anonymous,
+        original_app_user_id: anonymous,
+        aliases: [],
+        event_timestamp_ms: START_MS + 1,
+      }),
     });
-    assert.notEqual(await owner('merge-a'), await owner(anonymous));
+    const first = await owner('merge-a');
+    assert.notEqual(first, await owner(anonymous));
     await receive({
       event: eventBody({ id: 'm3', app_user_id: 'merge-a', original_app_user_id: anonymous, aliases: [] }),
     });
     const kept = await owner('merge-a');
     assert.equal(kept, await owner(anonymous));
+    assert.equal(kept, first, 'the one that has been known for longer');
     const events = await rows<{ event_id: string }>(
       'select event_id from events where workspace_id = $1 and subscriber_id = $2 order by event_id',
       [WORKSPACE_ID, kept],
@@ -304,7 +340,7 @@ describe('receiving', () => {
     assert.deepEqual(stored, [{ subscriber_id: await owner('old-a') }]);
   });
 
-  test('one event twice in a batch, with other ids: what the second names is not half stored', async () => {
+  test('one event twice, with other ids: what the second names is not half stored', async () => {
     const named = (id: string, appUserId: string) => {
       const event = eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] });
       return prepareEvent(event, nowMs);
@@ -313,6 +349,64 @@ describe('receiving', () => {
     assert.equal(await store(named('twice', 'twice-a'), named('twice', 'twice-b')), 1);
     assert.deepEqual([Boolean(await owner('twice-a')), Boolean(await owner('twice-b'))], [true, false]);
     assert.equal(await store(named('twice-2', 'twice-b')), 1);
+    await rows('update subscribers set due_at = null');
+    assert.equal(await store(named('twice', 'twice-a')), 0);
+    assert.equal(await store(named('twice', 'twice-c')), 0);
+    const stored = await rows(
+      `select i.app_user_id as id, s.due_at is not null as due
+         from subscriber_ids i join subscribers s using (workspace_id, subscriber_id)
+        where i.app_user_id in ('twice-a', 'twice-c') order by 1`,
+    );
+    assert.deepEqual(stored, [
+      { id: 'twice-a', due: false },
+      { id: 'twice-c', due: true },
+    ]);
+  });
+
+  test('an event that an import has stored is delivered when its webhook comes, not when it is imported again', async () => {
+    const event = prepareEvent(eventBody({ id: 'imported-twice', app_user_id: 'imported' }), nowMs);
+    const reasons: unknown[] = [];
+    for (const isDelivered of [false, false, true, false]) {
+      await storeEvents(world.db.database, project, [event], { isDelivered: () => isDelivered });
+      const [row] = await rows<{ skip_reason: string | null }>(
+        `select skip_reason from events where event_id = 'imported-twice'`,
+      );
+      reasons.push(row?.skip_reason);
+    }
+    assert.deepEqual(reasons, ['imported', 'imported', null, null]);
+  });
+
+  test('of several e-mail addresses the one that was set last counts', async () => {
+    let count = 0;
+    const named = (email: [name: string, atMs: number] | null, ...aliases: string[]) => {
+      count += 1;
+      const [appUserId] = aliases;
+      const person = { app_user_id: appUserId, original_app_user_id: appUserId, aliases };
+      const $email = email && { value: `${email[0]}@example.com`, updated_at_ms: email[1] };
+      const subscriber_attributes = $email ? { $email } : {};
+      const id = `mail-${count}`;
+      const event_timestamp_ms = START_MS + count;
+      return prepareEvent(eventBody({ id, event_timestamp_ms, ...person, subscriber_attributes }), nowMs);
+    };
+    const emailAfter = async (...batch: ReturnType<typeof named>[]) => {
+      await storeEvents(world.db.database, project, batch);
+      const [row] = await rows<{ email: string | null }>(
+        `select s.email from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.app_user_id = 'mail-a'`,
+      );
+      return row?.email;
+    };
+    const [second, first] = [named(['second', 2], 'mail-a'), named(['first', 1], 'mail-a')];
+    assert.equal(await emailAfter(second, first), 'second@example.com');
+    assert.equal(await emailAfter(named(['first', 1], 'mail-a')), 'second@example.com');
+    assert.equal(await emailAfter(named(['third', 3], 'mail-a')), 'third@example.com');
+    await emailAfter(named(['fourth', 4], 'mail-b'), named(['older', 2], 'mail-c'));
+    assert.equal(
+      await emailAfter(named(null, 'mail-a', 'mail-b')),
+      'fourth@example.com',
+      'of those merged, too',
+    );
+    assert.equal(await emailAfter(named(null, 'mail-a', 'mail-c')), 'fourth@example.com');
   });
 
   test('a batch that shows three subscribers to be one in two of its events merges all three', async () => {

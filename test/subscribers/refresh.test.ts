@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { send } from '../inbox-card/support.ts';
+import { openFor, send, tell } from '../inbox-card/support.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -44,6 +44,25 @@ describe('refreshing in the background', () => {
       managementUrl: null,
     });
   }
+
+  test('a card with data older than a quarter of an hour has it read again', async () => {
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'stale' });
+    await tell(product, 'active_monthly', { appUserId: 'stale' });
+    const ageOf = async (): Promise<number> => {
+      const [row] = await product.db.database.query<{ seconds: number }>(
+        `select extract(epoch from now() - s.snapshot_at)::float8 as seconds
+           from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.app_user_id = 'stale'`,
+      );
+      return row?.seconds ?? Number.NaN;
+    };
+    await until(async () => (await ageOf()) < 600, 'the first reading');
+    await product.db.database.query(
+      `update subscribers set snapshot_at = snapshot_at - interval '15 minutes' where snapshot_at is not null`,
+    );
+    await openFor(product, { externalId: 'stale' });
+    await until(async () => (await ageOf()) < 600, 'another one');
+  });
 
   test('a purchase that comes after its transfer has its receiver read again', async () => {
     const nowMs = Date.now();

@@ -167,6 +167,12 @@ describe('storing snapshots beside webhooks', () => {
   const store = (reading: RevenueCatCustomer) =>
     db.database.transaction((sql) => storeCustomers({ sql, secrets }, project, [reading]));
 
+  async function receive(id: string, appUserId: string, fields: Record<string, unknown> = {}): Promise<void> {
+    const person = { app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] };
+    const event = eventBody({ ...person, ...fields, id });
+    await storeEvents(db.database, project, [prepareEvent(event, START_MS)]);
+  }
+
   async function stateOf(appUserId: string) {
     const [found] = await db.database.query<{ id: string }>(
       'select subscriber_id as id from subscriber_ids where workspace_id = $1 and app_user_id = $2',
@@ -277,6 +283,49 @@ describe('storing snapshots beside webhooks', () => {
     assert.equal((await storeSnapshot(later))[0]?.outcome, 'updated');
     assert.equal(await due('paying'), true);
     assert.equal((await storeSnapshot(paying))[0]?.outcome, 'unchanged', 'an older reading changes nothing');
+    await db.database.query('update subscribers set due_at = null');
+    await storeSnapshot({ ...later, takenAtMs: START_MS + 3 * DAY_MS, aliases: ['paying-too'] });
+    assert.equal(await due('paying'), true, 'another app user id may be that of a contact');
+    await receive('contradicted', 'contradicted');
+    await db.database.query('update subscribers set due_at = null');
+    await storeSnapshot({ ...empty, customerId: 'contradicted' });
+    assert.equal(await due('contradicted'), true, 'the first reading says that what was bought is gone');
+  });
+
+  it('of two readings of one customer the newer counts, and of two e-mails the one that was set later', async () => {
+    const $email = { value: 'event@example.com', updated_at_ms: START_MS + 5 * DAY_MS };
+    await receive('twice-read', 'twice-read', { subscriber_attributes: { $email } });
+    const reading = (days: number): RevenueCatCustomer => ({
+      snapshot: snapshotAt(START_MS + days * DAY_MS, { endsAtMs: START_MS, ids: ['twice-read'] }),
+      email: { value: 'reading@example.com', atMs: START_MS },
+    });
+    await db.database.transaction((sql) =>
+      storeCustomers({ sql, secrets }, project, [reading(20), reading(10)]),
+    );
+    const { takenAtMs, email } = await stateOf('twice-read');
+    assert.deepEqual([takenAtMs, email], [START_MS + 20 * DAY_MS, 'event@example.com']);
+  });
+
+  it('a reading of one of two customers does not hide what the other had bought before they became one', async () => {
+    const expiration_at_ms = START_MS + 90 * DAY_MS;
+    await receive('one-of-two', 'one-of-two', { expiration_at_ms });
+    const other = {
+      product_id: 'team_yearly',
+      entitlement_ids: ['team'],
+      transaction_id: 'team-1',
+      original_transaction_id: 'team-1',
+    };
+    await receive('two-of-two', 'two-of-two', {
+      ...other,
+      expiration_at_ms,
+      event_timestamp_ms: START_MS + 1,
+    });
+    const snapshot = snapshotAt(START_MS + DAY_MS, { endsAtMs: expiration_at_ms, ids: ['one-of-two'] });
+    await store({ snapshot, email: null });
+    await receive('both', 'one-of-two', { aliases: ['two-of-two'], expiration_at_ms });
+    const { ids, state } = await stateOf('one-of-two');
+    assert.deepEqual(ids, ['one-of-two', 'two-of-two']);
+    assert.deepEqual(state.entitlements.map(({ lookupKey }) => lookupKey).sort(), ['pro', 'team']);
   });
 
   it('takes what a text cannot hold', async () => {
