@@ -76,7 +76,9 @@ export interface AuditFilter {
   readonly beforeId: string | null;
 }
 
-/** The audit log, newest first. */
+const PERSON = `lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', ''))`;
+
+/** The audit log, newest first. In the locale C, as that of the embedded server, `lower` knows only ASCII. */
 export function listAudit(
   sql: Sql,
   workspaceId: string,
@@ -85,12 +87,19 @@ export function listAudit(
   return sql.query<AuditEntry>(
     `select ${columnsOf(AuditEntity)} from audit_log
       where workspace_id = $1
-        and ($2 = '' or strpos(lower(coalesce(actor->>'name', '') || ' ' || coalesce(actor->>'email', '')), lower($2)) > 0)
+        and (strpos(${PERSON}, lower($2)) > 0 or strpos(${PERSON}, lower($6)) > 0)
         and ($3::bigint is null or audit_id < $3)
         and ($5::text[] is null or action = any($5))
       order by audit_id desc
       limit $4`,
-    [workspaceId, filter.person, filter.beforeId, filter.limit, filter.actions],
+    [
+      workspaceId,
+      filter.person.toLowerCase(),
+      filter.beforeId,
+      filter.limit,
+      filter.actions,
+      filter.person.toUpperCase(),
+    ],
   );
 }
 
