@@ -43,15 +43,6 @@ export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
   return rows.map((row) => row.workspace_id);
 }
 
-/** A workspace with something due. */
-interface DueWorkspace {
-  readonly workspaceId: string;
-  /** Its subscribers that this worker is delivering. */
-  readonly active: number;
-  /** Calls that its rate-limit window allows now. */
-  readonly room: number;
-}
-
 /** A workspace without active deliveries gets this many slots, however busy the worker is with others. */
 const MIN_SLOTS = 2;
 
@@ -61,9 +52,12 @@ const MIN_SLOTS = 2;
  * No workspace gets more than `perWorkspace`: deliveries that wait for its rate limit, or for a slow Intercom, must
  * leave slots for the others. A workspace with active deliveries claims more only when a quarter of its slots is
  * free, so that claims are large.
+ *
+ * @param due.active subscribers that this worker is delivering
+ * @param due.room calls that the rate-limit window allows now
  */
 export function allocateSlots(
-  due: readonly DueWorkspace[],
+  due: readonly { readonly workspaceId: string; readonly active: number; readonly room: number }[],
   limits: { perWorkspace: number; total: number; active: number },
 ): Map<string, number> {
   const slots = new Map<string, number>();

@@ -203,11 +203,8 @@ export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
     name: 'migrations',
     remedy: 'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
     async run({ database }) {
-      const { exists } = await queryRow<{ exists: boolean }>(
-        database,
-        `select to_regclass('schema_migrations') is not null as exists`,
-      );
-      const rows = exists ? await database.query<{ name: string }>('select name from schema_migrations') : [];
+      const [table] = await database.query(`select 1 where to_regclass('schema_migrations') is not null`);
+      const rows = table ? await database.query<{ name: string }>('select name from schema_migrations') : [];
       const done = rows.map(({ name }) => name);
       const known = MIGRATIONS.map((migration) => new migration().name);
       const missing = known.filter((name) => !done.includes(name));
@@ -298,11 +295,8 @@ async function checkSecrets({ database, workspaceIds, secrets }: ServerSubject):
 }
 
 async function checkJobs(sql: Sql): Promise<CheckOutcome> {
-  const { exists } = await queryRow<{ exists: boolean }>(
-    sql,
-    `select to_regclass('pgboss.job') is not null as exists`,
-  );
-  if (!exists)
+  const [queue] = await sql.query(`select 1 where to_regclass('pgboss.job') is not null`);
+  if (!queue)
     return warning('The job queue was never set up.', 'Start the server once: it sets the queue up.');
   const late = await sql.query<{ name: string; count: string; minutes: number }>(
     `select name, count(*) as count,

@@ -83,16 +83,7 @@ const QUEUE_DEFAULTS = {
   retryDelayMax: 600,
 };
 
-export interface JobQueue extends Jobs {
-  /** Makes the queues of these jobs. They can be sent from then on; `work` starts to run them. */
-  register(definitions: JobDefinitions): Promise<void>;
-  /** Runs the registered jobs; without it this process only queues them. */
-  work(): Promise<void>;
-  /** Claims no more jobs; they can still be queued. */
-  pause(): Promise<void>;
-  /** Finishes the claimed jobs. */
-  stop(): Promise<void>;
-}
+export type JobQueue = Awaited<ReturnType<typeof openJobs>>;
 
 /** pg-boss passes them on to the driver's pool, and names them nowhere. */
 const POOL_OPTIONS = { keepAlive: true, query_timeout: STATEMENT_TIMEOUT_MS };
@@ -108,8 +99,8 @@ export async function openJobs(options: {
   /** For a command that leaves its jobs to the servers. */
   queueOnly?: boolean;
   logger: Logger;
-}): Promise<JobQueue> {
-  const { logger } = options;
+}) {
+  const { logger, queueOnly = false } = options;
   const boss = new PgBoss({
     connectionString: options.databaseUrl,
     schema: 'pgboss',
@@ -117,8 +108,9 @@ export async function openJobs(options: {
     max: 5,
     ...POOL_OPTIONS,
     useListenNotify: options.listen,
-    ...(options.queueOnly ? { supervise: false, schedule: false } : {}),
-    ...(options.backend === 'postgres' ? {} : { backend: options.backend }),
+    supervise: !queueOnly,
+    schedule: !queueOnly,
+    backend: options.backend,
   });
   // Without a listener a lost database would end the process; pg-boss itself continues when it is back.
   boss.on(
@@ -129,8 +121,21 @@ export async function openJobs(options: {
   const registered = new Map<string, AnyDefinition>();
   let isWorking = false;
 
+  const send: Jobs['send'] = async (name, data, extra = {}) => {
+    const { key, afterSeconds, onceInSeconds, atMostEverySeconds, sql } = extra;
+    await boss.send(name, data, {
+      singletonKey: key ?? Object.values(data).join('|'),
+      startAfter: afterSeconds,
+      singletonSeconds: onceInSeconds ?? atMostEverySeconds,
+      singletonNextSlot: atMostEverySeconds !== undefined,
+      ...(sql && { db: { executeSql: async (text, values) => ({ rows: await sql.query(text, values) }) } }),
+    });
+  };
+
   return {
-    async register(definitions) {
+    send,
+    /** Makes the queues of these jobs. They can be sent from then on; `work` starts to run them. */
+    async register(definitions: JobDefinitions): Promise<void> {
       const added = Object.entries(definitions) as [string, AnyDefinition][];
       const existing = new Set((await boss.getQueues(added.map(([name]) => name))).map(({ name }) => name));
       for (const [name, { workers: _workers, run: _run, cron: _cron, ...settings }] of added) {
@@ -139,30 +144,21 @@ export async function openJobs(options: {
           await boss.createQueue(name, { ...QUEUE_DEFAULTS, ...settings, policy: 'short', notify: true });
       }
     },
-    async send(name, data, extra = {}) {
-      const { sql } = extra;
-      await boss.send(name, data, {
-        singletonKey: extra.key ?? Object.values(data).join('|'),
-        ...(extra.afterSeconds === undefined ? {} : { startAfter: extra.afterSeconds }),
-        ...(extra.onceInSeconds === undefined ? {} : { singletonSeconds: extra.onceInSeconds }),
-        ...(extra.atMostEverySeconds === undefined
-          ? {}
-          : { singletonSeconds: extra.atMostEverySeconds, singletonNextSlot: true }),
-        ...(sql && { db: { executeSql: async (text, values) => ({ rows: await sql.query(text, values) }) } }),
-      });
-    },
-    async work() {
+    /** Runs the registered jobs; without it this process only queues them. */
+    async work(): Promise<void> {
       isWorking = true;
       for (const [name, definition] of registered) {
         await startWorkers(boss, logger, { name, definition });
         if (definition.cron !== undefined) await boss.schedule(name, definition.cron, {}, { tz: 'UTC' });
       }
     },
-    async pause() {
+    /** Claims no more jobs; they can still be queued. */
+    async pause(): Promise<void> {
       if (!isWorking) return;
       await Promise.all([...registered.keys()].map((name) => boss.offWork(name, { wait: false })));
     },
-    stop: () => boss.stop({ graceful: true, timeout: 20_000 }),
+    /** Finishes the claimed jobs. */
+    stop: (): Promise<void> => boss.stop({ graceful: true, timeout: 20_000 }),
   };
 }
 
@@ -178,10 +174,8 @@ export async function deleteCustomerJobs(
   customers: { readonly appUserIds: readonly string[]; readonly subscriberIds: readonly string[] },
 ): Promise<void> {
   // Absent until a server has started.
-  const [queue] = await sql.query<{ exists: boolean }>(
-    `select to_regclass('pgboss.job') is not null as exists`,
-  );
-  if (!queue?.exists) return;
+  const [queue] = await sql.query(`select 1 where to_regclass('pgboss.job') is not null`);
+  if (!queue) return;
   await sql.query(`lock table pgboss.job in share row exclusive mode`);
   await sql.query(
     `delete from pgboss.job

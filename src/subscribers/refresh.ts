@@ -9,7 +9,13 @@ import { deriveState } from '../subscription/state.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import { markPending, readSubscriber, readWithHistory, type SubscriberKey } from './repository.ts';
+import {
+  markPending,
+  readSubscriber,
+  readWithHistory,
+  type Subscriber,
+  type SubscriberKey,
+} from './repository.ts';
 import { findInProject } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
@@ -49,23 +55,22 @@ export async function refreshSubscriber(
 /** An older snapshot is refreshed in the background when a person looks at the customer. */
 const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
 
-interface ShownSubscriber {
-  readonly subscriberId: string;
-  readonly snapshotAtMs: number | null;
-  /** Whether RevenueCat can be asked about it. */
-  readonly canRefresh: boolean;
-}
-
 export type RefreshIfStale = ReturnType<typeof createBackgroundRefresh>;
 
 /**
  * Queues refreshes of the subscribers that people look at, where the data is stale: a card or page calls no API itself.
  * Cards open often and many at a time: each process queues a subscriber once a minute, and the queue holds one job
  * for each.
+ *
+ * @returns its `canRefresh` says whether RevenueCat can be asked about the subscriber
  */
 export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
   const queued = new LRUCache<string, true>({ max: 10_000, ttl: MINUTE_MS, ttlResolution: 0, perf: { now } });
-  return (workspaceId: string, { subscriberId, snapshotAtMs, canRefresh }: ShownSubscriber): void => {
+  return (
+    workspaceId: string,
+    shown: Pick<Subscriber, 'subscriberId' | 'snapshotAtMs'> & { canRefresh: boolean },
+  ): void => {
+    const { subscriberId, snapshotAtMs, canRefresh } = shown;
     const isFresh = snapshotAtMs !== null && now() - snapshotAtMs <= MAX_SNAPSHOT_AGE_MS;
     if (!canRefresh || isFresh || queued.has(subscriberId)) return;
     queued.set(subscriberId, true);

@@ -200,10 +200,8 @@ export async function deleteExpiredSessions(database: Entities, workspaceId: str
   await sessionsIn(database).delete({ workspaceId, expiresAt: LessThan(new Date()) });
 }
 
-async function deleteSession(
-  database: Entities,
-  { workspaceId, sessionHash }: Pick<Session, 'workspaceId' | 'sessionHash'>,
-): Promise<void> {
+async function deleteSession(database: Entities, session: Session): Promise<void> {
+  const { workspaceId, sessionHash } = session;
   await sessionsIn(database).delete({ workspaceId, sessionHash });
 }
 
