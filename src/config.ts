@@ -199,7 +199,6 @@ export function readConfig(
   return { ok: true, config: toConfig(parsed.data, production) };
 }
 
-/** Reads `.env` into the environment. */
 export function readEnvFile(): void {
   const { error } = dotenv.config({ quiet: true });
   if (error && (error as NodeJS.ErrnoException).code !== 'ENOENT')

@@ -13,7 +13,6 @@ export type Remedy =
   | { readonly kind: 'reauthorize' }
   /** The contact is unknown to Intercom; wait until it appears. */
   | { readonly kind: 'wait_for_contact' }
-  /** The contact was merged into another one. */
   | { readonly kind: 'follow_contact'; readonly contactId: string }
   /** A retry cannot help. */
   | { readonly kind: 'give_up' };

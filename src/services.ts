@@ -26,7 +26,6 @@ const CARD_CALL_TIMEOUT_MS = 2_500;
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
-/** Builds everything that routers and jobs need, once for a process. */
 export async function createServices(config: Config, logger: Logger, stopping: AbortController) {
   const keys = await loadEncryptionKeys(config);
   const connected = await connectDatabase(config, logger, { forServer: true, stopping: stopping.signal });

@@ -45,7 +45,6 @@ const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
 type Result = Awaited<ReturnType<typeof readOne>>;
 type ReadCustomer = Extract<Result, { kind: 'read' }>;
 
-/** What was read, in the transaction that locks the customers. */
 interface Batch {
   readonly sql: Transaction;
   readonly running: ImportProgress;

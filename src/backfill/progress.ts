@@ -37,7 +37,6 @@ export function percentDone(progress: ImportProgress): number | null {
   return progress.listed === 0 ? 100 : Math.floor((progress.done / progress.listed) * 100);
 }
 
-/** One line for a log or a screen: progress, rate, time left. */
 export function progressLine(progress: ImportProgress): string {
   const percent = percentDone(progress);
   const parts = [
@@ -53,7 +52,6 @@ export function progressLine(progress: ImportProgress): string {
   return parts.join(', ');
 }
 
-/** The results, for the end. */
 export function outcomeLines(progress: ImportProgress): string[] {
   const lines = [
     `${plural(progress.done - progress.missing - progress.failed, 'customer')} imported, ${formatCount(progress.newCustomers)} of them new here.`,

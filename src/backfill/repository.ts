@@ -115,7 +115,6 @@ export function changeState(
   );
 }
 
-/** What a running import waits for. */
 export async function explainWait(database: Entities, ref: ImportRef, reason: string): Promise<void> {
   await updateRows(database, ImportEntity, { ...keyOf(ref), state: 'running' }, { reason });
 }
@@ -209,7 +208,6 @@ export async function findReadCustomer({ manager }: Entities, ref: ImportRef): P
   return (await manager.findOneBy(ImportCustomerEntity, read))?.customerId ?? null;
 }
 
-/** Results of a batch. */
 export type BatchCounts = Pick<
   ImportRow,
   'newCustomers' | 'missing' | 'failed' | 'subscriptions' | 'purchases' | 'newEvents' | 'knownEvents'
@@ -258,7 +256,6 @@ export async function closeCustomers(
   );
 }
 
-/** Leaves a customer for a later attempt, with the reason. */
 export async function postponeCustomer(
   database: Entities,
   customer: ImportRef & { readonly customerId: string },

@@ -79,7 +79,6 @@ interface Run extends ImportRun {
   isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
-  /** Cursors of the pages listed in this run. */
   readonly cursors: Set<string>;
 }
 

@@ -45,7 +45,6 @@ export async function findSharedSubscribers(
   return new Map(rows.map((row) => [row.subscriber_id, row.others]));
 }
 
-/** What a webhook or a card says of a contact. */
 interface ContactIdentity {
   readonly contactId: string;
   readonly externalId: string | null;

@@ -19,7 +19,6 @@ export interface Access {
   readonly password: string;
 }
 
-/** The owner of a new cluster. */
 export const SUPERUSER = 'postgres';
 
 const STARTUP_TIMEOUT_MS = 30_000;

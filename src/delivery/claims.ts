@@ -5,7 +5,6 @@ import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
 export const LEASE_SECONDS = 15;
 
-/** A due subscriber that this worker has leased. */
 export interface Claim {
   readonly workspaceId: string;
   readonly subscriberId: string;
@@ -129,7 +128,6 @@ export async function haveChanged(
   return claims.map(({ subscriberId, version }) => versions.get(subscriberId) !== version);
 }
 
-/** A claimed subscriber whose contact was found. */
 export interface FoundContact {
   readonly claim: Claim;
   readonly contactId: string;
@@ -172,7 +170,6 @@ export async function assignContacts(
   return new Set(rows.map((row) => row.subscriber_id));
 }
 
-/** How a delivery of a claimed subscriber ended. */
 export interface ClaimResult {
   /** When to deliver again; `null`: when something happens. */
   readonly dueAtMs: number | null;

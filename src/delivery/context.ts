@@ -7,7 +7,6 @@ import type { Claim } from './claims.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import type { OutboxWriter } from './outbox.ts';
 
-/** What the deliveries of a worker share. */
 export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'now'> {
   readonly writer: OutboxWriter;
   random(): number;
@@ -18,7 +17,6 @@ export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' 
   readonly attributeTypes: LRUCache<string, ReadonlyMap<string, string>>;
 }
 
-/** The delivery of one claimed subscriber. */
 export interface Delivery {
   readonly context: DeliveryContext;
   readonly workspace: Workspace;

@@ -53,7 +53,6 @@ export interface Later {
   readonly kind: 'later';
   readonly atMs: number;
   readonly counts: 0 | 1;
-  /** A code. */
   readonly reason: string;
 }
 

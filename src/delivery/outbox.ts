@@ -15,7 +15,6 @@ import {
 } from './claims.ts';
 import { isUnsaved, type PlannedEvent } from './plan.ts';
 
-/** What is planned for one subscriber. */
 type Plan = Pick<Claim, 'subscriberId'> & { readonly events: readonly PlannedEvent[] };
 
 /**
@@ -148,7 +147,6 @@ export async function recordAttempts(
   );
 }
 
-/** The result of one attempt to send an event. */
 export interface SendResult extends Attempt {
   readonly eventId: string;
   readonly projectId: string;
@@ -271,7 +269,6 @@ export type OutboxWriter = ReturnType<typeof createOutboxWriter>;
  */
 export function createOutboxWriter(database: Database) {
   return {
-    /** Stores what is going to be sent. */
     savePlan: shared(IMMEDIATE, (workspaceId, plans: readonly Plan[]) =>
       savePlan(database, workspaceId, plans),
     ),
@@ -285,7 +282,6 @@ export function createOutboxWriter(database: Database) {
     recordAttempt: shared(DEFERRED, (workspaceId, attempts: readonly Attempt[]) =>
       recordAttempts(database, workspaceId, attempts),
     ),
-    /** Whether more has arrived for a claimed subscriber. */
     hasChanged: shared(IMMEDIATE, (workspaceId, claims: readonly Claim[]) =>
       haveChanged(database, workspaceId, claims),
     ),
@@ -313,7 +309,6 @@ export function createOutboxWriter(database: Database) {
   };
 }
 
-/** A batcher for each workspace. */
 function shared<T, R = void>(
   options: BatchOptions,
   run: (workspaceId: string, items: readonly T[]) => Promise<BatchResults<R>>,

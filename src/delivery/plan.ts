@@ -5,7 +5,6 @@ import type { SubscriberState } from '../subscription/types.ts';
 import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
-/** What to do with one pending event. */
 export type PlannedEvent =
   | { readonly action: 'send'; readonly entry: TimelineEntry; readonly sentAs: SentAs }
   | {
@@ -73,7 +72,6 @@ export function planEvents(
   return planned;
 }
 
-/** Whether an event is not stored as it was planned. */
 export function isUnsaved(planned: PlannedEvent): boolean {
   if (planned.action === 'skip') return true;
   const stored = planned.entry.delivery.sentAs;

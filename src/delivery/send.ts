@@ -107,7 +107,6 @@ function accepted(status: number): LoggedResponse {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** The attributes of a contact. */
 export interface Attributes {
   readonly wanted: Values;
   /** What is on the contact already; `null`: unknown. */

@@ -33,7 +33,6 @@ export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 
   /** Subscribers of one workspace that are delivered in parallel. */
   readonly concurrency?: number;
   readonly metrics?: DeliveryMetrics;
-  /** How long a call to Intercom may take, ms. */
   readonly callTimeoutMs?: number;
 }
 
@@ -160,7 +159,6 @@ export class DeliveryWorker {
     return active;
   }
 
-  /** Subscribers that are being delivered. */
   activeCount(): number {
     let count = 0;
     for (const { claims } of this.#workspaces.values()) count += claims.size;

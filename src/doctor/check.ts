@@ -23,7 +23,6 @@ export interface CheckOutcome extends Pick<CheckResult, 'status' | 'message'> {
 
 type Found = CheckOutcome | readonly CheckOutcome[] | null;
 
-/** One row of a table of checks. */
 export interface Check<Subject> {
   readonly name: string;
   /** `null`: it does not apply. Never changes anything. */
@@ -64,7 +63,6 @@ export function resultOf(
   return { check, status, workspace, project, message, remedy: status === 'ok' ? null : remedy };
 }
 
-/** A platform that did not answer. */
 export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;
 
 /** Waits for a platform's answer, or for the error that it is. */
@@ -75,7 +73,6 @@ export function answerOrError<T>(work: Promise<T>): Promise<T | AppError> {
   });
 }
 
-/** To continue a sentence with a remedy. */
 export function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }

@@ -33,7 +33,6 @@ export interface DoctorContext {
   readonly requestUrl?: RequestUrl;
 }
 
-/** Workspaces that are checked at the same time. */
 const WORKSPACE_BATCH_SIZE = 6;
 /** A person waits: a platform that takes longer counts as unreachable. */
 const CALL_TIMEOUT_MS = 4_000;
@@ -94,7 +93,6 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
 
 interface Platforms {
   readonly clients: PlatformClients;
-  /** Those that have not answered. */
   readonly silent: Set<Platform>;
 }
 

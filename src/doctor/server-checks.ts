@@ -281,7 +281,6 @@ const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
   erasureKey: 'the key of the list of erased customers',
 };
 
-/** Whether the keys decrypt everything that is stored. */
 async function checkSecrets({ database, workspaceIds, secrets }: ServerSubject): Promise<CheckOutcome> {
   const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
   if (stored.length === 0) return ok('No secret is stored yet.');

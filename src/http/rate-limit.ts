@@ -32,7 +32,6 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   };
 }
 
-/** Limits how many requests an address may make in a minute. */
 export function limitRequests(requests: number): RequestHandler {
   const limit = createRateLimit({ requests, seconds: 60, message: 'Too many requests' });
   return async (req, res, next) => {

@@ -44,7 +44,6 @@ export interface HttpServer {
   stop(noticeMs: number): Promise<void>;
 }
 
-/** Of responses that no route sends. */
 const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",

@@ -3,7 +3,6 @@ import { stopEmbeddedNow } from '../database/embedded.ts';
 /** Ctrl-C arrives from the terminal and again from npm: within this time signals count as one, ms. */
 const SAME_SIGNAL_MS = 1_000;
 
-/** Stops on SIGTERM and Ctrl-C, then exits. */
 export function stopOnSignals(stop: (signal: NodeJS.Signals) => Promise<void>): void {
   let firstAtMs: number | null = null;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

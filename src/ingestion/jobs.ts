@@ -8,7 +8,6 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-/** @param stopping aborts when the process is stopping */
 export function ingestionJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
   const { database, logger, config } = app;
   return {

@@ -17,7 +17,6 @@ const BATCH_OPTIONS = { maxItems: 250, parallel: 2, minParallelItems: 24 };
 
 export type ReceiptStatus = 'accepted' | 'duplicate';
 
-/** A webhook that is an event, of whatever type. */
 export interface CheckedWebhook {
   readonly eventId: string;
   /** The body as it arrived. */
@@ -48,7 +47,6 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
         uncommitted -= 1;
       }
     },
-    /** Webhooks that are not committed yet. */
     uncommitted: () => uncommitted,
   };
 }

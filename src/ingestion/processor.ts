@@ -19,7 +19,6 @@ import {
 } from './journal.ts';
 import { dropErased, type PreparedEvent, prepareEvent, storeEventsIn } from './store-events.ts';
 
-/** What processing needs. */
 interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'logger'> {
   /** Wakes the delivery worker of this process. Workers of other processes poll for what is left. */
   readonly onPending?: (workspaceId: string) => void;
@@ -90,7 +89,6 @@ export function createProcessor(context: ProcessingContext) {
       await polling;
       await Promise.all(running.values());
     },
-    /** Processes what a project has received. */
     wake,
   };
 }

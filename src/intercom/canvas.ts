@@ -190,7 +190,6 @@ export function list(items: readonly ListItem[]): Component {
   return { type: 'list', items };
 }
 
-/** Rows without a value are left out. */
 export function table(
   rows: readonly (readonly [field: string, value: string | null | undefined])[],
 ): Component[] {

@@ -27,7 +27,6 @@ export interface RateLimit {
   readonly resetAtMs: number;
 }
 
-/** Paces the calls of one workspace. */
 export interface CallGate {
   /** Resolves when a call may be made; each is followed by `release`. */
   acquire(): Promise<void>;
@@ -133,7 +132,6 @@ export interface IntercomClientOptions {
   readonly gate?: CallGate;
 }
 
-/** Interceptors: rate limit, typed errors. */
 function createIntercomHttp(options: IntercomClientOptions): Axios {
   const { apiUrl, accessToken, now = Date.now, timeoutMs, gate } = options;
   const http = createHttpClient({

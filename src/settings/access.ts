@@ -7,7 +7,6 @@ import { audit, changeSettings } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems } from './page.ts';
 import { choosePeople, loadPeople, peopleFields } from './people.ts';
 
-/** Who can change the settings, and who is signed in. */
 export const accessPage: Page = {
   path: '/access',
   title: 'Access',

@@ -169,7 +169,6 @@ const declineForm = changeForm(
   (request, bulk) => (isOwn(request, bulk) || mayGrant(request) ? null : NOT_ALLOWED),
 );
 
-/** Asks before everything that a grant granted is removed. */
 export const undoBulkGrantPage = confirmationPage({
   path: '/grants/many/undo',
   title: 'Undo the grant',
@@ -230,7 +229,6 @@ function progressLine(left: number, perMinute: number): string {
   return `${rate}, about ${minutes.toLocaleString('en-US')} ${minutes === 1 ? 'minute' : 'minutes'} left.`;
 }
 
-/** Settings › Grants › Grant to many. */
 export const bulkGrantsPage: Page = {
   path: '/grants/many',
   title: 'Grant to many',

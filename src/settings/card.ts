@@ -4,7 +4,6 @@ import { changeSettings } from './change-settings.ts';
 import { checkboxField, done, form, type Page, textField } from './page.ts';
 import texts from './texts.json' with { type: 'json' };
 
-/** The card beside each conversation. */
 export const cardPage: Page = {
   path: '/card',
   title: 'Inbox card',

@@ -14,7 +14,6 @@ import {
 } from '../workspaces/settings.ts';
 import type { PageRequest } from './page.ts';
 
-/** Records who did what in the settings. */
 export async function audit(
   { app, session }: PageRequest,
   action: string,

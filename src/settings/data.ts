@@ -38,7 +38,6 @@ async function requireCustomer(request: PageRequest) {
   return found;
 }
 
-/** One customer's data: export and erase. And the whole app: disconnect and uninstall. */
 export const dataPage: Page = {
   path: '/data',
   title: 'Data',

@@ -100,7 +100,6 @@ const fields = Object.fromEntries(
   ]),
 );
 
-/** What teammates can do to what a customer bought: one form for all actions. */
 const storeActionsForm = form(z.object(fields), async (request, values) => {
   const { actions } = request.workspace.settings;
   const peopleFor = (kind: Kind) => values[`${kind}_people`] as string[];
@@ -126,7 +125,6 @@ const storeActionsForm = form(z.object(fields), async (request, values) => {
   return done('/grants', 'store_actions_saved');
 });
 
-/** Who was selected for any of the actions. */
 function selectedOf(actions: Policies): Person[] {
   return peopleOf(Object.values(actions).flatMap(({ allowedAdminIds }) => allowedAdminIds ?? []));
 }
@@ -148,7 +146,6 @@ async function describeStoreActions({ sql, workspace }: PageRequest) {
   });
 }
 
-/** The rules for grants, and for what teammates can do to what a customer bought. */
 export const grantsPage: Page = {
   path: '/grants',
   title: 'Grants',

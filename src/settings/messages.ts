@@ -15,7 +15,6 @@ export function flashText(code: string): string | null {
   return Object.hasOwn(texts.flashes, code) ? texts.flashes[code as FlashCode] : null;
 }
 
-/** Each kind of event as an admin reads it. */
 export const KINDS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;
 
 /** A type of RevenueCat's without a label of its own: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
@@ -72,7 +71,6 @@ interface ChangeText {
   readonly after: string;
 }
 
-/** The recorded changes of settings, each with its value before and after. */
 function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>): ChangeText[] {
   const { changes } = details;
   if (!Array.isArray(changes)) return [];
@@ -118,13 +116,11 @@ function valueText(given: unknown): string {
   return String(given);
 }
 
-/** What was refunded, in the currency paid. */
 function amountText({ amount_minor: minor, currency }: AuditEntry['details']): string {
   if (typeof minor !== 'number' || typeof currency !== 'string') return '';
   return messagesFor('en').money({ amountMinor: minor, currency });
 }
 
-/** One entry of the audit log as text. */
 export function auditEntry(row: AuditEntry) {
   const detail = (name: string): string => {
     const value = row.details[name];
@@ -155,7 +151,6 @@ export function auditEntry(row: AuditEntry) {
   };
 }
 
-/** What an admin should do, in a line of the home page. */
 export interface Advice {
   readonly tone: string;
   readonly text: string;

@@ -108,7 +108,6 @@ const unverifiedForm = form(
   },
 );
 
-/** The keys, the secret and the code for the customer's own app. */
 export const messengerPage: Page = {
   path: '/messenger',
   title: 'Messenger and Fin',

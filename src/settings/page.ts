@@ -54,7 +54,6 @@ export interface Form {
   save(request: PageRequest, values: never): Promise<Outcome>;
 }
 
-/** A form of a page: what it accepts, and what saving it does. */
 export function form<Schema extends z.ZodType>(
   schema: Schema,
   save: (request: PageRequest, values: z.output<Schema>) => Promise<Outcome>,
@@ -169,7 +168,6 @@ const MAX_FORM_FIELDS = 10_000;
 /** How long a page waits for the replica to catch up before it is read from the primary. */
 const REPLICA_WAIT_MS = 100;
 
-/** The pages' surroundings. */
 type Site = Pick<PageRequest, 'app' | 'sessions'>;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
@@ -212,7 +210,6 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   return router;
 }
 
-/** The request that a handler before this one has read. */
 function requestOf(res: Response): PageRequest {
   return res.locals.pageRequest as PageRequest;
 }

@@ -28,7 +28,6 @@ export function peopleOf(ids: readonly string[] | null): Person[] {
 
 interface People {
   readonly all: readonly (Person & { readonly isSelf: boolean; readonly hasLeft: boolean })[];
-  /** Whether Intercom did not answer. */
   readonly unknown: boolean;
 }
 
@@ -58,7 +57,6 @@ export async function loadPeople(
   };
 }
 
-/** The fields of a choice between everyone and selected people. */
 export const peopleFields = {
   who: textField.pipe(z.enum(['everyone', 'selected'], 'Choose who.')),
   people: listField,

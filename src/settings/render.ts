@@ -104,14 +104,12 @@ export async function sendPage(
     .send(html);
 }
 
-/** Of every form. */
 function hiddenFields(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([name, value]) => `<input type="hidden" name="${name}" value="${escapeHtml(value)}">`)
     .join('');
 }
 
-/** A page that needs no session. */
 export function sendPublicPage(
   req: Request,
   res: Response,

@@ -116,7 +116,6 @@ export async function readDeliveredKinds(sql: Sql, workspaceId: string): Promise
   return new Set(rows.map((row) => row.kind));
 }
 
-/** How well subscribers match contacts. */
 export function readMatching(sql: Sql, workspaceId: string) {
   return queryRow<{ matched: number; waiting: number }>(
     sql,

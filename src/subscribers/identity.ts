@@ -81,7 +81,6 @@ export async function resolveIdentities(
   return groups;
 }
 
-/** Stores the app user ids of resolved groups that are not known yet. */
 export async function insertNewIds(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,

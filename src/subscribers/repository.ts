@@ -4,7 +4,6 @@ import { readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
 
-/** The state of an event's delivery to Intercom. */
 export interface EventDelivery {
   readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';
   /** A code: why it was skipped, has failed or waits. */
@@ -47,7 +46,6 @@ export interface Subscriber {
   readonly contactId: string | null;
   /** Contacts that teammates linked to it, the newest link first. */
   readonly linkedContactIds: readonly string[];
-  /** Whether events wait for a contact. */
   readonly waiting: boolean;
 }
 
@@ -70,7 +68,6 @@ export interface EventRow {
   contact_id: string | null;
 }
 
-/** Columns of {@link EVENTS_WITH_DELIVERY}. */
 export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.fields, e.skip_reason,
   d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s,
   d.contact_id`;
@@ -92,7 +89,6 @@ export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
-/** The state of an event's delivery to Intercom. */
 function deliveryStateOf(row: EventRow): EventDelivery['state'] {
   if (row.skip_reason !== null) return 'skipped';
   return row.not_sent ?? (row.delivered_at === null ? 'pending' : 'delivered');
@@ -170,7 +166,6 @@ export interface History {
   readonly own: readonly TimelineEntry[];
 }
 
-/** Everything that a subscriber's state is derived from. */
 export interface StoredHistory extends History {
   /** `null`: it was merged away or erased. */
   readonly subscriber: Subscriber | null;

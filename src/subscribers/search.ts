@@ -19,7 +19,6 @@ export function findByAppUserIds(
   );
 }
 
-/** The project's subscribers with one of these app user ids. */
 export async function findInProject(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
@@ -35,7 +34,6 @@ const SOME_ID = `(select i.app_user_id from subscriber_ids i
 
 type SearchField = 'app_user_id' | 'email' | 'transaction';
 
-/** A subscriber as a list of search results shows it. */
 export interface FoundSubscriber {
   readonly subscriberId: string;
   readonly projectId: string;

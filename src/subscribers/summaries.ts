@@ -58,7 +58,6 @@ export async function saveSummaries(
   );
 }
 
-/** Stored summaries by subscriber. */
 export async function readStoredSummaries(
   sql: Sql,
   workspaceId: string,

@@ -47,7 +47,6 @@ export interface PlatformClients {
   ): RevenueCatClient | null;
 }
 
-/** Builds the context of a process. */
 export function createAppContext(
   parts: Pick<AppContext, 'config' | 'database' | 'readDatabase' | 'jobs' | 'logger' | 'counters'>,
   encryptionKeys: readonly Buffer[],
@@ -56,7 +55,6 @@ export function createAppContext(
   return { ...common, ...createPlatformClients(common) };
 }
 
-/** Builds clients from the stored tokens and keys. */
 export function createPlatformClients(
   options: Pick<AppContext, 'database' | 'secrets' | 'now'> & {
     readonly config: Pick<Config, 'revenueCatApiUrl'> & {

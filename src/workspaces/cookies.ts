@@ -5,7 +5,6 @@ import type { AppContext } from './app-context.ts';
 /** A cookie that no script can read, and that other sites' forms do not carry. */
 interface Cookie {
   readonly name: string;
-  /** Where it is sent; `/` by default. */
   readonly path?: string;
 }
 

@@ -118,7 +118,6 @@ interface Health {
   readonly state: 'OK' | 'UNKNOWN' | 'UNHEALTHY';
   readonly message?: string;
   readonly cta_type?: 'REINSTALL_CTA' | 'URL_CTA';
-  /** Both with `URL_CTA`. */
   readonly cta_label?: string;
   readonly cta_url?: string;
 }

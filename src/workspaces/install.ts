@@ -150,7 +150,6 @@ export async function confirmUninstall(app: AppContext, workspaceId: string) {
   return 'uninstalled';
 }
 
-/** Whether Intercom refuses the token of a call. */
 async function isRefused(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;

@@ -39,7 +39,6 @@ export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Pr
     : project;
 }
 
-/** Whether RevenueCat can be read with the project's key. */
 export function hasWorkingKey({ apiKey, apiKeyState }: Project): boolean {
   return apiKey !== null && apiKeyState !== 'rejected';
 }
@@ -70,10 +69,8 @@ export async function listProjects(sql: Sql, workspaceId: string): Promise<Proje
   return rows.map(toProject);
 }
 
-/** What decides whether a webhook is accepted. */
 export interface WebhookTarget
   extends Pick<Project, 'workspaceId' | 'projectId' | 'webhookAuthHash' | 'signingSecret'> {
-  /** Whether the workspace has the app installed. */
   readonly isInstalled: boolean;
 }
 
@@ -121,7 +118,6 @@ export function withPrefix(projectId: string): string {
   return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
 }
 
-/** A customer in RevenueCat's dashboard. */
 export function dashboardUrl({ revenueCatProjectId }: Project, appUserId: string): string {
   const projectId = revenueCatProjectId.replace(/^proj_?/, '');
   return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;

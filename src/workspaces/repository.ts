@@ -178,7 +178,6 @@ export async function saveSettings(
   ]);
 }
 
-/** All workspaces that have the app. */
 export async function listInstalled(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ workspace_id: string }>(
     `select workspace_id from workspaces where status <> 'uninstalled' order by workspace_id`,

@@ -3,7 +3,6 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { hasWorkingKey, type Project, withPrefix } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
-/** What checking a pasted RevenueCat key found. */
 export type KeyCheck =
   | {
       readonly outcome: 'valid';
@@ -13,7 +12,6 @@ export type KeyCheck =
     }
   /** The key belongs to several projects, or cannot list them: an admin must choose. */
   | { readonly outcome: 'choose'; readonly projects: readonly { id: string; name: string }[] }
-  /** The key does not belong to the given project. */
   | { readonly outcome: 'wrong_project' }
   | { readonly outcome: 'rejected' }
   /** RevenueCat does not answer, or its rate limit is used up. */

@@ -124,7 +124,6 @@ function purposeIn(state: string | null): Purpose {
   return state?.split('.')[1] === 'signin' ? 'signin' : 'install';
 }
 
-/** Stores the hash of a state for as long as the browser may take. */
 async function saveState({ manager }: Entities, state: string): Promise<void> {
   await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
   const expiresAt = new Date(Date.now() + STATE_MINUTES * MINUTE_MS);

@@ -95,7 +95,6 @@ export function createSessions(app: AppContext, secret: string) {
       const value = `${named}.${sign(named)}`;
       setCookie(app, res, { ...SESSION_COOKIE, value, maxAgeS: SESSION_HOURS * 3_600 });
     },
-    /** Ends the request's session, if it has one. */
     async signOut(req: Request, res: Response): Promise<void> {
       const session = await readStored(req);
       if (session) {
@@ -214,7 +213,6 @@ export function listSessions(database: Entities, workspaceId: string): Promise<S
   });
 }
 
-/** Ends all sessions of an admin but one. */
 export async function deleteOtherSessions(
   database: Entities,
   { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
