@@ -22,10 +22,7 @@ export function findPurchase(context: ActionContext, id: string): SubscriptionSt
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
-/**
- * @param what what is read of the customer; `customer`: everything
- * @throws ActionError when RevenueCat refuses, does not respond, or does not know the customer
- */
+/** Throws ActionError when RevenueCat is not read. @param what `customer`: everything */
 export function readLivePurchases(
   context: ActionContext,
   what: StoreActionDetails['targetType'],
@@ -35,6 +32,16 @@ export function readLivePurchases(
     appUserId,
     purchases: await stores.listPurchases(revenueCatProjectId, appUserId, what),
   }));
+}
+
+/** A stored purchase, with what RevenueCat has of it now; `null`: it has nothing. Throws ActionError, as above. */
+export async function readPurchase(context: ActionContext, id: string) {
+  const subscription = findPurchase(context, id);
+  if (!subscription) return null;
+  const what = subscription.isOneTime ? 'purchase' : 'subscription';
+  const { appUserId, purchases } = await readLivePurchases(context, what);
+  const live = findLive(context, subscription, purchases);
+  return live && { appUserId, subscription, live };
 }
 
 /** What follows `subscription:` in a component's id: short, and without a store's characters. */

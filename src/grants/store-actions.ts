@@ -25,6 +25,7 @@ import {
   listCharges,
   readLivePurchases,
   readPayments,
+  readPurchase,
 } from './purchases.ts';
 
 const WEB_BILLING = 'RC_BILLING';
@@ -239,35 +240,31 @@ export const STORE_ACTION_HANDLER: ActionHandler<StoreForm, ReviewedStoreAction,
 };
 
 /** What an action would be done to, and with what. */
-type Described = Pick<ReviewedStoreAction, 'target' | 'details'>;
+type Described = Pick<ReviewedStoreAction, 'appUserId' | 'target' | 'details'>;
 
 async function prepare(context: ActionContext, form: StoreForm): Promise<ReviewedStoreAction> {
-  const bought = await readLivePurchases(context, targetTypeOf(context, form));
   return {
-    ...(await describe(context, form, bought)),
+    ...(await describe(context, form)),
     kind: form.kind,
     key: randomUUID(),
     subscriberId: context.customer.subscriber.subscriberId,
-    appUserId: bought.appUserId,
     reason: form.reason ?? '',
     reviewedAtMs: context.app.now(),
   };
 }
 
-async function describe(context: ActionContext, form: StoreForm, bought: LivePurchases): Promise<Described> {
-  if (form.kind === 'restore') return describeRestore(form);
-  if (form.kind === 'transfer') return describeTransfer(context, form, bought);
-  const subscription = findPurchase(context, form.subscription);
-  const live = subscription && findLive(context, subscription, bought.purchases);
-  if (!subscription || !live) throw failed('revenuecat_not_found');
-  return describePurchase(context, { ...form, kind: form.kind }, { subscription, live });
+async function describe(context: ActionContext, form: StoreForm): Promise<Described> {
+  const { kind } = form;
+  if (kind !== 'restore' && kind !== 'transfer') return describePurchase(context, { ...form, kind });
+  const bought = await readLivePurchases(context, 'customer');
+  return kind === 'restore' ? describeRestore(form, bought) : describeTransfer(context, form, bought);
 }
 
 const NOTHING_BOUGHT = { targetType: 'customer', amount: null, before: null, after: null } as const;
 
-function describeRestore({ order = '' }: StoreForm): Described {
+function describeRestore({ order = '' }: StoreForm, { appUserId }: LivePurchases): Described {
   if (!ORDER_ID.test(order)) throw invalid('order_invalid');
-  return { target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
+  return { appUserId, target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
 }
 
 async function describeTransfer(
@@ -275,19 +272,20 @@ async function describeTransfer(
   form: StoreForm,
   bought: LivePurchases,
 ): Promise<Described> {
+  const { appUserId } = bought;
   const { revenueCatProjectId } = context.customer.project;
   const target = form.target?.trim() ?? '';
   if (target === '') throw invalid('target_missing');
   if (isBlockedId(target)) throw invalid('target_unknown');
   // RevenueCat finds a customer by any alias, also by one that is unknown here.
   const [found, source] = await readNow(context, (client) =>
-    Promise.all([target, bought.appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
+    Promise.all([target, appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
   );
   if (!found) throw invalid('target_unknown');
   if (found.id === source?.id) throw invalid('target_same');
   if (bought.purchases.length === 0) throw invalid('nothing_to_move');
   const moving = { product: found.id, store: null, ...movesOf(bought) };
-  return { target: found.id, details: { ...NOTHING_BOUGHT, ...moving } };
+  return { appUserId, target: found.id, details: { ...NOTHING_BOUGHT, ...moving } };
 }
 
 /** A canvas holds 64 KB: of more purchases than this, the rest is only counted. */
@@ -301,43 +299,49 @@ function movesOf({ purchases }: LivePurchases): Required<Pick<StoreActionDetails
 async function describePurchase(
   context: ActionContext,
   form: StoreForm & { readonly kind: PurchaseActionKind },
-  { subscription, live }: { readonly subscription: SubscriptionState; readonly live: LivePurchase },
 ): Promise<Described> {
-  const { kind } = form;
-  const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
+  const purchase = await readPurchase(context, form.subscription);
+  if (!purchase) throw failed('revenuecat_not_found');
+  const { appUserId, subscription, live } = purchase;
+  const unavailable = whyUnavailable(form.kind, live, subscription.isFamilyShare);
   if (unavailable) throw refused(unavailable === 'store' ? 'ended' : unavailable);
-  const { productId, transactionId: purchaseId } = subscription;
-  const base: StoreActionDetails = {
+  const details: StoreActionDetails = {
     product: productOf(subscription, context.customer.names) || live.id,
-    ...(productId === null ? {} : { productId }),
-    ...(purchaseId === null ? {} : { purchaseId }),
+    productId: subscription.productId ?? undefined,
+    purchaseId: subscription.transactionId ?? undefined,
     store: live.store,
     environment: live.environment,
     targetType: live.kind,
     amount: null,
     before: stateOf(live),
     after: null,
+    ...(form.kind === 'extend' && extensionOf(form, live)),
+    ...(form.kind === 'refund' && (await refundOf(context, form, { subscription, live }))),
   };
-  const made = (details: Partial<StoreActionDetails>): Described => ({
-    target: live.id,
-    details: { ...base, ...details },
-  });
-  if (kind === 'extend') {
-    const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
-    if (days < 1 || days > maxExtensionDays(live.store)) throw invalid('days');
-    const code = Number(form.reasonCode ?? 1);
-    return made({
-      days,
-      ...(isApple(live.store) ? { reasonCode: [0, 1, 2, 3].includes(code) ? code : 1 } : {}),
-    });
-  }
-  if (kind !== 'refund') return made({});
-  if (!refundsCharges(live)) return made({ amount: subscription.price });
+  return { appUserId, target: live.id, details };
+}
+
+function extensionOf(
+  form: StoreForm,
+  { store }: LivePurchase,
+): Pick<StoreActionDetails, 'days' | 'reasonCode'> {
+  const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
+  if (days < 1 || days > maxExtensionDays(store)) throw invalid('days');
+  const code = APPLE_REASON_CODES.find((each) => String(each) === form.reasonCode) ?? 1;
+  return { days, reasonCode: isApple(store) ? code : undefined };
+}
+
+async function refundOf(
+  context: ActionContext,
+  form: StoreForm,
+  { subscription, live }: { readonly subscription: SubscriptionState; readonly live: LivePurchase },
+): Promise<Pick<StoreActionDetails, 'transactionId' | 'amount'>> {
+  if (!refundsCharges(live)) return { amount: subscription.price };
   const charges = await listCharges(context, live);
   const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) throw invalid('transaction');
   if (charge.isRefunded) throw refused('refunded');
-  return made({ transactionId: charge.id, amount: charge.rest });
+  return { transactionId: charge.id, amount: charge.rest };
 }
 
 /** The sum in units of its currency; `null`: not known. */

@@ -35,20 +35,12 @@ function plainText(body: string): string {
   return lines.replaceAll(/&(#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,6});/gi, decodeEntity);
 }
 
-const NAMED: Readonly<Record<string, string>> = {
-  amp: '&',
-  lt: '<',
-  gt: '>',
-  quot: '"',
-  apos: "'",
-  nbsp: ' ',
-};
+const NAMED: ReadonlyMap<string, string> = new Map(
+  Object.entries({ amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' }),
+);
 
 function decodeEntity(entity: string, name: string): string {
-  if (!name.startsWith('#')) {
-    const key = name.toLowerCase();
-    return Object.hasOwn(NAMED, key) ? (NAMED[key] ?? entity) : entity;
-  }
+  if (!name.startsWith('#')) return NAMED.get(name.toLowerCase()) ?? entity;
   const hex = name[1] === 'x' || name[1] === 'X';
   const code = Number.parseInt(name.slice(hex ? 2 : 1), hex ? 16 : 10);
   return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : entity;

@@ -24,14 +24,7 @@ import { ActionError, failed, orActionError, refused } from '../action-error.ts'
 import type { ViewContext } from '../context.ts';
 import type { StoreForm } from '../form-state.ts';
 import { findRefusal } from '../policy.ts';
-import {
-  allPurchases,
-  findLive,
-  findPurchase,
-  listCharges,
-  readLivePurchases,
-  subscriptionId,
-} from '../purchases.ts';
+import { allPurchases, findPurchase, listCharges, readPurchase, subscriptionId } from '../purchases.ts';
 import {
   APPLE_REASON_CODES,
   maxExtensionDays,
@@ -92,9 +85,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
   ]);
   const head = text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`);
   const isAnyOn = Object.values(workspace.settings.actions).some(({ enabled }) => enabled);
-  const actions = isAnyOn
-    ? await actionComponents(context, subscription, id)
-    : [text(t('action.state.allOff'), 'muted')];
+  const actions = isAnyOn ? await actionComponents(context, id) : [text(t('action.state.allOff'), 'muted')];
   return context.page([
     head,
     facts,
@@ -111,20 +102,14 @@ function purchaseName(
   return productOf(purchase, customer.names) || messages.t('action.state.unnamed');
 }
 
-async function actionComponents(
-  context: ViewContext,
-  subscription: SubscriptionState,
-  id: string,
-): Promise<Part[]> {
+async function actionComponents(context: ViewContext, id: string): Promise<Part[]> {
   const { t } = context.messages;
-  const bought = await orActionError(
-    readLivePurchases(context, subscription.isOneTime ? 'purchase' : 'subscription'),
-  );
-  const isFailed = bought instanceof ActionError;
-  if (isFailed && bought.code !== 'unknown_customer')
-    return [text(errorText(context, 'cancel', bought), 'muted')];
-  const live = isFailed ? null : findLive(context, subscription, bought.purchases);
-  if (!live) return [text(t('action.state.notInRevenueCat'), 'muted')];
+  const purchase = await orActionError(readPurchase(context, id));
+  const isFailed = purchase instanceof ActionError;
+  if (isFailed && purchase.code !== 'unknown_customer')
+    return [text(errorText(context, 'cancel', purchase), 'muted')];
+  if (isFailed || !purchase) return [text(t('action.state.notInRevenueCat'), 'muted')];
+  const { subscription, live } = purchase;
   const components: Part[] = [];
   for (const kind of PURCHASE_ACTIONS) {
     const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
@@ -230,10 +215,9 @@ export function tryAgainPage(
 async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
   const { messages } = context;
   const { t } = messages;
-  const subscription = findPurchase(context, form.subscription);
-  const { purchases } = await readLivePurchases(context, targetTypeOf(context, form));
-  const live = subscription && findLive(context, subscription, purchases);
-  if (!subscription || !live) return [];
+  const purchase = await readPurchase(context, form.subscription);
+  if (!purchase) return [];
+  const { subscription, live } = purchase;
   const rows = table([
     [t('card.label.product'), purchaseName(context, subscription)],
     [t('card.label.store'), storeText(messages, live.store)],
