@@ -126,7 +126,11 @@ export function endRow(m: Messages, end: End | null): [label: string, value: str
 /** The same in one line; `null`: no row. */
 export function endLine(m: Messages, end: End | null): string | null {
   const [row] = endRow(m, end);
-  return row ? m.t('sentence.labeled', { label: row[0], text: row[1] }) : null;
+  return row ? labeled(m, ...row) : null;
+}
+
+export function labeled({ t }: Messages, label: string, text: string): string {
+  return t('sentence.labeled', { label, text });
 }
 
 /** What was paid so far and since when; `null`: nothing. */

@@ -1,5 +1,5 @@
 import { eventText } from '../i18n/event-text.ts';
-import { storeText } from '../i18n/sentences.ts';
+import { labeled, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -28,12 +28,7 @@ export async function eventDetail(context: CustomerContext, id: string): Promise
     tightText(escapeMarkdown(title), 'header'),
     text(escapeMarkdown(clip(about, 500)), 'muted'),
     // Not in the table: the inbox truncates it, and the cause of a failure is at its end.
-    text(
-      m.t('sentence.labeled', {
-        label: m.t('card.label.delivery'),
-        text: escapeMarkdown(deliveryText(context, event.delivery)),
-      }),
-    ),
+    text(labeled(m, m.t('card.label.delivery'), escapeMarkdown(deliveryText(context, event.delivery)))),
     table(eventRows(context, event)),
     button(`technical:${event.id}`, m.t('card.button.technical'), 'secondary'),
     revenueCatButton(context),

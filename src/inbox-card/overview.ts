@@ -15,10 +15,8 @@ import {
   tightText,
 } from '../intercom/canvas.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
-import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
-import type { SubscriptionState } from '../subscription/types.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, storedData } from './context.ts';
 import { canShare, hasGrantsOrActions } from './customer.ts';
@@ -155,14 +153,13 @@ function headline({ customer: { description }, messages: m }: CustomerContext, m
 function statusEmoji({ shown, primary }: CustomerDescription): string {
   if (primary === null || shown.length === 0) return '';
   if (primary.label === 'paused') return '⏸';
-  const isAtRisk = shown.some(({ tone, subscription }) => tone === 'warn' || isCancelled(subscription));
+  // A cancelled one still gives access, and will end.
+  const isAtRisk = shown.some(
+    ({ tone, subscription: { status } }) =>
+      tone === 'warn' || status === 'cancelled' || status === 'cancelled_trial',
+  );
   if (isAtRisk) return '⚠️';
   return primary.tone === 'ended' ? '⛔' : '✅';
-}
-
-/** Still has access, and will lose it. */
-function isCancelled({ status }: SubscriptionState): boolean {
-  return status === 'cancelled' || status === 'cancelled_trial';
 }
 
 /** Who the customer is, and why the contact was matched with them. */
@@ -210,7 +207,7 @@ function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const product = bought?.productId ? productLabel(bought.productId, names) : only?.product;
   const ends = more.length === 0 ? [] : description.shown.slice(0, MAX_ROWS - 1);
   const rows: Row[] = [
-    ...ends.map((each): Row => [clip(nameOf(each), 30), endLine(m, each.end)]),
+    ...ends.map((each): Row => [clip(each.product || each.what, 30), endLine(m, each.end)]),
     [m.t('card.label.paid'), paidText(m, description)],
     [
       m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product'),
@@ -218,8 +215,4 @@ function factRows({ customer, messages: m }: CustomerContext): Row[] {
     ],
   ];
   return rows.filter(([, value]) => value);
-}
-
-function nameOf({ product, what }: SubscriptionDescription): string {
-  return product || what;
 }

@@ -274,14 +274,8 @@ export async function countErrors(
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
 }
 
-type BulkCustomer = Readonly<Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'error'>>;
-
-export async function listCustomers(
-  sql: Sql,
-  { workspaceId, bulkGrantId }: BulkKey,
-  limit: number,
-): Promise<BulkCustomer[]> {
-  return sql.query<BulkCustomer>(
+export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: BulkKey, limit: number) {
+  return sql.query<Readonly<Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'error'>>>(
     `select app_user_id as "appUserId", state, error from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id = $2 order by app_user_id limit $3`,
     [workspaceId, bulkGrantId, limit],

@@ -1,3 +1,4 @@
+import { labeled } from '../../i18n/sentences.ts';
 import {
   button,
   choice,
@@ -55,19 +56,14 @@ export async function grantForm(
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
   if (!selected) return context.page([text(t('action.invalid.noEntitlements'), 'muted')]);
   const access = storedAccess(context.customer);
+  const current = accessText(context, access);
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.app.now();
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, endsOf(access, each)) > nowMs);
   const page = pageShown(entitlements, selected, form.page);
   const components: Part[] = [
     tightText(t(form.extends ? 'action.title.extendGrant' : 'action.title.grant'), 'header'),
-    text(
-      t('sentence.labeled', {
-        label: t('action.label.currentAccess'),
-        text: escapeMarkdown(accessText(context, access)),
-      }),
-      'muted',
-    ),
+    text(labeled(context.messages, t('action.label.currentAccess'), escapeMarkdown(current)), 'muted'),
     error && text(errorText(context, 'grant', error), 'error'),
     entitlementFields(context, { entitlements, selected, page }),
     choice({

@@ -1,4 +1,4 @@
-import { endLine, endRow, storeText } from '../../i18n/sentences.ts';
+import { endLine, endRow, labeled, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -103,7 +103,8 @@ function purchaseName(
 }
 
 async function actionComponents(context: ViewContext, id: string): Promise<Part[]> {
-  const { t } = context.messages;
+  const { messages } = context;
+  const { t } = messages;
   const purchase = await orActionError(readPurchase(context, id));
   const isFailed = purchase instanceof ActionError;
   if (isFailed && purchase.code !== 'unknown_customer')
@@ -119,17 +120,11 @@ async function actionComponents(context: ViewContext, id: string): Promise<Part[
       : await findRefusal(context, { kind, details: { targetType: live.kind } });
     components.push(
       refusal
-        ? text(
-            t('sentence.labeled', {
-              label: t(`action.title.${kind}`),
-              text: errorText(context, kind, refusal),
-            }),
-            'muted',
-          )
+        ? text(labeled(messages, t(`action.title.${kind}`), errorText(context, kind, refusal)), 'muted')
         : button(`${kind}:${id}`, t(`action.button.${kind}`), 'secondary'),
     );
   }
-  const store = storeText(context.messages, live.store);
+  const store = storeText(messages, live.store);
   return components.length > 0
     ? components
     : [text(t('action.state.storeOffersNothing', { store }), 'muted')];

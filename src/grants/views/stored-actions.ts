@@ -1,3 +1,4 @@
+import { labeled } from '../../i18n/sentences.ts';
 import {
   button,
   clip,
@@ -76,7 +77,7 @@ function actionItem(context: ViewContext, action: Action): ListItem {
   const title =
     action.kind === 'grant'
       ? action.entitlementName
-      : t('sentence.labeled', { label: t(`action.title.${action.kind}`), text: action.details.product });
+      : labeled(messages, t(`action.title.${action.kind}`), action.details.product);
   return item(`grant:${actionId}`, clip(title, 80), {
     subtitle: clip([state, admin.name, reason].filter(Boolean).join(' · '), 160),
     tertiary: date(createdAtMs),
