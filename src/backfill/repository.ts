@@ -124,11 +124,7 @@ export async function setHasEvents(database: Entities, ref: ImportRef, hasEvents
   await updateRows(database, ImportEntity, keyOf(ref), { hasEvents });
 }
 
-/**
- * Ends an import when all its customers have been read.
- *
- * @returns whether this call ended it
- */
+/** Ends an import when all its customers have been read. @returns whether this call ended it */
 export async function finishImport(sql: Sql, ref: ImportRef): Promise<boolean> {
   const rows = await sql.query(
     `update imports i set state = 'done', reason = null, finished_at = now()
@@ -147,11 +143,7 @@ export interface ClaimedCustomer {
   readonly attempts: number;
 }
 
-/**
- * Stores a page of RevenueCat's list, unless the cursor has moved on since.
- *
- * @param sql an open transaction
- */
+/** Stores a page of RevenueCat's list, unless the cursor has moved on since. @param sql an open transaction */
 export async function saveListedPage(
   sql: Sql,
   ref: ImportRef,

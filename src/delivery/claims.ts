@@ -272,11 +272,7 @@ export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   );
 }
 
-/**
- * Renews the leases that this worker still holds.
- *
- * @returns ids of their subscribers
- */
+/** Renews the leases that this worker still holds. @returns ids of their subscribers */
 export async function renewLeases(
   sql: Sql,
   workspaceId: string,

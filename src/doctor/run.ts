@@ -39,11 +39,7 @@ const CALL_TIMEOUT_MS = 4_000;
 /** For one workspace, however many calls that takes. */
 const PLATFORM_TIMEOUT_MS = 8_000;
 
-/**
- * Checks what can be reached from here without the database.
- *
- * @param clocks of the database, where it is open
- */
+/** Checks what can be reached from here without the database. @param clocks of the database, where it is open */
 export async function checkOutside(
   { config, now, requestUrl }: Pick<DoctorContext, 'config' | 'now' | 'requestUrl'>,
   clocks: readonly ClockOffset[] = [],

@@ -18,11 +18,7 @@ import {
   warning,
 } from './check.ts';
 
-/**
- * What Intercom answers for one workspace.
- *
- * @param client `null`: there is no token, or no key decrypts it
- */
+/** What Intercom answers for one workspace. @param client `null`: there is no token, or no key decrypts it */
 export async function probeIntercom(
   workspace: Pick<Workspace, 'status' | 'accessToken'>,
   client: IntercomClient | null,

@@ -24,11 +24,7 @@ const SAME_NAME_ALLOWED: Partial<Record<DeliverableKind, DeliverableKind>> = {
 const mayShareName = (one: DeliverableKind, other: DeliverableKind): boolean =>
   (SAME_NAME_ALLOWED[one] ?? one) === (SAME_NAME_ALLOWED[other] ?? other);
 
-/**
- * Checks the names of all kinds together.
- *
- * @returns what is wrong, by the name of each kind's field
- */
+/** Checks the names of all kinds together. @returns what is wrong, by the name of each kind's field */
 function checkEventNames(wanted: WorkspaceSettings['events']): Problems {
   const found: Record<string, string> = {};
   const owners = new Map<string, DeliverableKind>();

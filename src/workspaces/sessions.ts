@@ -157,11 +157,7 @@ function createTeamReader(app: AppContext) {
   };
 }
 
-/**
- * The session that `requireSession` found.
- *
- * @throws AppError `unauthorized` behind a route without it
- */
+/** The session that `requireSession` found. @throws AppError `unauthorized` behind a route without it */
 export function sessionOf(res: Response): Session {
   const session = res.locals.session as Session | undefined;
   if (!session) throw unauthorized('Sign in first');
