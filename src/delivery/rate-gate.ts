@@ -30,9 +30,8 @@ export class RateGate implements CallGate {
   readonly #clock: Clock;
   readonly #take: (request: CallRequest) => Promise<Allowance>;
   readonly #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
-  #permits = 0;
-  #permitsUntilMs = 0;
-  #left = Number.POSITIVE_INFINITY;
+  /** Calls that this process may still make, and what is left for all of them. */
+  #allowance: Allowance = { calls: 0, left: Number.POSITIVE_INFINITY, untilMs: 0 };
   #inFlight = 0;
   /** Calls made before the quota was known, which the shared budget does not include. */
   #uncounted = 0;
@@ -90,14 +89,14 @@ export class RateGate implements CallGate {
     if (!isNewer) return;
     this.#latest = next;
     this.#probeSinceMs = null;
-    this.#permits = Math.min(this.#permits, next.remaining);
+    this.#allowance.calls = Math.min(this.#allowance.calls, next.remaining);
   }
 
   /** After a 429: no calls before this time (epoch ms, our clock). */
   pause(untilMs: number): void {
     const nowMs = this.#clock.now();
     this.#closedUntilMs = Math.max(this.#closedUntilMs, untilMs);
-    this.#permits = 0;
+    this.#allowance.calls = 0;
     // Refused in a window that is over by our clock: by Intercom's it is not.
     if (this.#endedAtMs !== null && nowMs - this.#endedAtMs < MAX_LAG_MS)
       this.#lagMs = Math.max(this.#lagMs, nowMs - this.#endedAtMs + 100);
@@ -118,13 +117,14 @@ export class RateGate implements CallGate {
   /** How many calls may begin now, as far as is known; 0: the window is used up or the workspace is paused. */
   room(): number {
     if (this.#clock.now() < this.#closedUntilMs) return 0;
-    return this.#intercomNow() < this.#permitsUntilMs ? this.#permits + this.#left : Number.POSITIVE_INFINITY;
+    const { calls, left, untilMs } = this.#allowance;
+    return this.#intercomNow() < untilMs ? calls + left : Number.POSITIVE_INFINITY;
   }
 
   /** Share of the window used, 0 to 1, for the metrics. */
   used(): number {
     if (!this.#isConfirmed() || this.#latest === null) return 0;
-    const left = Math.min(this.#latest.remaining, this.#permits + this.#left);
+    const left = Math.min(this.#latest.remaining, this.#allowance.calls + this.#allowance.left);
     return 1 - Math.max(0, left) / this.#latest.limit;
   }
 
@@ -178,11 +178,11 @@ export class RateGate implements CallGate {
         this.#begin();
         continue;
       }
-      if (this.#permits === 0 || this.#intercomNow() >= this.#permitsUntilMs) {
+      if (this.#allowance.calls === 0 || this.#intercomNow() >= this.#allowance.untilMs) {
         void this.#refill(this.#latest);
         return;
       }
-      this.#permits -= 1;
+      this.#allowance.calls -= 1;
       if (!this.#isConfirmed()) this.#probeSinceMs = nowMs;
       this.#begin();
     }
@@ -192,18 +192,16 @@ export class RateGate implements CallGate {
     if (this.#isRefilling) return;
     this.#isRefilling = true;
     try {
-      const isNewWindow = this.#intercomNow() >= this.#permitsUntilMs;
+      const isNewWindow = this.#intercomNow() >= this.#allowance.untilMs;
       // Calls in flight may be counted in the window that begins now.
       const reserve = isNewWindow ? Math.max(this.#inFlight, this.#uncounted) : 0;
       this.#uncounted = 0;
-      const ahead = this.#left > limit.limit / 4 ? Math.ceil(limit.limit * PREFETCH_SHARE) : 0;
+      const ahead = this.#allowance.left > limit.limit / 4 ? Math.ceil(limit.limit * PREFETCH_SHARE) : 0;
       const calls = Math.min(this.#waiting.length + ahead, MAX_AT_ONCE) + reserve;
-      const allowance = await this.#take({ calls, limit, nowMs: this.#intercomNow() });
-      this.#permits = Math.max(0, allowance.calls - reserve);
-      this.#permitsUntilMs = allowance.untilMs;
-      this.#left = allowance.left;
-      if (this.#permits === 0)
-        this.#closedUntilMs = Math.max(this.#closedUntilMs, allowance.untilMs + this.#lagMs);
+      const taken = await this.#take({ calls, limit, nowMs: this.#intercomNow() });
+      this.#allowance = { ...taken, calls: Math.max(0, taken.calls - reserve) };
+      if (this.#allowance.calls === 0)
+        this.#closedUntilMs = Math.max(this.#closedUntilMs, taken.untilMs + this.#lagMs);
       this.#isRefilling = false;
       this.#drain();
     } catch (error) {
@@ -226,7 +224,7 @@ interface CallRequest {
 
 /** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
 interface Allowance {
-  readonly calls: number;
+  calls: number;
   /** What is left for all processes after it. */
   readonly left: number;
   readonly untilMs: number;
