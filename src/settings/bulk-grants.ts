@@ -13,7 +13,6 @@ import {
   startBulkGrant,
 } from '../grants/bulk/bulk-grants.ts';
 import {
-  type BulkEvent,
   type BulkGrant,
   countErrors,
   listBulkGrants,
@@ -80,30 +79,20 @@ const draftForm = form(
     const pasted = parseCustomerList(values.customers);
     const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
     const filter = isFilter ? FILTERS[values.filter] : undefined;
-    const appUserIds = filter
-      ? await findCustomers(
-          app,
-          { workspaceId, projectId: project.projectId },
-          {
-            statuses: filter.statuses,
-            productId: values.product || null,
-            lookupKey: values.holds || null,
-            expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
-          },
-        )
-      : pasted;
-    if (appUserIds.length === 0)
-      return problems(
-        filter
-          ? { filter: 'No customer matches.' }
-          : { customers: 'Paste a list of app user IDs, or choose a filter.' },
-      );
+    if (!filter && pasted.length === 0)
+      return problems({ customers: 'Paste a list of app user IDs, or choose a filter.' });
+    const found =
+      filter &&
+      (await findCustomers(app, project, {
+        statuses: filter.statuses,
+        productId: values.product || null,
+        lookupKey: values.holds || null,
+        expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
+      }));
+    if (found?.length === 0) return problems({ filter: 'No customer matches.' });
     const place = { workspace, project, admin: session.admin };
-    const draft = await draftBulkGrant(app, place, {
-      ...values,
-      start: values.start || 'after',
-      appUserIds,
-    });
+    const list = { start: values.start || 'after', appUserIds: found ?? pasted };
+    const draft = await draftBulkGrant(app, place, { ...values, ...list });
     if ('problem' in draft) return problems({ [draft.field]: draft.problem });
     return done(`/grants/many?id=${draft.bulkGrantId}`);
   },
@@ -119,55 +108,38 @@ async function bulkOf(request: PageRequest): Promise<BulkGrant> {
 
 const NOT_ALLOWED = 'The rules for grants do not allow you to grant.';
 
-/** Changes the state of a bulk grant, unless `problemOf` says why not. */
-function changeForm(
-  change: (request: PageRequest, bulk: BulkGrant) => Promise<unknown>,
-  problemOf: (request: PageRequest, bulk: BulkGrant) => string | null = () => null,
-): Form {
-  return form(z.object({ id: textField }), async (request) => {
+type Button = 'start' | 'approve' | 'decline' | 'pause' | 'resume';
+
+/** Changes the state of a bulk grant. */
+const buttonForm = (button: Button): Form =>
+  form(z.object({ id: textField }), async (request) => {
+    const { app, workspace, session } = request;
     const bulk = await bulkOf(request);
-    const problem = problemOf(request, bulk);
+    const problem = problemWith(button, request, bulk);
     if (problem !== null) return problems({ '': problem });
-    await change(request, bulk);
+    const secondPersonAbove = workspace.settings.grants.bulkSecondPersonAbove;
+    const event = button === 'decline' && isOwn(request, bulk) ? 'withdraw' : button;
+    if (event === 'start') await startBulkGrant(app, bulk, { by: session.admin, secondPersonAbove });
+    else await changeBulkGrant(app, bulk, { event, by: session.admin });
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   });
-}
 
-const applying =
-  (event: BulkEvent) =>
-  ({ app, session }: PageRequest, bulk: BulkGrant): Promise<unknown> =>
-    changeBulkGrant(app, bulk, { event, by: session.admin });
-
-/** The rules may have changed since the draft was made. */
-function problemWithRules(request: PageRequest, bulk: BulkGrant): string | null {
+/** Why this admin cannot press a button; `null`: they can. */
+function problemWith(button: Button, request: PageRequest, bulk: BulkGrant): string | null {
+  const own = isOwn(request, bulk);
+  if (button === 'pause' || button === 'resume' || (button === 'decline' && own)) return null;
+  if (button === 'approve' && own) return 'Another admin must approve what you requested.';
   if (!mayGrant(request)) return NOT_ALLOWED;
-  return checkBulkRules(request.workspace.settings.grants, bulk)?.problem ?? null;
+  // The rules may have changed since the draft was made.
+  const broken = checkBulkRules(request.workspace.settings.grants, bulk);
+  return button === 'decline' ? null : (broken?.problem ?? null);
 }
 
 function mayGrant({ workspace, session }: PageRequest): boolean {
   return checkTeammate(workspace.settings.grants, session.admin.id) === null;
 }
 
-const startForm = changeForm(
-  ({ app, workspace, session }, bulk) =>
-    startBulkGrant(app, bulk, {
-      by: session.admin,
-      secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
-    }),
-  problemWithRules,
-);
-
 const isOwn = ({ session }: PageRequest, bulk: BulkGrant): boolean => bulk.admin.id === session.admin.id;
-
-const approveForm = changeForm(applying('approve'), (request, bulk) =>
-  isOwn(request, bulk) ? 'Another admin must approve what you requested.' : problemWithRules(request, bulk),
-);
-
-/** By the requester: withdraws. */
-const declineForm = changeForm(
-  (request, bulk) => applying(isOwn(request, bulk) ? 'withdraw' : 'decline')(request, bulk),
-  (request, bulk) => (isOwn(request, bulk) || mayGrant(request) ? null : NOT_ALLOWED),
-);
 
 export const undoBulkGrantPage = confirmationPage({
   path: '/grants/many/undo',
@@ -189,7 +161,7 @@ export const undoBulkGrantPage = confirmationPage({
     back: `/settings/grants/many?id=${bulk.bulkGrantId}`,
   }),
   async save(request, bulk) {
-    await applying('undo')(request, bulk);
+    await changeBulkGrant(request.app, bulk, { event: 'undo', by: request.session.admin });
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   },
 });
@@ -267,11 +239,11 @@ export const bulkGrantsPage: Page = {
   maxFormBytes: MAX_FORM_BYTES,
   forms: {
     '': draftForm,
-    '/start': startForm,
-    '/approve': approveForm,
-    '/decline': declineForm,
-    '/pause': changeForm(applying('pause')),
-    '/resume': changeForm(applying('resume')),
+    '/start': buttonForm('start'),
+    '/approve': buttonForm('approve'),
+    '/decline': buttonForm('decline'),
+    '/pause': buttonForm('pause'),
+    '/resume': buttonForm('resume'),
   },
   downloads: {
     '/results.csv': async (request) => {
