@@ -1,6 +1,6 @@
 import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { moveLinks } from '../contacts/repository.ts';
+import { moveLinks, rewriteAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers, markPending, type TimelineEntry } from '../subscribers/repository.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
@@ -64,7 +64,7 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
   } else {
     finished = await deliverTo(delivery, { appUserIds, toSend, wanted, wakeAtMs, saving });
-    await clearFormerContact(delivery, finished);
+    await clearFormerContacts(delivery, finished);
     const lastEventMs = history.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
@@ -192,13 +192,25 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
   return { claim, result: waitForContact(delivery, left.length) };
 }
 
-/** The customer has another contact now, or none: the one before would keep what it shows of them. */
-async function clearFormerContact(
-  { context, claim: { workspaceId, contactId } }: Delivery,
+/** The customer has another contact now, or none: those before would keep what they show of them. */
+async function clearFormerContacts(
+  { context, claim, history }: Delivery,
   { result }: FinishedClaim,
 ): Promise<void> {
-  if (contactId === null || contactId === result.contactId) return;
-  await context.jobs.send('contact.clear', { workspaceId, contactId }, { afterSeconds: CLEAR_AFTER_S });
+  const { workspaceId, contactId, attributesWritten } = claim;
+  const former = new Set([contactId]);
+  // After a merge the row has only one of the contacts; where events went is known of all.
+  if (attributesWritten === null && result.contactId !== null)
+    for (const { delivery } of history.own) former.add(delivery.contactId);
+  former.delete(result.contactId);
+  for (const each of former) {
+    if (each === null) continue;
+    const contact = { workspaceId, contactId: each };
+    await context.jobs.send('contact.clear', contact, { afterSeconds: CLEAR_AFTER_S });
+  }
+  // Another customer may have it as well, whose attributes were replaced.
+  if (contactId !== null && former.has(contactId))
+    await rewriteAttributes(context.database, workspaceId, contactId);
 }
 
 /** Others may write to the same contact: what would have a name and second of theirs is moved. */

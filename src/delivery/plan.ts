@@ -80,7 +80,7 @@ export function isUnsaved(planned: PlannedEvent): boolean {
 
 /** What is on the contact stays, then what may be; what was never tried moves. */
 function confidence({ delivery }: TimelineEntry): number {
-  return delivery.state === 'pending' && !delivery.wasAccepted ? Math.min(delivery.attempts, 1) : 2;
+  return delivery.state === 'pending' && delivery.contactId === null ? Math.min(delivery.attempts, 1) : 2;
 }
 
 function dedupeKey({ name, atS }: SentAs): string {

@@ -136,7 +136,7 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
       deliveredAtMs: null,
       firstTriedAtMs: null,
       sentAs: null,
-      wasAccepted: false,
+      contactId: null,
     },
   };
 }

@@ -151,14 +151,22 @@ async function storeLink(
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
-    const replaced = before !== null && before !== subscriberId ? { replaced: before } : {};
+    const isReplaced = before !== null && before !== subscriberId;
+    // The new customer may have nothing to write: only sandbox events, for one.
+    if (isReplaced) await clearLater(context, sql);
     await audit(context, sql, {
       action: 'link',
       subscriberId,
-      details: { ...details, ...replaced },
+      details: { ...details, ...(isReplaced ? { replaced: before } : {}) },
       result: 'done',
     });
   });
+}
+
+/** Later: the contact may belong to the customer without the link, or to another. */
+async function clearLater({ app, request }: CardContext, sql: Transaction): Promise<void> {
+  const job = { workspaceId: request.workspaceId, contactId: request.contact.id };
+  await app.jobs.send('contact.clear', job, { sql, key: randomUUID(), afterSeconds: CLEAR_AFTER_S });
 }
 
 /** Removes a link; the contact is then matched as it would be without it. */
@@ -171,9 +179,7 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   await app.database.transaction(async (sql) => {
     await releaseContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
-    // Later: the contact may belong to this customer without the link, too.
-    const job = { workspaceId, contactId: contact.id };
-    await app.jobs.send('contact.clear', job, { sql, key: randomUUID(), afterSeconds: CLEAR_AFTER_S });
+    await clearLater(context, sql);
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });

@@ -14,8 +14,8 @@ export interface EventDelivery {
   readonly firstTriedAtMs: number | null;
   /** Name and second under which it was or is to be sent; `null`: not planned yet. */
   readonly sentAs: SentAs | null;
-  /** Whether Intercom has accepted it, also when it was queued again since. */
-  readonly wasAccepted: boolean;
+  /** Where Intercom has accepted it, also when it was queued again since; `null`: nowhere yet. */
+  readonly contactId: string | null;
 }
 
 /** Intercom distinguishes events of one contact by these two. */
@@ -113,7 +113,7 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
       deliveredAtMs: row.delivered_at?.getTime() ?? null,
       firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
       sentAs: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
-      wasAccepted: row.contact_id !== null,
+      contactId: row.contact_id,
     },
   };
 }

@@ -47,7 +47,7 @@ function entry(id: string, fields: Record<string, unknown> = {}) {
 
 const pending: EventDelivery = {
   state: 'pending',
-  wasAccepted: false,
+  contactId: null,
   sentAs: null,
   attempts: 0,
   firstTriedAtMs: null,
@@ -124,7 +124,7 @@ describe('planning', () => {
     const own = entries({
       waits: waiting,
       tried: { ...waiting, sentAs: { name: NAME, atS: AT_S + 1 }, attempts: 1 },
-      replayed: { ...waiting, sentAs: { name: NAME, atS: AT_S + 2 }, wasAccepted: true },
+      replayed: { ...waiting, sentAs: { name: NAME, atS: AT_S + 2 }, contactId: 'c-1' },
     });
     assert.deepEqual(
       planEvents(own, settings).map((event) => event.action === 'send' && event.sentAs.name),

@@ -7,7 +7,18 @@ import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { agedFormState, forge, idsOn, openAgain, openFor, subscriberIdOf, tell, textOf } from './support.ts';
+import {
+  agedFormState,
+  forge,
+  idsOn,
+  type OpenCard,
+  openAgain,
+  openFor,
+  send,
+  subscriberIdOf,
+  tell,
+  textOf,
+} from './support.ts';
 
 describe('linking a customer', () => {
   let product: Product;
@@ -146,11 +157,20 @@ describe('linking a customer', () => {
       };
       return revenueCat.sendWebhook(REVENUECAT_PROJECT_ID, eventBody(event) as never);
     };
-    const anonymous = ['a', 'b', 'c'].map((name) => `$RCAnonymousID:${name}`) as [string, string, string];
+    const anonymous = ['a', 'b', 'c', 'd'].map((name) => `$RCAnonymousID:${name}`) as [
+      string,
+      string,
+      string,
+      string,
+    ];
     const before = anonymous.map(contactFor);
+    const older = contactFor('person_d');
+    await bought('person_d');
+    await written(older);
     await bought(anonymous[0]);
     await bought(anonymous[1], 'person_b');
     await bought(anonymous[2]);
+    await bought(anonymous[3]);
     for (const contact of before) await written(contact);
 
     const logsIn = contactFor('person_a');
@@ -160,10 +180,46 @@ describe('linking a customer', () => {
     await bought('person_c');
     await written(merged);
     await bought('person_c', anonymous[2]);
+    await bought('person_d', anonymous[3]);
     for (const contact of [logsIn, created, merged]) await written(contact);
     await until(() => !before.some(isWritten), 'the contacts before to be cleared', 20_000);
-    assert.ok([logsIn, created, merged].every(isWritten));
+    assert.ok([logsIn, created, merged, older].every(isWritten));
     intercom.state.webhookEndpoint = null;
+  });
+
+  test('a contact that is linked to another customer loses the attributes of the first, whatever the other has', async () => {
+    const lead = await openFor(product, { role: 'lead' });
+    const attributes = () => product.intercom.state.contacts.get(lead.contactId)?.customAttributes ?? {};
+    const link = async (search: OpenCard, appUserId: string) => {
+      const found = await search.press('match.search', { 'match.query': appUserId });
+      await (await found.press(`match:${await idOf(appUserId)}`)).press('match.confirm');
+    };
+    const [bought] = await tell(product, 'active_monthly', { appUserId: 'user_e' });
+    assert.ok(bought);
+    const test = { id: 'sandbox-only', environment: 'SANDBOX', app_user_id: 'user_f', aliases: ['user_f'] };
+    await send(product, { ...bought, ...test, original_app_user_id: 'user_f' });
+    await link(lead, 'user_e');
+    await until(() => attributes().subscription_status === 'active', 'the attributes of the first', 15_000);
+    await link(await (await openAgain(product, lead)).press('match'), 'user_f');
+    await until(() => Object.keys(attributes()).length === 0, 'nothing is left', 20_000);
+  });
+
+  test('of a contact that two customers have, the one who stays is written when the other leaves', async () => {
+    const first = await openFor(product, { role: 'user', externalId: 'user_h' });
+    const attributes = () => product.intercom.state.contacts.get(first.contactId)?.customAttributes ?? {};
+    const is = (name: string, value: unknown) => until(() => attributes()[name] === value, name, 15_000);
+    await tell(product, 'expired_by_billing', { appUserId: 'user_h' });
+    await is('subscription_status', 'expired');
+    await tell(product, 'active_monthly', { appUserId: 'user_i' });
+    const card = await openAgain(product, first);
+    const found = await (await card.press('match')).press('match.search', { 'match.query': 'user_i' });
+    await (await found.press(`match:${await idOf('user_i')}`)).press('match.confirm');
+    await is('rc_app_user_id', 'user_i');
+    const other = await openFor(product, { role: 'lead' });
+    const again = await other.press('match.search', { 'match.query': 'user_i' });
+    await (await again.press(`match:${await idOf('user_i')}`)).press('match.confirm');
+    await is('rc_app_user_id', 'user_h');
+    assert.equal(attributes().subscription_status, 'expired');
   });
 
   test('a review or details older than 30 minutes are shown again', async () => {
