@@ -38,6 +38,7 @@ async function tryLock(file: string): Promise<boolean> {
     if (code !== 'EEXIST') throw error;
   }
   const found = await stat(file).catch(() => null);
-  if (found && Date.now() - found.mtimeMs > STALE_MS) await rm(file, { force: true });
+  // In the future: the clock was set back since.
+  if (found && Math.abs(Date.now() - found.mtimeMs) > STALE_MS) await rm(file, { force: true });
   return false;
 }

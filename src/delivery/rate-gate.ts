@@ -47,6 +47,8 @@ export class RateGate implements CallGate {
   #endedAtMs: number | null = null;
   #isRefilling = false;
   #isClosed = false;
+  /** Our clock when it was last read. */
+  #readAtMs = 0;
   #cancelTimer: (() => void) | null = null;
 
   /** @param options.take takes calls out of the budget that the processes share */
@@ -75,9 +77,10 @@ export class RateGate implements CallGate {
 
   observe(next: RateLimit): void {
     if (!Number.isFinite(next.remaining) || !Number.isFinite(next.resetAtMs) || !(next.limit > 0)) return;
+    const nowMs = this.#intercomNow();
     const latest = this.#latest;
     this.#isUnlimited = false;
-    if (next.resetAtMs <= this.#intercomNow()) {
+    if (next.resetAtMs <= nowMs) {
       this.#endedAtMs = next.resetAtMs;
       if (latest !== null) return;
     }
@@ -94,7 +97,7 @@ export class RateGate implements CallGate {
 
   /** After a 429: no calls before this time (epoch ms, our clock). */
   pause(untilMs: number): void {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#now();
     this.#closedUntilMs = Math.max(this.#closedUntilMs, untilMs);
     this.#allowance.calls = 0;
     // Refused in a window that is over by our clock: by Intercom's it is not.
@@ -116,7 +119,7 @@ export class RateGate implements CallGate {
 
   /** How many calls may begin now, as far as is known; 0: the window is used up or the workspace is paused. */
   room(): number {
-    if (this.#clock.now() < this.#closedUntilMs) return 0;
+    if (this.#now() < this.#closedUntilMs) return 0;
     const { calls, left, untilMs } = this.#allowance;
     return this.#intercomNow() < untilMs ? calls + left : Number.POSITIVE_INFINITY;
   }
@@ -128,8 +131,20 @@ export class RateGate implements CallGate {
     return 1 - Math.max(0, left) / this.#latest.limit;
   }
 
+  /** When the clock was set back, what is known of windows would hold up all calls until it has caught up. */
+  #now(): number {
+    const nowMs = this.#clock.now();
+    if (nowMs < this.#readAtMs - WINDOW_MS) {
+      this.#latest = null;
+      this.#allowance = { ...this.#allowance, calls: 0, untilMs: 0 };
+      this.#closedUntilMs = 0;
+    }
+    this.#readAtMs = nowMs;
+    return nowMs;
+  }
+
   #intercomNow(): number {
-    return this.#clock.now() - this.#lagMs;
+    return this.#now() - this.#lagMs;
   }
 
   /** Whether a response has confirmed that the current window by our clock has begun. */
@@ -153,7 +168,7 @@ export class RateGate implements CallGate {
   /** The first call of a window is sent alone: its response shows whether the window has begun. */
   #isProbing(): boolean {
     if (this.#isConfirmed() || this.#probeSinceMs === null) return false;
-    const elapsedMs = this.#clock.now() - this.#probeSinceMs;
+    const elapsedMs = this.#now() - this.#probeSinceMs;
     if (elapsedMs >= PROBE_TIMEOUT_MS) return false;
     this.#wakeAfter(PROBE_TIMEOUT_MS - elapsedMs);
     return true;
@@ -161,7 +176,7 @@ export class RateGate implements CallGate {
 
   #drain(): void {
     while (this.#waiting.length > 0) {
-      const nowMs = this.#clock.now();
+      const nowMs = this.#now();
       if (nowMs < this.#closedUntilMs) {
         this.#wakeAfter(this.#closedUntilMs - nowMs);
         return;
@@ -206,7 +221,7 @@ export class RateGate implements CallGate {
       this.#drain();
     } catch (error) {
       this.#isRefilling = false;
-      this.#closedUntilMs = Math.max(this.#closedUntilMs, this.#clock.now() + RETRY_DELAY_MS);
+      this.#closedUntilMs = Math.max(this.#closedUntilMs, this.#now() + RETRY_DELAY_MS);
       for (const call of this.#waiting.splice(0)) call.reject(error);
     }
   }

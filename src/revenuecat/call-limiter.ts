@@ -161,12 +161,17 @@ export async function takeFromBudget(
 }
 
 const TAKE = `
-with before as (
-  select *, coalesce($8::float8, extract(epoch from statement_timestamp()) * 1000) as now_ms,
-         coalesce($6::integer, per_minute) as allowed
+with stored as (
+  select *, coalesce($8::float8, extract(epoch from statement_timestamp()) * 1000) as now_ms
     from revenuecat_budgets
    where workspace_id = $1 and project_id = $2 and domain = $3
      for update
+), before as (
+  -- The clock was set back: until it had caught up, nothing would be refilled, and an old pause would hold again.
+  select per_minute, tokens, now_ms, coalesce($6::integer, per_minute) as allowed,
+         least(at_ms, now_ms + 1000) as at_ms,
+         case when at_ms > now_ms + 10000 then 0 else hold_until_ms end as hold_until_ms
+    from stored
 ), sized as (
   select *, greatest(allowed / 12.0, least(10, allowed / 2.0))::float8 as capacity from before
 ), paced as (
@@ -181,7 +186,8 @@ with before as (
     from filled
 )
 update revenuecat_budgets b
-   set per_minute = t.allowed, tokens = t.have - t.granted, at_ms = greatest(t.at_ms, t.now_ms)
+   set per_minute = t.allowed, tokens = t.have - t.granted, at_ms = greatest(t.at_ms, t.now_ms),
+       hold_until_ms = t.hold_until_ms
   from taken t
  where b.workspace_id = $1 and b.project_id = $2 and b.domain = $3
 returning t.granted,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Clock, RateGate, takeCalls } from '../../src/delivery/rate-gate.ts';
 import type { RateLimit } from '../../src/intercom/client.ts';
+import { HOUR_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 /** Windows of ten seconds by this clock last half a second. */
@@ -165,6 +166,28 @@ describe('pacing', { concurrency: true }, () => {
       full.join(', '),
     );
     assert.ok(behind.refused() <= 8, `${behind.refused()} refused`);
+  });
+
+  test('a clock that was set back by an hour holds up no call', async () => {
+    let nowMs = 1_800_000_000_000;
+    const gate = new RateGate({
+      clock: { now: () => nowMs, after: () => () => {} },
+      take: async ({ calls, limit }) => ({ calls, left: limit.remaining, untilMs: limit.resetAtMs }),
+    });
+    const call = async (remaining: number) => {
+      await gate.acquire();
+      gate.observe({ limit: 100, remaining, resetAtMs: nowMs + 10_000 });
+      gate.release(true);
+    };
+    await call(50);
+    await call(49);
+    gate.pause(nowMs + 10_000);
+    assert.equal(gate.room(), 0);
+    nowMs -= HOUR_MS;
+    assert.ok(gate.room() > 0);
+    await call(80);
+    await call(79);
+    assert.equal(gate.used().toFixed(2), '0.21');
   });
 
   /** For calls that must begin immediately. */

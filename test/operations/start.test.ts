@@ -11,6 +11,7 @@ import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
+import { HOUR_MS } from '../../src/time.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
 import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -156,6 +157,11 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('a process that joined the database and has not used it yet keeps it running', async () => {
+    // Left by a process that was killed before the clock was set back.
+    const lock = join(folder, 'data/postgres.lock');
+    await writeFile(lock, '');
+    const later = new Date(Date.now() + HOUR_MS);
+    await utimes(lock, later, later);
     const first = await startEmbeddedPostgres(join(folder, 'data'));
     const joined = await startEmbeddedPostgres(join(folder, 'data'));
     await first.stop();

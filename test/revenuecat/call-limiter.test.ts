@@ -11,7 +11,7 @@ import {
 } from '../../src/revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
-import { MINUTE_MS } from '../../src/time.ts';
+import { HOUR_MS, MINUTE_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/world.ts';
 
@@ -97,6 +97,19 @@ describe("the shared limit of a RevenueCat key's calls", () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  it('a clock that was set back by an hour stops no calls, neither does a pause from before', async () => {
+    const budget = { ...newProject(), domain: 'customer' } as const;
+    const ask = { calls: 64, keepShare: 0 };
+    const beforeMs = Date.now();
+    await takeFromBudget(db.database, budget, { ...ask, nowMs: beforeMs });
+    await pauseCalls(db.database, budget, 10_000);
+    const setBackMs = beforeMs - HOUR_MS;
+    let total = 0;
+    for (let nowMs = setBackMs; nowMs <= setBackMs + MINUTE_MS; nowMs += 500)
+      total += (await takeFromBudget(db.database, budget, { ...ask, nowMs })).granted;
+    assert.ok(total >= 0.85 * 480 && total <= 480, `${total} calls`);
   });
 
   it('uses nine tenths of the limit under constant demand', async () => {
