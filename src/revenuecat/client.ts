@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { CatalogRow } from '../database/entities.ts';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
+import { isRecord } from '../text.ts';
 import type { CallDomain, CallGate } from './call-limiter.ts';
 import { revenueCatFailure } from './failures.ts';
 import {
@@ -103,14 +104,17 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
 
   /** @param begun a first page that came inside another answer, or none */
   async function listFrom<T>(begun: FirstPage, schema: z.ZodType<T>, action: string): Promise<T[]> {
-    const items = wellFormed(schema, begun.items);
+    const items = new Map(begun.items.map((item) => [idOf(item), item]));
     let next = nextPath(begun.next_page, apiUrl, action);
     for (let count = 0; next !== null && count < MAX_PAGES; count += 1) {
       const page = await read(listSchema, next, action);
-      items.push(...wellFormed(schema, page.items));
+      const known = items.size;
+      for (const item of page.items) items.set(idOf(item), item);
+      // It leads back to an earlier page.
+      if (page.items.length > 0 && items.size === known) break;
       next = nextPath(page.next_page, apiUrl, action);
     }
-    return items;
+    return wellFormed(schema, [...items.values()]);
   }
 
   return {
@@ -253,6 +257,11 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       }
     },
   };
+}
+
+/** A page repeats items of the one before when others were added in between: each counts once. */
+function idOf(item: unknown): unknown {
+  return (isRecord(item) && item.id) || JSON.stringify(item);
 }
 
 /** An item of an unexpected shape is passed over: one odd purchase must not hide the others. */

@@ -49,6 +49,37 @@ describe('what an error response of RevenueCat means', () => {
 });
 
 describe('RevenueCat client', () => {
+  test('an item that the next page repeats counts once, and a next_page that leads back ends the list', async (t) => {
+    const app = express();
+    const base = '/v2/projects/proj1/customers/user-1/subscriptions';
+    const pages: Record<string, { ids: string[]; next: string | null }> = {
+      first: { ids: ['sub1', 'sub2'], next: `${base}?starting_after=sub2` },
+      sub2: { ids: ['sub2', 'sub3'], next: `${base}?starting_after=sub3` },
+      sub3: { ids: ['sub1', 'sub2'], next: `${base}?starting_after=sub2` },
+    };
+    let calls = 0;
+    app.get(base, (req, res) => {
+      calls += 1;
+      const { ids, next } = pages[String(req.query.starting_after ?? 'first')] ?? { ids: [], next: null };
+      const items = ids.map((id) => ({
+        id,
+        store: 'app_store',
+        status: 'active',
+        environment: 'production',
+      }));
+      res.json({ items, next_page: next });
+    });
+    const { url, close } = await listenOnLoopback(app);
+    t.after(close);
+    const client = createRevenueCatClient({ apiUrl: url, apiKey: 'sk_test' });
+    const subscriptions = await client.listSubscriptions('proj1', 'user-1');
+    assert.deepEqual(
+      subscriptions.map(({ id }) => id),
+      ['sub1', 'sub2', 'sub3'],
+    );
+    assert.equal(calls, 3);
+  });
+
   test('a malformed next_page fails the call that read it, and no other', async (t) => {
     const app = express();
     let nextPage: string | null = null;
