@@ -61,6 +61,8 @@ interface Batch {
 export async function importBatch(context: ImportRun, running: ImportProgress) {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
+    // Where the server limits it, no batch would end: it is idle while RevenueCat is read.
+    await sql.query('set local idle_in_transaction_session_timeout = 0');
     const claimed = await claimCustomers(sql, running, BATCH_SIZE);
     if (claimed.length === 0) return { isEmpty: true, obstacle: null, known: [] };
     const results = await Promise.all(claimed.map((customer) => readOne(context, running, customer)));

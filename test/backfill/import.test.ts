@@ -3,6 +3,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
+import { openDatabase } from '../../src/database/data-source.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { storeApiKey } from '../../src/workspaces/projects.ts';
@@ -11,7 +12,7 @@ import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
-import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
+import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
 
 describe('importing the history of a project', () => {
@@ -284,6 +285,18 @@ describe('importing the history of a project', () => {
     assert.equal(await running, 'done');
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.done, last?.failed], [20, 0]);
+  });
+
+  it('takes longer to read a customer than the server lets transactions be idle', async (t) => {
+    for (let index = 0; index < 8; index += 1) addCustomer(world.revenueCat, `user-${index}`);
+    world.revenueCat.faults.add({ latencyMs: 400, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
+    const limited = new URL(world.db.url);
+    limited.searchParams.set('options', '-c idle_in_transaction_session_timeout=300');
+    const { database, close } = await openDatabase({ url: limited.href, logger: silent });
+    t.after(close);
+    const { progress } = await start();
+    const signal = AbortSignal.timeout(20_000);
+    assert.equal(await runImport({ ...world.app, database }, progress, { signal }), 'done');
   });
 
   it('gives up on the last customer when RevenueCat answers for all others', async () => {
