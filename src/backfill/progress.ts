@@ -89,6 +89,10 @@ const FAILURES: ReadonlyMap<string, string> = new Map([
     'revenuecat_scope_missing',
     'The API key may not read customer information. Give it customer_information read permissions in RevenueCat, or paste another key, then start again.',
   ],
+  [
+    'revenuecat_not_found',
+    'RevenueCat no longer knows the project. If it was replaced there, connect the new one under Settings › RevenueCat.',
+  ],
   ['revenuecat_key_missing', 'The project has no API key. Paste one, then start again.'],
 ]);
 

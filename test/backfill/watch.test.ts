@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { barLine, outcomeLines } from '../../src/backfill/progress.ts';
+import { barLine, failureMessage, outcomeLines } from '../../src/backfill/progress.ts';
 import type { ImportProgress } from '../../src/backfill/repository.ts';
 
 const progress: ImportProgress = {
@@ -30,6 +30,13 @@ const progress: ImportProgress = {
 it('does not count deleted or unreadable customers as imported', () => {
   const [first] = outcomeLines({ ...progress, state: 'done', done: 300, missing: 1, failed: 2 });
   assert.equal(first, '297 customers imported, 0 of them new here.');
+});
+
+it('does not advise to start again when RevenueCat no longer knows the project', () => {
+  assert.match(
+    failureMessage({ reason: 'revenuecat_not_found' }),
+    /no longer knows the project.*connect the new one/,
+  );
 });
 
 describe('the progress bar of an import', () => {
