@@ -25,6 +25,10 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
     'PostgreSQL has no connection left: raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of it.',
   ],
   [/^57P03$/, "PostgreSQL is starting or stopping: try again in a minute, and read PostgreSQL's own log."],
+  [
+    /^(57014|55P03|25P0[34]|57P05)$/,
+    "A time limit that is set in PostgreSQL ended it: raise statement_timeout, lock_timeout or the one that the message names, such as with: alter role <user> set statement_timeout = '5min'.",
+  ],
   [/^53100$/, 'The disk of the database is full: make room there.'],
   [
     /^25006$/,

@@ -27,3 +27,15 @@ test('a statement that takes too long is not taken for a server that cannot be r
   const { remedy } = explainDatabaseError(new Error('Query read timeout'), 'DATABASE_URL');
   assert.match(remedy ?? '', /^It did not answer a statement within 20 seconds: see in pg_stat_activity/);
 });
+
+test('a time limit that PostgreSQL has is named, and not a server that cannot be reached', () => {
+  for (const [code, limit] of [
+    ['57014', 'statement timeout'],
+    ['55P03', 'lock timeout'],
+    ['25P03', 'idle-in-transaction timeout'],
+  ] as const) {
+    const error = Object.assign(new Error(`canceling statement due to ${limit}`), { code });
+    const { remedy } = explainDatabaseError(error, 'DATABASE_URL');
+    assert.match(remedy ?? '', /^A time limit that is set in PostgreSQL ended it: raise statement_timeout/);
+  }
+});
