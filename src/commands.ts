@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { loadConfig } from './config.ts';
 import { explainDatabaseError } from './database/explain-error.ts';
-import { AppError } from './errors.ts';
+import { AppError, codeOf } from './errors.ts';
 import { stopOnSignals } from './http/stop-on-signals.ts';
 import { createLogger } from './logger.ts';
 
 /** Exit code for settings or input that a person must correct. */
 const EXIT_USAGE = 1;
 const EXIT_CRASH = 70;
+/** As a shell reports a program that SIGPIPE has ended. */
+const EXIT_PIPE_CLOSED = 141;
 
 /** A command loads only what it needs: most start in half of the time that the whole app takes to load. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -25,6 +27,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 };
 
 export async function runCommandLine(): Promise<void> {
+  process.stdout.on('error', (error) => {
+    if (codeOf(error) !== 'EPIPE') throw error;
+    // The reader has seen enough, such as head.
+    process.exit(EXIT_PIPE_CLOSED);
+  });
   try {
     const program = await createProgram(process.argv[2]);
     await program.parseAsync();

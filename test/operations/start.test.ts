@@ -199,6 +199,13 @@ describe('starting and stopping on a bare machine', () => {
     );
   });
 
+  test('a reader that closes the pipe ends a command without an error of ours', async () => {
+    const doctor = startCommand(['doctor'], { DATA_DIR: join(folder, 'absent') });
+    doctor.child.stdout?.destroy();
+    const { code, stderr } = await doctor.ended;
+    assert.deepEqual([code, stderr], [141, '']);
+  });
+
   test('all configuration errors are reported together', async () => {
     const server = startCommand(['serve'], {
       NODE_ENV: 'production',
