@@ -110,25 +110,34 @@ describe('one grant for many customers', () => {
 
   test('a list that cannot be read is refused in one line', async () => {
     const environment = { ...product.environment, DATA_DIR: folder };
-    const args = ['grant', '--workspace', WORKSPACE_ID, '--file', folder];
-    const { code, stdout, stderr } = await startCommand(args, environment).ended;
-    assert.deepEqual([code, stdout], [1, '']);
-    assert.match(stderr, /^--file .* cannot be read: EISDIR\n$/);
+    const unicode = join(folder, 'unicode.txt');
+    await writeFile(unicode, 'user-1\nuser-2\n', 'utf16le');
+    for (const [list, problem] of [
+      [folder, /^--file .* cannot be read: EISDIR\n$/],
+      [unicode, /^--file .* is not text in UTF-8: save it as CSV UTF-8\n$/],
+    ] as const) {
+      const args = ['--workspace', WORKSPACE_ID, '--file', list];
+      const { code, stdout, stderr } = await startCommand(['grant', ...args], environment).ended;
+      assert.deepEqual([code, stdout], [1, '']);
+      assert.match(stderr, problem);
+    }
   });
 
-  test('two grants at once are refused', async () => {
-    const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
-    addGrantCommand(program);
-    await assert.rejects(
-      program.parseAsync(['grant', '--workspace', WORKSPACE_ID, '--resume', 'a', '--undo', 'b'], {
-        from: 'user',
-      }),
-      {
+  for (const [id, other] of [
+    ['--resume <id>', '--undo <id>'],
+    ['--resume <id>', '--dry-run'],
+    ['--undo <id>', '--dry-run'],
+    ['--undo <id>', '--file <path>'],
+  ] as const)
+    test(`${id} is refused together with ${other}: one of them would be ignored`, async () => {
+      const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
+      addGrantCommand(program);
+      const args = ['grant', '--workspace', WORKSPACE_ID, ...id.split(' '), ...other.split(' ')];
+      await assert.rejects(program.parseAsync(args, { from: 'user' }), {
         exitCode: 1,
-        message: "error: option '--resume <id>' cannot be used with option '--undo <id>'",
-      },
-    );
-  });
+        message: `error: option '${id}' cannot be used with option '${other}'`,
+      });
+    });
 
   test('a dry run counts, shows ten, and grants nothing', async () => {
     const dry = await run([...wish(), '--dry-run']);

@@ -38,6 +38,8 @@ interface Options {
 
 const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
 const EXAMPLES = 10;
+/** A grant that exists has a list of its own, and `--dry-run` would not keep it from being continued or undone. */
+const OF_NEW_GRANTS = ['dryRun', 'file', 'entitlement', 'duration', 'start', 'reason'];
 
 /** `grant`: one grant for the customers of a file, with or without a running server. */
 export function addGrantCommand(program: Command): void {
@@ -57,9 +59,12 @@ export function addGrantCommand(program: Command): void {
     .option('--reason <text>', 'stored with every grant')
     .option('--dry-run', 'count the customers and show ten; grant nothing')
     .addOption(
-      new Option('--resume <id>', 'continue a grant that was interrupted or paused').conflicts('undo'),
+      new Option('--resume <id>', 'continue a grant that was interrupted or paused').conflicts([
+        'undo',
+        ...OF_NEW_GRANTS,
+      ]),
     )
-    .option('--undo <id>', 'remove what a grant has granted')
+    .addOption(new Option('--undo <id>', 'remove what a grant has granted').conflicts(OF_NEW_GRANTS))
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
       process.exitCode = await withCommandContext((context) => grant(context, options));
@@ -97,6 +102,8 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   const list = await readFile(options.file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw badRequest(`--file ${options.file} cannot be read: ${error.code}`);
   });
+  if (list.includes('\0'))
+    throw badRequest(`--file ${options.file} is not text in UTF-8: save it as CSV UTF-8`);
   const appUserIds = parseCustomerList(list);
   const scope = { workspace, project, admin: COMMAND_LINE };
   const draft = await draftBulkGrant(app, scope, { entitlement, duration, start, reason, appUserIds });
