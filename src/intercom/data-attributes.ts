@@ -2,14 +2,6 @@ import { AppError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { IntercomClient, IntercomDataAttribute } from './client.ts';
 
-export interface Provisioning {
-  /** Names that can be written now, each with the type that it has in the workspace. */
-  readonly available: ReadonlyMap<string, string>;
-  readonly created: string[];
-  /** Attributes that could not be created, with Intercom's reason: contacts are written without them. */
-  readonly failed: { name: string; reason: string }[];
-}
-
 const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not_found']);
 
 /**
@@ -21,28 +13,25 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
  *
  * @throws AppError when Intercom cannot be reached
  */
-export async function provisionAttributes(client: IntercomClient): Promise<Provisioning> {
+export async function provisionAttributes(client: IntercomClient) {
   const existing = await readExisting(client);
+  /** Names that can be written now, each with the type that it has in the workspace. */
   const available = new Map<string, string>();
   const created: string[] = [];
-  const failed: Provisioning['failed'] = [];
-  const refused: Provisioning['failed'] = [];
+  /** With Intercom's reason: contacts are written without them. */
+  const failed: { name: string; reason: string }[] = [];
+  const refused: typeof failed = [];
   for (const attribute of CONTACT_ATTRIBUTES) {
     const { name, dataType } = attribute;
     const found = existing.get(name);
-    if (found && !canBeWritten(found)) {
-      failed.push({ name, reason: `Intercom does not let apps write ${name}` });
-      continue;
-    }
-    if (found && !canHold(attributeType(found), dataType)) {
-      failed.push({ name, reason: `${name} is ${attributeType(found)}, not ${dataType}` });
+    const reason = found && whyUnusable(found, dataType);
+    if (reason) {
+      failed.push({ name, reason });
       continue;
     }
     try {
       if (!found) await client.createDataAttribute(attribute);
-      else if (found.archived && found.id != null) {
-        await client.updateDataAttribute(found.id, { archived: false, messenger_writable: false });
-      } else if (found.messenger_writable && found.id != null) await closeToMessenger(client, found.id);
+      else await restore(client, found);
       if (!found || found.archived) created.push(name);
       available.set(name, found ? attributeType(found) : dataType);
     } catch (error) {
@@ -70,6 +59,13 @@ function canBeWritten(attribute: IntercomDataAttribute): boolean {
   return attribute.custom !== false && attribute.api_writable !== false;
 }
 
+async function restore(client: IntercomClient, found: IntercomDataAttribute): Promise<void> {
+  const { id, archived, messenger_writable: isMessengerWritable } = found;
+  if (id == null) return;
+  if (archived) await client.updateDataAttribute(id, { archived: false, messenger_writable: false });
+  else if (isMessengerWritable) await closeToMessenger(client, id);
+}
+
 /** Where Intercom refuses, the attribute can still be written. */
 async function closeToMessenger(client: IntercomClient, id: string | number): Promise<void> {
   try {
@@ -86,9 +82,12 @@ export function attributeType(attribute: IntercomDataAttribute): string {
 
 const SAMPLES = { string: 'active', float: 9.99, boolean: true, date: 1_800_000_000 } as const;
 
-/** Whether values of our type can be written; a list may have them among its options. */
-function canHold(type: string, ours: keyof typeof SAMPLES): boolean {
-  return type === 'options' || fitAttribute(SAMPLES[ours], type) !== undefined;
+/** A list may have our values among its options. */
+function whyUnusable(found: IntercomDataAttribute, ours: keyof typeof SAMPLES): string | null {
+  const type = attributeType(found);
+  if (!canBeWritten(found)) return `Intercom does not let apps write ${found.name}`;
+  const canHold = type === 'options' || fitAttribute(SAMPLES[ours], type) !== undefined;
+  return canHold ? null : `${found.name} is ${type}, not ${ours}`;
 }
 
 /**

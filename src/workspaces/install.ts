@@ -8,7 +8,7 @@ import {
   type IntercomMe,
   intercomApiUrl,
 } from '../intercom/client.ts';
-import { type Provisioning, provisionAttributes } from '../intercom/data-attributes.ts';
+import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
@@ -100,7 +100,7 @@ async function provisionInTime(app: AppContext, workspaceId: string): Promise<vo
 }
 
 /** Creates the missing contact attributes. @returns `null` when the workspace is not connected */
-export async function provisionWorkspace(app: AppContext, workspaceId: string): Promise<Provisioning | null> {
+export async function provisionWorkspace(app: AppContext, workspaceId: string) {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace?.status === 'connected' ? app.intercom(workspace) : null;
   if (!client) return null;
@@ -110,11 +110,7 @@ export async function provisionWorkspace(app: AppContext, workspaceId: string): 
 }
 
 /** Creates the missing contact attributes, and stores whether all of them exist. */
-export async function provisionWith(
-  client: IntercomClient,
-  database: Entities,
-  workspaceId: string,
-): Promise<Provisioning> {
+export async function provisionWith(client: IntercomClient, database: Entities, workspaceId: string) {
   const result = await provisionAttributes(client);
   const attributesReady = result.failed.length === 0;
   await updateRows(database, WorkspaceEntity, { workspaceId }, { attributesReady });
