@@ -4,7 +4,6 @@ import { backfillJobs, resumeImports } from './backfill/jobs.ts';
 import type { Config } from './config.ts';
 import { contactJobs } from './contacts/jobs.ts';
 import { intercomWebhookRouter } from './contacts/webhooks.ts';
-import type { DatabaseConnection } from './database/connection.ts';
 import { isReadOnly } from './database/sql.ts';
 import { deliveryJobs } from './delivery/jobs.ts';
 import { grantJobs, resumeGrants } from './grants/jobs.ts';
@@ -27,16 +26,8 @@ import { LARGE_FORMS, settingsRouter } from './settings/routes.ts';
 import { subscriberJobs } from './subscribers/jobs.ts';
 import { workspaceJobs } from './workspaces/jobs.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
-import type { SecretBox } from './workspaces/secrets.ts';
 
-export interface RunningServer {
-  /** Where it listens, on loopback. */
-  readonly url: string;
-  readonly connected: DatabaseConnection;
-  readonly secrets: SecretBox;
-  /** Finishes requests, deliveries and jobs. `drain`: first answers for `DRAIN_SECONDS`, while `/readyz` is 503. */
-  stop(options?: { drain: boolean }): Promise<void>;
-}
+export type RunningServer = Awaited<ReturnType<typeof startServer>>;
 
 /** Canvas Kit sends the whole conversation. */
 const MAX_CANVAS_BYTES = 10 * 1024 * 1024;
@@ -46,11 +37,7 @@ const MAX_CANVAS_BYTES = 10 * 1024 * 1024;
  *
  * @param stopping when aborted, a start that waits for a lock rejects
  */
-export async function startServer(
-  given: Config,
-  logger: Logger,
-  stopping = new AbortController(),
-): Promise<RunningServer> {
+export async function startServer(given: Config, logger: Logger, stopping = new AbortController()) {
   const http = await openHttpServer(given);
   try {
     // With PORT=0 the port is known only now.
@@ -61,10 +48,12 @@ export async function startServer(
     await http.serve(createRoutes(services, http));
     logger.info({ port: http.port, role: config.role, publicUrl: config.publicUrl }, 'listening');
     return {
+      /** Where it listens, on loopback. */
       url: `http://127.0.0.1:${http.port}`,
       connected: services.connected,
       secrets: services.app.secrets,
-      stop: (options = { drain: false }) => stop(services, http, options),
+      /** Finishes requests, deliveries and jobs. `drain`: first answers for `DRAIN_SECONDS`, while `/readyz` is 503. */
+      stop: (options: { drain: boolean } = { drain: false }): Promise<void> => stop(services, http, options),
     };
   } catch (error) {
     await http.stop(0);

@@ -44,12 +44,6 @@ export async function importCustomer(
   });
 }
 
-export interface ImportedEvents {
-  readonly added: number;
-  /** From webhooks, or an earlier import. */
-  readonly known: number;
-}
-
 /** They name their customers in fields of their own; other events must name the customer of the request. */
 const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
 
@@ -60,7 +54,7 @@ const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
  * Whether an event has the same id here as in its webhook is UNVERIFIED: a stored one is recognized by its id in any
  * letter case, or by its transaction, type and time.
  *
- * @returns `null`: RevenueCat does not offer the events
+ * @returns `known`: from webhooks, or an earlier import; `null`: RevenueCat does not offer the events
  */
 export async function importEvents(
   deps: Pick<AppContext, 'database' | 'secrets' | 'now'> & { readonly client: RevenueCatClient },
@@ -70,7 +64,7 @@ export async function importEvents(
     readonly appUserIds: readonly string[];
     readonly deliverSinceMs: number | null;
   },
-): Promise<ImportedEvents | null> {
+): Promise<{ added: number; known: number } | null> {
   const { database } = deps;
   const { deliverSinceMs } = customer;
   const bodies = await deps.client.listCustomerEvents(project.revenueCatProjectId, customer.customerId);

@@ -160,17 +160,11 @@ export async function watchImport(
   }
 }
 
-interface Display {
-  readonly intervalMs: number;
-  update(progress: ImportProgress): void;
-  stop(): void;
-}
-
-function createLines(output: NodeJS.WriteStream): Display {
+function createLines(output: NodeJS.WriteStream) {
   let last = '';
   return {
     intervalMs: LINE_INTERVAL_MS,
-    update(progress) {
+    update(progress: ImportProgress): void {
       const line = progressLine(progress);
       if (line !== last) output.write(`${line}\n`);
       last = line;
@@ -179,7 +173,7 @@ function createLines(output: NodeJS.WriteStream): Display {
   };
 }
 
-function createBar(stream: NodeJS.WriteStream): Display {
+function createBar(stream: NodeJS.WriteStream) {
   const bar = new cliProgress.SingleBar({
     stream,
     hideCursor: true,
@@ -193,7 +187,7 @@ function createBar(stream: NodeJS.WriteStream): Display {
   bar.start(1, 0, {});
   return {
     intervalMs: BAR_INTERVAL_MS,
-    update(progress) {
+    update(progress: ImportProgress): void {
       bar.setTotal(Math.max(progress.listed, 1));
       bar.update(progress.done, { progress });
     },

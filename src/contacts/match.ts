@@ -6,18 +6,12 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 /** A subscriber with dozens of anonymous aliases must not cost dozens of calls; every identified id counts. */
 const MAX_ANONYMOUS_LOOKUPS = 10;
 
-interface ContactMatch {
-  readonly contactId: string;
-  /** A linked contact that was merged into this one: the link must follow. */
-  readonly mergedLink: string | null;
-}
-
 /**
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
  * @param input.gone contacts that were just found to be deleted or archived
- * @returns `null`: none
+ * @returns `null`: none; `mergedLink`: a linked contact that was merged into this one, which the link must follow
  */
 export async function findContact(
   client: IntercomClient,
@@ -28,7 +22,7 @@ export async function findContact(
     settings: WorkspaceSettings;
     gone: ReadonlySet<string>;
   },
-): Promise<ContactMatch | null> {
+): Promise<{ contactId: string; mergedLink: string | null } | null> {
   const usable = (contact: IntercomContact | null): contact is IntercomContact =>
     contact !== null && contact.archived !== true && !input.gone.has(contact.id);
 

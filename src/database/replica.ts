@@ -38,12 +38,6 @@ export function withoutReplica(primary: Database): ReadDatabase {
   return { query: primary.query, upToDate: () => Promise.resolve(primary), replica: () => null };
 }
 
-/** A time at which the primary had written its log up to a position (bytes). */
-interface Mark {
-  readonly atMs: number;
-  readonly position: bigint;
-}
-
 /**
  * Opens the replica's pool and watches how far behind it is.
  *
@@ -71,7 +65,8 @@ export function openReadDatabase(options: {
   ignoreErrorsInUse(pool);
   /** `null` until it is known whether a pooler is between. */
   let replica: Sql | null = null;
-  let marks: Mark[] = [];
+  /** When the primary had written its log up to a position (bytes). */
+  let marks: { readonly atMs: number; readonly position: bigint }[] = [];
   let inUse = false;
   let lagMs = 0;
   let isLogged = false;

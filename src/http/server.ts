@@ -27,22 +27,7 @@ interface Address {
   readonly host: string | null;
 }
 
-export interface HttpServer {
-  readonly port: number;
-  /** Until then connections are refused, so that a proxy turns to another process; with `PORT=0` there is a 503. */
-  serve(app: RequestListener): Promise<void>;
-  /** Goes before all routes. */
-  readonly track: RequestHandler;
-  isDraining(): boolean;
-  /**
-   * Stops without a failed request. First `/readyz` says that it is stopping, requests are still answered, and every
-   * response closes its connection (`Connection: close`), so that a load balancer chooses another process; then the
-   * port is closed; then open requests finish.
-   *
-   * @param noticeMs how long requests are still answered, so that the load balancer can notice
-   */
-  stop(noticeMs: number): Promise<void>;
-}
+export type HttpServer = Awaited<ReturnType<typeof openHttpServer>>;
 
 const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
@@ -85,7 +70,7 @@ function refuseUnparsed(error: NodeJS.ErrnoException, socket: Duplex): void {
  *
  * @throws AppError when the port cannot be used: a person must choose another one
  */
-export async function openHttpServer(address: Address): Promise<HttpServer> {
+export async function openHttpServer(address: Address) {
   tuneRuntime();
   const server = createServer(
     {
@@ -108,24 +93,34 @@ export async function openHttpServer(address: Address): Promise<HttpServer> {
   if (address.port === 0) await openPort();
   const open = new Set<Response>();
   let isDraining = false;
+  /** Goes before all routes. */
+  const track: RequestHandler = (_req, res, next) => {
+    if (isDraining) res.setHeader('Connection', 'close');
+    open.add(res);
+    res.once('close', () => open.delete(res));
+    next();
+  };
 
   return {
     port,
-    async serve(app) {
+    /** Until then connections are refused, so that a proxy turns to another process; with `PORT=0` there is a 503. */
+    async serve(app: RequestListener): Promise<void> {
       server.off('request', answerStarting);
       server.on('request', app);
       if (server.listening) return;
       await tryPort(address);
       await openPort();
     },
-    track(_req, res, next) {
-      if (isDraining) res.setHeader('Connection', 'close');
-      open.add(res);
-      res.once('close', () => open.delete(res));
-      next();
-    },
+    track,
     isDraining: () => isDraining,
-    async stop(noticeMs) {
+    /**
+     * Stops without a failed request. First `/readyz` says that it is stopping, requests are still answered, and every
+     * response closes its connection (`Connection: close`), so that a load balancer chooses another process; then the
+     * port is closed; then open requests finish.
+     *
+     * @param noticeMs how long requests are still answered, so that the load balancer can notice
+     */
+    async stop(noticeMs: number): Promise<void> {
       isDraining = true;
       for (const res of open) if (!res.headersSent) res.setHeader('Connection', 'close');
       if (noticeMs > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
