@@ -51,9 +51,7 @@ export function createJournal(database: Database, onAppended: (project: ProjectK
   };
 }
 
-interface NewRow extends CheckedWebhook {
-  readonly projectId: string;
-}
+type NewRow = CheckedWebhook & { readonly projectId: string };
 
 async function appendWebhooks(
   sql: Sql,

@@ -35,6 +35,12 @@ export interface ListItem {
 
 const MAX_INPUT_LENGTH = 200;
 
+interface Field {
+  readonly id: string;
+  readonly label?: string;
+  readonly value?: string;
+}
+
 export type Component =
   | {
       readonly type: 'text';
@@ -49,33 +55,20 @@ export type Component =
       readonly style: 'primary' | 'secondary' | 'link';
       readonly action: Action;
     }
-  | {
+  | (Field & {
       readonly type: 'input';
-      readonly id: string;
-      readonly label?: string;
       readonly placeholder?: string;
-      readonly value?: string;
       readonly save_state?: 'failed';
       readonly disabled?: boolean;
-    }
-  | {
-      readonly type: 'textarea';
-      readonly id: string;
-      readonly label?: string;
-      readonly placeholder?: string;
-      readonly value?: string;
-      readonly error?: boolean;
-    }
-  | {
+    })
+  | (Field & { readonly type: 'textarea'; readonly placeholder?: string; readonly error?: boolean })
+  | (Field & {
       readonly type: 'dropdown' | 'single-select';
-      readonly id: string;
-      readonly label?: string;
       /** Two to ten. */
       readonly options: readonly Option[];
-      readonly value?: string;
       /** Only a single-select may have one: it then submits as soon as something is chosen. */
       readonly action?: Action;
-    }
+    })
   | { readonly type: 'list'; readonly items: readonly ListItem[] }
   | {
       readonly type: 'data-table';

@@ -99,10 +99,6 @@ export interface Connection {
 /** Neither a dash nor look-alikes: the part after the last dash of a project id. */
 const ALPHABET = 'abcdefghjkmnpqrstuvwxyz23456789';
 
-function newProjectSuffix(): string {
-  return Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
-}
-
 /** RevenueCat's secret keys of API version 2 begin like this. Version 1's do too, and version 2 refuses them. */
 export function looksLikeSecretKey(text: string): boolean {
   return /^(sk|atk)_[\w-]{1,400}$/.test(text);
@@ -168,7 +164,8 @@ export async function connectProject(
     // Two concurrent connections would otherwise create the project twice.
     await lockWorkspace(sql, workspaceId);
     const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
-    const projectId = known?.projectId ?? `${workspaceId}-${newProjectSuffix()}`;
+    const suffix = Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
+    const projectId = known?.projectId ?? `${workspaceId}-${suffix}`;
     const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
     await upsert(sql, ProjectEntity, [
       {
