@@ -34,19 +34,15 @@ async function clearContact(
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
   if (!client || (await hasSubscriber(app.database, workspaceId, contactId))) return;
+  // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
+  if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);
   const nothing = Object.fromEntries([...available.keys()].map((name) => [name, null]));
   try {
     await client.updateContact(contactId, { custom_attributes: nothing });
   } catch (error) {
     if (!(error instanceof AppError) || mayPass(error.remedy)) throw error;
-    if (isGone(error)) return;
     app.logger.warn({ workspaceId, contactId, code: error.code }, 'a former contact was not cleared');
   }
   await rewriteAttributes(app.database, workspaceId, contactId);
-}
-
-/** Whether the contact was deleted, or merged into another one. */
-function isGone({ remedy }: AppError): boolean {
-  return remedy.kind === 'wait_for_contact' || remedy.kind === 'follow_contact';
 }
