@@ -6,12 +6,8 @@ import {
   wakeSubscribers,
 } from '../subscribers/repository.ts';
 
-interface Selection {
-  readonly eventId?: string;
-  readonly failedOnly: boolean;
-  /** Received since then, epoch ms. */
-  readonly sinceMs?: number;
-}
+/** `sinceMs`: received since then. */
+type Selection = { readonly eventId?: string; readonly failedOnly: boolean; readonly sinceMs?: number };
 
 /** Rows of one transaction: a selection may have millions, and their subscribers are locked. */
 const BATCH_SIZE = 1_000;
@@ -41,11 +37,8 @@ export async function replayEvents(
   return count;
 }
 
-interface Cursor {
-  /** As PostgreSQL prints it, with all its digits. */
-  readonly at: string;
-  readonly eventId: string;
-}
+/** `at`: as PostgreSQL prints it, with all its digits. */
+type Cursor = { readonly at: string; readonly eventId: string };
 
 /** Failed events have an index of their own; the others are found by when they were received. */
 const FAILED = `${DELIVERIES_WITH_EVENT}

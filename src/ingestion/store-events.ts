@@ -304,18 +304,9 @@ export async function upsertSubscribers(
   );
 }
 
-function subscriberValues(records: readonly EventRecord[]): {
-  firstMs: number;
-  lastMs: number;
-  email: PreparedEvent['email'];
-} {
-  let firstMs = Number.POSITIVE_INFINITY;
-  let lastMs = Number.NEGATIVE_INFINITY;
-  let email: PreparedEvent['email'] = null;
-  for (const { prepared } of records) {
-    firstMs = Math.min(firstMs, prepared.event.atMs);
-    lastMs = Math.max(lastMs, prepared.event.atMs);
-    if (prepared.email && (email === null || prepared.email.atMs > email.atMs)) email = prepared.email;
-  }
-  return { firstMs, lastMs, email };
+function subscriberValues(records: readonly EventRecord[]) {
+  const times = records.map(({ prepared }) => prepared.event.atMs);
+  const emails = records.flatMap(({ prepared }) => prepared.email ?? []);
+  const [email = null] = emails.toSorted((a, b) => b.atMs - a.atMs);
+  return { firstMs: Math.min(...times), lastMs: Math.max(...times), email };
 }

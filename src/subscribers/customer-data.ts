@@ -69,19 +69,9 @@ export async function eraseSubscribers(
   );
 }
 
-interface ErasedCustomers {
-  readonly subscriberIds: readonly string[];
-  readonly ids: readonly { projectId: string; appUserId: string; subscriberId: string }[];
-  readonly appUserIds: readonly string[];
-  /** App user ids, e-mail addresses and attributes: no other customer's rows may contain them. */
-  readonly texts: ReadonlySet<string>;
-}
+type ErasedCustomers = Awaited<ReturnType<typeof readIdentity>>;
 
-async function readIdentity(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<ErasedCustomers> {
+async function readIdentity(sql: Sql, workspaceId: string, subscriberIds: readonly string[]) {
   const values = [workspaceId, subscriberIds];
   const ids = await sql.query<{ projectId: string; appUserId: string; subscriberId: string }>(
     `select project_id as "projectId", app_user_id as "appUserId", subscriber_id as "subscriberId"
@@ -99,6 +89,7 @@ async function readIdentity(
     attributes?.$email,
     attributes?.$displayName,
   ]);
+  // No other customer's rows may contain them.
   const texts = [...appUserIds, ...personal].filter((each) => typeof each === 'string' && each !== '');
   return { subscriberIds, ids, appUserIds, texts: new Set(texts as string[]) };
 }

@@ -89,12 +89,8 @@ export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
 
-function deliveryStateOf(row: EventRow): EventDelivery['state'] {
-  if (row.skip_reason !== null) return 'skipped';
-  return row.not_sent ?? (row.delivered_at === null ? 'pending' : 'delivered');
-}
-
 export function toTimelineEntry(row: EventRow): TimelineEntry {
+  const sent = row.delivered_at === null ? 'pending' : 'delivered';
   const event = readEvent(row.fields, {
     receivedAtMs: row.received_at.getTime(),
     fallbackId: row.event_id,
@@ -106,7 +102,7 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
     projectId: row.project_id,
     receivedAtMs: row.received_at.getTime(),
     delivery: {
-      state: deliveryStateOf(row),
+      state: row.skip_reason === null ? (row.not_sent ?? sent) : 'skipped',
       reason: row.skip_reason ?? row.reason,
       attempts: row.attempts ?? 0,
       nextTryAtMs: row.next_try_at?.getTime() ?? null,
