@@ -2,21 +2,10 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { type LongTransaction, migrate, openDatabase, undoMigrations } from './data-source.ts';
 import { restartWhenEnded, startEmbeddedPostgres } from './embedded.ts';
-import { openReadDatabase, type ReadDatabase, withoutReplica } from './replica.ts';
-import { type Database, STATEMENT_TIMEOUT_MS } from './sql.ts';
+import { openReadDatabase, withoutReplica } from './replica.ts';
+import { STATEMENT_TIMEOUT_MS } from './sql.ts';
 
-export interface DatabaseConnection {
-  readonly database: Database;
-  /** For the reads of cards and pages: the replica when there is one, else `database`. */
-  readonly readDatabase: ReadDatabase;
-  readonly url: string;
-  /**
-   * For connections that live from one statement to the next (LISTEN, advisory locks). `null`: there is only a
-   * connection pooler, which lends server connections for a transaction at a time.
-   */
-  readonly sessionUrl: string | null;
-  close(): Promise<void>;
-}
+export type DatabaseConnection = Awaited<ReturnType<typeof connectDatabase>>;
 
 /**
  * Opens the configured database, or the embedded one, and runs the missing migrations.
@@ -29,7 +18,7 @@ export async function connectDatabase(
   config: Config,
   logger: Logger,
   options: { forServer?: boolean; stopping?: AbortSignal } = {},
-): Promise<DatabaseConnection> {
+) {
   // Closed in reverse order, also when a later part cannot be opened.
   await using opening = new AsyncDisposableStack();
   const url = await openServer(config, opening);
@@ -63,7 +52,15 @@ export async function connectDatabase(
   const sessionUrl = config.databaseDirectUrl ?? (pooled ? null : url);
   if (sessionUrl === null) logger.warn(NO_SESSION);
   const opened = opening.move();
-  return { database, readDatabase, url, sessionUrl, close: () => opened.disposeAsync() };
+  return {
+    database,
+    /** For the reads of cards and pages: the replica when there is one, else `database`. */
+    readDatabase,
+    url,
+    /** For LISTEN and advisory locks. `null`: there is only a pooler, which lends connections for one transaction. */
+    sessionUrl,
+    close: () => opened.disposeAsync(),
+  };
 }
 
 const logBlocked = (logger: Logger) => (by: readonly LongTransaction[]) =>

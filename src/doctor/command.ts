@@ -1,10 +1,10 @@
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, readEnvFile } from '../config.ts';
 import { openServer } from '../database/connection.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { explainDatabaseError } from '../database/explain-error.ts';
+import { isInitialized } from '../database/postgres-programs.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
@@ -117,7 +117,7 @@ type Opened = { readonly outcome: CheckOutcome } | { readonly database: Database
 /** Opens the database as it is: nothing is migrated, and no embedded one is created. */
 async function openExisting(config: Config): Promise<Opened> {
   const isEmbedded = config.databaseUrl === null;
-  if (isEmbedded && !(await exists(join(config.dataDir, 'postgres', 'PG_VERSION')))) {
+  if (isEmbedded && !(await isInitialized(join(config.dataDir, 'postgres')))) {
     return {
       outcome: warning(
         `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
@@ -148,13 +148,6 @@ function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, err
     error instanceof AppError
       ? `See PostgreSQL's message, and that the disk of ${config.dataDir} is not full.`
       : `See the log of the server, that the disk of ${config.dataDir} is not full, and that nothing else uses the folder; then start the server again.`,
-  );
-}
-
-function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
   );
 }
 

@@ -111,7 +111,7 @@ function refuseMostExpensive(): void {
   let worst: OpenBody | null = null;
   for (const body of openBodies)
     if (body.size > SMALL_BODY_BYTES && (worst === null || cost(body) > cost(worst))) worst = body;
-  worst?.refuse(tooBusy());
+  worst?.refuse(new AppError('overloaded', 'Too many large requests at the same time. Try again.'));
 }
 
 /** Whether the body is, or may be, too large to be read only to be ignored. */
@@ -162,8 +162,4 @@ function tooLarge(maxBytes: number): AppError {
     'payload_too_large',
     `More than ${kib < 1024 ? `${kib} KiB` : `${kib / 1024} MiB`} was sent`,
   );
-}
-
-function tooBusy(): AppError {
-  return new AppError('overloaded', 'Too many large requests at the same time. Try again.');
 }

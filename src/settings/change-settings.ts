@@ -111,15 +111,15 @@ function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
   return workspaceSettingsSchema.parse({ events }).events;
 }
 
-interface Change {
-  /** Path within the section: `renewal.name`. */
-  readonly what: string;
-  readonly from: unknown;
-  readonly to: unknown;
-}
-
-/** Every value in which two sections differ. Lists are compared as a whole, as is what one of them does not have. */
-export function differences(from: unknown, to: unknown, path: readonly string[] = []): Change[] {
+/**
+ * Every value in which two sections differ, by its path: `renewal.name`. Lists are compared as a whole, as is what one of
+ * them does not have.
+ */
+export function differences(
+  from: unknown,
+  to: unknown,
+  path: readonly string[] = [],
+): { what: string; from: unknown; to: unknown }[] {
   if (isRecord(from) && isRecord(to)) {
     return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) =>
       differences(from[key], to[key], [...path, key]),

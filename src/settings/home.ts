@@ -9,7 +9,7 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
-import { type Advice, adviceOn, reasonText } from './messages.ts';
+import { adviceOn, reasonText } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
 import { MAX_COUNTED, readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
@@ -130,7 +130,7 @@ async function setupSteps({ app, workspace }: PageRequest, projects: readonly Pr
 function overallOf(
   { status }: Pick<Workspace, 'status'>,
   projects: readonly Project[],
-  advice: readonly Advice[],
+  advice: readonly ReturnType<typeof adviceOn>[],
 ): { tone: 'good' | 'todo' | 'bad'; text: string } {
   if (advice.length === 0) return { tone: 'good', text: 'Everything works' };
   const isBad = advice.some(({ tone }) => tone === 'bad');

@@ -65,13 +65,7 @@ function resultText(result: string): string {
 /** Settings for which `null` means that there is no restriction to people. */
 const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
 
-interface ChangeText {
-  readonly what: string;
-  readonly before: string;
-  readonly after: string;
-}
-
-function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>): ChangeText[] {
+function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>) {
   const { changes } = details;
   if (!Array.isArray(changes)) return [];
   return changes.flatMap((change: unknown) => {
@@ -82,7 +76,7 @@ function changeTexts({ action, details }: Pick<AuditEntry, 'action' | 'details'>
 }
 
 /** @param what a setting, or a rule of a store action: `refund.enabled` */
-function settingChange(what: string, from: unknown, to: unknown): ChangeText {
+function settingChange(what: string, from: unknown, to: unknown) {
   const [action = '', rule = what] = what.split('.');
   const label = Object.entries(texts.storeActions).find(([kind]) => kind === action)?.[1].label;
   const value = (given: unknown): string =>
@@ -96,7 +90,7 @@ function settingChange(what: string, from: unknown, to: unknown): ChangeText {
   };
 }
 
-function eventChange(what: string, from: unknown, to: unknown): ChangeText {
+function eventChange(what: string, from: unknown, to: unknown) {
   const [first, second] = what.split('.');
   const kind = EVENT_KINDS.find((each) => each === first);
   if (!kind) return settingChange(what, from, to);
@@ -151,15 +145,8 @@ export function auditEntry(row: AuditEntry) {
   };
 }
 
-export interface Advice {
-  readonly tone: string;
-  readonly text: string;
-  readonly link: string;
-  readonly label: string;
-}
-
 /** @param about the project or Intercom's message that the text names */
-export function adviceOn(code: keyof typeof texts.advice, about = ''): Advice {
+export function adviceOn(code: keyof typeof texts.advice, about = '') {
   const advice = texts.advice[code];
   return { ...advice, text: advice.text.replace(/\{\w+\}/, () => about) };
 }

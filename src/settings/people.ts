@@ -26,10 +26,7 @@ export function peopleOf(ids: readonly string[] | null): Person[] {
   return (ids ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
 }
 
-interface People {
-  readonly all: readonly (Person & { readonly isSelf: boolean; readonly hasLeft: boolean })[];
-  readonly unknown: boolean;
-}
+type People = Awaited<ReturnType<typeof loadPeople>>;
 
 /**
  * The team, the signed-in admin, and those who were selected before, also when they have left.
@@ -40,7 +37,7 @@ export async function loadPeople(
   request: PageRequest,
   selected: readonly Person[],
   ticked: readonly string[] = [],
-): Promise<People> {
+) {
   const team = await listTeammates(request);
   const { admin } = request.session;
   const known = team === null ? [...peopleOf(ticked), ...selected] : selected;
@@ -53,6 +50,7 @@ export async function loadPeople(
       isSelf: person.id === admin.id,
       hasLeft: team !== null && !team.some(({ id }) => id === person.id) && person.id !== admin.id,
     })),
+    /** Whether Intercom did not answer. */
     unknown: team === null,
   };
 }

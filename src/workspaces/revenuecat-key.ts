@@ -1,21 +1,10 @@
-import { AppError, type ErrorCode, nullOn } from '../errors.ts';
+import { AppError, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { hasWorkingKey, type Project, withPrefix } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
-export type KeyCheck =
-  | {
-      readonly outcome: 'valid';
-      readonly project: { readonly id: string; readonly name: string };
-      /** Permissions that the key lacks, by RevenueCat's names. */
-      readonly missingScopes: readonly string[];
-    }
-  /** The key belongs to several projects, or cannot list them: an admin must choose. */
-  | { readonly outcome: 'choose'; readonly projects: readonly { id: string; name: string }[] }
-  | { readonly outcome: 'wrong_project' }
-  | { readonly outcome: 'rejected' }
-  /** RevenueCat does not answer, or its rate limit is used up. */
-  | { readonly outcome: 'unreachable'; readonly code: ErrorCode };
+/** What checking a key found. */
+export type KeyCheck = Awaited<ReturnType<typeof checkApiKey>>;
 
 interface Permission {
   readonly scope: string;
@@ -115,11 +104,9 @@ export function canReadCustomers(project: Project): boolean {
 
 /** The missing permissions by the feature that needs them. */
 export function missingByFeature(missingScopes: readonly string[]): { feature: string; scopes: string[] }[] {
-  const byFeature = new Map<string, string[]>();
-  for (const { scope, feature } of PERMISSIONS) {
-    if (missingScopes.includes(scope)) byFeature.set(feature, [...(byFeature.get(feature) ?? []), scope]);
-  }
-  return [...byFeature].map(([feature, scopes]) => ({ feature, scopes }));
+  const missing = PERMISSIONS.filter(({ scope }) => missingScopes.includes(scope));
+  const byFeature = Map.groupBy(missing, ({ feature }) => feature);
+  return [...byFeature].map(([feature, of]) => ({ feature, scopes: of.map(({ scope }) => scope) }));
 }
 
 /**
@@ -131,12 +118,13 @@ export async function checkApiKey(
   client: RevenueCatClient,
   projectId: string | null,
   settings: WorkspaceSettings,
-): Promise<KeyCheck> {
+) {
   try {
     const projects = await nullOn('revenuecat_scope_missing', client.listProjects());
     const project = choose(projects, projectId);
-    if (project === 'wrong') return { outcome: 'wrong_project' };
-    if (project === null) return { outcome: 'choose', projects: projects ?? [] };
+    if (project === 'wrong') return { outcome: 'wrong_project' } as const;
+    // The key belongs to several projects, or cannot list them: an admin must choose.
+    if (project === null) return { outcome: 'choose', projects: projects ?? [] } as const;
     const missingScopes = projects === null ? [LIST_PROJECTS] : [];
     for (const { scope, isNeeded, check } of PERMISSIONS) {
       if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
@@ -144,12 +132,13 @@ export async function checkApiKey(
       const answer = await nullOn('revenuecat_scope_missing', trying);
       if (answer === null) missingScopes.push(scope);
     }
-    return { outcome: 'valid', project, missingScopes };
+    return { outcome: 'valid', project, missingScopes } as const;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_unauthorized') return { outcome: 'rejected' };
-    if (error.code === 'revenuecat_not_found') return { outcome: 'wrong_project' };
-    return { outcome: 'unreachable', code: error.code };
+    if (error.code === 'revenuecat_unauthorized') return { outcome: 'rejected' } as const;
+    if (error.code === 'revenuecat_not_found') return { outcome: 'wrong_project' } as const;
+    // RevenueCat does not answer, or its rate limit is used up.
+    return { outcome: 'unreachable', code: error.code } as const;
   }
 }
 
