@@ -27,11 +27,17 @@ export function failuresOf({ attempts, failingSince }: Claim): number {
   return failingSince === null ? 0 : attempts;
 }
 
+/**
+ * Whether the rate limit's pause of a workspace is over. Claimed in the future: the clock was set back, and the pause
+ * would last until it has caught up.
+ */
+const UNPAUSED = `(not_before is null or not_before <= now() or last_claimed_at > now() + interval '1 minute')`;
+
 /** Connected workspaces with something due that are not rate-limited, least recently served first. */
 export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ workspace_id: string }>(
     `select w.workspace_id from workspaces w
-      where w.status = 'connected' and (w.not_before is null or w.not_before <= now())
+      where w.status = 'connected' and ${UNPAUSED}
         and exists (select 1 from subscribers s
                      where s.workspace_id = w.workspace_id and s.due_at <= now()
                        and (s.lease_until is null or s.lease_until < now()))
@@ -87,7 +93,7 @@ export async function claimNext(
        select subscriber_id from subscribers
         where workspace_id = $1 and due_at <= now() and (lease_until is null or lease_until < now())
           and exists (select 1 from workspaces
-                       where workspace_id = $1 and status = 'connected' and (not_before is null or not_before <= now()))
+                       where workspace_id = $1 and status = 'connected' and ${UNPAUSED})
         order by due_at
         limit $3
         for no key update skip locked

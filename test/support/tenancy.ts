@@ -6,7 +6,7 @@ import type pg from 'pg';
  */
 const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
   {
-    text: `from workspaces w where w.status = 'connected' and (w.not_before`,
+    text: `from workspaces w where w.status = 'connected' and (not_before`,
     why: 'a worker looks for workspaces with something due',
   },
   {
