@@ -39,6 +39,11 @@ export function createOutageLog(
   };
 }
 
+/** Prints the result of a command: as JSON for other programs, or as text. */
+export function printResult(asJson: boolean | undefined, result: object, text: string): void {
+  process.stdout.write(`${asJson ? JSON.stringify(result) : text}\n`);
+}
+
 interface DescribedError {
   readonly type: string;
   readonly message: string;

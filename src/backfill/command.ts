@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
+import { printResult } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
 import { backfillJobs, queueImport } from './jobs.ts';
@@ -58,13 +59,10 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
       eventsSinceMs,
       startedBy: { kind: 'command line' },
     });
-    if (!options.json) {
-      process.stdout.write(
-        isResumed
-          ? `Resuming the import of ${project.name}: ${progressLine(progress)}.\n`
-          : `Importing the customers of ${project.name}.\n`,
-      );
-    }
+    const start = isResumed
+      ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
+      : `Importing the customers of ${project.name}.`;
+    if (!options.json) process.stdout.write(`${start}\n`);
     // A running server takes part, and continues when this command is interrupted.
     await jobs.register(backfillJobs(context, AbortSignal.abort()));
     await queueImport(jobs, progress);
@@ -74,18 +72,14 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
       : watchImport(process.stdout, () => readImport(database, progress), watching.signal);
     await runImport(context, progress, { signal: stop.signal }).finally(() => watching.abort());
     await watched;
-    return report((await readImport(database, progress)) ?? progress, options.json ?? false);
+    const last = (await readImport(database, progress)) ?? progress;
+    printResult(options.json, progressJson(last), closingLines(last).join('\n'));
+    if (last.state === 'running') return EXIT_INTERRUPTED;
+    return last.state === 'done' ? 0 : EXIT_NOT_DONE;
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
   }
-}
-
-function report(progress: ImportProgress, asJson: boolean): number {
-  if (asJson) process.stdout.write(`${JSON.stringify(progressJson(progress))}\n`);
-  else process.stdout.write(`${closingLines(progress).join('\n')}\n`);
-  if (progress.state === 'running') return EXIT_INTERRUPTED;
-  return progress.state === 'done' ? 0 : EXIT_NOT_DONE;
 }
 
 function closingLines(progress: ImportProgress): string[] {

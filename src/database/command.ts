@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { loadCommandConfig } from '../config.ts';
 import { badRequest } from '../errors.ts';
-import { createCommandLogger } from '../logger.ts';
+import { createCommandLogger, printResult } from '../logger.ts';
 import { connectDatabase, rollBack } from './connection.ts';
 
 interface Options {
@@ -23,15 +23,12 @@ export function addMigrateCommand(program: Command): void {
 async function migrate({ json }: Options): Promise<void> {
   const connected = await connectDatabase(loadCommandConfig(), createCommandLogger('warn'));
   await connected.close();
-  process.stdout.write(json ? `${JSON.stringify({ up_to_date: true })}\n` : 'The database is up to date.\n');
+  printResult(json, { up_to_date: true }, 'The database is up to date.');
 }
 
-async function undo(count: string, json = false): Promise<void> {
+async function undo(count: string, json?: boolean): Promise<void> {
   if (!/^[1-9]\d?$/.test(count)) throw badRequest('--undo takes a number from 1 to 99');
   const undone = await rollBack(loadCommandConfig(), createCommandLogger('warn'), Number(count));
-  process.stdout.write(
-    json
-      ? `${JSON.stringify({ undone })}\n`
-      : undone.map((name) => `Undone: ${name}\n`).join('') || 'Nothing to undo.\n',
-  );
+  const lines = undone.map((name) => `Undone: ${name}`);
+  printResult(json, { undone }, lines.join('\n') || 'Nothing to undo.');
 }

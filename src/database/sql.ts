@@ -43,12 +43,8 @@ export async function queryRow<Row extends QueryResultRow>(
   return row;
 }
 
-interface StatementOptions {
-  /** Behind a connection pooler a named statement may meet a server connection that has never prepared it. */
-  readonly prepare: boolean;
-}
-
-export function sqlOn(target: Pool | PoolClient | Client, options: StatementOptions): Sql {
+/** @param options.prepare not behind a pooler: a named statement may meet a connection that has never prepared it */
+export function sqlOn(target: Pool | PoolClient | Client, options: { readonly prepare: boolean }): Sql {
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
       const result = await target.query<Row>({
@@ -61,7 +57,11 @@ export function sqlOn(target: Pool | PoolClient | Client, options: StatementOpti
   };
 }
 
-export function databaseOn(pool: Pool, dataSource: DataSource, options: StatementOptions): Database {
+export function databaseOn(
+  pool: Pool,
+  dataSource: DataSource,
+  options: { readonly prepare: boolean },
+): Database {
   return {
     manager: dataSource.manager,
     ...sqlOn(pool, options),

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { notFound } from '../errors.ts';
+import { printResult } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, requireWorkspace, withCommandContext } from '../workspaces/command-context.ts';
 import { replayEvents, retryRejectedContacts } from './replay.ts';
@@ -35,9 +36,7 @@ async function replay(context: CommandContext, options: Options): Promise<void> 
     throw notFound(`Workspace ${workspaceId} has no event ${eventId} to deliver`);
   const contacts =
     failedOnly && !isAnySelected ? await retryRejectedContacts(context.database, workspaceId) : 0;
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ queued, contacts })}\n`
-      : `${queued} ${queued === 1 ? 'event' : 'events'} queued again.${contacts > 0 ? ` Contacts tried again: ${contacts}.` : ''}\n`,
-  );
+  const events = `${queued} ${queued === 1 ? 'event' : 'events'} queued again.`;
+  const others = contacts > 0 ? ` Contacts tried again: ${contacts}.` : '';
+  printResult(options.json, { queued, contacts }, events + others);
 }

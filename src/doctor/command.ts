@@ -7,7 +7,7 @@ import { explainDatabaseError } from '../database/explain-error.ts';
 import { isInitialized } from '../database/postgres-programs.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
-import { createCommandLogger } from '../logger.ts';
+import { createCommandLogger, printResult } from '../logger.ts';
 import { findEncryptionKeys } from '../workspaces/secrets.ts';
 import { type CheckOutcome, type CheckResult, problem, resultOf, runChecks, warning } from './check.ts';
 import { checkOutside, runDoctor } from './run.ts';
@@ -41,11 +41,8 @@ async function doctor(options: Options): Promise<void> {
   await withStallDetection(results, diagnose(process.env, options.workspace ?? null, results));
   const problems = results.filter(({ status }) => status === 'problem').length;
   const warnings = results.filter(({ status }) => status === 'warning').length;
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ ok: problems === 0, problems, warnings, results })}\n`
-      : `${formatReport(results, problems, warnings)}\n`,
-  );
+  const report = { ok: problems === 0, problems, warnings, results };
+  printResult(options.json, report, formatReport(results, problems, warnings));
   // A call that hangs must not keep the command from ending.
   await new Promise((written) => process.stdout.write('', written));
   process.exit(problems > 0 ? 1 : 0);
@@ -66,23 +63,18 @@ export async function diagnose(
     results.push(...unusable);
     if (unusable.length > 0) return;
   }
-  const [opened, further] = await Promise.all([
-    openExisting(config),
-    runChecks(FURTHER_DATABASE_CHECKS, config),
-  ]);
-  results.push(...further);
-  if ('outcome' in opened) {
-    results.push(resultOf('database', opened.outcome), ...(await checkOutside({ config, now: Date.now })));
+  results.push(...(await runChecks(FURTHER_DATABASE_CHECKS, config)));
+  await using opening = new AsyncDisposableStack();
+  const opened = await openExisting(config, opening).catch((error) => explainUnavailable(config, error));
+  if ('status' in opened) {
+    results.push(resultOf('database', opened), ...(await checkOutside({ config, now: Date.now })));
     return;
   }
   try {
-    const { database } = opened;
     const keys = await findEncryptionKeys(config);
-    await runDoctor({ config, database, keys, now: Date.now, workspaceId }, results);
+    await runDoctor({ config, database: opened, keys, now: Date.now, workspaceId }, results);
   } catch (error) {
     results.push(resultOf('database', explainUnavailable(config, error)));
-  } finally {
-    await opened.close();
   }
 }
 
@@ -112,30 +104,18 @@ async function withStallDetection(results: CheckResult[], work: Promise<void>): 
   }
 }
 
-type Opened = { readonly outcome: CheckOutcome } | { readonly database: Database; close(): Promise<void> };
-
 /** Opens the database as it is: nothing is migrated, and no embedded one is created. */
-async function openExisting(config: Config): Promise<Opened> {
-  const isEmbedded = config.databaseUrl === null;
-  if (isEmbedded && !(await isInitialized(join(config.dataDir, 'postgres')))) {
-    return {
-      outcome: warning(
-        `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
-        'Start the server ("npm start"), which creates one there, or set DATABASE_URL or DATA_DIR to the existing data.',
-      ),
-    };
-  }
-  try {
-    await using opening = new AsyncDisposableStack();
-    const url = await openServer(config, opening);
-    const logger = createCommandLogger('silent');
-    const { database, close } = await openDatabase({ url, logger, poolSize: 4 });
-    opening.defer(close);
-    const opened = opening.move();
-    return { database, close: () => opened.disposeAsync() };
-  } catch (error) {
-    return { outcome: explainUnavailable(config, error) };
-  }
+async function openExisting(config: Config, opening: AsyncDisposableStack): Promise<Database | CheckOutcome> {
+  if (config.databaseUrl === null && !(await isInitialized(join(config.dataDir, 'postgres'))))
+    return warning(
+      `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
+      'Start the server ("npm start"), which creates one there, or set DATABASE_URL or DATA_DIR to the existing data.',
+    );
+  const url = await openServer(config, opening);
+  const logger = createCommandLogger('silent');
+  const { database, close } = await openDatabase({ url, logger, poolSize: 4 });
+  opening.defer(close);
+  return database;
 }
 
 function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, error: unknown): CheckOutcome {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { printResult } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProjects, withCommandContext } from '../workspaces/command-context.ts';
 import { reinterpret, SEND_WITHIN_DAYS } from './reinterpret.ts';
@@ -32,9 +33,7 @@ async function run(context: CommandContext, options: Options): Promise<void> {
   const projects = await chooseProjects(context, options);
   const selection = { secrets, sinceMs: options.since ?? 0, nowMs: Date.now() };
   const total = await reinterpret(database, projects, selection);
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify(total)}\n`
-      : `${total.unchanged} webhooks unchanged, ${total.corrected} corrected, ${total.added} added, ${total.failed} failed.\n`,
-  );
+  const { unchanged, corrected, added, failed } = total;
+  const counts = `${unchanged} webhooks unchanged, ${corrected} corrected, ${added} added, ${failed} failed.`;
+  printResult(options.json, total, counts);
 }

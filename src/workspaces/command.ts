@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { printResult } from '../logger.ts';
 import { type CommandContext, withCommandContext } from './command-context.ts';
 import { connectProject } from './projects.ts';
 import { rotateKeys } from './secrets.ts';
@@ -36,14 +37,14 @@ async function connect(
       name: options.name ?? null,
     },
   );
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify({ id, webhook_url: webhookUrl, webhook_authorization: webhookAuthorization })}\n`
-      : `Connected as ${id}.
+  printResult(
+    options.json,
+    { id, webhook_url: webhookUrl, webhook_authorization: webhookAuthorization },
+    `Connected as ${id}.
 In RevenueCat, add a webhook:
   URL            ${webhookUrl}
   Authorization  ${webhookAuthorization}
-The authorization value is not shown again.\n`,
+The authorization value is not shown again.`,
   );
 }
 
@@ -58,15 +59,10 @@ export function addRotateKeysCommand(program: Command): void {
 
 async function rotate({ database, secrets }: CommandContext, { json }: { json?: boolean }): Promise<void> {
   const { rotated, unreadable } = await rotateKeys(database, secrets);
-  process.stdout.write(
-    json
-      ? `${JSON.stringify({ rotated, unreadable: unreadable.length })}\n`
-      : `${rotated} secrets encrypted again with the first key.\n`,
-  );
-  if (unreadable.length === 0) {
-    if (!json) process.stdout.write('The other keys are no longer needed.\n');
-    return;
-  }
+  const done = `${rotated} secrets encrypted again with the first key.`;
+  const advice = unreadable.length === 0 ? '\nThe other keys are no longer needed.' : '';
+  printResult(json, { rotated, unreadable: unreadable.length }, done + advice);
+  if (unreadable.length === 0) return;
   for (const { workspaceId, secret } of unreadable)
     process.stderr.write(`No key decrypts ${secret} of workspace ${workspaceId}.\n`);
   process.stderr.write(
