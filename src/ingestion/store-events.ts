@@ -288,6 +288,9 @@ export async function upsertSubscribers(
             version = s.version + 1,
             first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),
+            -- The contact may have been matched by the old e-mail: it is looked up again.
+            attributes_written = case when excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms
+                                      then null else s.attributes_written end,
             email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
                          then excluded.email else s.email end,
             email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`,

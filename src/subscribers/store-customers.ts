@@ -120,6 +120,8 @@ async function saveSnapshots(
             snapshot_at = excluded.snapshot_at,
             version = s.version + 1,
             due_at = case when ${IS_CHANGED} then least(s.due_at, excluded.created_at) else s.due_at end,
+            attributes_written = case when excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms
+                                      then null else s.attributes_written end,
             email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
                          then excluded.email else s.email end,
             email_at_ms = case when excluded.email is not null then greatest(s.email_at_ms, excluded.email_at_ms)

@@ -222,6 +222,29 @@ describe('contact webhooks', () => {
     await setSettings(world, {});
   });
 
+  test('a customer whose e-mail is corrected leaves the contact that the old one matched', async () => {
+    const id = customer();
+    await setSettings(world, { contacts: { matchByEmail: true } });
+    const [wrong, right] = ['wrong', 'right'].map((name) => {
+      const email = `${name}-${id}@example.com`;
+      const contact = world.intercom.addContact(WORKSPACE_ID, {
+        role: 'user',
+        externalId: customer(),
+        email,
+      });
+      return { contact, email };
+    });
+    assert.ok(wrong && right);
+    for (const [index, { contact, email }] of [wrong, right].entries()) {
+      const eventId = `${id}-${index}`;
+      const $email = { value: email, updated_at_ms: NOW_MS + index };
+      await receive(world, id, { id: eventId, subscriber_attributes: { $email } });
+      await deliver(eventId);
+      assert.equal((await stateOf(world, eventId))?.contact_id, contact.id);
+    }
+    await setSettings(world, {});
+  });
+
   for (const named of [true, false]) {
     test(`a merge ${named ? 'that names the merged contact' : 'without merged_from'} is followed`, async () => {
       const id = customer();
