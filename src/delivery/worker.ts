@@ -185,10 +185,8 @@ export class DeliveryWorker {
         await this.#claim(await this.#findDueWorkspaces());
       } catch (error) {
         this.#listAtMs = performance.now() + RETRY_DELAY_MS;
-        this.#context.logger.warn(
-          { err: error, unavailable: isDatabaseUnavailable(error) },
-          'could not claim deliveries',
-        );
+        const about = { err: error, unavailable: isDatabaseUnavailable(error) };
+        this.#context.logger.warn(about, 'could not claim deliveries');
       }
       const delayMs = this.#listAtMs - performance.now();
       if (delayMs > 0 && this.#woken.size === 0 && !this.#isStopping) await this.#pause(delayMs);
@@ -283,6 +281,7 @@ export class DeliveryWorker {
     reading: Promise<ReadonlyMap<string, StoredHistory>>,
   ): Promise<void> {
     const { claim } = entry;
+    const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
     const requireLease = (): void => {
       const isOurs = claim.owner === this.#session.workerId() && performance.now() < entry.untilMs;
       if (!isOurs || this.#isStopping) throw new LeaseLostError();
@@ -290,7 +289,6 @@ export class DeliveryWorker {
     try {
       const history = (await reading).get(claim.subscriberId);
       const subscriber = history?.subscriber;
-      const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
       const delivery = { context: this.#context, workspace, client, claim, requireLease };
       const finished = subscriber
         ? await withSpan('deliver subscriber', ids, () =>
@@ -303,13 +301,14 @@ export class DeliveryWorker {
       if (this.#isStopping || error instanceof LeaseLostError)
         return await releaseClaim(this.#context.database, claim).catch(() => {});
       // Nothing is lost: the lease expires and the subscriber is claimed again.
-      const about = { err: error, workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
+      const about = { err: error, ...ids };
+      const { logger } = this.#context;
       if (isDatabaseUnavailable(error))
-        this.#context.logger.warn(
+        logger.warn(
           about,
           'delivery interrupted: the database is unavailable; claimed again when it is back',
         );
-      else this.#context.logger.error(about, 'delivery stopped by an unexpected error');
+      else logger.error(about, 'delivery stopped by an unexpected error');
     }
   }
 

@@ -101,14 +101,11 @@ export function revenueCatWebhookRouter(
 
   async function verify(req: RawRequest, target: WebhookTarget): Promise<CheckedWebhook> {
     const { rawBody: body } = req;
+    const { workspaceId, projectId, signingSecret: encrypted } = target;
+    const location = secretLocation.signingSecret(workspaceId, projectId);
     const mismatch = authenticateWebhook({
       target,
-      signingSecret:
-        target.signingSecret &&
-        secrets.decrypt(
-          target.signingSecret,
-          secretLocation.signingSecret(target.workspaceId, target.projectId),
-        ),
+      signingSecret: encrypted && secrets.decrypt(encrypted, location),
       authorization: req.get('authorization'),
       signature: req.get('x-revenuecat-webhook-signature'),
       rawBody: body,

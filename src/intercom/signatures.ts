@@ -9,20 +9,15 @@ const HEX_DIGITS = { sha1: 40, sha256: 64 } as const;
  * Source: Intercom, "Canvas Kit: request signing" and "Installation health check". The sample values printed there
  * have the wrong length; the real one has 64 characters.
  */
-export const bodySignature = hexSignature({ name: 'X-Body-Signature', algorithm: 'sha256', prefix: '' });
+export const bodySignature = hexSignature('X-Body-Signature', 'sha256', '');
 
 /**
  * Webhook notifications: `sha1=` and hex of HMAC-SHA1(client secret, raw body) in `X-Hub-Signature`.
  * Source: Intercom, "Webhooks: signed notifications".
  */
-export const hubSignature = hexSignature({ name: 'X-Hub-Signature', algorithm: 'sha1', prefix: 'sha1=' });
+export const hubSignature = hexSignature('X-Hub-Signature', 'sha1', 'sha1=');
 
-function hexSignature(scheme: {
-  name: string;
-  algorithm: 'sha1' | 'sha256';
-  prefix: string;
-}): SignatureScheme {
-  const { name, algorithm, prefix } = scheme;
+function hexSignature(name: string, algorithm: keyof typeof HEX_DIGITS, prefix: string): SignatureScheme {
   const header = name.toLowerCase();
   const digits = HEX_DIGITS[algorithm];
   const format = new RegExp(`^${prefix}[0-9a-f]{${digits}}$`, 'i');
