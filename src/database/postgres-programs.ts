@@ -76,11 +76,7 @@ export async function processIdentity(): Promise<Identity> {
   );
 }
 
-function commandLine(
-  identity: Identity,
-  binary: string,
-  args: readonly string[],
-): { program: string; args: string[] } {
+function commandLine(identity: Identity, binary: string, args: readonly string[]) {
   const [program = binary, ...rest] = [...identity.prefix, binary, ...args];
   return { program, args: rest };
 }

@@ -25,20 +25,15 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
   const logOutage = createOutageLog((about) => logger.error(about, 'database unavailable: requests get 503'));
   return (thrown: unknown, req, res, next) => {
-    if (res.headersSent) {
-      next(thrown);
-      return;
-    }
+    if (res.headersSent) return next(thrown);
     const error = toAppError(thrown);
     const id = String((req as { id?: unknown }).id ?? '');
     const isRefusal = error.status < 500 || error.code === 'overloaded';
     // A refusal is logged once per request already, at info.
     if (error.code === 'database_unavailable') logOutage(thrown);
     else if (!isRefusal) {
-      logger.error(
-        { err: thrown, requestId: id, workspaceId: workspaceOf(req, res), code: error.code },
-        'request failed',
-      );
+      const about = { requestId: id, workspaceId: workspaceOf(req, res), code: error.code };
+      logger.error({ err: thrown, ...about }, 'request failed');
     }
     if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
     res.status(error.status);

@@ -258,18 +258,16 @@ async function show(
 async function save(form: Form, res: Response): Promise<Outcome> {
   const request = requestOf(res);
   const parsed = form.schema.safeParse(request.typed);
-  if (parsed.success) {
-    try {
-      return await form.save(request, parsed.data as never);
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
-      return { ...problems({ '': error.message }), isOutdated: true };
-    }
+  if (!parsed.success) {
+    const found = parsed.error.issues.map(({ path, message }) => [path.map(String).join('.'), message]);
+    return problems(Object.fromEntries(found));
   }
-  const { issues } = parsed.error;
-  return problems(
-    Object.fromEntries(issues.map(({ path, message }) => [path.map(String).join('.'), message])),
-  );
+  try {
+    return await form.save(request, parsed.data as never);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
+    return { ...problems({ '': error.message }), isOutdated: true };
+  }
 }
 
 async function answer(
