@@ -168,20 +168,17 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
     // What others wrote there since is unknown: only all attributes together are one customer's state.
     const written = others.length > 0 ? null : claim.attributesWritten;
-    const sent = await sendEvents(delivery, contactId, left);
-    left = sent.left;
+    const { left: unsent, interruption } = await sendEvents(delivery, contactId, left);
+    left = unsent;
+    const later = interruption?.kind === 'later' ? interruption : null;
     // Where Intercom accepts no events for now, attributes can still be written.
-    const refused = sent.interruption?.kind === 'later' && isRefusal(sent.interruption.reason);
-    const end =
-      sent.interruption === null || refused
-        ? await finishBurst(delivery, contactId, { wanted: work.wanted, written })
-        : sent.interruption;
+    const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
+    const attributes = { wanted: work.wanted, written };
+    const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
     if (end.kind === 'later') return { claim, result: postponed(claim, end, left) };
     if (end.kind === 'written') {
-      const result =
-        sent.interruption?.kind === 'later'
-          ? postponed(claim, sent.interruption, left)
-          : { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
+      const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
+      const result = later ? postponed(claim, later, left) : sentAll;
       return { claim, result: { ...result, attributesWritten: end.values } };
     }
     gone.add(contactId);
@@ -236,9 +233,9 @@ async function finishBurst(
 ): ReturnType<typeof writeAttributes> {
   const { context, claim } = delivery;
   const { wanted, written } = attributes;
-  if (Object.keys(changedAttributes(wanted, written)).length === 0)
+  const isUnchanged = Object.keys(changedAttributes(wanted, written)).length === 0;
+  if (isUnchanged || (await context.writer.hasChanged(claim.workspaceId, claim)))
     return { kind: 'written', values: written };
-  if (await context.writer.hasChanged(claim.workspaceId, claim)) return { kind: 'written', values: written };
   return writeAttributes(delivery, contactId, attributes);
 }
 
