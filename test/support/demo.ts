@@ -22,7 +22,7 @@ export function useDemo(): {
   return {
     demo: () => demo,
     async newPage(viewport = { width: 1280, height: 1000 }) {
-      const page = await browser.newPage({ viewport });
+      const page = await browser.newPage({ viewport, reducedMotion: 'reduce' });
       page.setDefaultTimeout(15_000);
       return page;
     },
