@@ -8,7 +8,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
 
 /** `npm run test:import` takes 20,000, as a large app has on its first day. */
-const CUSTOMERS = Number(process.env.IMPORT_TEST_CUSTOMERS ?? 600);
+const CUSTOMERS = Number(process.env.IMPORT_TEST_CUSTOMERS ?? 300);
 /** Of the simulator, so that the import takes seconds; the app learns it from the answers. */
 const CALLS_PER_MINUTE = 400_000;
 

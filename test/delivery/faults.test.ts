@@ -16,6 +16,13 @@ describe('faults, with real processes', () => {
   const taken = (name: string) =>
     fleet.intercom.state.events.filter((event) => event.externalId?.startsWith(`${name}-`)).length;
 
+  /** Nothing is delivered from now on. */
+  const hold = () => fleet.database().query(`update workspaces set not_before = now() + interval '1 hour'`);
+  const release = async (): Promise<void> => {
+    await fleet.database().query('update workspaces set not_before = null');
+    await fleet.database().query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+  };
+
   before(async () => {
     fleet = await createFleet();
   });
@@ -95,15 +102,14 @@ describe('faults, with real processes', () => {
     faults.clear();
   });
 
-  test('kill -9 of the worker in the middle of delivering', async () => {
-    for (const server of servers) await server.kill();
-    servers = [await fleet.start('web')];
+  test('kill -9 of the only worker in the middle of delivering', async () => {
     const load = createLoad(fleet, 'taken-over', 60, 5);
+    await hold();
     await load.post(urls);
     const off = fleet.intercom.faults.add({ latencyMs: 20 });
-    const first = await fleet.start('worker');
+    await release();
     await until(() => taken('taken-over') >= 60, 'the middle');
-    await first.kill();
+    for (const server of servers) await server.kill();
     assert.ok(taken('taken-over') < 300, 'it was the middle');
     off();
     // Leases end with the process that held them: these would not by time.
@@ -113,6 +119,7 @@ describe('faults, with real processes', () => {
       [WORKSPACE_ID],
     );
     assert.ok(held, 'the killed worker held leases');
+    servers = [await fleet.start('web')];
     await fleet.start(LOW_CONCURRENCY);
     await load.verify(fleet);
   });
@@ -157,11 +164,10 @@ describe('faults, with real processes', () => {
     servers.push(await fleet.start('web'));
     await fleet.start(LOW_CONCURRENCY);
     const load = createLoad(fleet, 'shared', 96, 2);
-    await fleet.database().query(`update workspaces set not_before = now() + interval '1 hour'`);
+    await hold();
     await load.post(urls);
     const off = fleet.intercom.faults.add({ latencyMs: 120 });
-    await fleet.database().query('update workspaces set not_before = null');
-    await fleet.database().query(`select pg_notify('delivery', $1)`, [WORKSPACE_ID]);
+    await release();
     await until(async () => {
       const [row] = await fleet.database().query<{ workers: number }>(
         `select count(distinct lease_owner)::integer as workers from subscribers
