@@ -136,8 +136,7 @@ export async function recordAttempts(
       workspaceId,
       attempts.map((attempt) => attempt.subscriberId),
       attempts.map((attempt) => attempt.eventId),
-      // PostgreSQL cannot store NUL, and a log entry must never keep a result from being stored.
-      attempts.map((attempt) => JSON.stringify(attempt.request).replaceAll('\\u0000', '')),
+      attempts.map((attempt) => JSON.stringify(attempt.request)),
       attempts.map((attempt) => attempt.status),
       attempts.map((attempt) => attempt.code),
       attempts.map((attempt) => attempt.message),

@@ -42,7 +42,7 @@ type Cursor = { readonly at: string; readonly eventId: string };
 
 /** Failed events have an index of their own; the others are found by when they were received. */
 const FAILED = `${DELIVERIES_WITH_EVENT}
- where d.workspace_id = $1 and d.not_sent = 'failed' and e.side = 'customer'`;
+ where d.workspace_id = $1 and d.not_sent = 'failed'`;
 const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
  where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;
 const ANY_BY_ID = `${EVENTS_WITH_DELIVERY}

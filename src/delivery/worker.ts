@@ -284,7 +284,7 @@ export class DeliveryWorker {
     const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
     const requireLease = (): void => {
       const isOurs = claim.owner === this.#session.workerId() && performance.now() < entry.untilMs;
-      if (!isOurs || this.#isStopping) throw new LeaseLostError();
+      if (!isOurs) throw new LeaseLostError();
     };
     try {
       const history = (await reading).get(claim.subscriberId);
