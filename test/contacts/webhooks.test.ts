@@ -263,6 +263,15 @@ describe('contact webhooks', () => {
       // The link itself wakes the subscriber through the card; here a webhook about the contact does.
       contacts.unarchive(lead.id);
       await deliver(`${id}-1`);
+      const isWritten = async () =>
+        (
+          await world.db.database.query(
+            `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2
+                and attributes_written is not null and lease_owner is null`,
+            [WORKSPACE_ID, subscriberId],
+          )
+        ).length > 0;
+      await until(isWritten, 'the attributes to be written');
 
       const user = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
       const endpoint = state.webhookEndpoint;
@@ -318,6 +327,7 @@ describe('contact webhooks', () => {
     await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be unassigned');
     await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
     await wait(`${id}-2`);
+    assert.equal((await stateOf(world, `${id}-1`))?.reason, null, 'what was delivered does not wait');
     const fresh = world.intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: id });
     await until(() => fresh.customAttributes.rc_last_event === 'renewal', 'the attributes');
     assert.equal((await stateOf(world, `${id}-2`))?.contact_id, fresh.id);

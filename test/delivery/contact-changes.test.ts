@@ -20,7 +20,7 @@ import {
 } from '../../src/delivery/claims.ts';
 import { createOutboxWriter, planWithOthers, savePlan } from '../../src/delivery/outbox.ts';
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
-import { readWithHistory } from '../../src/subscribers/repository.ts';
+import { readWithHistory, type TimelineEntry } from '../../src/subscribers/repository.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive, stateOf } from './support.ts';
@@ -384,6 +384,37 @@ describe('contact changes during a delivery', () => {
       planned,
       ids.map((id) => (id === keeper ? [] : null)),
     );
+  });
+
+  test('it is merged into another while its event is sent: the result is stored with the event', async () => {
+    const { database } = world.db;
+    const claims = [await claimNew({ contactId: 'c-old' }), await claimNew({ contactId: 'c-new' })];
+    const entries: TimelineEntry[] = [];
+    for (const { subscriberId } of claims) {
+      const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+      assert.ok(entry);
+      const sentAs = { name: 'renewed', atS: 1_700_000_000 };
+      await savePlan(database, WORKSPACE_ID, [{ subscriberId, events: [{ action: 'send', entry, sentAs }] }]);
+      entries.push(entry);
+    }
+    await database.transaction((sql) =>
+      mergeSubscribers(
+        sql,
+        WORKSPACE_ID,
+        claims.map(({ subscriberId }) => subscriberId),
+      ),
+    );
+    const { recordResult } = createOutboxWriter(database);
+    const accepted = { state: 'delivered', status: 202, code: 'ok', contactId: 'c-old', counts: 1 } as const;
+    const nothing = { request: {}, message: null, answer: null, reason: null, nextTryAtMs: null };
+    for (const [index, { id, projectId }] of entries.entries()) {
+      const subscriberId = claims[index]?.subscriberId ?? '';
+      await recordResult(WORKSPACE_ID, { subscriberId, eventId: id, projectId, ...nothing, ...accepted });
+      assert.equal((await stateOf(world, id))?.delivery, 'delivered');
+    }
+    await database.query('update subscribers set due_at = null, lease_owner = null where workspace_id = $1', [
+      WORKSPACE_ID,
+    ]);
   });
 
   test('a card wakes what waits for its contact, once, and nothing else', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { wakeForContact } from '../../src/contacts/repository.ts';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -58,6 +59,16 @@ describe('delivering', () => {
     return row;
   };
 
+  /** Waits until what was delivered is stored. */
+  const untilStored = () =>
+    until(async () => {
+      const leased = await world.db.database.query(
+        'select 1 from subscribers where workspace_id = $1 and lease_owner is not null',
+        [WORKSPACE_ID],
+      );
+      return leased.length === 0;
+    }, 'the end of the deliveries');
+
   test('an event is on the contact under its default name, and the attributes follow', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -97,7 +108,6 @@ describe('delivering', () => {
     });
     await until(async () => (await stateOf('w2'))?.reason === 'waiting_for_contact', 'the events to wait');
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    const { wakeForContact } = await import('../../src/contacts/repository.ts');
     await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
     await until(() => eventsOf(id).length === 2, 'both events');
     assert.deepEqual(
@@ -110,13 +120,23 @@ describe('delivering', () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const off = world.intercom.faults.add({ pathPrefix: '/events', latencyMs: 300 });
-    for (let renewal = 0; renewal < 4; renewal += 1)
+    const hasContact = async () =>
+      (
+        await world.db.database.query(
+          `select 1 from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+            where s.workspace_id = $1 and i.app_user_id = $2 and s.contact_id is not null`,
+          [WORKSPACE_ID, id],
+        )
+      ).length > 0;
+    for (let renewal = 0; renewal < 4; renewal += 1) {
       await receive(id, {
         id: `burst-${id}-${renewal}`,
         type: renewal === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
         transaction_id: `t-${id}-${renewal}`,
         event_timestamp_ms: nowMs - (10 - renewal) * 60_000,
       });
+      if (renewal === 0) await until(hasContact, 'the delivery to begin');
+    }
     await until(() => eventsOf(id).length === 4, 'the events');
     off();
     const writes = async () => {
@@ -273,6 +293,7 @@ describe('delivering', () => {
     const lead = world.intercom.addContact(WORKSPACE_ID, { role: 'lead' });
     await receive(id, { id: `${id}-1` });
     await until(() => own.customAttributes.rc_last_event, 'the contact with the id');
+    await untilStored();
     await receive(other, { id: `${id}-2`, event_timestamp_ms: nowMs - 2 * DAY_MS });
     await world.db.database.query(
       `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
@@ -334,6 +355,22 @@ describe('delivering', () => {
     assert.equal((await stateOf('n3'))?.reason, 'sandbox');
   });
 
+  test('an event that was renamed while it waited is stored under the name that it is sent under', async () => {
+    const id = customer();
+    await receive(id, { id: 'n4' });
+    await until(async () => (await stateOf('n4'))?.reason === 'waiting_for_contact', 'it to wait');
+    await setSettings(world, { events: { initial_purchase: { name: 'Renamed' } } });
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await wakeForContact(world.db.database, WORKSPACE_ID, { contactId: 'x', externalId: id, email: null });
+    await until(async () => (await stateOf('n4'))?.delivery === 'delivered', 'the delivery');
+    await setSettings(world, {});
+    const [row] = await world.db.database.query<{ sent_name: string }>(
+      `select sent_name from ${EVENT_STATES} where workspace_id = $1 and event_id = 'n4'`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual([row?.sent_name, eventsOf(id)[0]?.name], ['Renamed', 'Renamed']);
+  });
+
   test('a refused token stops the workspace; a new one delivers what waited', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -347,14 +384,8 @@ describe('delivering', () => {
       return row?.status;
     };
     await until(async () => (await status()) === 'disconnected', 'the disconnection');
-    const isDelivering = async () =>
-      (
-        await world.db.database.query(
-          'select 1 from subscribers where workspace_id = $1 and lease_owner is not null',
-          [WORKSPACE_ID],
-        )
-      ).length > 0;
-    await until(async () => !(await isDelivering()), 'other deliveries, which were refused as well');
+    // Others may have been refused as well, and not have said so yet.
+    await untilStored();
     off();
     assert.equal((await stateOf('x1'))?.delivery, 'pending');
     await world.db.database.query(`update workspaces set status = 'connected' where workspace_id = $1`, [

@@ -3,6 +3,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -10,11 +11,12 @@ import {
   CLIENT_ID,
   CLIENT_SECRET,
   createWorld,
+  PROJECT_ID,
   setSettings,
   WORKSPACE_ID,
   type World,
 } from '../support/world.ts';
-import { NOW_MS, receive, sentEvents, stateOf } from './support.ts';
+import { NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts';
 
 describe('Intercom’s rules', () => {
   let world: World;
@@ -205,6 +207,24 @@ describe('Intercom’s rules', () => {
     assert.equal(contactsOf(anonymous).length, 0);
   });
 
+  test('for attributes alone no contact is made, and it is looked up a few times', async () => {
+    const id = customer();
+    await setSettings(world, { contacts: { create: 'identified' } });
+    const imported = [prepareEvent(recentEvent(id, { id: `${id}-1` }), NOW_MS)];
+    const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+    await storeEvents(world.db.database, project, imported, { isDelivered: () => false });
+    await until(() => is(id, 's.waiting and s.lease_owner is null'), 'the lookup');
+    assert.equal(contactsOf(id).length, 0);
+    assert.ok(await is(id, 's.due_at > now()'));
+    await world.db.database.query(
+      `update subscribers s set due_at = now(), attempts = 6 from subscriber_ids i
+        where s.workspace_id = $1 and i.workspace_id = $1 and i.app_user_id = $2
+          and i.subscriber_id = s.subscriber_id`,
+      [WORKSPACE_ID, id],
+    );
+    await until(() => is(id, 's.waiting and s.due_at is null'), 'the last lookup');
+  });
+
   test('a contact that the lookup missed is taken by the id in Intercom’s 409', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -287,12 +307,27 @@ describe('Intercom’s rules', () => {
     assert.ok(state?.next_try_at);
     const [contact] = contactsOf(id);
     await until(() => contact?.customAttributes.subscription_status === 'active', 'the attributes');
+    const other = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: other });
+    await receive(world, other, { id: `${other}-1` });
+    await reason(`${other}-1`, 'intercom_scope_missing');
+    await until(async () => !(await isAnyDue()), 'the end of the attempts');
+    await world.db.database.query(
+      `update event_deliveries set next_try_at = now() + interval '1 hour' where event_id = $1`,
+      [`${other}-1`],
+    );
+    await world.db.database.query(
+      `update subscribers set due_at = now() + interval '1 hour' where workspace_id = $1 and pending_events > 0`,
+      [WORKSPACE_ID],
+    );
     off();
     assert.equal(
       await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false }),
       1,
     );
     await deliver(`${id}-1`);
+    // The permission is there again: the others are tried at once.
+    await deliver(`${other}-1`);
   });
 
   test('the three days of retrying do not include the time that an event waited', async () => {
@@ -385,6 +420,41 @@ describe('Intercom’s rules', () => {
     assert.equal(sentEvents(world, [`${id}-1`]).length, 1);
     await until(async () => !(await isDue(id)), 'the end of the round');
     assert.equal(await attributeWrites(id), writes, 'the attributes are as they were');
+  });
+
+  test('an event fails after three days; a replay gives it three again, on the contact that accepted it', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const replay = (eventId: string) =>
+      replayEvents(world.db.database, WORKSPACE_ID, { eventId, failedOnly: false });
+    world.intercom.faults.add({ pathPrefix: '/events', status: 422, times: 1 });
+    await receive(world, id, { id: `${id}-1` });
+    await receive(world, id, { id: `${id}-2`, type: 'SUBSCRIBER_ALIAS' });
+    await until(async () => (await stateOf(world, `${id}-1`))?.delivery === 'failed', 'the failure');
+    await until(async () => !(await isDue(id)), 'the end of the delivery');
+    await world.db.database.query(
+      `update event_deliveries set first_tried_at = now() - interval '7 days' where event_id = $1`,
+      [`${id}-1`],
+    );
+    assert.equal(await replay(`${id}-2`), 0, 'it is on the timeline only');
+    for (const contactId of [null, contact.id]) {
+      const off = world.intercom.faults.add({ pathPrefix: '/events', status: 500 });
+      assert.equal(await replay(`${id}-1`), 1);
+      await reason(`${id}-1`, 'intercom_unavailable');
+      assert.equal((await stateOf(world, `${id}-1`))?.contact_id, contactId);
+      await world.db.database.query(
+        `update event_deliveries set first_tried_at = now() - interval '4 days' where event_id = $1`,
+        [`${id}-1`],
+      );
+      await until(
+        async () => (await stateOf(world, `${id}-1`))?.delivery === 'failed',
+        'the end of its time',
+      );
+      off();
+      assert.equal(await replay(`${id}-1`), 1);
+      await deliver(`${id}-1`);
+      await until(async () => !(await isDue(id)), 'the end of the delivery');
+    }
   });
 
   test('the log of what went well is forgotten sooner than that of what did not', async () => {

@@ -175,10 +175,17 @@ describe('sharing the work', () => {
       await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');
       await database.query(`update workspaces set not_before = now() + interval '1 minute'`);
       await database.query(`update subscribers set due_at = now()`);
+      const owner = randomUUID();
+      const claim = () => claimNext(database, WORKSPACE_ID, { owner, limit: 1 });
       assert.deepEqual(await listDueWorkspaces(database), []);
+      assert.deepEqual(await claim(), [], 'nor claimed from when it was woken');
+      await database.query(`update workspaces set not_before = null, status = 'disconnected'`);
+      assert.deepEqual(await listDueWorkspaces(database), []);
+      assert.deepEqual(await claim(), []);
       // The clock was set back since: until it had caught up, nothing would be delivered.
       await database.query(
-        `update workspaces set not_before = now() + interval '1 hour', last_claimed_at = now() + interval '59 minutes'`,
+        `update workspaces set status = 'connected', not_before = now() + interval '1 hour',
+                last_claimed_at = now() + interval '59 minutes'`,
       );
       const due = () => database.query('select 1 from subscribers where due_at <= now()');
       await until(async () => (await due()).length === 0, 'the deliveries');
