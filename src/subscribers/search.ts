@@ -68,9 +68,13 @@ export function searchSubscribers(
                (select distinct subscriber_id, 'transaction' from events
                  where workspace_id = $1 and transaction_id = any($4) and 'transaction' = any($3) limit 20)
                union all
-               (select distinct subscriber_id, 'transaction' from events
-                 where workspace_id = $1 and fields->>'original_transaction_id' = any($4)
-                   and fields->>'original_transaction_id' <> transaction_id and 'transaction' = any($3)
+               -- PostgreSQL keeps no statistics for a partial index: it expected so many that it read all events in the
+               -- order of another index until 20 were found. 'offset 0' keeps the limit from it.
+               (select distinct subscriber_id, 'transaction'
+                  from (select subscriber_id from events
+                         where workspace_id = $1 and fields->>'original_transaction_id' = any($4)
+                           and fields->>'original_transaction_id' <> transaction_id and 'transaction' = any($3)
+                        offset 0) renewed
                  limit 20)) each
               group by subscriber_id) found
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = found.subscriber_id and s.merged_into is null

@@ -7,6 +7,7 @@ import { savePlan } from '../../src/delivery/outbox.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
 import { readWithHistories } from '../../src/subscribers/repository.ts';
+import { searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -39,7 +40,9 @@ after(() => db?.close());
 function scansOfAll(node: PlanNode): string[] {
   const { 'Relation Name': table = '', 'Index Name': index = 'itself', 'Index Cond': condition = '' } = node;
   const isScan = LARGE.has(table) && node['Node Type'].endsWith('Scan');
-  const isKeyed = /subscriber_id|app_user_id|event_id|contact_id|sequence|due_at/.test(condition);
+  const isKeyed = /subscriber_id|app_user_id|event_id|contact_id|transaction_id|sequence|due_at/.test(
+    condition,
+  );
   const own = isScan && !isKeyed ? [`${table} by ${index} ${condition}`] : [];
   return [...own, ...(node.Plans ?? []).flatMap(scansOfAll)];
 }
@@ -79,3 +82,33 @@ for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
     }
   });
 }
+
+test('searching reads events by their transaction, of whatever period', async () => {
+  await db.database.query(
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, transaction_id,
+                         fields)
+     select $1, 'p', n::text, gen_random_uuid(), 'RENEWAL', 'renewal', n, 'renewal-' || n,
+            json_build_object('original_transaction_id', 'first-' || n / 3)
+       from generate_series(1, 20000) n`,
+    [WORKSPACE_ID],
+  );
+  await db.database.query('analyze events');
+  const plans: PlanNode[] = [];
+  await searchSubscribers(
+    {
+      async query(text, values) {
+        const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+          `explain (format json) ${text}`,
+          values,
+        );
+        if (row) plans.push(row['QUERY PLAN'][0].Plan);
+        return [];
+      },
+    },
+    WORKSPACE_ID,
+    { text: 'order', fields: ['transaction'] },
+  );
+  assert.equal(plans.length, 1);
+  const scans = plans.flatMap(scansOfAll).filter((scan) => scan.startsWith('events '));
+  assert.deepEqual(scans, []);
+});
