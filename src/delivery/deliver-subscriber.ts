@@ -196,8 +196,9 @@ async function clearFormerContacts(
 ): Promise<void> {
   const { workspaceId, contactId, attributesWritten } = claim;
   const former = new Set([contactId]);
-  // After a merge the row has only one of the contacts; where events went is known of all.
-  if (attributesWritten === null && result.contactId !== null)
+  // After a merge the row has only one of the contacts; where events went is known of all. One of them may be the right
+  // one: as long as the lookup fails, or nothing is written, none is cleared.
+  if (attributesWritten === null && result.attributesWritten !== null)
     for (const { delivery } of history.own) former.add(delivery.contactId);
   former.delete(result.contactId);
   for (const each of former) {

@@ -4,6 +4,7 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import type { Jobs } from '../../src/jobs/jobs.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -20,9 +21,15 @@ import { NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts'
 
 describe('Intercom’s rules', () => {
   let world: World;
+  const cleared: unknown[] = [];
   before(async () => {
     world = await createWorld();
-    world.worker({ random: () => 0 });
+    const jobs: Jobs = {
+      async send(name, data) {
+        if (name === 'contact.clear') cleared.push('contactId' in data && data.contactId);
+      },
+    };
+    world.worker({ random: () => 0, jobs });
   });
   after(() => world?.close());
   afterEach(async () => {
@@ -268,6 +275,24 @@ describe('Intercom’s rules', () => {
     await until(() => survivor.customAttributes.rc_last_event === 'renewal', 'the survivor’s attributes');
     assert.equal((await stateOf(world, `${id}-2`))?.contact_id, survivor.id);
     assert.equal(survivor.customAttributes.rc_billing_issue_at, undefined, 'what was left over is cleared');
+  });
+
+  test('a contact is not cleared before it is known which one merged customers have now', async () => {
+    const [person, anonymous] = [customer(), `$RCAnonymousID:${customer()}`];
+    const [own, former] = [person, anonymous].map((externalId) =>
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
+    );
+    // The older customer stays, with its contact until another one is found.
+    await receive(world, anonymous, { id: `${person}-1`, event_timestamp_ms: NOW_MS - 6 * DAY_MS });
+    await receive(world, person, { id: `${person}-2` });
+    await until(async () => !(await isAnyDue()), 'both contacts to be written');
+    world.intercom.faults.add({ pathPrefix: '/contacts/find_by_external_id', status: 503, times: 1 });
+    cleared.length = 0;
+    await receive(world, person, { id: `${person}-3`, type: 'RENEWAL', aliases: [anonymous] });
+    await deliver(`${person}-3`);
+    await until(async () => !(await isAnyDue()), 'the attributes');
+    assert.equal((await stateOf(world, `${person}-3`))?.contact_id, own?.id);
+    assert.deepEqual([...new Set(cleared)], [former?.id]);
   });
 
   test('an attribute that exists with another type is written as that type; one that cannot is left out', async () => {
