@@ -164,10 +164,10 @@ it('fits its screen with names that are one long word', async () => {
   await database.query(`update workspaces set name = $1 where workspace_id = 'abc123'`, [name]);
   await database.query(`update sessions set admin = admin || $1 where workspace_id = 'abc123'`, [{ name }]);
   const disconnect = `/revenuecat/disconnect?project=${before[0]?.projectId}`;
-  for (const width of [390, 1280]) {
-    await page.setViewportSize({ width, height: 900 });
-    for (const path of ['', '/revenuecat', '/grants', '/access', '/data', '/data/uninstall', disconnect]) {
-      await page.goto(`${site.url}/settings${path}`);
+  for (const path of ['', '/revenuecat', '/grants', '/access', '/data', '/data/uninstall', disconnect]) {
+    await page.goto(`${site.url}/settings${path}`);
+    for (const width of [390, 1280]) {
+      await page.setViewportSize({ width, height: 900 });
       const needed = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.equal(needed, width, path);
       const signOut = await page.getByRole('button', { name: 'Sign out' }).boundingBox();
@@ -184,9 +184,9 @@ it('fits its screen with names that are one long word', async () => {
 
 it('shows the default name of each event whole, and what its switch does', async () => {
   const page = await openSignedInTab();
+  await page.goto(`${site.url}/settings/events`);
   for (const width of [1280, 390]) {
     await page.setViewportSize({ width, height: 900 });
-    await page.goto(`${site.url}/settings/events`);
     const cut = await page.getByLabel(/^Name of /).evaluateAll((fields) =>
       (fields as HTMLInputElement[]).flatMap((field) => {
         field.value = field.placeholder;

@@ -120,7 +120,7 @@ test('nothing changes before the time until which a summary is valid', () => {
       const atMs = Math.min(Math.max(nowMs, laterMs), validUntil(state, nowMs) - 1);
       assert.deepEqual(deriveState(events, snapshot, atMs), state);
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   );
 });
 
@@ -284,7 +284,7 @@ test('no history and no answer of the API puts a charge, a renewal or an end of 
         assert.doesNotMatch(overviewText(messagesFor(language), description), /null|undefined| {2}/);
       assert.ok(statements.length > 0);
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   );
 });
 
@@ -337,6 +337,6 @@ test('no body makes anything throw, and every event has a title', () => {
         assert.ok(value === null || ['string', 'number', 'boolean'].includes(typeof value));
       }
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   );
 });
