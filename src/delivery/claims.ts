@@ -157,15 +157,16 @@ export async function assignContacts(
      )
      update subscribers s
         set contact_id = f.contact_id
-       from unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[])
-            as f (subscriber_id, version, contact_before, contact_id)
+       from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[])
+            as f (subscriber_id, owner, version, contact_before, contact_id)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
-        and s.subscriber_id in (select subscriber_id from locked)
+        and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
         and s.version = f.version and s.contact_id is not distinct from f.contact_before
      returning s.subscriber_id`,
     [
       workspaceId,
       found.map(({ claim }) => claim.subscriberId),
+      found.map(({ claim }) => claim.owner),
       found.map(({ claim }) => claim.version),
       found.map(({ claim }) => claim.contactId),
       found.map(({ contactId }) => contactId),

@@ -235,6 +235,22 @@ describe('contact changes during a delivery', () => {
     assert.deepEqual(await isDue(unwritten, { ...delivered, attributesWritten }), [false, known.attributes]);
   });
 
+  test('another worker has taken it over and ended: a contact found before assigns nothing', async () => {
+    const { database } = world.db;
+    const claim = await claimNew({ contactId: 'c-1', attributes: { rc_product: 'pro' } });
+    await database.query(
+      `update subscribers set lease_owner = null, due_at = null where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, claim.subscriberId],
+    );
+    const stored = await assignContacts(database, WORKSPACE_ID, [{ claim, contactId: 'c-2' }]);
+    assert.deepEqual([...stored], []);
+    const [row] = await database.query<{ contact_id: string; attributes_written: unknown }>(
+      'select contact_id, attributes_written from subscribers where workspace_id = $1 and subscriber_id = $2',
+      [WORKSPACE_ID, claim.subscriberId],
+    );
+    assert.deepEqual(row, { contact_id: 'c-1', attributes_written: { rc_product: 'pro' } });
+  });
+
   test('another worker has sent an event: a failure that is known only then changes nothing', async () => {
     const { database } = world.db;
     const { subscriberId } = await claimNew();
