@@ -110,7 +110,7 @@ function createRoutes(services: Services, http: HttpServer): RequestListener {
       { path: '/canvas/messenger', handlers: [signed, messengerCardRouter(app, card.refreshIfStale)] },
     ],
     otherRoutes: [
-      { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ database, clientSecret })] },
+      { path: '/webhooks/intercom', handlers: [intercomWebhookRouter({ ...app, clientSecret })] },
       { path: '/', handlers: [refuseLargeBody(LARGE_FORMS)] },
       { path: '/intercom/uninstall', handlers: [uninstallRouter(app)] },
       { path: '/api', handlers: [messengerApiRouter(app)] },

@@ -1,19 +1,22 @@
+import { retryAfterDeadlock } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { hasSubscriber, rewriteAttributes } from './repository.ts';
+import { followMerge, hasSubscriber, rewriteAttributes } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
     'contact.clear': { workspaceId: string; contactId: string };
+    'contact.follow-merge': { workspaceId: string; contactId: string };
   }
 }
 
 export function contactJobs(app: AppContext): JobDefinitions {
   return {
     'contact.clear': { workers: 'interactive', run: (contact) => clearContact(app, contact) },
+    'contact.follow-merge': { workers: 'interactive', run: (contact) => followUnnamedMerge(app, contact) },
   };
 }
 
@@ -45,4 +48,23 @@ async function clearContact(
     app.logger.warn({ workspaceId, contactId, code: error.code }, 'a former contact was not cleared');
   }
   await rewriteAttributes(app.database, workspaceId, contactId);
+}
+
+/**
+ * `contact.merged` does not say which contact is gone, where `merged_from` is missing: Intercom's history does. The
+ * card of the one that stays must not wait for the next event to find its customer.
+ *
+ * @throws AppError when Intercom is unavailable; the job is retried
+ */
+async function followUnnamedMerge(
+  app: AppContext,
+  { workspaceId, contactId: into }: { workspaceId: string; contactId: string },
+): Promise<void> {
+  const workspace = await readWorkspace(app.database, workspaceId);
+  const client = workspace && app.intercom(workspace);
+  const merged = client ? await client.listMerged(into) : [];
+  for (const from of merged)
+    await retryAfterDeadlock(() =>
+      app.database.transaction((sql) => followMerge(sql, workspaceId, { from, into })),
+    );
 }

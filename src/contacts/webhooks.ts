@@ -1,11 +1,12 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
-import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
 import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
 
 const MAX_NOTIFICATION_BYTES = 1024 * 1024;
@@ -56,7 +57,9 @@ const ACCEPTED_TOPICS: ReadonlySet<string> = new Set([...HANDLED_TOPICS, 'contac
  * Other topics wake nothing: `contact.user.updated` follows each of our own writes. Answers within the 500 ms after
  * which Intercom lowers the priority of an endpoint.
  */
-export function intercomWebhookRouter(options: { database: Database; clientSecret: string }): Router {
+export function intercomWebhookRouter(
+  options: Pick<AppContext, 'database' | 'jobs'> & { clientSecret: string },
+): Router {
   const receive: RequestHandler = async (req, res) => {
     const parsed = notificationSchema.safeParse(req.body);
     if (!parsed.success) throw badRequest('The body is not an Intercom notification');
@@ -68,6 +71,9 @@ export function intercomWebhookRouter(options: { database: Database; clientSecre
         options.database.transaction(async (sql) => {
           if (id && !(await isNew(sql, workspaceId, id))) return;
           await applyTopic(sql, workspaceId, { topic, item });
+          const { contactId, mergedFrom } = item;
+          if (topic === 'contact.merged' && mergedFrom === null)
+            await options.jobs.send('contact.follow-merge', { workspaceId, contactId }, { sql });
         }),
       );
     }

@@ -30,7 +30,10 @@ describe('contact webhooks', () => {
     world = await createWorld();
     const app = express();
     const { database } = world.db;
-    app.use('/webhooks/intercom', intercomWebhookRouter({ database, clientSecret: CLIENT_SECRET }));
+    app.use(
+      '/webhooks/intercom',
+      intercomWebhookRouter({ database, clientSecret: CLIENT_SECRET, jobs: { send: async () => {} } }),
+    );
     app.use(errorHandler(silent));
     const listening = await listenOnLoopback(app);
     close = () => listening.close();

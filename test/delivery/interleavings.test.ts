@@ -81,7 +81,11 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
     const app = express();
     app.use(
       '/webhooks/intercom',
-      intercomWebhookRouter({ database: world.db.database, clientSecret: CLIENT_SECRET }),
+      intercomWebhookRouter({
+        database: world.db.database,
+        clientSecret: CLIENT_SECRET,
+        jobs: { send: async () => {} },
+      }),
     );
     const listening = await listenOnLoopback(app);
     close = () => listening.close();

@@ -222,6 +222,20 @@ describe('linking a customer', () => {
     assert.equal(attributes().subscription_status, 'expired');
   });
 
+  test('a link follows its lead into the user that it is merged into, though no event comes', async () => {
+    const { intercom } = product;
+    intercom.state.webhookEndpoint = `${product.server.url}/webhooks/intercom`;
+    const lead = await openFor(product, { role: 'lead' });
+    const found = await lead.press('match.search', { 'match.query': 'user_b' });
+    await (await found.press(`match:${await idOf('user_b')}`)).press('match.confirm');
+    const user = await openFor(product, { role: 'user', externalId: 'not-an-app-user-id' });
+    intercom.contacts.merge(lead.contactId, user.contactId);
+    const isFound = async () => idsOn((await openAgain(product, user)).canvas).includes('details');
+    await until(isFound, 'the customer on the card of the user', 15_000);
+    assert.equal(await linkOf(user.contactId), await idOf('user_b'));
+    intercom.state.webhookEndpoint = null;
+  });
+
   test('a review or details older than 30 minutes are shown again', async () => {
     const card = await openFor(product, { role: 'lead' });
     const found = await card.press('match.search', { 'match.query': 'user_a' });
