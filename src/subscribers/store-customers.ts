@@ -33,21 +33,20 @@ export async function storeCustomers(
 ): Promise<StoredCustomer[]> {
   const { sql } = within;
   await lockProject(sql, project);
-  const { customers, idLists } = await dropErased(within, project, received);
+  const remaining = await dropErased(within, project, received);
+  const idLists = remaining.map(({ ids }) => ids);
   const groups = await resolveIdentities(sql, project, idLists);
   await insertNewIds(sql, project, groups.values());
-  const groupOf = (index: number): IdentityGroup | undefined => groups.get(idLists[index]?.[0] ?? '');
+  const resolved = remaining.map(({ customer, ids: [id = ''] }) => ({ customer, group: groups.get(id) }));
   const newest = new Map<IdentityGroup, RevenueCatCustomer>();
-  for (const [index, customer] of customers.entries()) {
-    const group = groupOf(index);
+  for (const { customer, group } of resolved) {
     // Customers that were merged between two reads: the newer one counts.
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
       newest.set(group, customer);
   }
   const stored = await saveSnapshots(sql, project, [...newest]);
   if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
-  return customers.map((_, index) => {
-    const group = groupOf(index);
+  return resolved.map(({ group }) => {
     // Only blocked ids, or an erased customer: nothing is stored.
     if (!group) return { outcome: 'unchanged', subscriberId: '', hadEvents: false };
     const { subscriberId } = group;
@@ -56,26 +55,27 @@ export async function storeCustomers(
   });
 }
 
+/** Each customer with the app user ids that are left. */
 async function dropErased(
   within: ErasedContext,
   project: ProjectKey,
-  customers: readonly RevenueCatCustomer[],
-): Promise<{ customers: RevenueCatCustomer[]; idLists: string[][] }> {
-  const all = customers.map(({ snapshot }) =>
-    preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]),
-  );
-  const erased = await findErasedIds(within, project, all.flat());
-  const idLists = all.map((ids) => withoutErased(ids, erased));
-  const left = customers.map((customer, index): RevenueCatCustomer => {
-    const ids = idLists[index] ?? [];
-    const { snapshot } = customer;
-    if (ids.length === all[index]?.length) return customer;
+  received: readonly RevenueCatCustomer[],
+): Promise<{ customer: RevenueCatCustomer; ids: string[] }[]> {
+  const identified = received.map((customer) => {
+    const { customerId, aliases } = customer.snapshot;
+    return { customer, all: preferredAppUserIds([customerId, ...aliases]) };
+  });
+  const appUserIds = identified.flatMap(({ all }) => all);
+  const erased = await findErasedIds(within, project, appUserIds);
+  return identified.map(({ customer, all }) => {
+    const ids = withoutErased(all, erased);
+    if (ids.length === all.length) return { customer, ids };
     // An identified customer who shares ids with an erased one. Attributes may be those of either.
+    const { snapshot } = customer;
     const customerId = ids.includes(snapshot.customerId) ? snapshot.customerId : (ids[0] ?? '');
     const aliases = snapshot.aliases.filter((id) => ids.includes(id));
-    return { snapshot: { ...snapshot, customerId, aliases, attributes: {} }, email: null };
+    return { customer: { snapshot: { ...snapshot, customerId, aliases, attributes: {} }, email: null }, ids };
   });
-  return { customers: left, idLists };
 }
 
 function hasPurchases(snapshot: Snapshot): boolean {
