@@ -89,6 +89,7 @@ function causeOf(error: unknown): { code: string; message: string } {
     found = inner;
   }
   const name = codeOf(found) ?? '';
-  const outer = error instanceof AppError ? error.message : found instanceof Error ? found.message : '';
-  return { code: name, message: withoutValues(outer || name || 'unknown') };
+  const shown = error instanceof AppError ? error : found;
+  const text = shown instanceof Error ? shown.message : '';
+  return { code: name, message: withoutValues(text || name || 'unknown') };
 }

@@ -56,9 +56,9 @@ async function replayBatch(
   after: Cursor,
 ): Promise<{ count: number; next: Cursor | null }> {
   const { eventId = null, failedOnly, sinceMs = null } = selection;
-  const selected = failedOnly ? FAILED : eventId === null ? DELIVERED_OR_FAILED : ANY_BY_ID;
+  const any = eventId === null ? DELIVERED_OR_FAILED : ANY_BY_ID;
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
-    `select e.event_id, e.project_id, e.subscriber_id, e.received_at::text as at from ${selected}
+    `select e.event_id, e.project_id, e.subscriber_id, e.received_at::text as at from ${failedOnly ? FAILED : any}
         and ($2::text is null or e.event_id = $2)
         and ($3::bigint is null or e.received_at >= to_timestamp($3 / 1000.0))
         and (e.received_at, e.event_id) > ($4::timestamptz, $5)

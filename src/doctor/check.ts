@@ -47,7 +47,7 @@ export async function runChecks<Subject>(
   const results = await Promise.all(
     checks.map(async ({ name, run, remedy }) => {
       const found = await run(subject);
-      const outcomes = found === null ? [] : 'status' in found ? [found] : found;
+      const outcomes = [found ?? []].flat();
       const defaultRemedy = typeof remedy === 'function' ? remedy(subject) : remedy;
       return outcomes.map((each) => resultOf(name, { ...each, remedy: each.remedy ?? defaultRemedy }, scope));
     }),

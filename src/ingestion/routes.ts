@@ -191,7 +191,8 @@ export function authenticateWebhook(input: {
     input.signingSecret === null ||
     verifyWebhookSignature(input.signingSecret, input.rawBody, input.signature, input.nowMs);
   // Both are checked before the response, so that its time does not reveal which one failed.
-  return hasKey ? (isSigned ? null : 'signature') : 'authorization';
+  if (!hasKey) return 'authorization';
+  return isSigned ? null : 'signature';
 }
 
 function isAuthorized(

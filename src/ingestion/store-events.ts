@@ -217,8 +217,9 @@ export async function resolveRecords(
   function toRecord(prepared: PreparedEvent, side: EventRecord['side'], group: IdentityGroup): EventRecord {
     // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
     const canBeDelivered = side === 'customer' && isDeliverable(prepared.event.kind);
-    const skipReason = !canBeDelivered ? 'timeline_only' : isDelivered(prepared) ? null : 'imported';
-    return { id: prepared.event.id, side, group, prepared, skipReason };
+    const skipReason = isDelivered(prepared) ? null : 'imported';
+    const { id } = prepared.event;
+    return { id, side, group, prepared, skipReason: canBeDelivered ? skipReason : 'timeline_only' };
   }
 }
 

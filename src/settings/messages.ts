@@ -46,8 +46,8 @@ const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'declined', 'withdrawn
 
 /** What was tried and did not happen does not read as done. */
 function actionText(action: string, result: string): string {
-  const other =
-    result === 'awaiting_approval' ? texts.requests : DONE_RESULTS.includes(result) ? {} : texts.attempts;
+  if (DONE_RESULTS.includes(result)) return textFor(ACTIONS, action);
+  const other = result === 'awaiting_approval' ? texts.requests : texts.attempts;
   return textFor(Object.hasOwn(other, action) ? other : ACTIONS, action);
 }
 

@@ -150,7 +150,8 @@ export async function connectProject(
   },
 ): Promise<Connection> {
   const { workspaceId, apiKey, missingScopes } = input;
-  const apiKeyState = apiKey === null ? 'none' : missingScopes ? 'valid' : 'unchecked';
+  const stateOfKey = missingScopes ? 'valid' : 'unchecked';
+  const apiKeyState = apiKey === null ? 'none' : stateOfKey;
   const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
   if (!isProjectId(revenueCatProjectId)) throw badRequest(INVALID_PROJECT_ID);
   if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
