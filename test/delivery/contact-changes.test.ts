@@ -164,21 +164,6 @@ describe('contact changes during a delivery', () => {
     });
   });
 
-  test('another worker has delivered since the lease ended: a contact that was found before is not taken', async () => {
-    const { database } = world.db;
-    const late = await claimNew({ contactId: 'c-1', attributes: { rc_product: 'basic' } });
-    const { subscriberId } = late;
-    await database.query(
-      `update subscribers set lease_until = now() - interval '1 second' where workspace_id = $1 and subscriber_id = $2`,
-      [WORKSPACE_ID, subscriberId],
-    );
-    const [next] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
-    assert.equal(next?.subscriberId, subscriberId);
-    await finish(next, delivered);
-    const found = [{ claim: late, contactId: 'c-stale' }];
-    assert.equal((await assignContacts(database, WORKSPACE_ID, found)).size, 0);
-  });
-
   test('another contact was merged into one just found: it is looked up and written to again', async () => {
     const claim = await claimNew();
     const [row] = await world.db.database.query<{ app_user_id: string }>(
