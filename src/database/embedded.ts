@@ -19,7 +19,7 @@ import {
   writeAccess,
 } from './postgres-programs.ts';
 
-export type EmbeddedPostgres = ReturnType<typeof connected>;
+export type EmbeddedPostgres = Awaited<ReturnType<typeof startEmbeddedPostgres>>;
 
 const DATABASE = 'subscription_timeline';
 /** Owns the app's database. A superuser could read files and run programs of the machine. */
@@ -32,16 +32,29 @@ const USER_SESSION = 'embedded-user';
  *
  * @param options.fast gives up durability; only for tests
  */
-export async function startEmbeddedPostgres(
-  dataDir: string,
-  options: { fast?: boolean } = {},
-): Promise<EmbeddedPostgres> {
+export async function startEmbeddedPostgres(dataDir: string, options: { fast?: boolean } = {}) {
   await openDataDir(dataDir);
   // Of two processes that start together, one creates and starts the database and the other joins it.
-  return withFileLock(lockOf(dataDir), async () => {
-    const access = await startOrJoin(dataDir, options.fast ?? false);
-    return connected(access, dataDir, await connect(access, USER_SESSION));
+  const { access, session } = await withFileLock(lockOf(dataDir), async () => {
+    const reached = await startOrJoin(dataDir, options.fast ?? false);
+    // Tells other processes that this one uses the database, from before its first statement until it stops.
+    return { access: reached, session: await connect(reached, USER_SESSION) };
   });
+  return {
+    /** Connection URL of the app's own database, as a role that owns it and nothing else. */
+    url: urlOf(access, APP_ROLE, DATABASE),
+    /** The same as the superuser, for tests and benchmarks. */
+    superuserUrl: urlOf(access, SUPERUSER, DATABASE),
+    /** Stops the server, unless another process of ours still uses it. */
+    stop: (): Promise<void> =>
+      withFileLock(lockOf(dataDir), async () => {
+        await session.end();
+        if (await usedByOthers(access)) return releaseFromExit(dataDir);
+        const pid = await readPid(join(dataDir, 'postgres'));
+        if (pid !== null) await shutDown(pid);
+        releaseFromExit(dataDir);
+      }),
+  };
 }
 
 const CHECK_EVERY_MS = 1_000;
@@ -144,27 +157,6 @@ function releaseFromExit(dataDir: string): void {
 /** For a forced exit: stops the databases that this process started, without closing connections first. */
 export async function stopEmbeddedNow(): Promise<void> {
   for (const { pid } of guards.values()) await shutDown(pid);
-}
-
-/**
- * @param session tells other processes that this one uses the database, from before its first statement until it stops
- */
-function connected(access: Access, dataDir: string, session: pg.Client) {
-  return {
-    /** Connection URL of the app's own database, as a role that owns it and nothing else. */
-    url: urlOf(access, APP_ROLE, DATABASE),
-    /** The same as the superuser, for tests and benchmarks. */
-    superuserUrl: urlOf(access, SUPERUSER, DATABASE),
-    /** Stops the server, unless another process of ours still uses it. */
-    stop: (): Promise<void> =>
-      withFileLock(lockOf(dataDir), async () => {
-        await session.end();
-        if (await usedByOthers(access)) return releaseFromExit(dataDir);
-        const pid = await readPid(join(dataDir, 'postgres'));
-        if (pid !== null) await shutDown(pid);
-        releaseFromExit(dataDir);
-      }),
-  };
 }
 
 function lockOf(dataDir: string): string {
