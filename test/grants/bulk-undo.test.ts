@@ -85,9 +85,18 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
   for (const { appUserId } of [removed, deleted])
     give(product, appUserId, { endsAtMs: Date.now() + 30 * DAY_MS });
 
+  const lifetime = await openCustomer(product);
+  const forever = give(product, lifetime.appUserId, { endsAtMs: Date.now() });
+  Object.assign(forever, { endsAtMs: null, periodEndsAtMs: null });
+
   const all = [aliased, twice, later, removed, deleted].map(({ appUserId }) => appUserId);
-  const first = await grantTo([alias, ...all], 'first');
-  assert.deepEqual([first.state, first.granted, first.unchanged], ['done', 5, 1]);
+  const first = await grantTo([alias, ...all, lifetime.appUserId], 'first');
+  assert.deepEqual([first.state, first.granted, first.unchanged], ['done', 5, 2]);
+  const { grantRequests } = product.revenueCat.state;
+  assert.ok(
+    !grantRequests.some(({ customerId }) => customerId === lifetime.appUserId),
+    'it has more already',
+  );
   assert.deepEqual(daysAt(aliased.appUserId), [7], 'one customer under two ids gets it once');
   const second = await grantTo([twice.appUserId], 'second');
   assert.deepEqual(daysAt(twice.appUserId), [7, 14]);

@@ -107,7 +107,9 @@ it('creates keys that are shown once, stored as hashes, listed and revoked', asy
   await send('/keys/revoke', { key: keyId }).expect(422);
   await send('/keys/revoke', { key: keyId, confirmed }).expect(303);
   await send('/keys/revoke', { key: keyId, confirmed }).expect(404);
-  assert.match((await browser.get('/settings/messenger')).text, /Revoked /);
+  const left = (await browser.get('/settings/messenger')).text;
+  assert.match(left, /Revoked /);
+  assert.match(left, /keys\/revoke\?key=/, 'the other key is still in use');
   const log = (await browser.get('/settings/audit')).text;
   assert.match(log, /Created an API key/);
   assert.match(log, /Revoked an API key/);

@@ -178,8 +178,9 @@ describe('an erased customer', () => {
     );
     await until(async () => (await rows('select 1 from delivery_attempts')).length > 0, 'deliveries');
     await rows(
-      `insert into delivery_attempts (workspace_id, subscriber_id, request, code)
-       select workspace_id, subscriber_id, $2::json, 'ok' from subscriber_ids where app_user_id = $1`,
+      `insert into delivery_attempts (workspace_id, subscriber_id, request, answer, code)
+       select workspace_id, subscriber_id, request::json, answer, 'intercom_rejected'
+         from subscriber_ids, (values ($2, null), ('{}', $2)) as log (request, answer) where app_user_id = $1`,
       BOB,
       JSON.stringify({ transferred_from: ERIN }),
     );
