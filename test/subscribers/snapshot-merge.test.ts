@@ -290,6 +290,12 @@ describe('storing snapshots beside webhooks', () => {
     await db.database.query('update subscribers set due_at = null');
     await storeSnapshot({ ...empty, customerId: 'contradicted' });
     assert.equal(await due('contradicted'), true, 'the first reading says that what was bought is gone');
+    for (const [at, email] of ['first@example.com', 'first@example.com', 'second@example.com'].entries()) {
+      await db.database.query('update subscribers set due_at = null');
+      const snapshot = { ...later, takenAtMs: START_MS + (4 + at) * DAY_MS };
+      await store({ snapshot, email: { value: email, atMs: START_MS + at } });
+      assert.equal(await due('paying'), at === 2, 'the contact may have been matched by the old e-mail');
+    }
   });
 
   it('of two readings of one customer the newer counts, and of two e-mails the one that was set later', async () => {
