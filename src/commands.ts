@@ -85,6 +85,8 @@ function addServeCommand(program: Command): void {
 /** Cause and fix of what a person can fix; the stack of a bug. */
 function describeForPerson(error: unknown): string {
   if (error instanceof AppError) return error.message;
+  if (codeOf(error) === 'NO_KEY')
+    return 'No key of ENCRYPTION_KEYS decrypts a secret that is needed: run this with the settings of the server.';
   const { message, remedy } = explainDatabaseError(error, 'DATABASE_URL');
   if (remedy !== null) return `The database cannot be used: ${message}.\n${remedy}`;
   return String(error instanceof Error ? error.stack : error);

@@ -49,7 +49,8 @@ export function createSecretBox(keys: readonly Buffer[]) {
     decrypt(encrypted: string, location: SecretLocation): string {
       const [version, name = '', data = ''] = encrypted.split('.');
       const key = byName.get(name);
-      if (version !== 'v1' || !key) throw new Error('Encrypted with a key that ENCRYPTION_KEYS lacks');
+      if (version !== 'v1' || !key)
+        throw Object.assign(new Error('Encrypted with a key that ENCRYPTION_KEYS lacks'), { code: 'NO_KEY' });
       const bytes = Buffer.from(data, 'base64url');
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
       decipher.setAAD(Buffer.from(location));

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
@@ -525,6 +526,15 @@ describe('importing the history of a project', () => {
       assert.match(stdout, /^Importing the customers of Test app\.$/m);
       assert.match(stdout, /^1 customer imported, 1 of them new here\.$/m);
       assert.ok(!stdout.includes('\u001b'), 'no control characters');
+    });
+
+    it('without the key that encrypted the API key, it says what is missing, not where it failed', async () => {
+      const { code, stderr } = await startCommand(['backfill', '--workspace', WORKSPACE_ID, '--json'], {
+        ...world.env,
+        ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
+      }).ended;
+      assert.equal(code, 1);
+      assert.match(stderr, /^No key of ENCRYPTION_KEYS decrypts a secret.*settings of the server\.\n$/);
     });
 
     it('prints only its result to stdout, and its log to stderr', async () => {
