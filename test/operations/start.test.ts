@@ -96,12 +96,6 @@ describe('starting and stopping on a bare machine', () => {
       assert.equal(redirect, `http://localhost:${port}/oauth/callback`);
     });
 
-    test('an unknown workspace is named, also without further options', async () => {
-      const unknown = { code: 1, output: 'No workspace nobody has the app installed\n' };
-      const all = ['replay', 'backfill'].map((command) => run([command, '--workspace', 'nobody', '--json']));
-      assert.deepEqual(await Promise.all(all), [unknown, unknown]);
-    });
-
     test('the embedded database is restarted when it was killed, and the server continues', async () => {
       const before = await databasePid();
       process.kill(before, 'SIGKILL');
@@ -188,6 +182,12 @@ describe('starting and stopping on a bare machine', () => {
       output: `PORT ${port} cannot be used: another process listens there. Set PORT to another one.\n`,
     });
     assert.equal(await databasePid(), 0);
+  });
+
+  test('an unknown workspace is named, also without further options', async () => {
+    const unknown = { code: 1, output: 'No workspace nobody has the app installed\n' };
+    const all = ['replay', 'backfill'].map((command) => run([command, '--workspace', 'nobody', '--json']));
+    assert.deepEqual(await Promise.all(all), [unknown, unknown]);
   });
 
   test('an invalid time is refused before anything is queued', async () => {
