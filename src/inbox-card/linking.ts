@@ -3,6 +3,7 @@ import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
 import {
   deleteLink,
   readLinkedId,
+  rewriteAttributes,
   saveLink,
   unassignContact,
   wakeForContact,
@@ -147,7 +148,10 @@ async function storeLink(
   await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId, projectId });
-    await releaseContact(sql, workspaceId, contactId);
+    // The customers before look up their contact again. Until then it is known as theirs: what the new one sends there
+    // must not have a name and second of theirs.
+    await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
+    await rewriteAttributes(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
@@ -177,7 +181,9 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   if (formState.unlink !== subscriberId || isOutdated) return details(context);
   const { workspaceId, contact } = request;
   await app.database.transaction(async (sql) => {
-    await releaseContact(sql, workspaceId, contact.id);
+    // Also one whose delivery is in progress, which has not stored its contact yet.
+    await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
+    await unassignContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
     await clearLater(context, sql);
     const about = { app_user_id: customer.appUserId };
@@ -190,15 +196,6 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
     ],
     { foundBy: { [subscriberId]: 'earlier_link' } },
   );
-}
-
-/**
- * The linked subscriber looks up its contact again, before the link is removed or replaced; also one whose delivery is
- * in progress, which has not stored its contact yet.
- */
-async function releaseContact(sql: Transaction, workspaceId: string, contactId: string): Promise<void> {
-  await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
-  await unassignContact(sql, workspaceId, contactId);
 }
 
 async function audit(

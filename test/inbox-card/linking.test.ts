@@ -222,6 +222,28 @@ describe('linking a customer', () => {
     assert.equal(attributes().subscription_status, 'expired');
   });
 
+  test('events of one second of the linked customer and of the one before are both on the contact', async () => {
+    const card = await openFor(product, { role: 'user', externalId: 'user_j' });
+    const event_timestamp_ms = Date.now() - 60_000;
+    const [bought] = await tell(product, 'active_monthly', { appUserId: 'user_j' });
+    assert.ok(bought);
+    const events = ['user_j', 'user_k'].map((id) => {
+      const who = { app_user_id: id, original_app_user_id: id, aliases: [id] };
+      return { ...bought, ...who, id: `${id}-same`, type: 'UNCANCELLATION', event_timestamp_ms };
+    });
+    const sent = () =>
+      product.intercom.state.events
+        .filter(({ contactId }) => contactId === card.contactId)
+        .map(({ metadata }) => metadata.event_id);
+    for (const event of events) await send(product, event as typeof bought);
+    await until(() => sent().includes('user_j-same'), 'the event of the first', 15_000);
+    const search = await (await openAgain(product, card)).press('match');
+    const found = await search.press('match.search', { 'match.query': 'user_k' });
+    await (await found.press(`match:${await idOf('user_k')}`)).press('match.confirm');
+    await until(() => sent().includes('user_k-same'), 'the event of the second', 15_000);
+    assert.ok(sent().includes('user_j-same'));
+  });
+
   test('a link follows its lead into the user that it is merged into, though no event comes', async () => {
     const { intercom } = product;
     intercom.state.webhookEndpoint = `${product.server.url}/webhooks/intercom`;
