@@ -30,11 +30,11 @@ const GROUPS: readonly (readonly string[])[] = [
     'test/workspaces/',
     'test/backfill/page',
   ],
-  // They start and kill processes of the app, and wait for them.
-  ['test/delivery/faults', 'test/operations/signals'],
   ['test/grants/store-action', 'test/grants/one-time-purchases', 'test/grants/approval-and-removal'],
   ['test/grants/', 'test/inbox-card/'],
-  ['test/backfill/', 'test/operations/'],
+  ['test/backfill/', 'test/operations/upgrade'],
+  // They start and kill processes of the app, and wait for them.
+  ['test/delivery/faults', 'test/operations/'],
   ['test/messenger/', 'test/simulator/'],
   ['test/'],
 ];
