@@ -12,6 +12,7 @@ import {
   newIdentityGroup,
   resolveIdentities,
 } from '../subscribers/identity.ts';
+import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
 import { eventIdOf, identifiersOf, readEvent } from '../subscription/read-event.ts';
 import type { LifecycleEvent } from '../subscription/types.ts';
@@ -289,12 +290,7 @@ export async function upsertSubscribers(
             version = s.version + 1,
             first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),
-            -- The contact may have been matched by the old e-mail: it is looked up again.
-            attributes_written = case when excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms
-                                      then null else s.attributes_written end,
-            email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
-                         then excluded.email else s.email end,
-            email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`,
+            ${KEEP_LAST_EMAIL}`,
     [
       workspaceId,
       projectId,

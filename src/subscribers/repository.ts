@@ -268,6 +268,18 @@ export const DUE = `due_at = now(), version = s.version + 1`;
 /** As if none of its deliveries had failed. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
+/** Whether an e-mail that was set later replaces another, in ON CONFLICT of subscribers `s`. */
+export const REPLACES_EMAIL = `excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms`;
+/**
+ * Keeps the e-mail that was set last, in ON CONFLICT of subscribers `s`. The contact may have been matched by the one
+ * that is replaced: with nothing written it is looked up again.
+ */
+export const KEEP_LAST_EMAIL = `
+  attributes_written = case when ${REPLACES_EMAIL} then null else s.attributes_written end,
+  email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
+               then excluded.email else s.email end,
+  email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`;
+
 /**
  * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
  * that writes several: otherwise it and a delivery could wait for each other.

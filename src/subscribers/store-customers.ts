@@ -6,6 +6,7 @@ import { compareTexts, stripNul } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
+import { KEEP_LAST_EMAIL, REPLACES_EMAIL } from './repository.ts';
 
 export interface StoredCustomer {
   /** `unchanged`: what is stored is newer. */
@@ -120,11 +121,7 @@ async function saveSnapshots(
             snapshot_at = excluded.snapshot_at,
             version = s.version + 1,
             due_at = case when ${IS_CHANGED} then least(s.due_at, excluded.created_at) else s.due_at end,
-            attributes_written = case when not (${IS_CORRECTED}) then s.attributes_written end,
-            email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
-                         then excluded.email else s.email end,
-            email_at_ms = case when excluded.email is not null then greatest(s.email_at_ms, excluded.email_at_ms)
-                               else s.email_at_ms end
+            ${KEEP_LAST_EMAIL}
       where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
      returning s.subscriber_id, s.first_event_at_ms is not null as had_events`,
     [
@@ -144,12 +141,8 @@ async function saveSnapshots(
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
-/** Whether another e-mail was set later, in ON CONFLICT: the contact may have been matched by the old one. */
-const IS_CORRECTED = `excluded.email is not null and s.email is not null and excluded.email <> s.email
-  and excluded.email_at_ms >= s.email_at_ms`;
-
 /** In ON CONFLICT; the first snapshot of a history may contradict it, whatever it says. */
 const IS_CHANGED = `excluded.due_at is not null or (s.snapshot is null and s.first_event_at_ms is not null)
-  or (${IS_CORRECTED}) or ${['subscriptions', 'purchases', 'activeEntitlements']
+  or (${REPLACES_EMAIL}) or ${['subscriptions', 'purchases', 'activeEntitlements']
     .map((list) => `coalesce(s.snapshot->'${list}', '[]') is distinct from excluded.snapshot->'${list}'`)
     .join(' or ')}`;
