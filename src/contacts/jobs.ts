@@ -1,6 +1,6 @@
 import { retryAfterDeadlock } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
-import type { JobDefinitions } from '../jobs/jobs.ts';
+import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
@@ -20,8 +20,16 @@ export function contactJobs(app: AppContext): JobDefinitions {
   };
 }
 
-/** A contact is cleared later: its customer, or another, may get it again. */
-export const CLEAR_AFTER_S = 5;
+const CLEAR_AFTER_S = 5;
+
+/** Queues a clear of the contact, for later: its customer, or another, may get it again. */
+export function clearLater(
+  jobs: Jobs,
+  contact: JobData['contact.clear'],
+  options: Pick<NonNullable<Parameters<Jobs['send']>[2]>, 'key' | 'sql'> = {},
+): Promise<void> {
+  return jobs.send('contact.clear', contact, { ...options, afterSeconds: CLEAR_AFTER_S });
+}
 
 /**
  * Clears the attributes of a contact that was unlinked, or whose customer has another one now: filters would find it by

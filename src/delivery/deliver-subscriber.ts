@@ -1,4 +1,4 @@
-import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
+import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks, rewriteAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers, markPending, type TimelineEntry } from '../subscribers/repository.ts';
@@ -201,11 +201,8 @@ async function clearFormerContacts(
   if (attributesWritten === null && result.attributesWritten !== null)
     for (const { delivery } of history.own) former.add(delivery.contactId);
   former.delete(result.contactId);
-  for (const each of former) {
-    if (each === null) continue;
-    const contact = { workspaceId, contactId: each };
-    await context.jobs.send('contact.clear', contact, { afterSeconds: CLEAR_AFTER_S });
-  }
+  for (const each of former)
+    if (each !== null) await clearLater(context.jobs, { workspaceId, contactId: each });
   // Another customer may have it as well, whose attributes were replaced.
   if (contactId !== null && former.has(contactId))
     await rewriteAttributes(context.database, workspaceId, contactId);

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { CLEAR_AFTER_S } from '../contacts/jobs.ts';
+import { clearLater } from '../contacts/jobs.ts';
 import {
   deleteLink,
   readLinkedId,
@@ -157,7 +157,7 @@ async function storeLink(
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const isReplaced = before !== null && before !== subscriberId;
     // The new customer may have nothing to write: only sandbox events, for one.
-    if (isReplaced) await clearLater(context, sql);
+    if (isReplaced) await clearLater(app.jobs, { workspaceId, contactId }, { sql, key: randomUUID() });
     await audit(context, sql, {
       action: 'link',
       subscriberId,
@@ -165,12 +165,6 @@ async function storeLink(
       result: 'done',
     });
   });
-}
-
-/** Later: the contact may belong to the customer without the link, or to another. */
-async function clearLater({ app, request }: CardContext, sql: Transaction): Promise<void> {
-  const job = { workspaceId: request.workspaceId, contactId: request.contact.id };
-  await app.jobs.send('contact.clear', job, { sql, key: randomUUID(), afterSeconds: CLEAR_AFTER_S });
 }
 
 /** Removes a link; the contact is then matched as it would be without it. */
@@ -185,7 +179,9 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
     await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
     await unassignContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
-    await clearLater(context, sql);
+    // The contact may belong to this customer without the link, or to another.
+    const cleared = { workspaceId, contactId: contact.id };
+    await clearLater(app.jobs, cleared, { sql, key: randomUUID() });
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });
