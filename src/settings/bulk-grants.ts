@@ -130,9 +130,9 @@ function problemWith(button: Button, request: PageRequest, bulk: BulkGrant): str
   if (button === 'pause' || button === 'resume' || (button === 'decline' && own)) return null;
   if (button === 'approve' && own) return 'Another admin must approve what you requested.';
   if (!mayGrant(request)) return NOT_ALLOWED;
+  if (button === 'decline') return null;
   // The rules may have changed since the draft was made.
-  const broken = checkBulkRules(request.workspace.settings.grants, bulk);
-  return button === 'decline' ? null : (broken?.problem ?? null);
+  return checkBulkRules(request.workspace.settings.grants, bulk)?.problem ?? null;
 }
 
 function mayGrant({ workspace, session }: PageRequest): boolean {

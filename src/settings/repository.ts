@@ -45,8 +45,8 @@ export async function readOverview(sql: Sql, workspaceId: string) {
 }
 
 /**
- * The last 30 days in the workspace's time zone, oldest first. Imported history is not counted. Both tables are counted on their own: joined, they
- * took four times as long.
+ * The last 30 days in the workspace's time zone, oldest first. Imported history is not counted. Both tables are counted
+ * on their own: joined, they took four times as long.
  */
 export function readActivity(sql: Sql, workspaceId: string, timeZone: string) {
   return sql.query<{ day: string; received: number; delivered: number; failed: number }>(
