@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import type { CallGate, RateLimit } from '../intercom/client.ts';
+import type { CallGate } from '../intercom/client.ts';
+import type { RateLimit } from '../intercom/rate-limit.ts';
 
 /** Time and timers, so that tests can run them faster. */
 export interface Clock {

@@ -8,8 +8,9 @@ import {
   storeName,
   titleCase,
 } from '../subscription/names.ts';
+import type { LifecycleEvent } from '../subscription/read-event.ts';
 import { grantedEntitlement } from '../subscription/state-builder.ts';
-import type { LifecycleEvent, SubscriberState } from '../subscription/types.ts';
+import type { SubscriberState } from '../subscription/types.ts';
 import { isRecord } from '../text.ts';
 import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';

@@ -1,15 +1,22 @@
 import { LRUCache } from 'lru-cache';
+import type { ViewContext } from '../grants/context.ts';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/names.ts';
 import { isCurrentSummary } from '../subscription/summary.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { Candidate } from './card-repository.ts';
-import type { CardContext } from './context.ts';
+import type { CardRequest } from './request.ts';
 
 /** Canvases are about 3 KB each. */
 const MAX_CANVASES = 4_000;
 /** A safety net: nothing on a card changes with time alone before its summary does. */
 const MAX_AGE_MS = MINUTE_MS;
+
+/** What a first canvas shows besides its customer. */
+interface Shown extends Pick<ViewContext, 'workspace' | 'messages'> {
+  readonly request: CardRequest;
+  readonly candidates: readonly Candidate[];
+}
 
 export type CanvasCache = ReturnType<typeof createCanvasCache>;
 
@@ -21,11 +28,11 @@ export type CanvasCache = ReturnType<typeof createCanvasCache>;
 export function createCanvasCache(now: () => number) {
   const cache = new LRUCache<string, { names: Names; untilMs: number; json: string }>({ max: MAX_CANVASES });
   return async (
-    context: CardContext,
+    shown: Shown,
     candidate: Candidate,
     { names, draw }: { readonly names: Names; draw(): Promise<InboxCanvas> },
   ): Promise<string> => {
-    const key = keyOf(context, candidate);
+    const key = keyOf(shown, candidate);
     const known = cache.get(key);
     if (known && known.names === names && now() < known.untilMs) return known.json;
     const json = JSON.stringify({ canvas: await draw() });
@@ -40,8 +47,7 @@ export function createCanvasCache(now: () => number) {
 }
 
 /** Everything that a first canvas shows besides the summary, which the subscriber's version identifies. */
-function keyOf(context: CardContext, candidate: Candidate): string {
-  const { workspace, candidates, request, messages } = context;
+function keyOf({ workspace, candidates, request, messages }: Shown, candidate: Candidate): string {
   const { externalId, isLead } = request.contact;
   const { project, ...subscriber } = candidate;
   return JSON.stringify([

@@ -13,7 +13,6 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { dashboardUrl, type Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';
 import type { Candidate, CardReader } from './card-repository.ts';
-import type { Customer } from './customer.ts';
 import type { CardRequest } from './request.ts';
 
 /** A canvas, or the JSON of a whole response. */
@@ -86,11 +85,6 @@ export interface CardContext extends Omit<ViewContext, 'customer'> {
   page(parts: readonly Part[], formState?: FormState): InboxCanvas;
 }
 
-/** A request about a known customer. */
-export interface CustomerContext extends CardContext {
-  readonly customer: Customer;
-}
-
 /** Reads what a card may show; `null`: unknown workspace. */
 export async function readCardContext({
   app,
@@ -153,7 +147,10 @@ export function andMore({ messages: m }: CardContext, hidden: number): Part {
 }
 
 /** To the customer's page in RevenueCat. */
-export function revenueCatButton({ messages: m, customer }: CustomerContext): Part {
+export function revenueCatButton({
+  messages: m,
+  customer,
+}: Pick<ViewContext, 'messages' | 'customer'>): Part {
   const url = dashboardUrl(customer.project, customer.appUserId);
   return linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), url);
 }

@@ -22,6 +22,11 @@ import type { CardRequest } from './request.ts';
 /** The customer that a card shows. */
 export type Customer = Awaited<ReturnType<typeof loadCustomer>>;
 
+/** A request about a known customer. */
+export interface CustomerContext extends CardContext {
+  readonly customer: Customer;
+}
+
 /**
  * The subscriber that a card is about: the one that the teammate chose, else by a saved link, else by `external_id`.
  * Absent: nobody, or one in each of several projects.

@@ -15,8 +15,8 @@ import { readSubscriber } from '../subscribers/repository.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { isApple, isWebStore } from '../subscription/names.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { andMore, type CustomerContext, revenueCatButton } from './context.ts';
-import { type Customer, canShare, hasGrantsOrActions } from './customer.ts';
+import { andMore, revenueCatButton } from './context.ts';
+import { type Customer, type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 
 const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
 /** A customer rarely has more; a longer list would bury what gives access now. */

@@ -12,7 +12,8 @@ import {
 } from '../intercom/canvas.ts';
 import type { EventDelivery, TimelineEntry } from '../subscribers/repository.ts';
 import { entitlementLabel } from '../subscription/names.ts';
-import { type CardContext, type CustomerContext, revenueCatButton } from './context.ts';
+import { type CardContext, revenueCatButton } from './context.ts';
+import type { CustomerContext } from './customer.ts';
 import { findEvent } from './timeline-repository.ts';
 
 const MAX_OTHER_FIELDS = 20;

@@ -7,12 +7,11 @@ import type { Candidate } from './card-repository.ts';
 import {
   type CardAnswer,
   type CardContext,
-  type CustomerContext,
   readCardContext,
   sentenceCanvas,
   withFormState,
 } from './context.ts';
-import { canShare, certainCandidate, loadCustomer } from './customer.ts';
+import { type CustomerContext, canShare, certainCandidate, loadCustomer } from './customer.ts';
 import { overview } from './overview.ts';
 import { chooseProject, withoutCustomer } from './search.ts';
 

@@ -14,15 +14,8 @@ import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { writeAudit } from '../workspaces/audit.ts';
-import {
-  type CardAnswer,
-  type CardContext,
-  type CustomerContext,
-  type FoundBy,
-  sentenceCanvas,
-  withFormState,
-} from './context.ts';
-import { type Customer, loadCustomer } from './customer.ts';
+import { type CardAnswer, type CardContext, type FoundBy, sentenceCanvas, withFormState } from './context.ts';
+import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { details } from './details.ts';
 import { home } from './home.ts';
 import { overview } from './overview.ts';

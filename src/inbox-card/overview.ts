@@ -18,8 +18,8 @@ import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
-import { type CustomerContext, storedData } from './context.ts';
-import { canShare, hasGrantsOrActions } from './customer.ts';
+import { storedData } from './context.ts';
+import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
 
 const RECENT_EVENTS = 3;

@@ -6,8 +6,8 @@ import { MAX_PICTURE_EVENTS, type Picture, pictureOf } from '../subscription/pic
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
-import type { CardApp, CustomerContext } from './context.ts';
-import { type Customer, loadCustomer } from './customer.ts';
+import type { CardApp } from './context.ts';
+import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { drawPng, LEGEND, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 import { readTimeline } from './timeline-repository.ts';
 

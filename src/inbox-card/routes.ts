@@ -39,13 +39,12 @@ import {
   type CardAnswer,
   type CardApp,
   type CardContext,
-  type CustomerContext,
   type Render,
   readCardContext,
   sentenceCanvas,
   verifyFormState,
 } from './context.ts';
-import { certainCandidate, loadCustomer } from './customer.ts';
+import { type CustomerContext, certainCandidate, loadCustomer } from './customer.ts';
 import { details, subscriptions, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
 import { home, initialize, projects, refresh, share } from './home.ts';

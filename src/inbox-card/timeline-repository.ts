@@ -12,7 +12,7 @@ import type { EventKind } from '../subscription/kinds.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import type { Environment } from '../subscription/types.ts';
 import { compareTexts } from '../text.ts';
-import type { CustomerContext } from './context.ts';
+import type { CustomerContext } from './customer.ts';
 
 export const PAGE_SIZE = 10;
 

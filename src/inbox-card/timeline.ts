@@ -13,7 +13,8 @@ import {
 import type { TimelineEntry } from '../subscribers/repository.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
-import { type CustomerContext, ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './context.ts';
+import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './context.ts';
+import type { CustomerContext } from './customer.ts';
 import { pictureComponents } from './picture.ts';
 import { type Cursor, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 

@@ -14,8 +14,7 @@ import {
 } from '../subscribers/identity.ts';
 import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
-import { eventIdOf, identifiersOf, readEvent } from '../subscription/read-event.ts';
-import type { LifecycleEvent } from '../subscription/types.ts';
+import { eventIdOf, identifiersOf, type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
 import { isRecord, stripNul } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import { stripNul } from '../text.ts';
-import { intercomFailure, readRateLimit } from './failures.ts';
+import { intercomFailure } from './failures.ts';
 import { idField, optionalId, optionalText } from './fields.ts';
+import { type RateLimit, readRateLimit } from './rate-limit.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
 export const INTERCOM_VERSION = '2.16';
@@ -18,13 +19,6 @@ const REGION_HOSTS = {
 /** The REST origin of a workspace's region; `override` is for simulators and proxies. */
 export function intercomApiUrl(override: string | null, region: keyof typeof REGION_HOSTS): string {
   return override ?? REGION_HOSTS[region];
-}
-
-/** The rate-limit headers of a response, for the current ten-second window. */
-export interface RateLimit {
-  readonly limit: number;
-  readonly remaining: number;
-  readonly resetAtMs: number;
 }
 
 export interface CallGate {

@@ -6,7 +6,8 @@ import type { SubscriptionDescription } from '../subscription/describe-subscript
 import { compareEvents } from '../subscription/event-order.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
-import type { LifecycleEvent, SubscriptionState } from '../subscription/types.ts';
+import type { LifecycleEvent } from '../subscription/read-event.ts';
+import type { SubscriptionState } from '../subscription/types.ts';
 import { DAY_MS, isForever } from '../time.ts';
 import type { Customer } from './customer.ts';
 

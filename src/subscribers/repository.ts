@@ -1,8 +1,8 @@
 import { epochMs, notifyDelivery, type Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
-import { readEvent } from '../subscription/read-event.ts';
+import { type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
-import type { LifecycleEvent, Snapshot } from '../subscription/types.ts';
+import type { Snapshot } from '../subscription/types.ts';
 
 export interface EventDelivery {
   readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';

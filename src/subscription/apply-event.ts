@@ -1,8 +1,9 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { isCancelledByStore } from './kinds.ts';
 import { isApple, isInternalId } from './names.ts';
+import type { LifecycleEvent } from './read-event.ts';
 import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
-import type { LifecycleEvent, Money } from './types.ts';
+import type { Money } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
 export function isPurchase({ type, kind }: LifecycleEvent): boolean {

@@ -1,6 +1,7 @@
 import { cut } from '../text.ts';
 import { preferredAppUserIds } from './identities.ts';
-import type { LifecycleEvent, SubscriberState } from './types.ts';
+import type { LifecycleEvent } from './read-event.ts';
+import type { SubscriberState } from './types.ts';
 
 /** The attributes that the app writes to contacts. The first four are those of RevenueCat's own integration. */
 export const CONTACT_ATTRIBUTES = [

@@ -1,5 +1,5 @@
 import { compareTexts } from '../text.ts';
-import type { LifecycleEvent } from './types.ts';
+import type { LifecycleEvent } from './read-event.ts';
 
 /**
  * Order of events that carry the same millisecond, which happens: a failed charge sends BILLING_ISSUE,

@@ -2,6 +2,7 @@ import { HOUR_MS } from '../time.ts';
 import { applyEvent, isOtherProduct, isPurchase } from './apply-event.ts';
 import { isGrant } from './kinds.ts';
 import { addMoney } from './money.ts';
+import type { LifecycleEvent } from './read-event.ts';
 import {
   accessEndMs,
   builderFrom,
@@ -11,7 +12,7 @@ import {
   type StateBuilder,
   type Sum,
 } from './state-builder.ts';
-import type { Environment, LifecycleEvent } from './types.ts';
+import type { Environment } from './types.ts';
 
 /** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
 export interface HistoryFold {

@@ -1,5 +1,4 @@
 import { DAY_MS } from '../time.ts';
-import type { LifecycleEvent } from './types.ts';
 
 /** What an event means to people. The first ten are those of RevenueCat's own Intercom integration. */
 export const EVENT_KINDS = [
@@ -117,7 +116,15 @@ export function isShownToCustomers(kind: EventKind): boolean {
 }
 
 /** Whether access was granted in RevenueCat, without a store. */
-export function isGrant({ store, kind, periodType }: LifecycleEvent): boolean {
+export function isGrant({
+  store,
+  kind,
+  periodType,
+}: {
+  readonly store: string | null;
+  readonly kind: EventKind;
+  readonly periodType: string | null;
+}): boolean {
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
   // A store's own promotional period is paid; only without a store must it be a grant.
   return store === null && periodType === 'PROMOTIONAL';
@@ -130,9 +137,14 @@ const MAX_GRACE_MS = 31 * DAY_MS;
  * Whether the store cancelled the renewal of a period that is paid (Google does so in India for mandates above its
  * limit). The reason is BILLING_ERROR, yet no payment failed and none is retried: stores retry for weeks only.
  */
-export function isCancelledByStore(
-  event: Pick<LifecycleEvent, 'cancelReason' | 'expiresAtMs' | 'atMs'>,
-): boolean {
-  const { cancelReason, expiresAtMs, atMs } = event;
+export function isCancelledByStore({
+  cancelReason,
+  expiresAtMs,
+  atMs,
+}: {
+  readonly cancelReason: string | null;
+  readonly expiresAtMs: number | null;
+  readonly atMs: number;
+}): boolean {
   return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
 }

@@ -1,7 +1,8 @@
 import { DAY_MS, FOREVER_MS, isForever } from '../time.ts';
 import { isPurchase } from './apply-event.ts';
 import { isGrant } from './kinds.ts';
-import type { LifecycleEvent, SubscriberState, SubscriptionState } from './types.ts';
+import type { LifecycleEvent } from './read-event.ts';
+import type { SubscriberState, SubscriptionState } from './types.ts';
 
 export type SegmentKind = 'trial' | 'paid' | 'grace' | 'paused' | 'granted';
 export type MarkerKind = 'payment' | 'refund' | 'failed' | 'cancelled';

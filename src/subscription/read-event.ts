@@ -91,6 +91,9 @@ const eventSchema = z.object({
 
 type EventBody = z.infer<typeof eventSchema>;
 
+/** One RevenueCat event, read leniently from a webhook or from the customer events endpoint. */
+export type LifecycleEvent = Readonly<ReturnType<typeof readEvent>>;
+
 const CUSTOMER_FIELDS: ReadonlySet<string> = new Set<keyof EventBody>([
   'app_user_id',
   'original_app_user_id',

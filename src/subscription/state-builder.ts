@@ -1,8 +1,8 @@
 import { compareTexts } from '../text.ts';
 import { isGrant } from './kinds.ts';
+import type { LifecycleEvent } from './read-event.ts';
 import type {
   Environment,
-  LifecycleEvent,
   Money,
   SubscriptionFacts,
   SubscriptionState,

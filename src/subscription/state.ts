@@ -5,6 +5,7 @@ import { emptyFold, foldEvent, type HistoryFold } from './history-fold.ts';
 import { isAnonymous, preferredAppUserIds } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
 import { addMoney } from './money.ts';
+import type { LifecycleEvent } from './read-event.ts';
 import {
   accessEndMs,
   buildState,
@@ -21,14 +22,7 @@ import {
   snapshotWithoutMoved,
   withoutMovedAway,
 } from './transfers.ts';
-import type {
-  EntitlementState,
-  LifecycleEvent,
-  Money,
-  Snapshot,
-  SubscriberState,
-  SubscriptionState,
-} from './types.ts';
+import type { EntitlementState, Money, Snapshot, SubscriberState, SubscriptionState } from './types.ts';
 
 /**
  * What a history adds up to at one time, in one pass: the events in order, without those that moved to another customer,

@@ -1,9 +1,10 @@
 import { FOREVER_MS } from '../time.ts';
 import { compareEvents } from './event-order.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
+import type { LifecycleEvent } from './read-event.ts';
 import { deriveState } from './state.ts';
 import { joinTransfersWithin } from './transfers.ts';
-import type { Environment, LifecycleEvent, Snapshot, SubscriberState } from './types.ts';
+import type { Environment, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
 export const SUMMARY_FORMAT = 12;

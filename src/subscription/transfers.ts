@@ -1,6 +1,7 @@
 import { compareEvents } from './event-order.ts';
 import { isGrant } from './kinds.ts';
-import type { LifecycleEvent, MovedTo, Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
+import type { LifecycleEvent } from './read-event.ts';
+import type { MovedTo, Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /**
  * Which purchases move with a TRANSFER. RevenueCat documents that a transfer names the app and the store, that its

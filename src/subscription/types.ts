@@ -1,5 +1,4 @@
 import type { EventKind } from './kinds.ts';
-import type { readEvent } from './read-event.ts';
 
 /**
  * The vocabulary of the subscription domain. Times are UTC epoch milliseconds, money is integer minor
@@ -13,9 +12,6 @@ export interface Money {
   readonly amountMinor: number;
   readonly currency: string;
 }
-
-/** One RevenueCat event, read leniently from a webhook or from the customer events endpoint. */
-export type LifecycleEvent = Readonly<ReturnType<typeof readEvent>>;
 
 /** The values of RevenueCat's `subscription_status` attribute. */
 export const SUBSCRIPTION_STATUSES = [

@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { type FindOptionsWhere, LessThan, MoreThan, Not, type QueryDeepPartialEntity } from 'typeorm';
 import { columnsOf, ProjectEntity, type ProjectRow, updateRows, upsert } from '../database/entities.ts';
-import type { Entities, Sql } from '../database/sql.ts';
+import type { Database, Entities, Sql } from '../database/sql.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
-import type { AppContext } from './app-context.ts';
 import { lockWorkspace, readInstalled } from './repository.ts';
-import { hashSecret, newSecret, secretLocation } from './secrets.ts';
+import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
+
+/** Where a project's row is, and what encrypts its secrets. */
+interface Storage {
+  readonly database: Database;
+  readonly secrets: SecretBox;
+}
 
 export interface ProjectKey {
   readonly workspaceId: string;
@@ -140,7 +145,7 @@ export const INVALID_SECRET_KEY =
  * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
  */
 export async function connectProject(
-  deps: Pick<AppContext, 'database' | 'secrets'> & { readonly publicUrl: string },
+  deps: Storage & { readonly publicUrl: string },
   input: {
     workspaceId: string;
     revenueCatProjectId: string;
@@ -203,7 +208,7 @@ const isConnected = { webhookAuthHash: Not('') };
 
 /** Stores a key that RevenueCat has accepted, and nothing else: the project's webhook stays as it is. */
 export async function storeApiKey(
-  { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
+  { database, secrets }: Storage,
   project: ProjectKey,
   { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
 ): Promise<void> {

@@ -5,7 +5,7 @@ import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { EVENT_KINDS, isShownToCustomers, TIMELINE_ONLY_KINDS } from '../../src/subscription/kinds.ts';
 import { storeName, tidyId } from '../../src/subscription/names.ts';
-import type { LifecycleEvent } from '../../src/subscription/types.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { buy, event, grant, period, renew, trial } from '../subscription/histories.ts';
 
 const names = {

@@ -14,8 +14,9 @@ import {
 } from '../../src/i18n/sentences.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
 import type { End, Statement } from '../../src/subscription/describe-subscription.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { type LifecycleEvent, SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
+import { SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
 import { buy, day, event, grant, period, renew } from '../subscription/histories.ts';
 

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AxiosError, type InternalAxiosRequestConfig } from 'axios';
 import express from 'express';
-import type { Remedy } from '../../src/errors.ts';
-import { AppError } from '../../src/errors.ts';
+import { AppError, type Remedy } from '../../src/errors.ts';
 import { noResponseError } from '../../src/http/client.ts';
 import { createIntercomClient } from '../../src/intercom/client.ts';
-import { intercomFailure, rateLimitReset } from '../../src/intercom/failures.ts';
+import { intercomFailure } from '../../src/intercom/failures.ts';
+import { rateLimitReset } from '../../src/intercom/rate-limit.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 const NOW_MS = 1_768_000_003_000;

@@ -1,5 +1,6 @@
 import { messagesFor } from '../../src/i18n/messages.ts';
-import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
+import type { Snapshot } from '../../src/subscription/types.ts';
 import {
   apiPurchase,
   apiSubscription,

@@ -6,8 +6,8 @@ import {
   contactAttributes,
   eventMetadata,
 } from '../../src/subscription/contact-values.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import type { LifecycleEvent } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
 
 const seconds = (n: number): number => day(n) / 1_000;

@@ -1,10 +1,5 @@
-import { readEvent } from '../../src/subscription/read-event.ts';
-import type {
-  LifecycleEvent,
-  Snapshot,
-  SnapshotPurchase,
-  SnapshotSubscription,
-} from '../../src/subscription/types.ts';
+import { type LifecycleEvent, readEvent } from '../../src/subscription/read-event.ts';
+import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from '../../src/subscription/types.ts';
 
 /** Midnight of a day of the tests' calendar, UTC ms; day 0 is January 1, 2026. Fractions are hours and less. */
 export function day(n: number): number {

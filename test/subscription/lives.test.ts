@@ -9,9 +9,10 @@ import { answerFin } from '../../src/messenger/fin.ts';
 import type { TimelineEntry } from '../../src/subscribers/repository.ts';
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../../src/subscription/describe-customer.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { assembleHistory } from '../../src/subscription/transfers.ts';
-import type { LifecycleEvent, SubscriberState } from '../../src/subscription/types.ts';
+import type { SubscriberState } from '../../src/subscription/types.ts';
 import { accessEndOf, CUSTOMERS, life, statusOf, type Truth, World } from './simulated-stores.ts';
 
 /** 1,000 in the suite; `LIVES=100000` by hand, about four minutes. */

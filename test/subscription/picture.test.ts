@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pictureOf } from '../../src/subscription/picture.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
+import type { Snapshot } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf, trial } from './histories.ts';
 
 const cancel = (at: number, fields = {}): LifecycleEvent =>

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { readEvent } from '../../src/subscription/read-event.ts';
-import type { LifecycleEvent, SubscriptionStatus } from '../../src/subscription/types.ts';
+import { type LifecycleEvent, readEvent } from '../../src/subscription/read-event.ts';
+import type { SubscriptionStatus } from '../../src/subscription/types.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/time.ts';
 
 /**

@@ -6,10 +6,9 @@ import { messagesFor } from '../../src/i18n/messages.ts';
 import { overviewText } from '../../src/i18n/sentences.ts';
 import { contactAttributes, eventMetadata } from '../../src/subscription/contact-values.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
-import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
+import { identifiersOf, type LifecycleEvent, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { validUntil } from '../../src/subscription/summary.ts';
-import type { LifecycleEvent } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, period, renew, snapshotOf } from './histories.ts';
 
 const TYPES = [

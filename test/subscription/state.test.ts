@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { isCurrentSummary, SUMMARY_FORMAT, validUntil } from '../../src/subscription/summary.ts';
-import type { LifecycleEvent, Snapshot } from '../../src/subscription/types.ts';
+import type { Snapshot } from '../../src/subscription/types.ts';
 import {
   apiPurchase,
   apiSubscription,

@@ -4,10 +4,11 @@ import fc from 'fast-check';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { overviewText } from '../../src/i18n/sentences.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { summarize } from '../../src/subscription/summary.ts';
 import { assembleHistory, markWithinCustomer } from '../../src/subscription/transfers.ts';
-import type { LifecycleEvent, Snapshot, SubscriberState } from '../../src/subscription/types.ts';
+import type { Snapshot, SubscriberState } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, renew, snapshotOf } from './histories.ts';
 
 /** Everyone's stored events; a transfer is stored for both of its sides. */

@@ -1,0 +1,38 @@
+/** The rate-limit headers of a response, for the current ten-second window. */
+export interface RateLimit {
+  readonly limit: number;
+  readonly remaining: number;
+  readonly resetAtMs: number;
+}
+
+const WINDOW_MS = 10_000;
+const MAX_CLOCK_DIFFERENCE_MS = 5_000;
+
+/** The rate-limit headers of a response; `null`: it has none. */
+export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs: number): RateLimit | null {
+  const remaining = headers['x-ratelimit-remaining'];
+  if (remaining === undefined) return null;
+  const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
+  return {
+    limit: Number(headers['x-ratelimit-limit']),
+    remaining: Number(remaining),
+    // A reset later than any window means that the clocks differ; waiting for it would stop all deliveries.
+    resetAtMs: resetMs > nowMs + 2 * WINDOW_MS ? nextWindow(nowMs) : resetMs,
+  };
+}
+
+/** When to call again after a 429 (epoch ms): `X-RateLimit-Reset` (Unix s), `Retry-After` (s), else the next window. */
+export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs: number): number {
+  const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
+  // Windows are ten seconds long: a reset far in the future is wrong.
+  if (resetMs > nowMs && resetMs <= nowMs + 120_000) return resetMs;
+  // One that has just passed by our clock has not passed by Intercom's.
+  if (resetMs <= nowMs && resetMs > nowMs - MAX_CLOCK_DIFFERENCE_MS) return nowMs + 250;
+  const retryAfterS = Number(headers['retry-after']);
+  if (retryAfterS > 0 && retryAfterS <= 3_600) return nowMs + retryAfterS * 1_000;
+  return nextWindow(nowMs);
+}
+
+function nextWindow(nowMs: number): number {
+  return (Math.floor(nowMs / WINDOW_MS) + 1) * WINDOW_MS;
+}

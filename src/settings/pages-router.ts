@@ -1,0 +1,138 @@
+import { type Request, type RequestHandler, type Response, Router, urlencoded } from 'express';
+import { AppError, notFound } from '../errors.ts';
+import { readWorkspace } from '../workspaces/repository.ts';
+import { sessionOf } from '../workspaces/sessions.ts';
+import { assertAllowedToChange } from './change-settings.ts';
+import {
+  type Form,
+  type Outcome,
+  type Page,
+  type PageRequest,
+  type Problems,
+  problems,
+  sectionOf,
+  untrimmedText,
+} from './page.ts';
+import { sendPage } from './render.ts';
+
+const DEFAULT_FORM_BYTES = 64 * 1024;
+/** For 2,000 teammates who are selected for each of the store actions. */
+const MAX_FORM_FIELDS = 10_000;
+/** How long a page waits for the replica to catch up before it is read from the primary. */
+const REPLICA_WAIT_MS = 100;
+
+type Site = Pick<PageRequest, 'app' | 'sessions'>;
+
+/** Serves the pages of signed-in admins; mounted at `/settings`. */
+export function pagesRouter(site: Site, pages: readonly Page[]): Router {
+  const { requireSession, requireCsrf } = site.sessions;
+  const router = Router({ strict: true, caseSensitive: true });
+  const readPageRequest: RequestHandler = async (req, res, next) => {
+    res.locals.pageRequest = await readRequest(site, req, res);
+    next();
+  };
+  router.use(requireSession);
+  for (const page of pages) {
+    const { path, status, downloads = {}, forms = {} } = page;
+    router.get(path || '/', readPageRequest, (_req, res) => show(page, res));
+    if (status) {
+      router.get(`${path}/status`, readPageRequest, async (_req, res) => {
+        res.set('Cache-Control', 'no-store').json(await status(requestOf(res)));
+      });
+    }
+    for (const [name, load] of Object.entries(downloads)) {
+      router.get(`${path}${name}`, readPageRequest, requireChangeRight, async (_req, res) => {
+        const { name: file, type, body } = await load(requestOf(res));
+        res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
+      });
+    }
+    const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
+    const readForm = urlencoded({ extended: false, limit, parameterLimit: MAX_FORM_FIELDS });
+    for (const [name, form] of Object.entries(forms)) {
+      const formPath = `${path}${name}` || '/';
+      // A page with problems has this address: entered again, it is the page.
+      if (!pages.some((each) => (each.path || '/') === formPath))
+        router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
+      router.post(formPath, readForm, requireCsrf, readPageRequest, requireChangeRight, async (_req, res) => {
+        const outcome = await save(form, res);
+        if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
+        else await answer(page, outcome, res);
+      });
+    }
+  }
+  return router;
+}
+
+function requestOf(res: Response): PageRequest {
+  return res.locals.pageRequest as PageRequest;
+}
+
+const requireChangeRight: RequestHandler = async (_req, res, next) => {
+  await assertAllowedToChange(requestOf(res));
+  next();
+};
+
+/** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
+async function readRequest(
+  { app, sessions }: Site,
+  { method, body, query }: Request,
+  res: Response,
+): Promise<PageRequest> {
+  const session = sessionOf(res);
+  const openedAtMs = app.now();
+  const [workspace, sql] = await Promise.all([
+    readWorkspace(app.database, session.workspaceId),
+    method === 'GET' ? app.readDatabase.upToDate(REPLICA_WAIT_MS) : app.database,
+  ]);
+  if (!workspace) throw notFound('This workspace no longer has the app installed');
+  const typed = (body ?? {}) as Record<string, unknown>;
+  const untrimmed = (name: string): string => untrimmedText(typed[name] ?? query[name]);
+  const input = (name: string): string => untrimmed(name).trim();
+  return { app, sessions, session, workspace, openedAtMs, sql, typed, input, untrimmed };
+}
+
+async function show(
+  page: Page,
+  res: Response,
+  failed?: { form: string; problems: Problems; data?: object; isOutdated?: boolean },
+): Promise<void> {
+  const request = requestOf(res);
+  const typedForm = failed && !failed.isOutdated ? failed.form : null;
+  await sendPage(res, request, {
+    view: page.view,
+    title: page.title,
+    section: sectionOf(page),
+    problems: failed?.problems ?? {},
+    typed: typedForm === null ? {} : request.typed,
+    data: { ...(await page.load(request)), failedForm: typedForm, ...failed?.data },
+  });
+}
+
+async function save(form: Form, res: Response): Promise<Outcome> {
+  const request = requestOf(res);
+  const parsed = form.schema.safeParse(request.typed);
+  if (!parsed.success) {
+    const found = parsed.error.issues.map(({ path, message }) => [path.map(String).join('.'), message]);
+    return problems(Object.fromEntries(found));
+  }
+  try {
+    return await form.save(request, parsed.data as never);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
+    return { ...problems({ '': error.message }), isOutdated: true };
+  }
+}
+
+async function answer(
+  page: Page,
+  outcome: Exclude<Outcome, { kind: 'problems' }>,
+  res: Response,
+): Promise<void> {
+  const request = requestOf(res);
+  if (outcome.kind === 'page') {
+    await sendPage(res, request, { ...outcome, section: sectionOf(page), problems: {}, typed: {} });
+    return;
+  }
+  if (outcome.signsOut) await request.sessions.signOut(res.req, res);
+  res.redirect(303, outcome.flash ? `${outcome.path}?done=${outcome.flash}` : outcome.path);
+}
