@@ -2,6 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { PROJECT_CHECKS } from '../src/doctor/project-checks.ts';
+import { DATABASE_CHECKS, OUTSIDE_CHECKS, SERVER_CHECKS } from '../src/doctor/server-checks.ts';
+import { DATA_DIR_CHECKS, FURTHER_DATABASE_CHECKS, SETTINGS_CHECKS } from '../src/doctor/settings-checks.ts';
+import { WORKSPACE_CHECKS } from '../src/doctor/workspace-checks.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -95,11 +99,19 @@ describe('documents', () => {
     );
     const listed = namesIn(operations, 'Alerts').filter((name) => /^[A-Z]\w+$/.test(name));
     assert.deepEqual(listed.toSorted(), alerts.toSorted());
-    const checks = [...source.matchAll(/name: '(\w+)',\s+(?:remedy|run)|resultOf\('(\w+)'/g)].map(
-      (match) => match[1] ?? match[2],
-    );
+    const checks = Object.keys({
+      ...SETTINGS_CHECKS,
+      ...DATA_DIR_CHECKS,
+      ...FURTHER_DATABASE_CHECKS,
+      ...OUTSIDE_CHECKS,
+      ...DATABASE_CHECKS,
+      ...SERVER_CHECKS,
+      ...WORKSPACE_CHECKS,
+      ...PROJECT_CHECKS,
+      stalled: 'which is no entry of a table',
+    });
     const described = namesIn(operations, 'Doctor').filter((name) => /^[a-z_]+$/.test(name));
-    assert.deepEqual([...new Set(described)].toSorted(), [...new Set(checks)].toSorted());
+    assert.deepEqual([...new Set(described)].toSorted(), checks.toSorted());
     for (const code of namesIn(operations, 'Codes')) assert.ok(source.includes(`'${code}'`), code);
   });
 

@@ -16,51 +16,36 @@ export interface CheckResult {
   readonly remedy: string | null;
 }
 
-/** What a check found, with a remedy instead of the check's own. */
-export interface CheckOutcome extends Pick<CheckResult, 'status' | 'message'> {
-  readonly remedy?: string;
-}
+export type CheckOutcome = Pick<CheckResult, 'status' | 'message' | 'remedy'>;
 
 type Found = CheckOutcome | readonly CheckOutcome[] | null;
 
-export interface Check<Subject> {
-  readonly name: string;
-  /** `null`: it does not apply. Never changes anything. */
-  run(subject: Subject): Found | Promise<Found>;
-  /** What to do about an outcome that brings no remedy of its own. */
-  readonly remedy?: string | ((subject: Subject) => string);
-}
+/** Checks by their names. `null`: it does not apply. None changes anything. */
+export type Checks<Subject> = Readonly<Record<string, (subject: Subject) => Found | Promise<Found>>>;
 
-const outcomeOf =
-  (status: Status) =>
-  (message: string, remedy?: string): CheckOutcome => ({ status, message, remedy });
-export const ok = outcomeOf('ok');
-export const warning = outcomeOf('warning');
-export const problem = outcomeOf('problem');
+export const ok = (message: string): CheckOutcome => ({ status: 'ok', message, remedy: null });
+type Severity = (message: string, remedy: string) => CheckOutcome;
+export const warning: Severity = (message, remedy) => ({ status: 'warning', message, remedy });
+export const problem: Severity = (message, remedy) => ({ status: 'problem', message, remedy });
 
 /** Runs checks in parallel. Results come in the order of the table. */
 export async function runChecks<Subject>(
-  checks: readonly Check<Subject>[],
+  checks: Checks<Subject>,
   subject: Subject,
   scope: { readonly workspace?: string; readonly project?: string } = {},
 ): Promise<CheckResult[]> {
-  const results = await Promise.all(
-    checks.map(async ({ name, run, remedy }) => {
-      const found = await run(subject);
-      const outcomes = [found ?? []].flat();
-      const defaultRemedy = typeof remedy === 'function' ? remedy(subject) : remedy;
-      return outcomes.map((each) => resultOf(name, { ...each, remedy: each.remedy ?? defaultRemedy }, scope));
-    }),
+  const results = Object.entries(checks).map(async ([name, check]) =>
+    [(await check(subject)) ?? []].flat().map((outcome) => resultOf(name, outcome, scope)),
   );
-  return results.flat();
+  return (await Promise.all(results)).flat();
 }
 
 export function resultOf(
   check: string,
-  { status, message, remedy = '' }: CheckOutcome,
+  { status, message, remedy }: CheckOutcome,
   { workspace = null, project = null }: Partial<Pick<CheckResult, 'workspace' | 'project'>> = {},
 ): CheckResult {
-  return { check, status, workspace, project, message, remedy: status === 'ok' ? null : remedy };
+  return { check, status, workspace, project, message, remedy };
 }
 
 export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;

@@ -7,8 +7,8 @@ import { checkApiKey, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import {
   answerOrError,
-  type Check,
   type CheckOutcome,
+  type Checks,
   lowerFirst,
   ok,
   problem,
@@ -62,72 +62,55 @@ interface ProjectSubject {
 const REGISTER_WEBHOOK =
   'Choose New authorization value in Settings › RevenueCat (it registers the webhook), or add it manually in RevenueCat under Integrations › Webhooks.';
 
-export const PROJECT_CHECKS: readonly Check<ProjectSubject>[] = [
-  {
-    name: 'revenuecat_api',
-    remedy:
-      'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
-    run({ revenueCat: probe }) {
-      if (probe.state === 'unreachable') return problem(probe.reason);
-      if (probe.state !== 'rate_limited') return null;
-      return warning(
-        "RevenueCat was not asked: the key's rate limit is used up for now.",
-        'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
+const SEND_TEST_EVENT =
+  'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: choose New authorization value in Settings › RevenueCat.';
+
+export const PROJECT_CHECKS: Checks<ProjectSubject> = {
+  revenuecat_api({ revenueCat: probe }) {
+    if (probe.state === 'unreachable')
+      return problem(
+        probe.reason,
+        'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
       );
-    },
+    if (probe.state !== 'rate_limited') return null;
+    return warning(
+      "RevenueCat was not asked: the key's rate limit is used up for now.",
+      'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
+    );
   },
-  {
-    name: 'revenuecat_key',
-    remedy: ({ config }) =>
-      `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${config.publicUrl}/settings/revenuecat.`,
-    run: checkKey,
+  revenuecat_key: checkKey,
+  revenuecat_scopes({ project, revenueCat: probe }) {
+    if (probe.state !== 'accepted' || probe.missingScopes.length === 0) return null;
+    return problem(
+      `The API key of ${project.name} lacks permissions: ${probe.missingScopes.join(', ')}.`,
+      'Give the key these permissions in RevenueCat (Project settings › API keys).',
+    );
   },
-  {
-    name: 'revenuecat_scopes',
-    remedy: 'Give the key these permissions in RevenueCat (Project settings › API keys).',
-    run({ project, revenueCat: probe }) {
-      if (probe.state !== 'accepted' || probe.missingScopes.length === 0) return null;
-      return problem(`The API key of ${project.name} lacks permissions: ${probe.missingScopes.join(', ')}.`);
-    },
-  },
-  {
-    name: 'webhook_registered',
-    remedy: REGISTER_WEBHOOK,
-    run: (subject) =>
-      subject.revenueCat.state === 'accepted' ? checkRegistered(subject, subject.revenueCat.webhooks) : null,
-  },
-  {
-    name: 'webhook_refused',
-    remedy: ({ project }) =>
-      project.refusedWebhook?.refusedFor === 'signature'
+  webhook_registered: (subject) =>
+    subject.revenueCat.state === 'accepted' ? checkRegistered(subject, subject.revenueCat.webhooks) : null,
+  webhook_refused({ project: { name, refusedWebhook } }) {
+    if (refusedWebhook === null) return null;
+    const isSignature = refusedWebhook.refusedFor === 'signature';
+    return problem(
+      `Webhooks of ${name} are refused: their ${isSignature ? 'signature' : 'Authorization value'} differs from the stored one. The last came at ${refusedWebhook.at.toISOString()}, and none was accepted since.`,
+      isSignature
         ? 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat no longer signs; a clock that is off by five minutes has the same effect. RevenueCat retries what was refused for two and a half hours.'
         : 'If the value was changed in RevenueCat, choose New authorization value in Settings › RevenueCat, or run connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',
-    run({ project: { name, refusedWebhook } }) {
-      if (refusedWebhook === null) return null;
-      const what = refusedWebhook.refusedFor === 'authorization' ? 'Authorization value' : 'signature';
-      return problem(
-        `Webhooks of ${name} are refused: their ${what} differs from the stored one. The last came at ${refusedWebhook.at.toISOString()}, and none was accepted since.`,
-      );
-    },
+    );
   },
-  {
-    name: 'webhook_received',
-    remedy:
-      'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: choose New authorization value in Settings › RevenueCat.',
-    run({ project, nowMs }) {
-      const { refusedWebhook, lastReceivedAt, createdAt } = project;
-      if (refusedWebhook !== null) return null;
-      if (lastReceivedAt === null) {
-        const severity = nowMs - createdAt.getTime() < DAY_MS ? warning : problem;
-        return severity(`No event of ${project.name} has ever arrived.`);
-      }
-      const days = Math.floor((nowMs - lastReceivedAt.getTime()) / DAY_MS);
-      return days >= SILENT_DAYS
-        ? warning(`The last event of ${project.name} arrived ${days} days ago.`)
-        : ok(`The last event arrived at ${lastReceivedAt.toISOString()}.`);
-    },
+  webhook_received({ project, nowMs }) {
+    const { refusedWebhook, lastReceivedAt, createdAt } = project;
+    if (refusedWebhook !== null) return null;
+    if (lastReceivedAt === null) {
+      const severity = nowMs - createdAt.getTime() < DAY_MS ? warning : problem;
+      return severity(`No event of ${project.name} has ever arrived.`, SEND_TEST_EVENT);
+    }
+    const days = Math.floor((nowMs - lastReceivedAt.getTime()) / DAY_MS);
+    return days >= SILENT_DAYS
+      ? warning(`The last event of ${project.name} arrived ${days} days ago.`, SEND_TEST_EVENT)
+      : ok(`The last event arrived at ${lastReceivedAt.toISOString()}.`);
   },
-];
+};
 
 function checkKey({ project, config, revenueCat: probe }: ProjectSubject): CheckOutcome | null {
   const settings = `${config.publicUrl}/settings/revenuecat`;
@@ -145,6 +128,7 @@ function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Check
     case 'rejected':
       return problem(
         `RevenueCat rejects the API key of ${project.name}: no grants, no refreshing, no import.`,
+        `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${settings}.`,
       );
     case 'wrong_project':
       return problem(

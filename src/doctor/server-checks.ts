@@ -1,11 +1,12 @@
+import { statfs } from 'node:fs/promises';
 import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
 import { MIGRATIONS } from '../database/migrations.ts';
 import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
 import { decryptOrNull, listSecrets, type SecretBox } from '../workspaces/secrets.ts';
-import { type Check, type CheckOutcome, ok, problem, warning } from './check.ts';
-import { DISK_CHECK, UNKNOWN_URL } from './settings-checks.ts';
+import { type CheckOutcome, type Checks, ok, problem, warning } from './check.ts';
+import { UNKNOWN_URL } from './settings-checks.ts';
 
 /** Requests an address. @throws AxiosError without a response */
 export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
@@ -49,52 +50,41 @@ interface OutsideSubject {
   readonly requestUrl: RequestUrl;
 }
 
-export const OUTSIDE_CHECKS: readonly Check<OutsideSubject>[] = [
-  {
-    name: 'reachable',
-    run: ({ clocks }) =>
-      clocks
-        .filter(({ aheadMs }) => aheadMs === null)
-        .map(({ name }) =>
-          problem(
-            `${name} does not answer from here.`,
-            `Let this server open HTTPS connections to ${name}: check firewall, proxy and DNS, and INTERCOM_API_URL or REVENUECAT_API_URL if one is set.`,
-          ),
+export const OUTSIDE_CHECKS: Checks<OutsideSubject> = {
+  reachable: ({ clocks }) =>
+    clocks
+      .filter(({ aheadMs }) => aheadMs === null)
+      .map(({ name }) =>
+        problem(
+          `${name} does not answer from here.`,
+          `Let this server open HTTPS connections to ${name}: check firewall, proxy and DNS, and INTERCOM_API_URL or REVENUECAT_API_URL if one is set.`,
         ),
-  },
-  {
-    name: 'clock',
-    remedy:
-      'Synchronize the clocks of this server and of the database with NTP (chrony or systemd-timesyncd): signatures and retries depend on them.',
-    run({ clocks }) {
-      const [worst] = clocks
-        .filter((clock): clock is ClockOffset & { aheadMs: number } => clock.aheadMs !== null)
-        .sort((a, b) => Math.abs(b.aheadMs) - Math.abs(a.aheadMs));
-      if (!worst) return null;
-      const skewMs = Math.abs(worst.aheadMs);
-      const text = `This server's clock is ${Math.round(skewMs / 1_000)} s ${worst.aheadMs > 0 ? 'behind' : 'ahead of'} that of ${worst.name}.`;
-      if (skewMs > MAX_CLOCK_SKEW_MS.problem) return problem(text);
-      if (skewMs > MAX_CLOCK_SKEW_MS.warning) return warning(text);
+      ),
+  clock({ clocks }) {
+    const [worst] = clocks
+      .filter((clock): clock is ClockOffset & { aheadMs: number } => clock.aheadMs !== null)
+      .sort((a, b) => Math.abs(b.aheadMs) - Math.abs(a.aheadMs));
+    if (!worst) return null;
+    const skewMs = Math.abs(worst.aheadMs);
+    if (skewMs <= MAX_CLOCK_SKEW_MS.warning)
       return ok('The clock agrees with those of the database and the platforms.');
-    },
+    const severity = skewMs > MAX_CLOCK_SKEW_MS.problem ? problem : warning;
+    return severity(
+      `This server's clock is ${Math.round(skewMs / 1_000)} s ${worst.aheadMs > 0 ? 'behind' : 'ahead of'} that of ${worst.name}.`,
+      'Synchronize the clocks of this server and of the database with NTP (chrony or systemd-timesyncd): signatures and retries depend on them.',
+    );
   },
-  {
-    name: 'production',
-    remedy: 'Set NODE_ENV=production.',
-    run: ({ config: { publicUrl, production } }) =>
-      publicUrl === UNKNOWN_URL || production || isLoopback(publicUrl)
-        ? null
-        : warning(
-            'NODE_ENV is not "production": cookies are sent without HTTPS too, and settings are checked less strictly.',
-          ),
+  production({ config: { publicUrl, production } }) {
+    if (publicUrl === UNKNOWN_URL || production || isLoopback(publicUrl)) return null;
+    return warning(
+      'NODE_ENV is not "production": cookies are sent without HTTPS too, and settings are checked less strictly.',
+      'Set NODE_ENV=production.',
+    );
   },
-  {
-    // Only a warning: behind some routers a server cannot reach its own public address.
-    name: 'public_url',
-    run: ({ config: { publicUrl }, requestUrl }) =>
-      publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, requestUrl),
-  },
-];
+  // Only warnings: behind some routers a server cannot reach its own public address.
+  public_url: ({ config: { publicUrl }, requestUrl }) =>
+    publicUrl === UNKNOWN_URL ? null : checkPublicUrl(publicUrl, requestUrl),
+};
 
 const isLoopback = (url: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
@@ -160,69 +150,78 @@ const MIN_POSTGRES_VERSION = 15;
 const MAX_CONNECTIONS_USED = 0.85;
 
 /** Checks of the database server, whatever its tables. */
-export const DATABASE_CHECKS: readonly Check<DatabaseSubject>[] = [
-  {
-    name: 'database',
-    remedy: `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
-    async run({ database }) {
-      const { version, size, isReadOnly } = await queryRow<{
-        version: string;
-        size: string;
-        isReadOnly: boolean;
-      }>(
-        database,
-        `select current_setting('server_version') as version,
-                pg_size_pretty(pg_database_size(current_database())) as size,
-                current_setting('transaction_read_only')::boolean as "isReadOnly"`,
+export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
+  async database({ database }) {
+    const { version, size, isReadOnly } = await queryRow<{
+      version: string;
+      size: string;
+      isReadOnly: boolean;
+    }>(
+      database,
+      `select current_setting('server_version') as version,
+              pg_size_pretty(pg_database_size(current_database())) as size,
+              current_setting('transaction_read_only')::boolean as "isReadOnly"`,
+    );
+    if (isReadOnly)
+      return problem(
+        'The database is read-only: webhooks get 503, and nothing is delivered.',
+        'Set DATABASE_URL to the primary, not to a standby; otherwise see default_transaction_read_only of database and role.',
       );
-      if (isReadOnly)
-        return problem(
-          'The database is read-only: webhooks get 503, and nothing is delivered.',
-          'Set DATABASE_URL to the primary, not to a standby; otherwise see default_transaction_read_only of database and role.',
-        );
-      return Number.parseInt(version, 10) < MIN_POSTGRES_VERSION
-        ? warning(`PostgreSQL ${version} is older than what this version is tested with.`)
-        : ok(`PostgreSQL ${version} answers; the database takes ${size}.`);
-    },
+    if (Number.parseInt(version, 10) >= MIN_POSTGRES_VERSION)
+      return ok(`PostgreSQL ${version} answers; the database takes ${size}.`);
+    return warning(
+      `PostgreSQL ${version} is older than what this version is tested with.`,
+      `Upgrade PostgreSQL to version ${MIN_POSTGRES_VERSION} or newer.`,
+    );
   },
-  {
-    name: 'connections',
-    remedy: 'Raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of PostgreSQL.',
-    async run({ database }) {
-      const { used, allowed } = await queryRow<{ used: number; allowed: number }>(
-        database,
-        `select (select count(*)::integer from pg_stat_activity where backend_type = 'client backend') as used,
-                current_setting('max_connections')::integer as allowed`,
+  async connections({ database }) {
+    const { used, allowed } = await queryRow<{ used: number; allowed: number }>(
+      database,
+      `select (select count(*)::integer from pg_stat_activity where backend_type = 'client backend') as used,
+              current_setting('max_connections')::integer as allowed`,
+    );
+    if (used <= allowed * MAX_CONNECTIONS_USED) return null;
+    return warning(
+      `${used} of ${allowed} database connections are in use.`,
+      'Raise max_connections, lower DATABASE_POOL_SIZE, or put PgBouncer in front of PostgreSQL.',
+    );
+  },
+  async migrations({ database }) {
+    const [table] = await database.query(`select 1 where to_regclass('schema_migrations') is not null`);
+    const rows = table ? await database.query<{ name: string }>('select name from schema_migrations') : [];
+    const done = rows.map(({ name }) => name);
+    const known = MIGRATIONS.map((migration) => new migration().name);
+    const missing = known.filter((name) => !done.includes(name));
+    const unknown = done.filter((name) => !known.includes(name));
+    if (missing.length > 0)
+      return problem(
+        `The database lacks ${missing.length} of ${known.length} migrations (first: ${missing[0]}).`,
+        'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
       );
-      return used > allowed * MAX_CONNECTIONS_USED
-        ? warning(`${used} of ${allowed} database connections are in use.`)
-        : null;
-    },
+    if (unknown.length === 0) return ok('All migrations have run.');
+    return problem(
+      `The database was migrated by a newer version (${unknown[0]}).`,
+      'Run the newer version again, or undo its migrations with it before going back.',
+    );
   },
-  {
-    name: 'migrations',
-    remedy: 'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
-    async run({ database }) {
-      const [table] = await database.query(`select 1 where to_regclass('schema_migrations') is not null`);
-      const rows = table ? await database.query<{ name: string }>('select name from schema_migrations') : [];
-      const done = rows.map(({ name }) => name);
-      const known = MIGRATIONS.map((migration) => new migration().name);
-      const missing = known.filter((name) => !done.includes(name));
-      const unknown = done.filter((name) => !known.includes(name));
-      if (missing.length > 0)
-        return problem(
-          `The database lacks ${missing.length} of ${known.length} migrations (first: ${missing[0]}).`,
-        );
-      return unknown.length > 0
-        ? problem(
-            `The database was migrated by a newer version (${unknown[0]}).`,
-            'Run the newer version again, or undo its migrations with it before going back.',
-          )
-        : ok('All migrations have run.');
-    },
-  },
-  DISK_CHECK,
-];
+  disk: ({ config }) => checkDisk(config.dataDir),
+};
+
+const MIN_FREE = { problem: 0.03, warning: 0.1 };
+
+async function checkDisk(dataDir: string): Promise<CheckOutcome> {
+  const disk = await statfs(dataDir).catch(() => null);
+  if (disk === null || disk.blocks === 0) return ok('No data folder is in use.');
+  const share = disk.bavail / disk.blocks;
+  const gibibytes = ((disk.bavail * disk.bsize) / 2 ** 30).toFixed(1);
+  const free = `${Math.floor(share * 100)} % (${gibibytes} GiB) of the disk is free`;
+  if (share >= MIN_FREE.warning) return ok(`${free}.`);
+  const severity = share < MIN_FREE.problem ? problem : warning;
+  return severity(
+    `Only ${free}.`,
+    `Free space on the disk of ${dataDir}, or keep payloads for less time with RETENTION_PAYLOAD_DAYS.`,
+  );
+}
 
 interface ServerSubject extends DatabaseSubject {
   readonly secrets: SecretBox;
@@ -234,44 +233,39 @@ interface ServerSubject extends DatabaseSubject {
 const LATE_JOB_MINUTES = 10;
 
 /** Checks of the tables over all workspaces. */
-export const SERVER_CHECKS: readonly Check<ServerSubject>[] = [
-  {
-    name: 'encryption_key',
-    remedy:
+export const SERVER_CHECKS: Checks<ServerSubject> = {
+  async encryption_key({ database, workspaceIds, secrets }) {
+    const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
+    if (stored.length === 0) return ok('No secret is stored yet.');
+    const unreadable = stored.filter((secret) => decryptOrNull(secrets, secret) === null);
+    const [first] = unreadable;
+    if (!first) return ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
+    return problem(
+      `The encryption keys do not decrypt ${unreadable.length} of ${stored.length} stored secrets, among them ${SECRET_NAMES[first.kind]} of workspace ${first.workspaceId}.`,
       'Add the key that encrypted them to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: reinstall the app in the workspace and paste the API key again in its settings.',
-    run: checkSecrets,
+    );
   },
-  {
-    name: 'worker',
-    remedy:
+  async worker({ database }) {
+    const { workers } = await queryRow<{ workers: number }>(
+      database,
+      `select count(*)::integer as workers from pg_stat_activity
+        where application_name = 'subscription-timeline-worker' and datname = current_database()`,
+    );
+    if (workers > 0) return ok(`${workers} ${workers === 1 ? 'worker is' : 'workers are'} connected.`);
+    return warning(
+      'No worker process is connected: events are stored and not delivered.',
       'Start one with "npm start" or "npm run -s cli -- serve --role worker". (Behind a connection pooler without DATABASE_DIRECT_URL workers cannot be seen.)',
-    async run({ database }) {
-      const { workers } = await queryRow<{ workers: number }>(
-        database,
-        `select count(*)::integer as workers from pg_stat_activity
-          where application_name = 'subscription-timeline-worker' and datname = current_database()`,
-      );
-      return workers > 0
-        ? ok(`${workers} ${workers === 1 ? 'worker is' : 'workers are'} connected.`)
-        : warning('No worker process is connected: events are stored and not delivered.');
-    },
+    );
   },
-  {
-    name: 'jobs',
-    remedy: 'See that a worker runs and what it logs; start more workers when one cannot keep up.',
-    run: ({ database }) => checkJobs(database),
+  jobs: ({ database }) => checkJobs(database),
+  workspaces({ workspaceIds, workspaceId, config }) {
+    if (workspaceIds.length > 0) return null;
+    const install = `Install the app at ${config.publicUrl}/install.`;
+    return workspaceId === null
+      ? warning('No Intercom workspace has the app installed yet.', install)
+      : problem(`No workspace ${workspaceId} has the app installed.`, install);
   },
-  {
-    name: 'workspaces',
-    remedy: ({ config }) => `Install the app at ${config.publicUrl}/install.`,
-    run({ workspaceIds, workspaceId }) {
-      if (workspaceIds.length > 0) return null;
-      return workspaceId === null
-        ? warning('No Intercom workspace has the app installed yet.')
-        : problem(`No workspace ${workspaceId} has the app installed.`);
-    },
-  },
-];
+};
 
 const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
   accessToken: "Intercom's access token",
@@ -280,18 +274,6 @@ const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
   signingSecret: "the webhook's signing secret",
   erasureKey: 'the key of the list of erased customers',
 };
-
-async function checkSecrets({ database, workspaceIds, secrets }: ServerSubject): Promise<CheckOutcome> {
-  const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
-  if (stored.length === 0) return ok('No secret is stored yet.');
-  const unreadable = stored.filter((secret) => decryptOrNull(secrets, secret) === null);
-  const [first] = unreadable;
-  return first
-    ? problem(
-        `The encryption keys do not decrypt ${unreadable.length} of ${stored.length} stored secrets, among them ${SECRET_NAMES[first.kind]} of workspace ${first.workspaceId}.`,
-      )
-    : ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
-}
 
 async function checkJobs(sql: Sql): Promise<CheckOutcome> {
   const [queue] = await sql.query(`select 1 where to_regclass('pgboss.job') is not null`);
@@ -310,6 +292,7 @@ async function checkJobs(sql: Sql): Promise<CheckOutcome> {
     const total = late.reduce((sum, row) => sum + Number(row.count), 0);
     return problem(
       `${total} background jobs have waited for more than ${LATE_JOB_MINUTES} minutes, the oldest (${oldest.name}) for ${oldest.minutes}.`,
+      'See that a worker runs and what it logs; start more workers when one cannot keep up.',
     );
   }
   const [most] = await sql.query<{ name: string; count: string }>(

@@ -1,11 +1,11 @@
 import { constants } from 'node:fs';
-import { access, stat, statfs } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { type Config, type ConfigProblem, readConfig } from '../config.ts';
 import { openDatabase } from '../database/data-source.ts';
 import { type DatabaseSetting, explainDatabaseError } from '../database/explain-error.ts';
 import { codeOf } from '../errors.ts';
 import { createCommandLogger } from '../logger.ts';
-import { type Check, ok, problem, warning } from './check.ts';
+import { type Checks, ok, problem, warning } from './check.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -40,32 +40,26 @@ function withoutProblems(environment: Environment, problems: readonly ConfigProb
   return isUrlWrong ? { ...read.config, publicUrl: UNKNOWN_URL } : read.config;
 }
 
-export const SETTINGS_CHECKS: readonly Check<SettingsSubject>[] = [
-  {
-    name: 'settings',
-    run: ({ problems }) =>
-      problems.length === 0
-        ? ok('All settings are valid.')
-        : problems.map(({ name, message }) =>
-            problem(`${name} ${message}.`, `Correct ${name} in the environment or in .env, then restart.`),
-          ),
-  },
-];
-
-const MIN_FREE = { problem: 0.03, warning: 0.1 };
+export const SETTINGS_CHECKS: Checks<SettingsSubject> = {
+  settings: ({ problems }) =>
+    problems.length === 0
+      ? ok('All settings are valid.')
+      : problems.map(({ name, message }) =>
+          problem(`${name} ${message}.`, `Correct ${name} in the environment or in .env, then restart.`),
+        ),
+};
 
 /** Checks that need neither the database nor the network, where a data folder is in use. */
-export const DATA_DIR_CHECKS: readonly Check<Pick<Config, 'dataDir'>>[] = [
-  {
-    name: 'data_dir',
-    remedy:
+export const DATA_DIR_CHECKS: Checks<Pick<Config, 'dataDir'>> = {
+  async data_dir({ dataDir }) {
+    const reason = await whyUnusable(dataDir);
+    if (reason === null) return null;
+    return problem(
+      `DATA_DIR, ${dataDir}, ${reason}.`,
       'Set DATA_DIR to a folder that belongs to the user of the server, and run this command as that user (chown -R <user> <folder>), or set DATABASE_URL and ENCRYPTION_KEYS.',
-    async run({ dataDir }) {
-      const reason = await whyUnusable(dataDir);
-      return reason === null ? null : problem(`DATA_DIR, ${dataDir}, ${reason}.`);
-    },
+    );
   },
-];
+};
 
 async function whyUnusable(dataDir: string): Promise<string | null> {
   try {
@@ -82,65 +76,45 @@ async function whyUnusable(dataDir: string): Promise<string | null> {
   }
 }
 
-export const DISK_CHECK: Check<{ config: Pick<Config, 'dataDir'> }> = {
-  name: 'disk',
-  remedy: ({ config }) =>
-    `Free space on the disk of ${config.dataDir}, or keep payloads for less time with RETENTION_PAYLOAD_DAYS.`,
-  async run({ config }) {
-    const disk = await statfs(config.dataDir).catch(() => null);
-    if (disk === null || disk.blocks === 0) return ok('No data folder is in use.');
-    const share = disk.bavail / disk.blocks;
-    const gibibytes = ((disk.bavail * disk.bsize) / 2 ** 30).toFixed(1);
-    const free = `${Math.floor(share * 100)} % (${gibibytes} GiB) of the disk is free`;
-    if (share < MIN_FREE.problem) return problem(`Only ${free}.`);
-    return share < MIN_FREE.warning ? warning(`Only ${free}.`) : ok(`${free}.`);
-  },
-};
-
 /** Cards are read from the primary when the replica is half a second behind; this far it will not catch up. */
 const MAX_REPLICA_LAG_S = 10;
 
 type FurtherUrls = Pick<Config, 'databaseUrl' | 'databaseReadUrl' | 'databaseDirectUrl'>;
 
 /** The databases besides `DATABASE_URL`. */
-export const FURTHER_DATABASE_CHECKS: readonly Check<FurtherUrls>[] = [
-  {
-    name: 'replica',
-    remedy: 'See pg_stat_replication on the primary, and the log, disk and network of the replica.',
-    async run({ databaseReadUrl: url, databaseUrl }) {
-      if (url === null) return null;
-      try {
-        const lagS = await readReplicaLag(url);
-        if (lagS === null)
-          return warning(
-            'DATABASE_READ_URL is not a replica: cards are read from the primary.',
-            databaseUrl === url
-              ? 'Leave DATABASE_READ_URL empty, or set it to a streaming replica.'
-              : 'Correct DATABASE_READ_URL. A replica that was promoted is no longer one: make a new one.',
-          );
-        return lagS > MAX_REPLICA_LAG_S
-          ? warning(`The replica is ${lagS} s behind: cards are read from the primary.`)
-          : ok('The replica answers and is up to date.');
-      } catch (error) {
-        const { message, remedy } = describeDatabaseError(error, 'DATABASE_READ_URL');
-        return warning(`${message}. Cards are read from the primary.`, remedy);
-      }
-    },
+export const FURTHER_DATABASE_CHECKS: Checks<FurtherUrls> = {
+  async replica({ databaseReadUrl: url, databaseUrl }) {
+    if (url === null) return null;
+    try {
+      const lagS = await readReplicaLag(url);
+      if (lagS === null)
+        return warning(
+          'DATABASE_READ_URL is not a replica: cards are read from the primary.',
+          databaseUrl === url
+            ? 'Leave DATABASE_READ_URL empty, or set it to a streaming replica.'
+            : 'Correct DATABASE_READ_URL. A replica that was promoted is no longer one: make a new one.',
+        );
+      if (lagS <= MAX_REPLICA_LAG_S) return ok('The replica answers and is up to date.');
+      return warning(
+        `The replica is ${lagS} s behind: cards are read from the primary.`,
+        'See pg_stat_replication on the primary, and the log, disk and network of the replica.',
+      );
+    } catch (error) {
+      const { message, remedy } = describeDatabaseError(error, 'DATABASE_READ_URL');
+      return warning(`${message}. Cards are read from the primary.`, remedy);
+    }
   },
-  {
-    name: 'database',
-    async run({ databaseDirectUrl: url }) {
-      if (url === null) return null;
-      try {
-        await readReplicaLag(url);
-        return null;
-      } catch (error) {
-        const { message, remedy } = describeDatabaseError(error, 'DATABASE_DIRECT_URL');
-        return problem(message, remedy);
-      }
-    },
+  async database({ databaseDirectUrl: url }) {
+    if (url === null) return null;
+    try {
+      await readReplicaLag(url);
+      return null;
+    } catch (error) {
+      const { message, remedy } = describeDatabaseError(error, 'DATABASE_DIRECT_URL');
+      return problem(message, remedy);
+    }
   },
-];
+};
 
 /** @returns `null`: it is not a replica */
 async function readReplicaLag(url: string): Promise<number | null> {

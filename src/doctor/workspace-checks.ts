@@ -9,8 +9,8 @@ import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import {
   answerOrError,
-  type Check,
   type CheckOutcome,
+  type Checks,
   lowerFirst,
   ok,
   problem,
@@ -47,123 +47,122 @@ const MAX_DELIVERY_LAG_S = 120;
 /** The daily job redacts what became old since its last run. */
 const RETENTION_SLACK_DAYS = 3;
 
-const reinstall = ({ workspace, config }: WorkspaceSubject): string =>
-  `An admin of ${workspace.name} must install the app again at ${config.publicUrl}/install. Waiting events are then delivered.`;
-
-export const WORKSPACE_CHECKS: readonly Check<WorkspaceSubject>[] = [
-  {
-    name: 'intercom_token',
-    remedy: reinstall,
-    run(subject) {
-      switch (subject.intercom.state) {
-        case 'disconnected':
-          return problem(
-            `Intercom rejects our access (${subject.workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
-          );
-        case 'locked':
-          return problem(
-            'The encryption keys do not decrypt the access token: deliveries wait.',
-            `Add the key that encrypted it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall(subject))}`,
-          );
-        case 'no_token':
-          return problem('There is no access token.');
-        case 'rejected':
-          return problem('Intercom rejects our access token.');
-        case 'accepted':
-          return ok('Intercom accepts our access.');
-        default:
-          return null;
-      }
-    },
+export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
+  intercom_token({ workspace, config, intercom }) {
+    const reinstall = `An admin of ${workspace.name} must install the app again at ${config.publicUrl}/install. Waiting events are then delivered.`;
+    switch (intercom.state) {
+      case 'disconnected':
+        return problem(
+          `Intercom rejects our access (${workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
+          reinstall,
+        );
+      case 'locked':
+        return problem(
+          'The encryption keys do not decrypt the access token: deliveries wait.',
+          `Add the key that encrypted it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall)}`,
+        );
+      case 'no_token':
+        return problem('There is no access token.', reinstall);
+      case 'rejected':
+        return problem('Intercom rejects our access token.', reinstall);
+      case 'accepted':
+        return ok('Intercom accepts our access.');
+      default:
+        return null;
+    }
   },
-  {
-    name: 'intercom_api',
-    remedy:
+  intercom_api({ intercom }) {
+    if (intercom.state !== 'unreachable') return null;
+    return problem(
+      intercom.reason,
       'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.',
-    run: ({ intercom }) => (intercom.state === 'unreachable' ? problem(intercom.reason) : null),
+    );
   },
-  {
-    name: 'attributes',
-    remedy:
-      'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
-    run: ({ intercom }) => (intercom.state === 'accepted' ? checkAttributes(intercom.attributes) : null),
-  },
-  {
-    name: 'identity_verification',
-    remedy:
+  attributes: ({ intercom }) => (intercom.state === 'accepted' ? checkAttributes(intercom.attributes) : null),
+  identity_verification({ intercom }) {
+    if (intercom.state !== 'accepted' || intercom.verifiesIdentity !== false) return null;
+    return warning(
+      'Intercom does not enforce identity verification in the Messenger.',
       'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger and Fin.',
-    run: ({ intercom }) =>
-      intercom.state === 'accepted' && intercom.verifiesIdentity === false
-        ? warning('Intercom does not enforce identity verification in the Messenger.')
-        : null,
+    );
   },
-  {
-    name: 'delivery_lag',
-    remedy:
+  async delivery_lag({ database, workspace }) {
+    const lagS = await readDeliveryLag(database, workspace.workspaceId);
+    if (lagS <= MAX_DELIVERY_LAG_S) return ok('Deliveries to Intercom are on time.');
+    return problem(
+      `Deliveries to Intercom are late: the oldest has been due for ${Math.round(lagS / 60)} minutes.`,
       'See that a worker runs ("npm start", or "serve --role worker"). If one does, it cannot keep up: start another one, and see rate_used_ratio in /metrics for Intercom\'s limit.',
-    async run({ database, workspace }) {
-      const lagS = await readDeliveryLag(database, workspace.workspaceId);
-      return lagS > MAX_DELIVERY_LAG_S
-        ? problem(
-            `Deliveries to Intercom are late: the oldest has been due for ${Math.round(lagS / 60)} minutes.`,
-          )
-        : ok('Deliveries to Intercom are on time.');
-    },
+    );
   },
-  {
-    name: 'failed_deliveries',
-    remedy: ({ workspace }) =>
-      `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
-    run: ({ database, workspace }) => checkFailed(database, workspace.workspaceId),
+  async failed_deliveries({ database, workspace: { workspaceId } }) {
+    const rows = await database.query<{ reason: string; count: string }>(
+      `select coalesce(reason, 'unknown') as reason, count(*) as count
+         from (select reason from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit 100000) as failed
+        group by 1 order by 2 desc`,
+      [workspaceId],
+    );
+    const [most] = rows;
+    if (!most) return ok('No delivery has failed.');
+    const total = rows.reduce((sum, row) => sum + Number(row.count), 0);
+    return problem(
+      `${total} events could not be delivered; most often: ${most.reason} (${most.count}).`,
+      `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspaceId} --failed".`,
+    );
   },
-  {
-    name: 'rejected_contacts',
-    remedy: ({ workspace }) =>
-      `Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day, or now with "npm run -s cli -- replay --workspace ${workspace.workspaceId} --failed".`,
-    async run({ database, workspace }) {
-      const { count, appUserId } = await readRejectedContacts(database, workspace.workspaceId);
-      return count > 0
-        ? problem(
-            `Intercom rejects what is written to or looked up for the contacts of ${count} customers, for example ${appUserId}.`,
-          )
-        : null;
-    },
+  async rejected_contacts({ database, workspace: { workspaceId } }) {
+    const { count, appUserId } = await readRejectedContacts(database, workspaceId);
+    if (count === 0) return null;
+    return problem(
+      `Intercom rejects what is written to or looked up for the contacts of ${count} customers, for example ${appUserId}.`,
+      `Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day, or now with "npm run -s cli -- replay --workspace ${workspaceId} --failed".`,
+    );
   },
-  {
-    name: 'failed_webhooks',
-    remedy: ({ workspace }) =>
-      `Please report the error. After an upgrade that corrects it: "npm run -s cli -- reinterpret --workspace ${workspace.workspaceId}".`,
-    async run({ database, workspace }) {
-      const failed = await countFailedWebhooks(database, workspace.workspaceId);
-      const [newest] = failed > 0 ? await listFailedWebhooks(database, workspace.workspaceId, 1) : [];
-      return newest
-        ? problem(
-            `${failed} webhooks could not be interpreted, most recently ${newest.eventId}: ${newest.error}`,
-          )
-        : null;
-    },
+  async failed_webhooks({ database, workspace: { workspaceId } }) {
+    const [newest] = await listFailedWebhooks(database, workspaceId, 1);
+    if (!newest) return null;
+    const failed = await countFailedWebhooks(database, workspaceId);
+    return problem(
+      `${failed} webhooks could not be interpreted, most recently ${newest.eventId}: ${newest.error}`,
+      `Please report the error. After an upgrade that corrects it: "npm run -s cli -- reinterpret --workspace ${workspaceId}".`,
+    );
   },
-  {
-    name: 'waiting',
-    run: ({ database, workspace }) => checkWaiting(database, workspace.workspaceId),
+  async waiting({ database, workspace }) {
+    const { waiting } = await queryRow<{ waiting: number }>(
+      database,
+      `select count(*)::integer as waiting from (select 1 from subscribers s
+        where s.workspace_id = $1 and s.waiting limit 100000) as waiting_subscribers`,
+      [workspace.workspaceId],
+    );
+    if (waiting === 0) return null;
+    return ok(
+      waiting === 1
+        ? 'One customer has no Intercom contact yet; the events wait for one.'
+        : `${waiting} customers have no Intercom contact yet; their events wait for one.`,
+    );
   },
-  {
-    name: 'retention',
-    remedy:
+  async retention({ database, workspace, config: { payloadRetentionDays: days } }) {
+    if (days === null) return null;
+    const overdue = await database.query(
+      `select 1 from projects p
+        cross join lateral (select received_at from webhooks
+                             where workspace_id = $1 and project_id = p.project_id order by sequence limit 1) oldest
+        where p.workspace_id = $1 and oldest.received_at < now() - make_interval(days => $2)`,
+      [workspace.workspaceId, days + RETENTION_SLACK_DAYS],
+    );
+    if (overdue.length === 0) return ok(`Webhooks older than ${days} days are deleted.`);
+    return warning(
+      `Webhooks older than ${days} days have not been deleted.`,
       'A job runs at 03:47 UTC in a worker: see that one is running then, and search its log for "journal.prune".',
-    run: ({ database, workspace, config }) =>
-      checkRetention(database, workspace.workspaceId, config.payloadRetentionDays),
+    );
   },
-  {
-    name: 'projects',
-    remedy: ({ config, workspace }) =>
-      `Connect one at ${config.publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
-    run: ({ projectCount }) =>
-      projectCount > 0
-        ? ok(`${projectCount} RevenueCat ${projectCount === 1 ? 'project is' : 'projects are'} connected.`)
-        : problem('No RevenueCat project is connected.'),
-  },
-];
+  projects: ({ projectCount, config, workspace }) =>
+    projectCount > 0
+      ? ok(`${projectCount} RevenueCat ${projectCount === 1 ? 'project is' : 'projects are'} connected.`)
+      : problem(
+          'No RevenueCat project is connected.',
+          `Connect one at ${config.publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
+        ),
+};
 
 function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
   if (listed instanceof AppError) {
@@ -184,6 +183,7 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): C
     outcomes.push(
       problem(
         `${missing.length} of ${CONTACT_ATTRIBUTES.length} contact attributes are missing or archived: ${names}.`,
+        'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
       ),
     );
   }
@@ -213,50 +213,4 @@ async function readDeliveryLag(sql: Sql, workspaceId: string): Promise<number> {
     [workspaceId],
   );
   return (row.held_s ?? 0) > 0 ? 0 : (row.late_s ?? 0);
-}
-
-async function checkFailed(sql: Sql, workspaceId: string): Promise<CheckOutcome> {
-  const rows = await sql.query<{ reason: string; count: string }>(
-    `select coalesce(reason, 'unknown') as reason, count(*) as count
-       from (select reason from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit 100000) as failed
-      group by 1 order by 2 desc`,
-    [workspaceId],
-  );
-  const [most] = rows;
-  if (!most) return ok('No delivery has failed.');
-  const total = rows.reduce((sum, row) => sum + Number(row.count), 0);
-  return problem(`${total} events could not be delivered; most often: ${most.reason} (${most.count}).`);
-}
-
-async function checkWaiting(sql: Sql, workspaceId: string): Promise<CheckOutcome | null> {
-  const { waiting } = await queryRow<{ waiting: number }>(
-    sql,
-    `select count(*)::integer as waiting from (select 1 from subscribers s
-      where s.workspace_id = $1 and s.waiting limit 100000) as waiting_subscribers`,
-    [workspaceId],
-  );
-  if (waiting === 0) return null;
-  return ok(
-    waiting === 1
-      ? 'One customer has no Intercom contact yet; the events wait for one.'
-      : `${waiting} customers have no Intercom contact yet; their events wait for one.`,
-  );
-}
-
-async function checkRetention(
-  sql: Sql,
-  workspaceId: string,
-  days: number | null,
-): Promise<CheckOutcome | null> {
-  if (days === null) return null;
-  const overdue = await sql.query(
-    `select 1 from projects p
-      cross join lateral (select received_at from webhooks
-                           where workspace_id = $1 and project_id = p.project_id order by sequence limit 1) oldest
-      where p.workspace_id = $1 and oldest.received_at < now() - make_interval(days => $2)`,
-    [workspaceId, days + RETENTION_SLACK_DAYS],
-  );
-  return overdue.length > 0
-    ? warning(`Webhooks older than ${days} days have not been deleted.`)
-    : ok(`Webhooks older than ${days} days are deleted.`);
 }
