@@ -14,33 +14,23 @@ import {
 } from './state-builder.ts';
 import type { Environment } from './types.ts';
 
-/** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
-export interface HistoryFold {
-  readonly builders: Map<string, StateBuilder>;
-  readonly byTransaction: Map<string, StateBuilder>;
-  readonly byProduct: Map<string, StateBuilder>;
-  /** What a later purchase may replace: temporary grants, and subscriptions with an announced change of product. */
-  readonly replaceable: Set<StateBuilder>;
-  /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
-  readonly listedEntitlements: Map<string, number | null>;
-  lifetimeValueUsdCents: number;
-  /** What was charged, refunds not subtracted. */
-  chargedUsdCents: number;
-  firstPaidAtMs: number | null;
-  trialEndsAtMs: number | null;
-}
+export type HistoryFold = ReturnType<typeof emptyFold>;
 
-export function emptyFold(): HistoryFold {
+/** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
+export function emptyFold() {
   return {
-    builders: new Map(),
-    byTransaction: new Map(),
-    byProduct: new Map(),
-    replaceable: new Set(),
-    listedEntitlements: new Map(),
+    builders: new Map<string, StateBuilder>(),
+    byTransaction: new Map<string, StateBuilder>(),
+    byProduct: new Map<string, StateBuilder>(),
+    /** What a later purchase may replace: temporary grants, and subscriptions with an announced change of product. */
+    replaceable: new Set<StateBuilder>(),
+    /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
+    listedEntitlements: new Map<string, number | null>(),
     lifetimeValueUsdCents: 0,
+    /** What was charged, refunds not subtracted. */
     chargedUsdCents: 0,
-    firstPaidAtMs: null,
-    trialEndsAtMs: null,
+    firstPaidAtMs: null as number | null,
+    trialEndsAtMs: null as number | null,
   };
 }
 

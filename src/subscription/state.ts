@@ -46,7 +46,7 @@ export function deriveState(
   for (const event of remaining) if (knownSinceMs(event) <= takenAtMs) foldEvent(fold, event);
   if (snapshot) applySnapshot(fold, snapshotWithoutMoved(snapshot, ordered));
   for (const event of remaining) if (knownSinceMs(event) > takenAtMs) foldEvent(fold, event);
-  return summarizeFold(fold, { ordered, snapshot, nowMs });
+  return summarizeFold(fold, ordered, { snapshotAtMs: snapshot?.takenAtMs ?? null, nowMs });
 }
 
 function changesState(event: LifecycleEvent): boolean {
@@ -60,18 +60,14 @@ function knownSinceMs({ atMs, receivedByTransferAtMs }: LifecycleEvent): number 
 
 function summarizeFold(
   fold: HistoryFold,
-  {
-    ordered,
-    snapshot,
-    nowMs,
-  }: { ordered: readonly LifecycleEvent[]; snapshot: Snapshot | null; nowMs: number },
+  ordered: readonly LifecycleEvent[],
+  { snapshotAtMs, nowMs }: { readonly snapshotAtMs: number | null; readonly nowMs: number },
 ): SubscriberState {
   const subscriptions: SubscriptionState[] = [];
   const grants: SubscriptionState[] = [];
   const sandbox: SubscriptionState[] = [];
   const consumables: SubscriptionState[] = [];
   const active: StateBuilder[] = [];
-  const snapshotAtMs = snapshot?.takenAtMs ?? null;
   let firstPurchaseAtMs: number | null = null;
   let paid: readonly Money[] = [];
   for (const builder of fold.builders.values()) {

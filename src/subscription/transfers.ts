@@ -1,7 +1,7 @@
 import { compareEvents } from './event-order.ts';
 import { isGrant } from './kinds.ts';
 import type { LifecycleEvent } from './read-event.ts';
-import type { MovedTo, Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
+import type { Snapshot, SnapshotPurchase, SnapshotSubscription, SubscriberState } from './types.ts';
 
 /**
  * Which purchases move with a TRANSFER. RevenueCat documents that a transfer names the app and the store, that its
@@ -45,7 +45,7 @@ export function assembleHistory<E extends LifecycleEvent>(
   const own = stored.get(subscriberId) ?? [];
   const received: E[] = [];
   const returned = new Map<E, E>();
-  for (const [event, { storedFor, owner, sinceMs }] of replayTransfers(stored)) {
+  for (const { event, storedFor, owner, sinceMs } of replayTransfers(stored)) {
     if (owner !== subscriberId || sinceMs === null) continue;
     const marked = { ...event, receivedByTransferAtMs: sinceMs };
     if (storedFor === subscriberId) returned.set(event, marked);
@@ -55,34 +55,33 @@ export function assembleHistory<E extends LifecycleEvent>(
   return { events: received.length === 0 ? events : events.sort((a, b) => a.atMs - b.atMs), received };
 }
 
-interface Ownership {
-  readonly storedFor: string;
-  /** `null`: a customer who is not among those in `stored`. */
-  owner: string | null;
-  /** When the last transfer moved it; `null`: it never moved. */
-  sinceMs: number | null;
-}
-
-function replayTransfers<E extends LifecycleEvent>(
-  stored: ReadonlyMap<string, readonly E[]>,
-): Map<E, Ownership> {
-  const all = [...stored].flatMap(([storedFor, events]) => events.map((event) => ({ storedFor, event })));
+/** Who owns each event in the end; `null`: a customer who is not among those in `stored`. */
+function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, readonly E[]>) {
+  const all = [...stored].flatMap(([storedFor, events]) =>
+    events.map((event) => ({
+      event,
+      storedFor,
+      owner: storedFor as string | null,
+      sinceMs: null as number | null,
+    })),
+  );
   all.sort((a, b) => compareEvents(a.event, b.event));
   const receivers = new Map(
     all.flatMap(({ storedFor, event }) => (isReceipt(event) ? [[event.id, storedFor]] : [])),
   );
-  const ownerships = new Map<E, Ownership>();
-  for (const { storedFor, event } of all) {
-    if (!isTransfer(event)) ownerships.set(event, { storedFor, owner: storedFor, sinceMs: null });
-    else if (event.side === 'source' && receivers.get(event.id) !== storedFor) {
-      for (const [earlier, ownership] of ownerships) {
-        if (ownership.owner !== storedFor || !canMove(earlier) || !isInScope(event, earlier)) continue;
-        ownership.owner = receivers.get(event.id) ?? null;
-        ownership.sinceMs = event.atMs;
+  const earlier: typeof all = [];
+  for (const each of all) {
+    const { event: transfer, storedFor: source } = each;
+    if (!isTransfer(transfer)) earlier.push(each);
+    else if (transfer.side === 'source' && receivers.get(transfer.id) !== source) {
+      for (const held of earlier) {
+        if (held.owner !== source || !canMove(held.event) || !isInScope(transfer, held.event)) continue;
+        held.owner = receivers.get(transfer.id) ?? null;
+        held.sinceMs = transfer.atMs;
       }
     }
   }
-  return ownerships;
+  return earlier;
 }
 
 function isReceipt(event: LifecycleEvent): boolean {
@@ -159,7 +158,7 @@ export function receivedAtMs(events: readonly LifecycleEvent[], snapshotAtMs: nu
 }
 
 /** The last transfer that took purchases away, unless they came back: from their receiver, or through others. */
-export function movedTo(events: readonly LifecycleEvent[]): MovedTo | null {
+export function movedTo(events: readonly LifecycleEvent[]): SubscriberState['movedTo'] {
   const last = events.findLast(({ side, environment }) => side === 'source' && environment !== 'sandbox');
   if (!last) return null;
   const cameBack = events.some(

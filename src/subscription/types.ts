@@ -95,13 +95,6 @@ export interface EntitlementState {
   readonly endsAtMs: number | null;
 }
 
-export interface MovedTo {
-  readonly atMs: number;
-  /** `null`: purchases of every store. */
-  readonly store: string | null;
-  readonly appUserIds: readonly string[];
-}
-
 /** What `deriveState` makes of a history. */
 export interface SubscriberState {
   /** Of production; `null`: never bought anything and was never granted anything. */
@@ -125,7 +118,12 @@ export interface SubscriberState {
   /** When the first money was paid. */
   readonly firstPaidAtMs: number | null;
   /** The transfer that took purchases away to another customer and was not undone since. */
-  readonly movedTo: MovedTo | null;
+  readonly movedTo: {
+    readonly atMs: number;
+    /** `null`: purchases of every store. */
+    readonly store: string | null;
+    readonly appUserIds: readonly string[];
+  } | null;
   /** The last transfer that brought purchases, unless RevenueCat's API was read since. */
   readonly receivedAtMs: number | null;
   readonly trialEndsAtMs: number | null;
@@ -181,7 +179,7 @@ export interface Snapshot {
   readonly appVersion: string | null;
   readonly aliases: readonly string[];
   readonly attributes: Readonly<Record<string, string>>;
-  readonly activeEntitlements: readonly { readonly lookupKey: string; readonly endsAtMs: number | null }[];
+  readonly activeEntitlements: readonly EntitlementState[];
   readonly subscriptions: readonly SnapshotSubscription[];
   readonly purchases: readonly SnapshotPurchase[];
 }
