@@ -47,7 +47,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
         state,
         context,
       ),
-      ...(shown.length > 1 ? [severalStatement(shown, state, context)] : (main?.statements ?? [])),
+      ...(shown.length > 1 ? [severalStatement(shown, state, context.nowMs)] : (main?.statements ?? [])),
       ...alsoGrantedStatements(shown, grants),
       ...listed,
       ...subscriptions
@@ -161,7 +161,7 @@ const MAX_SEVERAL_ITEMS = 3;
 function severalStatement(
   running: readonly SubscriptionDescription[],
   state: SubscriberState,
-  context: DescriptionContext,
+  nowMs: number,
 ): Statement {
   const next = firstCharge(running);
   return {
@@ -175,7 +175,7 @@ function severalStatement(
     more: Math.max(0, running.length - MAX_SEVERAL_ITEMS),
     next: next?.atMs ?? null,
     sum: next?.sum ?? null,
-    charges: chargesOf(state, context),
+    charges: chargesOf(state, nowMs),
   };
 }
 

@@ -214,30 +214,29 @@ function mainStatement(
   state: SubscriberState,
   context: DescriptionContext,
 ): Statement {
-  const { status, givesAccess, store, expiredAtMs } = subscription;
-  const what = entitlementOrProduct(subscription, context.names);
+  const { status, store, givesAccess, expiredAtMs, pendingProductId } = subscription;
+  const { names, nowMs } = context;
+  const what = entitlementOrProduct(subscription, names);
   const until = accessEndDate(subscription);
+  const price = priceOf(subscription);
+  const { atMs: next = null, sum = null } = chargeOf(subscription, nowMs) ?? {};
   if (subscription.isIncomplete) return { kind: 'incomplete', what };
   if (subscription.isFamilyShare) {
     return givesAccess
       ? { kind: 'family', what, until }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
-  if (givesAccess && isPaymentFailing(subscription, context.nowMs)) {
+  if (givesAccess && isPaymentFailing(subscription, nowMs)) {
     const on = knownTime(subscription.billingIssueAtMs, state.snapshotAtMs);
     return { kind: 'grace', what, on, until, store };
   }
+  // The end of what was cancelled is not the end of access where a grant lasts longer.
+  const ownEnd = isOutlasted(subscription, state, names) ? null : until;
   switch (status) {
     case 'cancelled_trial':
-      return {
-        kind: 'trialCancelled',
-        what,
-        until: isOutlasted(subscription, state, context) ? null : until,
-      };
-    case 'cancelled': {
-      const on = subscription.cancelledAtMs;
-      return { kind: 'cancelled', what, on, until: isOutlasted(subscription, state, context) ? null : until };
-    }
+      return { kind: 'trialCancelled', what, until: ownEnd };
+    case 'cancelled':
+      return { kind: 'cancelled', what, on: subscription.cancelledAtMs, until: ownEnd };
     case 'promotional':
       return { kind: 'granted', what, by: context.grantedBy?.(subscription) ?? null, until };
     case 'expired_promotional': {
@@ -245,48 +244,30 @@ function mainStatement(
       return { kind: 'grantEnded', what, since: expiredAtMs, paid: hasPaid ? 'ever' : 'never' };
     }
     case 'paused': {
-      const { atMs: resumes = null, sum = null } = chargeOf(subscription, context.nowMs) ?? {};
       const since = knownTime(subscription.pausedAtMs, state.snapshotAtMs);
-      return { kind: 'paused', what, since, resumes, sum };
+      return { kind: 'paused', what, since, resumes: next, sum };
     }
     case 'expired':
       return endedStatement(subscription, state, what);
     default:
-      return runningStatement(subscription, state, context);
   }
-}
-
-function runningStatement(
-  subscription: SubscriptionState,
-  state: SubscriberState,
-  context: DescriptionContext,
-): Statement {
-  const { names, nowMs } = context;
-  const { status, resumesAtMs } = subscription;
-  const what = entitlementOrProduct(subscription, names);
-  const until = accessEndDate(subscription);
-  const price = priceOf(subscription);
   if (subscription.awaitsPriceConsent) return { kind: 'priceConsent', what, price, until };
   if (subscription.pausedAtMs !== null) {
-    const resumes = resumesAtMs !== null && resumesAtMs > nowMs ? resumesAtMs : null;
-    return { kind: 'willPause', what, until, resumes };
+    const { resumesAtMs: resumes } = subscription;
+    return { kind: 'willPause', what, until, resumes: resumes !== null && resumes > nowMs ? resumes : null };
   }
   if (subscription.isTemporary) return { kind: 'temporary', what, until };
-  const next = chargeOf(subscription, nowMs)?.atMs ?? null;
   // Another product has another price.
   if (status === 'trial')
-    return { kind: 'trial', what, until, price: subscription.pendingProductId === null ? price : null };
+    return { kind: 'trial', what, until, price: pendingProductId === null ? price : null };
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
   if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };
-  return { kind: 'bought', what, until, charges: chargesOf(state, context) };
+  return { kind: 'bought', what, until, charges: chargesOf(state, nowMs) };
 }
 
 /** Whether anything of what a customer has or had may be charged to them again. */
-export function chargesOf(
-  { subscriptions }: SubscriberState,
-  { nowMs }: DescriptionContext,
-): 'again' | 'never' {
+export function chargesOf({ subscriptions }: SubscriberState, nowMs: number): 'again' | 'never' {
   const mayCharge = subscriptions.some(
     (each) =>
       !each.isFamilyShare &&
@@ -321,12 +302,8 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   return END_REASONS.find((known) => known === reason) ?? null;
 }
 
-/** The end of what was cancelled is not the end of access where a grant lasts longer. */
-function isOutlasted(
-  subscription: SubscriptionState,
-  { grants }: SubscriberState,
-  { names }: DescriptionContext,
-): boolean {
+/** Whether a grant of the same gives access for longer. */
+function isOutlasted(subscription: SubscriptionState, { grants }: SubscriberState, names: Names): boolean {
   const what = entitlementOrProduct(subscription, names);
   return grants.some(
     (grant) =>
