@@ -24,14 +24,37 @@ export interface BatchOptions {
 export type BatchResults<R> = readonly R[] | void;
 
 /**
- * Lets many callers share statements, for reading or for writing (group commit). An item that PostgreSQL refuses
- * fails alone: the others of its statement are then repeated one by one.
+ * Lets many callers share statements, for reading or for writing (group commit): those with the same key, a workspace or
+ * project, so that a statement stays on one tenant's rows. An item that PostgreSQL refuses fails alone: the others of its
+ * statement are then repeated one by one.
  *
  * @returns resolves with the item's result when its statement is done and committed
  */
 export function createBatcher<T, R = void>(
-  run: (items: readonly T[]) => Promise<BatchResults<R>>,
   options: BatchOptions,
+  run: (key: string, items: readonly T[]) => Promise<BatchResults<R>>,
+): (key: string, item: T) => Promise<R> {
+  const queues = keyed((key) => createQueue<T, R>(options, (items) => run(key, items)));
+  return (key, item) => queues(key)(item);
+}
+
+/** More than are used at the same time. One that is dropped while it runs still finishes. */
+const MAX_KEPT = 10_000;
+
+/** One for each workspace or project. */
+export function keyed<T extends object>(make: (key: string) => T): (key: string) => T {
+  // Bounded, since anyone can name a workspace in an address.
+  const made = new LRUCache<string, T>({ max: MAX_KEPT });
+  return (key) => {
+    const existing = made.get(key) ?? make(key);
+    made.set(key, existing);
+    return existing;
+  };
+}
+
+function createQueue<T, R>(
+  options: BatchOptions,
+  run: (items: readonly T[]) => Promise<BatchResults<R>>,
 ): (item: T) => Promise<R> {
   const { maxItems, spacingMs = 0, parallel = 1, minParallelItems = 1 } = options;
   const waiting: Waiting<T, R>[] = [];
@@ -77,18 +100,4 @@ export function createBatcher<T, R = void>(
       waiting.push({ item, resolve, reject });
       planNext();
     });
-}
-
-/** More than are used at the same time. One that is dropped while it runs still finishes. */
-const MAX_KEPT = 10_000;
-
-/** One for each workspace or project: statements stay on one tenant's rows. */
-export function keyed<T extends object>(make: (key: string) => T): (key: string) => T {
-  // Bounded, since anyone can name a workspace in an address.
-  const made = new LRUCache<string, T>({ max: MAX_KEPT });
-  return (key) => {
-    const existing = made.get(key) ?? make(key);
-    made.set(key, existing);
-    return existing;
-  };
 }

@@ -1,5 +1,5 @@
 import { findSharedSubscribers } from '../contacts/repository.ts';
-import { type BatchOptions, type BatchResults, createBatcher, keyed } from '../database/batcher.ts';
+import { createBatcher } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
 import type { SentAs } from '../subscribers/repository.ts';
@@ -268,27 +268,27 @@ export type OutboxWriter = ReturnType<typeof createOutboxWriter>;
  */
 export function createOutboxWriter(database: Database) {
   return {
-    savePlan: shared(IMMEDIATE, (workspaceId, plans: readonly Plan[]) =>
+    savePlan: createBatcher(IMMEDIATE, (workspaceId, plans: readonly Plan[]) =>
       savePlan(database, workspaceId, plans),
     ),
-    saveSummary: shared(DEFERRED, (workspaceId, summaries: readonly NewSummary[]) =>
+    saveSummary: createBatcher(DEFERRED, (workspaceId, summaries: readonly NewSummary[]) =>
       saveSummaries(database, workspaceId, summaries),
     ),
-    recordResult: shared(DEFERRED, async (workspaceId, results: readonly SendResult[]) => {
+    recordResult: createBatcher(DEFERRED, async (workspaceId, results: readonly SendResult[]) => {
       for (const [projectId, own] of Map.groupBy(results, (result) => result.projectId))
         await recordResults(database, { workspaceId, projectId }, own);
     }),
-    recordAttempt: shared(DEFERRED, (workspaceId, attempts: readonly Attempt[]) =>
+    recordAttempt: createBatcher(DEFERRED, (workspaceId, attempts: readonly Attempt[]) =>
       recordAttempts(database, workspaceId, attempts),
     ),
-    hasChanged: shared(IMMEDIATE, (workspaceId, claims: readonly Claim[]) =>
+    hasChanged: createBatcher(IMMEDIATE, (workspaceId, claims: readonly Claim[]) =>
       haveChanged(database, workspaceId, claims),
     ),
     /**
      * Stores a contact, unless it is the subscriber's already. Resolves with the others that may write to it; `null`:
      * the subscriber was merged, or has changed and nothing was stored.
      */
-    assignContact: shared(PROMPT, async (workspaceId, found: readonly FoundContact[]) => {
+    assignContact: createBatcher(PROMPT, async (workspaceId, found: readonly FoundContact[]) => {
       const fresh = found.filter(({ claim, contactId }) => claim.contactId !== contactId);
       const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
       // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
@@ -300,18 +300,10 @@ export function createOutboxWriter(database: Database) {
       });
     }),
     /** Releases a subscriber; resolves with whether it is due again already. */
-    finish: shared(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
+    finish: createBatcher(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
       await explainPending(database, workspaceId, finished);
       const due = await finishClaims(database, workspaceId, finished);
       return finished.map(({ claim }) => due.has(claim.subscriberId));
     }),
   };
-}
-
-function shared<T, R = void>(
-  options: BatchOptions,
-  run: (workspaceId: string, items: readonly T[]) => Promise<BatchResults<R>>,
-): (workspaceId: string, item: T) => Promise<R> {
-  const batchers = keyed((workspaceId) => createBatcher<T, R>((items) => run(workspaceId, items), options));
-  return (workspaceId, item) => batchers(workspaceId)(item);
 }

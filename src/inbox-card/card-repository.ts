@@ -1,4 +1,4 @@
-import { createBatcher, keyed } from '../database/batcher.ts';
+import { createBatcher } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import { readStoredSummaries } from '../subscribers/summaries.ts';
@@ -113,26 +113,21 @@ const BATCHES = { maxItems: 32, spacingMs: 5 };
 
 /** Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement. */
 export function createCardReader(sql: Sql) {
-  const cards = keyed((workspaceId: string) =>
-    createBatcher<CardQuery, CardRecord | null>(async (queries) => {
-      const records = await readCards(sql, workspaceId, queries);
-      return queries.map((_, index) => records?.[index] ?? null);
-    }, BATCHES),
-  );
-  const summaries = keyed((workspaceId: string) =>
-    createBatcher<string, StoredSummary | null>(async (subscriberIds) => {
-      const stored = await readStoredSummaries(sql, workspaceId, subscriberIds);
-      return subscriberIds.map((subscriberId) => stored.get(subscriberId) ?? null);
-    }, BATCHES),
-  );
+  const read = createBatcher<CardQuery, CardRecord | null>(BATCHES, async (workspaceId, queries) => {
+    const records = await readCards(sql, workspaceId, queries);
+    return queries.map((_, index) => records?.[index] ?? null);
+  });
   return {
     /** `null`: unknown workspace. */
-    read: (workspaceId: string, query: CardQuery) => cards(workspaceId)(query),
+    read,
     /** The same for a subscriber, whoever its contact is. */
     readSubscriber: (workspaceId: string, subscriberId: string) =>
-      cards(workspaceId)({ contactId: '', externalId: null, chosen: subscriberId }),
+      read(workspaceId, { contactId: '', externalId: null, chosen: subscriberId }),
     /** `null`: none is stored. */
-    summary: (workspaceId: string, subscriberId: string) => summaries(workspaceId)(subscriberId),
+    summary: createBatcher<string, StoredSummary | null>(BATCHES, async (workspaceId, subscriberIds) => {
+      const stored = await readStoredSummaries(sql, workspaceId, subscriberIds);
+      return subscriberIds.map((subscriberId) => stored.get(subscriberId) ?? null);
+    }),
   };
 }
 

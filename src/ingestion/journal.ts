@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
-import { createBatcher, keyed } from '../database/batcher.ts';
+import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
 import { type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
@@ -28,21 +28,19 @@ export type Journal = ReturnType<typeof createJournal>;
 /** @param onAppended called after the commit, once for each project with new rows */
 export function createJournal(database: Database, onAppended: (project: ProjectKey) => void) {
   let uncommitted = 0;
-  const batchers = keyed((workspaceId: string) =>
-    createBatcher(async (rows: readonly NewRow[]) => {
-      const statuses = await appendWebhooks(database, workspaceId, rows);
-      const accepted = rows.filter((_, index) => statuses[index] === 'accepted');
-      for (const projectId of new Set(accepted.map((row) => row.projectId)))
-        onAppended({ workspaceId, projectId });
-      return statuses;
-    }, BATCH_OPTIONS),
-  );
+  const append = createBatcher(BATCH_OPTIONS, async (workspaceId, rows: readonly NewRow[]) => {
+    const statuses = await appendWebhooks(database, workspaceId, rows);
+    const accepted = rows.filter((_, index) => statuses[index] === 'accepted');
+    for (const projectId of new Set(accepted.map((row) => row.projectId)))
+      onAppended({ workspaceId, projectId });
+    return statuses;
+  });
   return {
     /** Appends a webhook; concurrent calls of one workspace share a statement. Resolves after the commit. */
     async append({ workspaceId, projectId }: ProjectKey, webhook: CheckedWebhook): Promise<ReceiptStatus> {
       uncommitted += 1;
       try {
-        return await batchers(workspaceId)({ projectId, ...webhook });
+        return await append(workspaceId, { projectId, ...webhook });
       } finally {
         uncommitted -= 1;
       }

@@ -1,8 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type Request, type RequestHandler, Router } from 'express';
 import { LRUCache } from 'lru-cache';
-import { createBatcher, keyed } from '../database/batcher.ts';
-import type { Database } from '../database/sql.ts';
+import { createBatcher } from '../database/batcher.ts';
 import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
 import { eventIdOf, identifiersOf, keyText } from '../subscription/read-event.ts';
@@ -73,10 +72,14 @@ export function revenueCatWebhookRouter(
 ): Router {
   const { database, journal, secrets, now } = options;
   const recordRefusal = createRefusalRecorder(options);
-  const readTarget = createTargetReader(database);
+  /** Webhooks of one project that arrive together share a read, which begins after they arrived. */
+  const readTarget = createBatcher({ maxItems: 250 }, async (projectId, callers: readonly null[]) => {
+    const target = await readWebhookTarget(database, projectId);
+    return callers.map(() => target);
+  });
 
   async function findTarget(req: Request): Promise<WebhookTarget> {
-    const target = await readTarget(String(req.params.projectId));
+    const target = await readTarget(String(req.params.projectId), null);
     if (!target) throw notFound(UNKNOWN_PROJECT);
     return target;
   }
@@ -129,20 +132,6 @@ export function revenueCatWebhookRouter(
   const router = Router({ strict: true, caseSensitive: true });
   router.post('/:projectId', checkKey, rawBody(MAX_WEBHOOK_BYTES), receive);
   return router;
-}
-
-/** Webhooks of one project that arrive together share a read, which begins after they arrived. */
-function createTargetReader(database: Database): (projectId: string) => Promise<WebhookTarget | null> {
-  const readers = keyed((projectId: string) =>
-    createBatcher(
-      async (callers: readonly null[]) => {
-        const target = await readWebhookTarget(database, projectId);
-        return callers.map(() => target);
-      },
-      { maxItems: 250 },
-    ),
-  );
-  return (projectId) => readers(projectId)(null);
 }
 
 /** Older signatures are refused: RevenueCat signs each attempt (webhook documentation, "HMAC signing"). */

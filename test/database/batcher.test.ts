@@ -13,23 +13,20 @@ describe('calls that share statements', () => {
         async (items, limits, minParallelItems) => {
           let running = 0;
           let mostRunning = 0;
-          const add = createBatcher<number, string>(
-            async (group) => {
-              assert.ok(group.length <= limits.maxItems);
-              running += 1;
-              mostRunning = Math.max(mostRunning, running);
-              await new Promise((resolve) => setImmediate(resolve));
-              running -= 1;
-              if (group.some((index) => items[index]?.refused)) throw new Error('refused');
-              return group.map((index) => `written ${index}`);
-            },
-            { ...limits, minParallelItems },
-          );
+          const add = createBatcher<number, string>({ ...limits, minParallelItems }, async (_key, group) => {
+            assert.ok(group.length <= limits.maxItems);
+            running += 1;
+            mostRunning = Math.max(mostRunning, running);
+            await new Promise((resolve) => setImmediate(resolve));
+            running -= 1;
+            if (group.some((index) => items[index]?.refused)) throw new Error('refused');
+            return group.map((index) => `written ${index}`);
+          });
           const outcomes = await Promise.all(
             items.map(async ({ after }, index) => {
               for (let turn = 0; turn < after; turn += 1)
                 await new Promise((resolve) => setImmediate(resolve));
-              return add(index).catch((error: Error) => error.message);
+              return add('abc123', index).catch((error: Error) => error.message);
             }),
           );
           assert.deepEqual(
@@ -45,26 +42,21 @@ describe('calls that share statements', () => {
 
   test('a statement that PostgreSQL ended because it and another waited for each other is repeated', async () => {
     let deadlocks = 2;
-    const add = createBatcher<number, number>(
-      async (group) => {
-        deadlocks -= 1;
-        if (deadlocks >= 0) throw Object.assign(new Error('deadlock detected'), { code: '40P01' });
-        return group;
-      },
-      { maxItems: 64 },
-    );
-    assert.equal(await add(1), 1);
+    const add = createBatcher<number, number>({ maxItems: 64 }, async (_key, group) => {
+      deadlocks -= 1;
+      if (deadlocks >= 0) throw Object.assign(new Error('deadlock detected'), { code: '40P01' });
+      return group;
+    });
+    assert.equal(await add('abc123', 1), 1);
   });
 
   test('what comes in the same moment is one statement, and so is what comes before the next may begin', async () => {
     const groups: number[][] = [];
-    const add = createBatcher<number, number>(
-      async (group) => {
-        groups.push([...group]);
-        return group;
-      },
-      { maxItems: 64, spacingMs: 200 },
-    );
+    const batcher = createBatcher<number, number>({ maxItems: 64, spacingMs: 200 }, async (_key, group) => {
+      groups.push([...group]);
+      return group;
+    });
+    const add = (item: number) => batcher('abc123', item);
     assert.deepEqual(await Promise.all([add(1), add(2)]), [1, 2]);
     const third = add(3);
     await new Promise((resolve) => setImmediate(resolve));
@@ -77,13 +69,11 @@ describe('calls that share statements', () => {
 
   test('without a database all fail immediately, and nothing is tried one by one', async () => {
     let tries = 0;
-    const add = createBatcher<number, number>(
-      async () => {
-        tries += 1;
-        throw Object.assign(new Error('gone'), { code: '57P01' });
-      },
-      { maxItems: 64 },
-    );
+    const batcher = createBatcher<number, number>({ maxItems: 64 }, async () => {
+      tries += 1;
+      throw Object.assign(new Error('gone'), { code: '57P01' });
+    });
+    const add = (item: number) => batcher('abc123', item);
     const outcomes = await Promise.allSettled([add(1), add(2), add(3)]);
     assert.deepEqual(new Set(outcomes.map((outcome) => outcome.status)), new Set(['rejected']));
     assert.equal(tries, 1);
