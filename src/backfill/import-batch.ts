@@ -1,7 +1,7 @@
 import type { Transaction } from '../database/sql.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { readCatalogNames } from '../revenuecat/catalog-names.ts';
-import type { RevenueCatClient, RevenueCatCustomer } from '../revenuecat/client.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { readCustomer } from '../revenuecat/customer.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
@@ -85,13 +85,6 @@ async function readOne(context: ImportRun, running: ImportProgress, customer: Cl
     if (error instanceof AppError) return { customer, kind: 'failed', error } as const;
     throw error;
   }
-}
-
-function readCustomer(context: ImportRun, customerId: string): Promise<RevenueCatCustomer | null> {
-  const { client, project } = context;
-  return client.readCustomer(project.revenueCatProjectId, customerId, (ids) =>
-    readCatalogNames(context, project, client, ids),
-  );
 }
 
 async function readEvents(

@@ -1,7 +1,7 @@
 import type { Sql } from '../database/sql.ts';
 import { type PreparedEvent, prepareEvent, storeEvents } from '../ingestion/store-events.ts';
-import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
@@ -29,9 +29,7 @@ export async function importCustomer(
   const { database: sql, secrets } = app;
   if ((await findErasedIds({ sql, secrets }, project, [appUserId])).size > 0) return 'erased';
   return withKey(app, project, async () => {
-    const found = await client.readCustomer(project.revenueCatProjectId, appUserId, (ids) =>
-      readCatalogNames(app, project, client, ids),
-    );
+    const found = await readCustomer({ ...app, project, client }, appUserId);
     if (!found) return 'unknown_customer';
     const { customerId, aliases } = found.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);

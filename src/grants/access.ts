@@ -2,8 +2,8 @@ import type { CatalogRow } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { readCatalog } from '../revenuecat/catalog.ts';
-import { readCatalogNames } from '../revenuecat/catalog-names.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { readCurrentCatalog } from '../revenuecat/current-catalog.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever } from '../time.ts';
@@ -199,7 +199,7 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
   const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
   try {
-    await readCatalogNames(app, project, client);
+    await readCurrentCatalog({ ...app, project, client });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     app.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');

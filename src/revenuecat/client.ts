@@ -1,6 +1,5 @@
 import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
-import type { CatalogRow } from '../database/entities.ts';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import { isRecord } from '../text.ts';
@@ -21,10 +20,7 @@ import {
   subscriptionSchema,
   webhookSchema,
 } from './schemas.ts';
-import { emailOf, idsIn, snapshotTime, toSnapshot } from './snapshot.ts';
 import { createStoreActions } from './store-actions.ts';
-
-export type RevenueCatCustomer = NonNullable<Awaited<ReturnType<RevenueCatClient['readCustomer']>>>;
 
 /** Lists are paged by hundreds; a customer with more pages than this is not read further. */
 const MAX_PAGES = 200;
@@ -163,12 +159,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
       await nullOn('revenuecat_not_found', get(url, 'Trying the key'));
     },
-    /** Everything of one customer; `null`: unknown. @param readCatalog gives the catalog with these ids */
-    async readCustomer(
-      projectId: string,
-      customerId: string,
-      readCatalog: (ids: readonly string[]) => Promise<readonly CatalogRow[]>,
-    ) {
+    /** The responses of several calls for one customer; `null`: unknown. */
+    async readCustomer(projectId: string, customerId: string) {
       const requestedAtMs = now();
       const of = (...parts: readonly string[]): string => path(projectId, 'customers', customerId, ...parts);
       const action = 'Reading a customer';
@@ -188,10 +180,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const read = await nullOn('revenuecat_not_found', lists);
       if (read === null) return null;
       const [aliases, attributes, active, subscriptions, purchases] = read;
-      const takenAtMs = snapshotTime(requestedAtMs, response.headers.date);
-      const parts = { customer, aliases, attributes, active, subscriptions, purchases };
-      const catalog = await readCatalog(idsIn(parts));
-      return { snapshot: toSnapshot(parts, catalog, takenAtMs), email: emailOf(attributes) };
+      const { date } = response.headers;
+      return { requestedAtMs, date, customer, aliases, attributes, active, subscriptions, purchases };
     },
     /** A page of all customers' ids, up to a hundred, after this one; `next`: what the next page follows, if any. */
     async listCustomers(projectId: string, after: string | null) {

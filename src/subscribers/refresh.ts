@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
-import { readCatalogNames } from '../revenuecat/catalog-names.ts';
-import type { RevenueCatCustomer } from '../revenuecat/client.ts';
+import { type RevenueCatCustomer, readCustomer } from '../revenuecat/customer.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
@@ -42,9 +41,8 @@ export async function refreshSubscriber(
     project && app.revenueCat(project, { priority: 'background', timeoutMs: CALL_TIMEOUT_MS, ...calls });
   if (!subscriber || !project || !client) return 'no_key';
   return withKey(app, project, async () => {
-    const readNames = (ids: readonly string[]) => readCatalogNames(app, project, client, ids);
     for (const appUserId of preferredAppUserIds(subscriber.appUserIds).slice(0, 3)) {
-      const customer = await client.readCustomer(project.revenueCatProjectId, appUserId, readNames);
+      const customer = await readCustomer({ ...app, project, client }, appUserId);
       if (!customer) continue;
       return (await storeCustomer(app, project, customer)) ? 'refreshed' : 'unknown_customer';
     }

@@ -1,5 +1,5 @@
 import { notifyDelivery, type Sql } from '../database/sql.ts';
-import type { RevenueCatCustomer } from '../revenuecat/client.ts';
+import type { RevenueCatCustomer } from '../revenuecat/customer.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { compareTexts, stripNul } from '../text.ts';

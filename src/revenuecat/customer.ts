@@ -1,27 +1,30 @@
-import type { z } from 'zod';
 import type { CatalogRow } from '../database/entities.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import type {
-  activeEntitlementSchema,
-  aliasSchema,
-  attributeSchema,
-  customerSchema,
-  purchaseSchema,
-  subscriptionSchema,
-} from './schemas.ts';
+import type { RevenueCatClient } from './client.ts';
+import { type CatalogContext, readCurrentCatalog } from './current-catalog.ts';
 
-/** The responses of several calls for one customer. */
-interface CustomerParts {
-  readonly customer: z.infer<typeof customerSchema>;
-  readonly aliases: readonly z.infer<typeof aliasSchema>[];
-  readonly attributes: readonly z.infer<typeof attributeSchema>[];
-  readonly active: readonly z.infer<typeof activeEntitlementSchema>[];
-  readonly subscriptions: readonly z.infer<typeof subscriptionSchema>[];
-  readonly purchases: readonly z.infer<typeof purchaseSchema>[];
+/** A customer as RevenueCat has it now. */
+export interface RevenueCatCustomer {
+  readonly snapshot: Snapshot;
+  /** The `$email` attribute in small letters, with when it was set (epoch ms; 0: unknown). */
+  readonly email: { readonly value: string; readonly atMs: number } | null;
 }
 
+/** @param customerId any alias. @returns `null`: RevenueCat does not know the customer */
+export async function readCustomer(
+  context: CatalogContext,
+  customerId: string,
+): Promise<RevenueCatCustomer | null> {
+  const parts = await context.client.readCustomer(context.project.revenueCatProjectId, customerId);
+  if (parts === null) return null;
+  const catalog = await readCurrentCatalog(context, idsIn(parts));
+  return { snapshot: toSnapshot(parts, catalog), email: emailOf(parts) };
+}
+
+type CustomerParts = NonNullable<Awaited<ReturnType<RevenueCatClient['readCustomer']>>>;
+
 /** All of RevenueCat's own ids in the responses. */
-export function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
+function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
   const ids = [
     ...active.map((item) => item.entitlementId),
     ...subscriptions.flatMap((item) => [item.productId, item.pendingProductId]),
@@ -31,11 +34,8 @@ export function idsIn({ active, subscriptions, purchases }: CustomerParts): stri
 }
 
 /** Combines the responses, with the identifiers that events use: lookup keys and the stores' product identifiers. */
-export function toSnapshot(
-  parts: CustomerParts,
-  catalog: readonly CatalogRow[],
-  takenAtMs: number,
-): Snapshot {
+function toSnapshot(parts: CustomerParts, catalog: readonly CatalogRow[]): Snapshot {
+  const { customer } = parts;
   const known = (kind: CatalogRow['kind'], id: string | null) =>
     catalog.find((entry) => entry.kind === kind && entry.id === id);
   const withProductName = <Item extends { readonly productId: string | null }>(item: Item) => {
@@ -44,19 +44,17 @@ export function toSnapshot(
     return { ...item, productId, productName: product?.displayName ?? null };
   };
   return {
-    takenAtMs,
-    customerId: parts.customer.id,
-    firstSeenAtMs: parts.customer.first_seen_at,
-    lastSeenAtMs: parts.customer.last_seen_at,
-    country: parts.customer.last_seen_country,
-    platform: parts.customer.last_seen_platform,
-    platformVersion: parts.customer.last_seen_platform_version,
-    appVersion: parts.customer.last_seen_app_version,
+    takenAtMs: snapshotTime(parts.requestedAtMs, parts.date),
+    customerId: customer.id,
+    firstSeenAtMs: customer.first_seen_at,
+    lastSeenAtMs: customer.last_seen_at,
+    country: customer.last_seen_country,
+    platform: customer.last_seen_platform,
+    platformVersion: customer.last_seen_platform_version,
+    appVersion: customer.last_seen_app_version,
     aliases: parts.aliases.map((alias) => alias.id),
     attributes: Object.fromEntries(
-      parts.attributes.flatMap((attribute) =>
-        attribute.value === null ? [] : [[attribute.name, attribute.value]],
-      ),
+      parts.attributes.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
     ),
     activeEntitlements: parts.active.map(({ entitlementId, endsAtMs }) => ({
       lookupKey: known('entitlement', entitlementId)?.lookupKey ?? entitlementId,
@@ -79,10 +77,7 @@ export function snapshotTime(requestedAtMs: number, date: unknown): number {
   return Number.isNaN(dateMs) || requestedAtMs < dateMs + 1_000 ? requestedAtMs : dateMs;
 }
 
-/** The `$email` attribute in small letters, with when it was set (epoch ms; 0: unknown). */
-export function emailOf(
-  attributes: readonly z.infer<typeof attributeSchema>[],
-): { readonly value: string; readonly atMs: number } | null {
+function emailOf({ attributes }: CustomerParts): RevenueCatCustomer['email'] {
   const found = attributes.find(({ name }) => name === '$email');
   if (!found?.value?.includes('@') || found.value.length > 320) return null;
   return { value: found.value.trim().toLowerCase(), atMs: found.updated_at ?? 0 };

@@ -1,0 +1,102 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import type { Logger } from 'pino';
+import { keyed } from '../database/batcher.ts';
+import { CatalogEntity, type CatalogRow, type ProjectRow, upsert } from '../database/entities.ts';
+import type { Database } from '../database/sql.ts';
+import { AppError, nullOn } from '../errors.ts';
+import { HOUR_MS } from '../time.ts';
+import { readCatalog } from './catalog.ts';
+import type { RevenueCatClient } from './client.ts';
+
+/** Names change rarely, and their endpoints allow 60 calls a minute. */
+const MAX_AGE_MS = HOUR_MS;
+
+/** A project, with the client that has its key. */
+export interface CatalogContext {
+  readonly database: Database;
+  readonly logger: Logger;
+  readonly project: Pick<ProjectRow, 'workspaceId' | 'projectId' | 'revenueCatProjectId'>;
+  readonly client: RevenueCatClient;
+  now(): number;
+}
+
+/**
+ * The project's whole catalog. It is read from RevenueCat when it is older than an hour or lacks one of `ids`, which are
+ * RevenueCat's own; each id is looked for once an hour.
+ */
+export async function readCurrentCatalog(
+  context: CatalogContext,
+  ids: readonly string[] = [],
+): Promise<readonly CatalogRow[]> {
+  const { logger, now, project } = context;
+  const state = stateOf(context);
+  const isFresh = (): boolean => state.readAtMs >= now() - MAX_AGE_MS;
+  const isCurrent = (): boolean => isFresh() && ids.every((id) => state.known.has(id));
+  // What is known waits for no read of what is not: that of an import may take long.
+  if (isCurrent()) return state.entries;
+  return state.turn(async () => {
+    // Another process may have read it since.
+    if (!isCurrent()) await loadStored(context, state);
+    if (isCurrent()) return state.entries;
+    if (!isFresh()) state.known.clear();
+    try {
+      await refreshCatalog(context);
+      await loadStored(context, state);
+      state.readAtMs = now();
+      for (const id of ids) state.known.add(id);
+    } catch (error) {
+      if (!(error instanceof AppError) || !isFresh()) throw error;
+      // The customer is read without the new names; the next read tries again.
+      logger.warn({ code: error.code, projectId: project.projectId }, 'new names not read');
+    }
+    return state.entries;
+  });
+}
+
+/** What this process has read of a project's catalog. */
+interface CatalogState {
+  /** One at a time: whatever needs the names waits for the same calls, which are the scarcest. */
+  readonly turn: LimitFunction;
+  entries: readonly CatalogRow[];
+  /** When they were last read from RevenueCat, epoch ms. */
+  readAtMs: number;
+  /** Ids in `entries`, and those that RevenueCat does not list: deleted products, or a key that may not read them. */
+  readonly known: Set<string>;
+}
+
+const states = new WeakMap<Database, (key: string) => CatalogState>();
+
+function stateOf({ database, project }: CatalogContext): CatalogState {
+  const stateFor =
+    states.get(database) ??
+    keyed((): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, known: new Set() }));
+  states.set(database, stateFor);
+  return stateFor(`${project.workspaceId}|${project.projectId}`);
+}
+
+async function loadStored({ database, project }: CatalogContext, state: CatalogState): Promise<void> {
+  state.entries = await readCatalog(database, project.workspaceId, project.projectId);
+  for (const { id, fetchedAt } of state.entries) {
+    state.known.add(id);
+    // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
+    state.readAtMs = Math.max(state.readAtMs, fetchedAt.getTime());
+  }
+}
+
+/** A statement takes at most 65,535 parameters. */
+const BATCH_SIZE = 1_000;
+
+/** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */
+async function refreshCatalog({ database, logger, now, project, client }: CatalogContext): Promise<void> {
+  const { workspaceId, projectId, revenueCatProjectId } = project;
+  const entitlements = await client.listEntitlements(revenueCatProjectId);
+  const products = await nullOn('revenuecat_scope_missing', client.listProducts(revenueCatProjectId));
+  if (products === null) logger.info({ projectId }, 'the API key may not read products: their ids are shown');
+  const common = { workspaceId, projectId, fetchedAt: new Date(now()) };
+  const rows = [
+    ...entitlements.map((item) => ({ ...item, ...common, kind: 'entitlement' as const })),
+    ...(products ?? []).map((item) => ({ ...item, ...common, kind: 'product' as const })),
+  ];
+  for (let from = 0; from < rows.length; from += BATCH_SIZE)
+    await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
+}
