@@ -7,6 +7,7 @@ import { withTimeout } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
+import { takeCalls } from './call-budget.ts';
 import {
   allocateSlots,
   type Claim,
@@ -21,7 +22,7 @@ import { type Delivery, type DeliveryContext, LeaseLostError } from './context.t
 import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
-import { type Clock, RateGate, takeCalls } from './rate-gate.ts';
+import { type Clock, RateGate } from './rate-gate.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type Clock, RateGate, takeCalls } from '../../src/delivery/rate-gate.ts';
+import { takeCalls } from '../../src/delivery/call-budget.ts';
+import { type Clock, RateGate } from '../../src/delivery/rate-gate.ts';
 import type { RateLimit } from '../../src/intercom/rate-limit.ts';
 import { HOUR_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

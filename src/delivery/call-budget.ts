@@ -1,0 +1,74 @@
+import type { Sql } from '../database/sql.ts';
+import type { RateLimit } from '../intercom/rate-limit.ts';
+
+/** A process's request for calls of the shared window. */
+export interface CallRequest {
+  /** Wanted calls; 0 only reports the headers. */
+  readonly calls: number;
+  /** The newest headers that this process saw. */
+  readonly limit: RateLimit;
+  /** By Intercom's clock, as far as it is known. */
+  readonly nowMs: number;
+}
+
+/** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
+export interface Allowance {
+  calls: number;
+  /** What is left for all processes after it. */
+  readonly left: number;
+  readonly untilMs: number;
+}
+
+/** Assumed until a response names the end of the window. */
+export const WINDOW_MS = 10_000;
+
+/**
+ * Takes calls out of a workspace's window, which all worker processes share.
+ *
+ * The row only divides what the headers allow: the last ones that this process saw lower what is left when another
+ * program uses the window too, and correct its end. A statement for each call would cost more than the call; so
+ * processes take several at a time, and fewer towards the end, so that none is left over.
+ */
+export async function takeCalls(sql: Sql, workspaceId: string, request: CallRequest): Promise<Allowance> {
+  const taken = await updateBudget(sql, workspaceId, request);
+  if (taken) return taken;
+  await sql.query(
+    `insert into call_budgets (workspace_id, quota, calls_left, until_ms) values ($1, $2, $3, $4)
+     on conflict do nothing`,
+    [workspaceId, request.limit.limit, request.limit.remaining, request.limit.resetAtMs],
+  );
+  return (
+    (await updateBudget(sql, workspaceId, request)) ?? {
+      calls: 0,
+      left: 0,
+      untilMs: request.nowMs + WINDOW_MS,
+    }
+  );
+}
+
+async function updateBudget(
+  sql: Sql,
+  workspaceId: string,
+  { calls, limit, nowMs }: CallRequest,
+): Promise<Allowance | null> {
+  const [row] = await sql.query<{ granted: number; calls_left: number; until_ms: string }>(
+    `with before as (
+       select $3::integer as quota, calls_left, until_ms,
+              until_ms <= $6::bigint or $5::bigint > until_ms as turned, $5 > $6 as current
+         from call_budgets where workspace_id = $1 for update
+     ), now_left as (
+       select quota,
+              least(case when turned then quota else calls_left end, case when current then $4::integer end) as calls_left,
+              case when current then $5 when turned then $6 + $7::bigint else until_ms end as until_ms
+         from before
+     )
+     update call_budgets b
+        set quota = n.quota, calls_left = n.calls_left - least(n.calls_left, $2::integer), until_ms = n.until_ms
+       from now_left n
+      where b.workspace_id = $1
+     returning least(n.calls_left, $2::integer) as granted, b.calls_left, b.until_ms`,
+    [workspaceId, calls, limit.limit, limit.remaining, limit.resetAtMs, Math.floor(nowMs), WINDOW_MS],
+    'take-calls',
+  );
+  return row ? { calls: row.granted, left: row.calls_left, untilMs: Number(row.until_ms) } : null;
+}
