@@ -176,7 +176,10 @@ export async function assignContacts(
   return new Set(rows.map((row) => row.subscriber_id));
 }
 
-export interface ClaimResult {
+/** A delivery that ended, and what it leaves. */
+export interface FinishedClaim {
+  /** As the row is: with the contact that was assigned since. */
+  readonly claim: Claim;
   /** When to deliver again; `null`: when something happens. */
   readonly dueAtMs: number | null;
   readonly contactId: string | null;
@@ -185,14 +188,9 @@ export interface ClaimResult {
   /** Failed deliveries in a row; with `waiting`, lookups that found no contact. */
   readonly attempts: number;
   readonly waiting: boolean;
-  /** What could not be sent, and the code of what it waits for. */
-  readonly pending: { readonly events: number; readonly reason: string | null };
-}
-
-/** A delivery that ended. `claim` is as the row was left: with the contact that was assigned since. */
-export interface FinishedClaim {
-  readonly claim: Claim;
-  readonly result: ClaimResult;
+  readonly pendingEvents: number;
+  /** The code of what they wait for. */
+  readonly pendingReason: string | null;
 }
 
 /**
@@ -239,22 +237,22 @@ export async function finishClaims(
       finished.map(({ claim }) => claim.subscriberId),
       finished.map(({ claim }) => claim.owner),
       finished.map(({ claim }) => claim.version),
-      finished.map(({ result }) => result.dueAtMs),
-      finished.map(({ result }) => result.contactId),
-      finished.map(({ result }) => result.attributesWritten && JSON.stringify(result.attributesWritten)),
-      finished.map(({ result }) => result.attempts),
-      finished.map(({ result }) => result.waiting),
+      finished.map(({ dueAtMs }) => dueAtMs),
+      finished.map(({ contactId }) => contactId),
+      finished.map(({ attributesWritten: written }) => written && JSON.stringify(written)),
+      finished.map(({ attempts }) => attempts),
+      finished.map(({ waiting }) => waiting),
       finished.map(({ claim }) => claim.contactId),
       finished.map(({ claim }) => claim.attributesWritten === null),
-      finished.map(({ result }) => result.pending.events),
-      finished.map(({ result }) => result.pending.reason),
+      finished.map(({ pendingEvents }) => pendingEvents),
+      finished.map(({ pendingReason }) => pendingReason),
     ],
     'finish-claims',
   );
   const released = new Set(rows.map((row) => row.subscriber_id));
   const overtaken = finished.filter(
-    ({ claim, result }) =>
-      !released.has(claim.subscriberId) && result.attributesWritten !== claim.attributesWritten,
+    ({ claim, attributesWritten }) =>
+      !released.has(claim.subscriberId) && attributesWritten !== claim.attributesWritten,
   );
   // Attributes that were written after the lease had ended: another worker may have written newer ones before them.
   if (overtaken.length > 0)

@@ -6,7 +6,7 @@ import { bestAppUserIds, contactAttributes } from '../subscription/contact-value
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
-import { type Claim, type ClaimResult, type FinishedClaim, failuresOf } from './claims.ts';
+import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { backOff, type Later, nextContactLookup } from './failures.ts';
 import { planWithOthers } from './outbox.ts';
@@ -58,10 +58,10 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
   const wakeAtMs = nextChangeAt(state, nowMs);
   let finished: FinishedClaim;
   if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
-    finished = { claim, result: { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 } };
+    finished = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
   } else if (first?.nextTryAtMs && first.nextTryAtMs > nowMs) {
-    const pending = { events: toSend.length, reason: first.reason };
-    finished = { claim, result: { ...unchanged(claim), dueAtMs: first.nextTryAtMs, pending } };
+    const pending = { pendingEvents: toSend.length, pendingReason: first.reason };
+    finished = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, ...pending };
   } else {
     finished = await deliverTo(delivery, { appUserIds, toSend, wanted, wakeAtMs, saving });
     await clearFormerContacts(delivery, finished);
@@ -116,19 +116,12 @@ async function updateReceivers({ context, claim }: Delivery): Promise<void> {
     await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
 
-const NOTHING_PENDING = { events: 0, reason: null };
-
 /** Nothing was done, and nothing is left to do. */
-export function unchanged(claim: Claim): ClaimResult {
+export function unchanged(claim: Claim): FinishedClaim {
   const { contactId, attributesWritten } = claim;
-  return {
-    dueAtMs: null,
-    contactId,
-    attributesWritten,
-    attempts: failuresOf(claim),
-    waiting: false,
-    pending: NOTHING_PENDING,
-  };
+  const attempts = failuresOf(claim);
+  const nothingPending = { waiting: false, pendingEvents: 0, pendingReason: null };
+  return { claim, dueAtMs: null, contactId, attributesWritten, attempts, ...nothingPending };
 }
 
 interface Work {
@@ -156,14 +149,14 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     } catch (error) {
       await work.saving;
       const end = await backOff(delivery, error);
-      return { claim, result: { ...postponed(claim, end, left), attributesWritten: null } };
+      return { ...postponed(claim, end, left), attributesWritten: null };
     }
     await work.saving;
     if (contactId === null) break;
 
     const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
     const planned = others && (await planAgain(delivery, left, others));
-    if (!others || !planned) return { claim, result: { ...unchanged(claim), dueAtMs: context.now() } };
+    if (!others || !planned) return { ...unchanged(claim), dueAtMs: context.now() };
     left = planned;
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
     // What others wrote there since is unknown: only all attributes together are one customer's state.
@@ -175,32 +168,32 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
     const attributes = { wanted: work.wanted, written };
     const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
-    if (end.kind === 'later') return { claim, result: postponed(claim, end, left) };
+    if (end.kind === 'later') return postponed(claim, end, left);
     if (end.kind === 'written') {
       const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
       const result = later ? postponed(claim, later, left) : sentAll;
-      return { claim, result: { ...result, attributesWritten: end.values } };
+      return { ...result, attributesWritten: end.values };
     }
     gone.add(contactId);
     const isFollowed =
       end.kind === 'follow_contact' && !gone.has(end.contactId) && !linkedContactIds.includes(contactId);
     contactId = isFollowed ? end.contactId : null;
   }
-  return { claim, result: waitForContact(delivery, left.length) };
+  return waitForContact(claim, left.length, context.now());
 }
 
 /** The customer has another contact now, or none: those before would keep what they show of them. */
 async function clearFormerContacts(
   { context, claim, history }: Delivery,
-  { result }: FinishedClaim,
+  finished: FinishedClaim,
 ): Promise<void> {
   const { workspaceId, contactId, attributesWritten } = claim;
   const former = new Set([contactId]);
   // After a merge the row has only one of the contacts; where events went is known of all. One of them may be the right
   // one: as long as the lookup fails, or nothing is written, none is cleared.
-  if (attributesWritten === null && result.attributesWritten !== null)
+  if (attributesWritten === null && finished.attributesWritten !== null)
     for (const { delivery } of history.own) former.add(delivery.contactId);
-  former.delete(result.contactId);
+  former.delete(finished.contactId);
   for (const each of former)
     if (each !== null) await clearLater(context.jobs, { workspaceId, contactId: each });
   // Another customer may have it as well, whose attributes were replaced.
@@ -237,12 +230,13 @@ async function finishBurst(
   return writeAttributes(delivery, contactId, attributes);
 }
 
-function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): ClaimResult {
+function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): FinishedClaim {
   return {
     ...unchanged(claim),
     dueAtMs: end.atMs,
     attempts: failuresOf(claim) + end.counts,
-    pending: { events: left.length, reason: end.reason },
+    pendingEvents: left.length,
+    pendingReason: end.reason,
   };
 }
 
@@ -276,15 +270,17 @@ async function resolveContact(
   return appUserId === null ? null : createContact(client, { appUserId, email });
 }
 
-function waitForContact({ context, claim }: Delivery, events: number): ClaimResult {
+function waitForContact(claim: Claim, pendingEvents: number, nowMs: number): FinishedClaim {
   const lookups = claim.attempts - failuresOf(claim) + 1;
-  const isDue = events > 0 || lookups <= MAX_IDLE_LOOKUPS;
+  const isDue = pendingEvents > 0 || lookups <= MAX_IDLE_LOOKUPS;
   return {
-    dueAtMs: isDue ? nextContactLookup(lookups, context.now()) : null,
+    claim,
+    dueAtMs: isDue ? nextContactLookup(lookups, nowMs) : null,
     contactId: null,
     attributesWritten: null,
     attempts: lookups,
     waiting: true,
-    pending: { events, reason: 'waiting_for_contact' },
+    pendingEvents,
+    pendingReason: 'waiting_for_contact',
   };
 }

@@ -234,18 +234,14 @@ async function explainPending(
   workspaceId: string,
   finished: readonly FinishedClaim[],
 ): Promise<void> {
-  const waiting = finished.filter(({ result }) => result.pending.reason !== null);
+  const waiting = finished.filter(({ pendingReason }) => pendingReason !== null);
   if (waiting.length === 0) return;
   await sql.query(
     `update event_deliveries d set reason = r.reason
        from unnest($2::uuid[], $3::text[]) as r (subscriber_id, reason)
       where d.workspace_id = $1 and d.subscriber_id = any($2) and d.subscriber_id = r.subscriber_id
         and d.delivered_at is null and d.not_sent is null and d.reason is distinct from r.reason`,
-    [
-      workspaceId,
-      waiting.map(({ claim }) => claim.subscriberId),
-      waiting.map(({ result }) => result.pending.reason),
-    ],
+    [workspaceId, waiting.map(({ claim }) => claim.subscriberId), waiting.map((each) => each.pendingReason)],
     'explain-pending',
   );
 }

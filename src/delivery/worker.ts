@@ -295,9 +295,9 @@ export class DeliveryWorker {
         ? await withSpan('deliver subscriber', ids, () =>
             deliverSubscriber({ ...delivery, subscriber, history }),
           )
-        : { claim, result: unchanged(claim) };
+        : unchanged(claim);
       if (await this.#context.writer.finish(claim.workspaceId, finished)) this.wake(claim.workspaceId);
-      else if (finished.result.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.result.dueAtMs);
+      else if (finished.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.dueAtMs);
     } catch (error) {
       if (this.#isStopping || error instanceof LeaseLostError)
         return await releaseClaim(this.#context.database, claim).catch(() => {});

@@ -12,7 +12,6 @@ import {
 import {
   assignContacts,
   type Claim,
-  type ClaimResult,
   claimNext,
   type FinishedClaim,
   finishClaims,
@@ -33,13 +32,15 @@ describe('contact changes during a delivery', () => {
   });
   after(() => world?.close());
 
-  const delivered: ClaimResult = {
+  type Result = Omit<FinishedClaim, 'claim'>;
+  const delivered: Result = {
     dueAtMs: null,
     contactId: 'c-1',
     attributesWritten: { rc_product: 'pro' },
     attempts: 0,
     waiting: false,
-    pending: { events: 0, reason: null },
+    pendingEvents: 0,
+    pendingReason: null,
   };
 
   /** @param known what is stored of the subscriber when it is claimed */
@@ -68,16 +69,16 @@ describe('contact changes during a delivery', () => {
   }
 
   /** As a delivery does: a contact that was found is stored before anything is written to it. */
-  async function assign(claim: Claim, result: ClaimResult): Promise<FinishedClaim> {
+  async function assign(claim: Claim, result: Result): Promise<FinishedClaim> {
     const { contactId } = result;
-    if (contactId === null || contactId === claim.contactId) return { claim, result };
+    if (contactId === null || contactId === claim.contactId) return { claim, ...result };
     const stored = await assignContacts(world.db.database, WORKSPACE_ID, [{ claim, contactId }]);
     return stored.has(claim.subscriberId)
-      ? { claim: { ...claim, contactId, attributesWritten: null }, result }
-      : { claim, result: { ...result, contactId: null, attributesWritten: null } };
+      ? { claim: { ...claim, contactId, attributesWritten: null }, ...result }
+      : { claim, ...result, contactId: null, attributesWritten: null };
   }
 
-  async function finish(claim: Claim, result: ClaimResult) {
+  async function finish(claim: Claim, result: Result) {
     const { database } = world.db;
     const due = await finishClaims(database, WORKSPACE_ID, [await assign(claim, result)]);
     const [row] = await database.query<{ contact_id: string | null; attributes_written: unknown }>(
@@ -208,12 +209,12 @@ describe('contact changes during a delivery', () => {
 
   test('another worker has taken it over: what was written after its lease ended is written again', async () => {
     const { database } = world.db;
-    const isDue = async (claim: Claim, result: ClaimResult) => {
+    const isDue = async (claim: Claim, result: Result) => {
       await database.query(
         `update subscribers set lease_owner = null, due_at = null where workspace_id = $1 and subscriber_id = $2`,
         [WORKSPACE_ID, claim.subscriberId],
       );
-      await finishClaims(database, WORKSPACE_ID, [{ claim, result }]);
+      await finishClaims(database, WORKSPACE_ID, [{ claim, ...result }]);
       const [row] = await database.query<{ is_due: boolean; attributes_written: unknown }>(
         `update subscribers s set due_at = null
            from subscribers old
@@ -444,7 +445,7 @@ describe('contact changes during a delivery', () => {
     const open = () => wakeWaitingFor(database, WORKSPACE_ID, externalId);
     assert.equal(await open(), 0, 'it does not wait yet');
     const waiting = { ...delivered, contactId: null, dueAtMs: Date.now() + 3_600_000, waiting: true };
-    await finishClaims(database, WORKSPACE_ID, [{ claim, result: waiting }]);
+    await finishClaims(database, WORKSPACE_ID, [{ claim, ...waiting }]);
     assert.equal(await wakeWaitingFor(database, WORKSPACE_ID, 'somebody-else'), 0);
     assert.equal(await wakeWaitingFor(database, 'other', externalId), 0);
     assert.equal(await open(), 1);
@@ -452,7 +453,7 @@ describe('contact changes during a delivery', () => {
     const [claimed] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
     assert.ok(claimed);
     assert.equal(claimed.subscriberId, claim.subscriberId);
-    await finishClaims(database, WORKSPACE_ID, [{ claim: claimed, result: delivered }]);
+    await finishClaims(database, WORKSPACE_ID, [{ claim: claimed, ...delivered }]);
     assert.equal(await open(), 0, 'it has its contact');
   });
 
