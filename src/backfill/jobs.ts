@@ -1,5 +1,4 @@
-import { AppError } from '../errors.ts';
-import { type JobData, type JobDefinitions, type Jobs, secondsUntil } from '../jobs/jobs.ts';
+import { type JobDefinitions, type Jobs, secondsToWait } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { importCustomer } from './import-customer.ts';
@@ -28,17 +27,22 @@ export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinit
       retryLimit: 1_000,
       retryDelayMax: 60,
       async run(ref) {
-        const outcome = await runImport(app, ref, {
-          signal: stopping,
-          finish: AbortSignal.timeout(SLICE_MS),
-        });
+        const finish = AbortSignal.timeout(SLICE_MS);
+        const outcome = await runImport(app, ref, { signal: stopping, finish });
         if (outcome === 'stopped') await queueImport(app.jobs, ref);
       },
     },
     'customer.import': {
       workers: 'bulk',
       retryLimit: 5,
-      run: (data) => importRequested(app, data),
+      async run(customer) {
+        const { workspaceId, projectId } = customer;
+        const importing = importCustomer(app, customer).then((outcome) =>
+          app.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat'),
+        );
+        const afterSeconds = await secondsToWait(importing, app.now);
+        if (afterSeconds !== null) await queueCustomerImport(app, customer, { afterSeconds });
+      },
     },
     'reconcile.nightly': {
       workers: 'background',
@@ -56,24 +60,9 @@ export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinit
   };
 }
 
-async function importRequested(app: AppContext, data: JobData['customer.import']): Promise<void> {
-  const { workspaceId, projectId, appUserId } = data;
-  try {
-    const outcome = await importCustomer(app, { workspaceId, projectId, appUserId });
-    app.logger.info({ workspaceId, projectId, outcome }, 'looked up a customer in RevenueCat');
-  } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-    const afterSeconds = secondsUntil(error.remedy.atMs, app.now());
-    await queueCustomerImport(app, data, { afterSeconds });
-  }
-}
-
 async function reconcileSlice(app: AppContext, workspaceId: string, stopping: AbortSignal): Promise<void> {
-  const pass = await reconcileWorkspace(
-    app,
-    workspaceId,
-    AbortSignal.any([stopping, AbortSignal.timeout(SLICE_MS)]),
-  );
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(SLICE_MS)]);
+  const pass = await reconcileWorkspace(app, workspaceId, signal);
   const { checked, corrected, unknown, differences, continueAtMs } = pass;
   app.logger.info({ workspaceId, checked, corrected, unknown, differences }, 'reconciled');
   const { reconciled } = app.counters;

@@ -1,5 +1,4 @@
-import { AppError } from '../errors.ts';
-import { type JobData, type JobDefinitions, secondsUntil } from '../jobs/jobs.ts';
+import { type JobData, type JobDefinitions, secondsToWait } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { findErasedIds } from './erased-ids.ts';
@@ -22,13 +21,9 @@ export function subscriberJobs(app: AppContext, stopping: AbortSignal): JobDefin
       workers: 'bulk',
       retryLimit: 5,
       async run(subscriber) {
-        try {
-          await refreshSubscriber(app, subscriber, { signal: stopping });
-        } catch (error) {
-          if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-          const afterSeconds = secondsUntil(error.remedy.atMs, app.now());
-          await app.jobs.send('subscriber.refresh', subscriber, { afterSeconds });
-        }
+        const refreshing = refreshSubscriber(app, subscriber, { signal: stopping });
+        const afterSeconds = await secondsToWait(refreshing, app.now);
+        if (afterSeconds !== null) await app.jobs.send('subscriber.refresh', subscriber, { afterSeconds });
       },
     },
   };
