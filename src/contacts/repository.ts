@@ -55,6 +55,12 @@ interface ContactIdentity {
 /** With nothing written the contact is looked up; the one before is cleared when another one is found. */
 const MATCH_AGAIN = `${TRY_AGAIN}, attributes_written = null`;
 
+/** Subscribers with the contact's external id ($2), or linked to it ($4). */
+const OWNERS = `
+  select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
+  union
+  select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4`;
+
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
  * e-mail. Those that already have this contact are not woken, unless a worker is delivering them: it may just have
@@ -68,10 +74,7 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
     name: 'wake-for-contact',
     // A union: with `or` PostgreSQL reads all subscribers of the workspace.
     where: `(s.contact_id is distinct from $4 or s.lease_owner is not null)
-        and s.subscriber_id in (
-          select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
-          union
-          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4
+        and s.subscriber_id in (${OWNERS}
           union
           select e.subscriber_id from subscribers e
            where e.workspace_id = $1 and e.email = $3 and (e.waiting or e.lease_owner is not null))`,
@@ -123,10 +126,7 @@ export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: Conta
         and (s.contact_id = $4
              or (s.contact_id is null and s.email is not null
                  and s.due_at <= now() and s.lease_owner is not null))
-        and s.subscriber_id not in (
-          select i.subscriber_id from subscriber_ids i where i.workspace_id = $1 and i.app_user_id = $2
-          union
-          select l.subscriber_id from contact_links l where l.workspace_id = $1 and l.contact_id = $4)`,
+        and s.subscriber_id not in (${OWNERS})`,
     values: [contact.externalId, contact.email, contact.contactId],
   });
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { AppError, codeOf } from '../errors.ts';
+import { pause } from '../time.ts';
 import { openDataDir } from './data-dir.ts';
 import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
@@ -66,39 +67,29 @@ const CHECK_EVERY_MS = 1_000;
  * @returns stops watching
  */
 export function restartWhenEnded(dataDir: string, onAttempt: (error: unknown) => void): () => Promise<void> {
-  let isStopped = false;
-  let checking: Promise<void> | null = null;
-  // A process of another container cannot be seen at all: only one that was seen can be missed.
-  let wasSeen = false;
-  async function check(): Promise<void> {
-    const pid = await readPid(join(dataDir, 'postgres'));
-    if (pid !== null && isAlive(pid)) {
-      wasSeen = true;
-      return;
-    }
-    if (!wasSeen) return;
-    try {
-      await withFileLock(lockOf(dataDir), async () => {
-        if (!isStopped) await startOrJoin(dataDir, false);
-      });
-      onAttempt(null);
-    } catch (error) {
-      onAttempt(error);
+  const stopping = new AbortController();
+  const watching = watch();
+  return async () => {
+    stopping.abort();
+    await watching;
+  };
+
+  async function watch(): Promise<void> {
+    // A process of another container cannot be seen at all: only one that was seen can be missed.
+    let wasSeen = false;
+    while (!stopping.signal.aborted) {
+      const pid = await readPid(join(dataDir, 'postgres'));
+      if (pid !== null && isAlive(pid)) wasSeen = true;
+      else if (wasSeen) await restart().then(() => onAttempt(null), onAttempt);
+      await pause(CHECK_EVERY_MS, stopping.signal);
     }
   }
-  const checkOnce = (): void => {
-    checking ??= check().finally(() => {
-      checking = null;
+
+  function restart(): Promise<void> {
+    return withFileLock(lockOf(dataDir), async () => {
+      if (!stopping.signal.aborted) await startOrJoin(dataDir, false);
     });
-  };
-  checkOnce();
-  const timer = setInterval(checkOnce, CHECK_EVERY_MS);
-  timer.unref();
-  return async () => {
-    isStopped = true;
-    clearInterval(timer);
-    await checking;
-  };
+  }
 }
 
 function isAlive(pid: number): boolean {

@@ -67,16 +67,15 @@ export function openReadDatabase(options: {
   let replica: Sql | null = null;
   /** When the primary had written its log up to a position (bytes). */
   let marks: { readonly atMs: number; readonly position: bigint }[] = [];
-  let inUse = false;
+  /** `null` until it was checked for the first time. */
+  let inUse: boolean | null = null;
   let lagMs = 0;
-  let isLogged = false;
   const stopping = new AbortController();
 
   function setInUse(use: boolean, reason: string): void {
-    const isChanged = inUse !== use || !isLogged;
+    const isChanged = inUse !== use;
     inUse = use;
     if (stopping.signal.aborted || !isChanged) return;
-    isLogged = true;
     if (use) logger.info({ lagMs: Math.round(lagMs) }, 'reading from the replica');
     else
       logger.warn({ reason, lagMs: Math.round(lagMs) }, 'reading from the primary: the replica cannot serve');
@@ -147,7 +146,7 @@ export function openReadDatabase(options: {
       }
       return primary;
     },
-    replica: () => ({ inUse, lagMs }),
+    replica: () => ({ inUse: inUse === true, lagMs }),
   };
   return {
     database,

@@ -201,7 +201,7 @@ export class DeliveryWorker {
     this.#woken.clear();
     if (nowMs < this.#listAtMs) return woken;
     this.#listAtMs = nowMs + POLL_MS;
-    await this.#releaseLeasesOfEndedWorkers(nowMs);
+    if (nowMs >= this.#checkLeasesAtMs) await this.#releaseLeasesOfEndedWorkers();
     return listDueWorkspaces(this.#context.database);
   }
 
@@ -211,8 +211,7 @@ export class DeliveryWorker {
     await withTimeout(promise, delayMs, resolve);
   }
 
-  async #releaseLeasesOfEndedWorkers(nowMs: number): Promise<void> {
-    if (nowMs < this.#checkLeasesAtMs) return;
+  async #releaseLeasesOfEndedWorkers(): Promise<void> {
     const released = await releaseExpiredLeases(this.#context.database);
     this.#checkLeasesAtMs = performance.now() + POLL_MS;
     if (released > 0)

@@ -24,27 +24,16 @@ const RECORD_EVERY_MS = 60_000;
  * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
  * without.
  */
-export function createRefusalRecorder({
-  database,
-  jobs,
-  now,
-}: Pick<AppContext, 'database' | 'jobs' | 'now'>): (
-  project: ProjectKey,
-  refusedFor: WebhookMismatch,
-) => Promise<void> {
-  const recorded = new LRUCache<string, true>({
-    max: 1_000,
-    ttl: RECORD_EVERY_MS,
-    ttlResolution: 0,
-    perf: { now },
-  });
-  return async ({ workspaceId, projectId }, refusedFor) => {
+export function createRefusalRecorder(app: Pick<AppContext, 'database' | 'jobs' | 'now'>) {
+  const limits = { max: 1_000, ttl: RECORD_EVERY_MS, ttlResolution: 0 };
+  const recorded = new LRUCache<string, true>({ ...limits, perf: { now: app.now } });
+  return async ({ workspaceId, projectId }: ProjectKey, refusedFor: WebhookMismatch): Promise<void> => {
     if (recorded.has(projectId)) return;
     recorded.set(projectId, true);
     try {
       const refused = { lastRefusedAt: () => 'now()', refusedFor };
-      await updateProject(database, { workspaceId, projectId }, refused);
-      await jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
+      await updateProject(app.database, { workspaceId, projectId }, refused);
+      await app.jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
     } catch {
       // The daily check reports it.
     }
