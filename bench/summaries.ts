@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
 import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
-import { ownSource, readWithHistory } from '../src/subscribers/repository.ts';
+import { ownSource, readHistory } from '../src/subscribers/history.ts';
 import { saveSummaries } from '../src/subscribers/summaries.ts';
 import { summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
@@ -15,7 +15,7 @@ export async function keepSummaries(client: Client & { readonly url: string }): 
   const { database, close } = await openDatabase({ url: client.url, logger: pino({ level: 'silent' }) });
   const hex = createHash('md5').update('user-0').digest('hex');
   const subscriberId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-  const events = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+  const events = (await readHistory(database, WORKSPACE_ID, subscriberId)).events;
   const nowMs = Date.now();
   const summary = summarize(events, null, nowMs);
   await saveSummaries(database, WORKSPACE_ID, [

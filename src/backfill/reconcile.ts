@@ -1,7 +1,8 @@
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
+import { readHistories, readHistory } from '../subscribers/history.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
-import { readWithHistories, readWithHistory, type SubscriberKey } from '../subscribers/repository.ts';
+import type { SubscriberKey } from '../subscribers/repository.ts';
 import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
 import { deriveState } from '../subscription/state.ts';
@@ -70,7 +71,7 @@ async function expectChanges(
     const ids = changed.map(({ subscriberId }) => subscriberId);
     const last = ids.at(-1);
     if (last === undefined) return;
-    const histories = await readWithHistories(database, workspaceId, ids);
+    const histories = await readHistories(database, workspaceId, ids);
     const expected = changed.map(({ subscriberId, version }) => {
       const { events = [], snapshot = null } = histories.get(subscriberId) ?? {};
       return { subscriberId, version, atMs: expectedChangeMs(events, snapshot) };
@@ -86,7 +87,7 @@ async function check(
   { workspaceId, subscriberId }: SubscriberKey,
   signal: AbortSignal,
 ): Promise<string[] | null> {
-  const before = await readWithHistory(app.database, workspaceId, subscriberId);
+  const before = await readHistory(app.database, workspaceId, subscriberId);
   const outcome = await refreshSubscriber(app, { workspaceId, subscriberId }, { priority: 'bulk', signal });
   // From now on no subscriber of this project is listed.
   if (outcome === 'key_rejected') return [];
@@ -94,7 +95,7 @@ async function check(
     await expectChange(app.database, { workspaceId, subscriberId }, null);
     return outcome === 'unknown_customer' ? null : [];
   }
-  const after = await readWithHistory(app.database, workspaceId, subscriberId);
+  const after = await readHistory(app.database, workspaceId, subscriberId);
   // Merged into another subscriber, which has an expected change of its own.
   if (after.snapshot === null) return [];
   const nowMs = app.now();

@@ -1,6 +1,7 @@
 import type { LRUCache } from 'lru-cache';
 import type { IntercomClient } from '../intercom/client.ts';
-import type { History, Subscriber } from '../subscribers/repository.ts';
+import type { History } from '../subscribers/history.ts';
+import type { Subscriber } from '../subscribers/repository.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import type { Claim } from './claims.ts';

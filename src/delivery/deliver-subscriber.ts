@@ -1,7 +1,9 @@
 import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { moveLinks, rewriteAttributes } from '../contacts/repository.ts';
-import { findTransferReceivers, markPending, type TimelineEntry } from '../subscribers/repository.ts';
+import { findTransferReceivers } from '../subscribers/history.ts';
+import { markPending } from '../subscribers/repository.ts';
+import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';

@@ -1,7 +1,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { addDatabaseGauges, addGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
-import { IS_PENDING } from '../subscribers/repository.ts';
+import { IS_PENDING } from '../subscribers/stored-events.ts';
 
 export type DeliveryMetrics = ReturnType<typeof createDeliveryMetrics>;
 

@@ -2,7 +2,7 @@ import { findSharedSubscribers } from '../contacts/repository.ts';
 import { createBatcher } from '../database/batcher.ts';
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
-import type { SentAs } from '../subscribers/repository.ts';
+import type { SentAs } from '../subscribers/stored-events.ts';
 import { type NewSummary, saveSummaries } from '../subscribers/summaries.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import {

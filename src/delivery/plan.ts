@@ -1,4 +1,4 @@
-import type { SentAs, TimelineEntry } from '../subscribers/repository.ts';
+import type { SentAs, TimelineEntry } from '../subscribers/stored-events.ts';
 import { type DeliverableKind, defaultEventName, isDeliverable } from '../subscription/kinds.ts';
 import { unexplainedEntitlements } from '../subscription/state.ts';
 import type { SubscriberState } from '../subscription/types.ts';

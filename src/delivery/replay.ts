@@ -1,10 +1,6 @@
 import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import {
-  DELIVERIES_WITH_EVENT,
-  EVENTS_WITH_DELIVERY,
-  TRY_AGAIN,
-  wakeSubscribers,
-} from '../subscribers/repository.ts';
+import { TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
 /** `sinceMs`: received since then. */
 type Selection = { readonly eventId?: string; readonly failedOnly: boolean; readonly sinceMs?: number };

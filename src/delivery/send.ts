@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import { fitAttribute } from '../intercom/data-attributes.ts';
-import type { TimelineEntry } from '../subscribers/repository.ts';
+import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';

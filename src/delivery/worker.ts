@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { createSession, type Session } from '../database/session.ts';
 import { DELIVERY_CHANNEL } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { readWithHistories, type StoredHistory } from '../subscribers/repository.ts';
+import { type History, readHistories } from '../subscribers/history.ts';
 import { withTimeout } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -260,7 +260,7 @@ export class DeliveryWorker {
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const ids = claims.map((claim) => claim.subscriberId);
-    const reading = readWithHistories(database, workspaceId, ids);
+    const reading = readHistories(database, workspaceId, ids);
     // Each delivery handles its rejection; there may be no delivery left.
     reading.catch(() => {});
     for (const entry of entries) {
@@ -278,7 +278,7 @@ export class DeliveryWorker {
   async #deliverClaim(
     entry: ActiveClaim,
     { workspace, client }: Pick<Delivery, 'workspace' | 'client'>,
-    reading: Promise<ReadonlyMap<string, StoredHistory>>,
+    reading: Promise<ReadonlyMap<string, History>>,
   ): Promise<void> {
     const { claim } = entry;
     const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };

@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import type { SubscriberKey, TimelineEntry } from '../subscribers/repository.ts';
+import type { SubscriberKey } from '../subscribers/repository.ts';
+import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';

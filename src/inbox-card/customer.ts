@@ -2,13 +2,9 @@ import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
 import { readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
-import {
-  type HistorySource,
-  ownSource,
-  readWithHistory,
-  type TimelineEntry,
-} from '../subscribers/repository.ts';
+import { type HistorySource, ownSource, readHistory } from '../subscribers/history.ts';
 import { findInProject } from '../subscribers/search.ts';
+import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
 import { bestAppUserIds } from '../subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
@@ -138,7 +134,7 @@ async function stateWithFallbacks(
     return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
   });
   if (missing.length === 0) return known.summary.state;
-  const stored = await readWithHistory(app.readDatabase, project.workspaceId, subscriberId);
+  const stored = await readHistory(app.readDatabase, project.workspaceId, subscriberId);
   return deriveState([...stored.events, ...missing], stored.snapshot, app.now());
 }
 

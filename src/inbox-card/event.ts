@@ -10,7 +10,7 @@ import {
   text,
   tightText,
 } from '../intercom/canvas.ts';
-import type { EventDelivery, TimelineEntry } from '../subscribers/repository.ts';
+import type { EventDelivery, TimelineEntry } from '../subscribers/stored-events.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import { type CardContext, revenueCatButton } from './context.ts';
 import type { CustomerContext } from './customer.ts';

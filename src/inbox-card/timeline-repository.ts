@@ -1,13 +1,12 @@
 import type { Sql } from '../database/sql.ts';
+import { type HistorySource, isOnTimeline } from '../subscribers/history.ts';
 import {
   EVENT_COLUMNS,
   EVENTS_WITH_DELIVERY,
   type EventRow,
-  type HistorySource,
-  isOnTimeline,
   type TimelineEntry,
   toTimelineEntry,
-} from '../subscribers/repository.ts';
+} from '../subscribers/stored-events.ts';
 import type { EventKind } from '../subscription/kinds.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
 import type { Environment } from '../subscription/types.ts';

@@ -10,7 +10,7 @@ import {
   switcher,
   text,
 } from '../intercom/canvas.ts';
-import type { TimelineEntry } from '../subscribers/repository.ts';
+import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
 import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './context.ts';

@@ -1,6 +1,7 @@
 import { type Database, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
-import { EVENTS_WITH_DELIVERY, markPending } from '../subscribers/repository.ts';
+import { markPending } from '../subscribers/repository.ts';
+import { EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';

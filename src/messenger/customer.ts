@@ -1,5 +1,5 @@
 import { displayNames, readCatalog } from '../revenuecat/catalog.ts';
-import { readWithHistory } from '../subscribers/repository.ts';
+import { readHistory } from '../subscribers/history.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
@@ -42,7 +42,7 @@ export async function findCustomers(
   );
   const customers = await Promise.all(
     found.map(async ({ subscriberId, canRefresh }) => {
-      const { subscriber, ...history } = await readWithHistory(sql, workspaceId, subscriberId);
+      const { subscriber, ...history } = await readHistory(sql, workspaceId, subscriberId);
       if (!subscriber) return null;
       const { projectId, appUserIds, snapshotAtMs } = subscriber;
       return {

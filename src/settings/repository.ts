@@ -4,7 +4,7 @@ import {
   EVENTS_WITH_DELIVERY,
   type EventDelivery,
   IS_PENDING,
-} from '../subscribers/repository.ts';
+} from '../subscribers/stored-events.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
 /** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */

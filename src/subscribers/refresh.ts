@@ -8,13 +8,8 @@ import { deriveState } from '../subscription/state.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
-import {
-  markPending,
-  readSubscriber,
-  readWithHistory,
-  type Subscriber,
-  type SubscriberKey,
-} from './repository.ts';
+import { readHistory } from './history.ts';
+import { markPending, readSubscriber, type Subscriber, type SubscriberKey } from './repository.ts';
 import { findInProject } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
@@ -169,7 +164,7 @@ export async function reportDisagreement(
   if (stored.outcome !== 'updated' || !stored.hadEvents) return;
   const { workspaceId, projectId } = project;
   const { subscriberId } = stored;
-  const { events, snapshot } = await readWithHistory(app.database, workspaceId, subscriberId);
+  const { events, snapshot } = await readHistory(app.database, workspaceId, subscriberId);
   if (!snapshot) return;
   const nowMs = app.now();
   const codes = compareWithSnapshot(deriveState(events, null, nowMs), deriveState(events, snapshot, nowMs));

@@ -1,35 +1,6 @@
 import { epochMs, notifyDelivery, type Sql } from '../database/sql.ts';
 import { notFound } from '../errors.ts';
-import { type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
-import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { Snapshot } from '../subscription/types.ts';
-
-export interface EventDelivery {
-  readonly state: 'pending' | 'delivered' | 'failed' | 'skipped';
-  /** A code: why it was skipped, has failed or waits. */
-  readonly reason: string | null;
-  readonly attempts: number;
-  readonly nextTryAtMs: number | null;
-  readonly deliveredAtMs: number | null;
-  readonly firstTriedAtMs: number | null;
-  /** Name and second under which it was or is to be sent; `null`: not planned yet. */
-  readonly sentAs: SentAs | null;
-  /** Where Intercom has accepted it, also when it was queued again since; `null`: nowhere yet. */
-  readonly contactId: string | null;
-}
-
-/** Intercom distinguishes events of one contact by these two. */
-export interface SentAs {
-  readonly name: string;
-  /** Unix seconds. */
-  readonly atS: number;
-}
-
-export interface TimelineEntry extends LifecycleEvent {
-  readonly projectId: string;
-  readonly receivedAtMs: number;
-  readonly delivery: EventDelivery;
-}
 
 export interface SubscriberKey {
   readonly workspaceId: string;
@@ -49,71 +20,6 @@ export interface Subscriber {
   readonly waiting: boolean;
 }
 
-export interface EventRow {
-  project_id: string;
-  event_id: string;
-  side: 'customer' | 'source';
-  event_at_ms: string;
-  received_at: Date;
-  fields: unknown;
-  skip_reason: string | null;
-  not_sent: 'failed' | 'skipped' | null;
-  reason: string | null;
-  attempts: number | null;
-  next_try_at: Date | null;
-  first_tried_at: Date | null;
-  delivered_at: Date | null;
-  sent_name: string | null;
-  sent_at_s: string | null;
-  contact_id: string | null;
-}
-
-export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e.received_at, e.fields, e.skip_reason,
-  d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s,
-  d.contact_id`;
-
-/**
- * Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. `offset 0`
- * keeps the lookup by key: a plain join, planned for the tables of the first day, read all deliveries for each event.
- */
-export const EVENTS_WITH_DELIVERY = `events e left join lateral (
-  select * from event_deliveries
-   where workspace_id = $1 and subscriber_id = e.subscriber_id and project_id = e.project_id and event_id = e.event_id
-     and e.side = 'customer' offset 0) d on true`;
-
-/** Deliveries `d` with their event `e`, read by key as well: only the key has this order. */
-export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (
-  select * from events where workspace_id = $1 and project_id = d.project_id and event_id = d.event_id
-   order by side limit 1) e`;
-
-/** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
-export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;
-
-export function toTimelineEntry(row: EventRow): TimelineEntry {
-  const sent = row.delivered_at === null ? 'pending' : 'delivered';
-  const event = readEvent(row.fields, {
-    receivedAtMs: row.received_at.getTime(),
-    fallbackId: row.event_id,
-    side: row.side,
-  });
-  return {
-    ...event,
-    id: row.event_id,
-    projectId: row.project_id,
-    receivedAtMs: row.received_at.getTime(),
-    delivery: {
-      state: row.skip_reason === null ? (row.not_sent ?? sent) : 'skipped',
-      reason: row.skip_reason ?? row.reason,
-      attempts: row.attempts ?? 0,
-      nextTryAtMs: row.next_try_at?.getTime() ?? null,
-      deliveredAtMs: row.delivered_at?.getTime() ?? null,
-      firstTriedAtMs: row.first_tried_at?.getTime() ?? null,
-      sentAs: row.sent_name === null ? null : { name: row.sent_name, atS: Number(row.sent_at_s) },
-      contactId: row.contact_id,
-    },
-  };
-}
-
 export async function readSubscriber(
   sql: Sql,
   workspaceId: string,
@@ -123,7 +29,7 @@ export async function readSubscriber(
 }
 
 /** By id; those that were merged away or erased are missing. */
-async function readSubscribers(
+export async function readSubscribers(
   sql: Sql,
   workspaceId: string,
   subscriberIds: readonly string[],
@@ -143,124 +49,6 @@ async function readSubscribers(
     'read-subscribers',
   );
   return new Map(rows.map((row) => [row.subscriberId, row]));
-}
-
-/**
- * Whose stored events are on a subscriber's timeline: all of its own, and of others those that came by transfer.
- */
-export interface HistorySource {
-  readonly subscriberId: string;
-  /** Ids of the events that came by transfer; `null`: the subscriber's own, all of them. */
-  readonly eventIds: readonly string[] | null;
-}
-
-export interface History {
-  /** Oldest first. */
-  readonly events: readonly TimelineEntry[];
-  readonly sources: readonly HistorySource[];
-  /** Of `events`, those stored for the subscriber itself. */
-  readonly own: readonly TimelineEntry[];
-}
-
-export interface StoredHistory extends History {
-  /** `null`: it was merged away or erased. */
-  readonly subscriber: Subscriber | null;
-  readonly snapshot: Snapshot | null;
-}
-
-export async function readWithHistory(
-  sql: Sql,
-  workspaceId: string,
-  subscriberId: string,
-): Promise<StoredHistory> {
-  const [stored] = (await readWithHistories(sql, workspaceId, [subscriberId])).values();
-  if (!stored) throw new Error('No history was read');
-  return stored;
-}
-
-/**
- * Each of these subscribers, by id, in two statements; only transfers cost more. With three for each subscriber, two
- * thirds of PostgreSQL's time for deliveries went into looking up single rows.
- */
-export async function readWithHistories(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Map<string, StoredHistory>> {
-  const [subscribers, owned] = await Promise.all([
-    readSubscribers(sql, workspaceId, subscriberIds),
-    readStoredEvents(sql, workspaceId, subscriberIds),
-  ]);
-  const histories = new Map<string, StoredHistory>();
-  for (const [subscriberId, own] of owned) {
-    const stored = await readTransferSources(sql, workspaceId, { subscriberId, own });
-    const subscriber = subscribers.get(subscriberId) ?? null;
-    const snapshot = subscriber?.snapshot ?? null;
-    histories.set(subscriberId, { ...historyOf(subscriberId, stored), subscriber, snapshot });
-  }
-  return histories;
-}
-
-function historyOf(subscriberId: string, stored: ReadonlyMap<string, readonly TimelineEntry[]>): History {
-  const { events, received } = assembleHistory(subscriberId, stored);
-  const sources: HistorySource[] = [ownSource(subscriberId)];
-  for (const [id, entries] of stored) {
-    const ids = new Set(entries.map((entry) => entry.id));
-    const eventIds = received.flatMap((event) => (ids.has(event.id) ? [event.id] : []));
-    if (id !== subscriberId) sources.push({ subscriberId: id, eventIds });
-  }
-  return { events, sources, own: stored.get(subscriberId) ?? [] };
-}
-
-export function ownSource(subscriberId: string): HistorySource {
-  return { subscriberId, eventIds: null };
-}
-
-/** The events of everyone whose transfers lead to this subscriber, however long the chain, by subscriber. */
-async function readTransferSources(
-  sql: Sql,
-  workspaceId: string,
-  { subscriberId, own }: { subscriberId: string; own: readonly TimelineEntry[] },
-): Promise<Map<string, readonly TimelineEntry[]>> {
-  const stored = new Map<string, readonly TimelineEntry[]>([[subscriberId, own]]);
-  let unread = own;
-  while (unread.length > 0) {
-    const receipts = unread.filter((event) => event.side === 'customer' && isTransfer(event));
-    if (receipts.length === 0) break;
-    const found = await sql.query<{ subscriber_id: string }>(
-      `select distinct subscriber_id from events
-        where workspace_id = $1 and project_id = $2 and event_id = any($3) and side = 'source'`,
-      [workspaceId, receipts[0]?.projectId, receipts.map((event) => event.id)],
-    );
-    const missing = found.map((row) => row.subscriber_id).filter((id) => !stored.has(id));
-    const read = await readStoredEvents(sql, workspaceId, missing);
-    for (const [id, events] of read) stored.set(id, events);
-    unread = [...read.values()].flat();
-  }
-  return stored;
-}
-
-async function readStoredEvents(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<Map<string, TimelineEntry[]>> {
-  const events = new Map<string, TimelineEntry[]>(subscriberIds.map((id) => [id, []]));
-  if (subscriberIds.length === 0) return events;
-  const rows = await sql.query<EventRow & { subscriber_id: string }>(
-    `select ${EVENT_COLUMNS}, e.subscriber_id from ${EVENTS_WITH_DELIVERY}
-      where e.workspace_id = $1 and e.subscriber_id = any($2)
-      order by e.event_at_ms, e.event_id`,
-    [workspaceId, subscriberIds],
-    'read-histories',
-  );
-  for (const row of rows) events.get(row.subscriber_id)?.push(toTimelineEntry(row));
-  return events;
-}
-
-/** Whether an event of one of the sources' subscribers is on the timeline. */
-export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry): boolean {
-  return eventIds === null || eventIds.includes(event.id);
 }
 
 /** What waking changes of subscribers `s`; more may follow. */
@@ -324,32 +112,6 @@ export async function markPending(
     values: [subscriberIds],
     name: 'mark-pending',
   });
-}
-
-/**
- * Those whose state depends on what this subscriber had: its purchases were transferred to them, or went on to them
- * from there.
- */
-export async function findTransferReceivers(
-  sql: Sql,
-  workspaceId: string,
-  sourceId: string,
-): Promise<string[]> {
-  const rows = await sql.query<{ subscriber_id: string }>(
-    `with recursive receiver (subscriber_id) as (
-       select $2::uuid
-       union
-       select r.subscriber_id
-         from receiver before
-         join events g on g.workspace_id = $1 and g.subscriber_id = before.subscriber_id and g.side = 'source'
-         join events r on r.workspace_id = $1 and r.project_id = g.project_id and r.event_id = g.event_id
-                      and r.side = 'customer'
-     )
-     select subscriber_id from receiver where subscriber_id <> $2`,
-    [workspaceId, sourceId],
-    'find-transfer-receivers',
-  );
-  return rows.map((row) => row.subscriber_id);
 }
 
 /**

@@ -7,7 +7,7 @@ import {
   validUntil,
 } from '../subscription/summary.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type HistorySource, readWithHistories } from './repository.ts';
+import { type HistorySource, readHistories } from './history.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
@@ -107,7 +107,7 @@ async function derive(
   { subscribers, nowMs }: { readonly subscribers: readonly SubscriberVersion[]; readonly nowMs: number },
 ): Promise<NewSummary[]> {
   const ids = subscribers.map(({ subscriberId }) => subscriberId);
-  const histories = await readWithHistories(sql, workspaceId, ids);
+  const histories = await readHistories(sql, workspaceId, ids);
   return subscribers.flatMap(({ subscriberId, version }) => {
     const history = histories.get(subscriberId);
     if (!history) return [];

@@ -6,7 +6,7 @@ import { claimNext } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/outbox.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
-import { readWithHistories } from '../../src/subscribers/repository.ts';
+import { readHistories } from '../../src/subscribers/history.ts';
 import { searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -64,7 +64,7 @@ for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
   'marking webhooks processed': (sql) =>
     markProcessed(sql, { workspaceId: WORKSPACE_ID, projectId: 'p' }, [], new Map()),
   claiming: (sql) => claimNext(sql, WORKSPACE_ID, { owner: NIL_UUID, limit: 1 }),
-  'reading histories': (sql) => readWithHistories(sql, WORKSPACE_ID, [NIL_UUID]),
+  'reading histories': (sql) => readHistories(sql, WORKSPACE_ID, [NIL_UUID]),
   planning: (sql) => savePlan(sql, WORKSPACE_ID, []),
   'opening cards': (sql) =>
     createCardReader(sql).read(WORKSPACE_ID, { contactId: '', externalId: null, chosen: null }),

@@ -18,8 +18,9 @@ import {
   renewLeases,
 } from '../../src/delivery/claims.ts';
 import { createOutboxWriter, planWithOthers, savePlan } from '../../src/delivery/outbox.ts';
+import { readHistory } from '../../src/subscribers/history.ts';
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
-import { readWithHistory, type TimelineEntry } from '../../src/subscribers/repository.ts';
+import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive, stateOf } from './support.ts';
@@ -316,7 +317,7 @@ describe('contact changes during a delivery', () => {
         `select event_id from ${table} where workspace_id = $1 and subscriber_id = $2`,
         values,
       );
-    const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+    const [entry] = (await readHistory(database, WORKSPACE_ID, subscriberId)).events;
     assert.ok(entry);
     const skipped = { action: 'skip', entry, reason: 'sandbox' } as const;
     let planning: Promise<unknown> = Promise.resolve();
@@ -340,7 +341,7 @@ describe('contact changes during a delivery', () => {
     const { database } = world.db;
     const claims = [await claimNew({ contactId: 'c-merged' }), await claimNew({ contactId: 'c-merged' })];
     const planOf = async ({ subscriberId }: Claim) => {
-      const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+      const [entry] = (await readHistory(database, WORKSPACE_ID, subscriberId)).events;
       assert.ok(entry);
       const sentAs = { name: 'renewed', atS: 1_700_000_000 };
       return { subscriberId, events: [{ action: 'send', entry, sentAs } as const] };
@@ -408,7 +409,7 @@ describe('contact changes during a delivery', () => {
     const claims = [await claimNew({ contactId: 'c-old' }), await claimNew({ contactId: 'c-new' })];
     const entries: TimelineEntry[] = [];
     for (const { subscriberId } of claims) {
-      const [entry] = (await readWithHistory(database, WORKSPACE_ID, subscriberId)).events;
+      const [entry] = (await readHistory(database, WORKSPACE_ID, subscriberId)).events;
       assert.ok(entry);
       const sentAs = { name: 'renewed', atS: 1_700_000_000 };
       await savePlan(database, WORKSPACE_ID, [{ subscriberId, events: [{ action: 'send', entry, sentAs }] }]);

@@ -7,7 +7,8 @@ import { replayEvents } from '../../src/delivery/replay.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
-import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
+import { readHistory } from '../../src/subscribers/history.ts';
+import { readSubscriber } from '../../src/subscribers/repository.ts';
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -181,7 +182,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
     const [found] = await findByAppUserIds(database, WORKSPACE_ID, [id]);
     assert.ok(found);
     const subscriber = await readSubscriber(database, WORKSPACE_ID, found.subscriberId);
-    const history = (await readWithHistory(database, WORKSPACE_ID, found.subscriberId)).events;
+    const history = (await readHistory(database, WORKSPACE_ID, found.subscriberId)).events;
     const values = contactAttributes(deriveState(history, null, Date.now()), subscriber?.appUserIds ?? []);
     return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
   }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { nextContactLookup, RETRY_FOR_MS, retryAt } from '../../src/delivery/failures.ts';
 import { changedAttributes, nextChangeAt, type PlannedEvent, planEvents } from '../../src/delivery/plan.ts';
 import type { ErrorCode, Remedy } from '../../src/errors.ts';
-import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/subscribers/repository.ts';
+import { type EventDelivery, type EventRow, toTimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';

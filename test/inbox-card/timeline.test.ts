@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { readTimeline } from '../../src/inbox-card/timeline-repository.ts';
-import { ownSource } from '../../src/subscribers/repository.ts';
+import { ownSource } from '../../src/subscribers/history.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';

@@ -7,7 +7,7 @@ import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.t
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { prepareEvent } from '../../src/ingestion/store-events.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
-import { readWithHistory } from '../../src/subscribers/repository.ts';
+import { readHistory } from '../../src/subscribers/history.ts';
 import { eventMetadata } from '../../src/subscription/contact-values.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -104,7 +104,7 @@ describe('pruning the journal, and interpreting it again', () => {
       WORKSPACE_ID,
     );
     const history = async () =>
-      (await readWithHistory(db.database, WORKSPACE_ID, subscriber?.subscriber_id ?? '')).events;
+      (await readHistory(db.database, WORKSPACE_ID, subscriber?.subscriber_id ?? '')).events;
     const before = await history();
     assert.equal(before.length, 10);
 

@@ -13,7 +13,7 @@ import {
 } from '../../src/ingestion/routes.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
-import { readWithHistory } from '../../src/subscribers/repository.ts';
+import { readHistory } from '../../src/subscribers/history.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { readProject } from '../../src/workspaces/projects.ts';
@@ -463,7 +463,7 @@ describe('receiving', () => {
     await receive({ event: transfer });
     const stateOf = async (appUserId: string) => {
       const subscriberId = (await owner(appUserId)) ?? '';
-      const history = (await readWithHistory(world.db.database, WORKSPACE_ID, subscriberId)).events;
+      const history = (await readHistory(world.db.database, WORKSPACE_ID, subscriberId)).events;
       return { history, state: deriveState(history, null, START_MS + 2 * DAY_MS) };
     };
     const receiver = await stateOf('receiver');

@@ -4,7 +4,7 @@ import { after, before, it } from 'node:test';
 import supertest from 'supertest';
 import type { Customer } from '../../src/messenger/customer.ts';
 import { answerFin } from '../../src/messenger/fin.ts';
-import type { TimelineEntry } from '../../src/subscribers/repository.ts';
+import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';

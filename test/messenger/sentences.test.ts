@@ -4,7 +4,7 @@ import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import type { Customer } from '../../src/messenger/customer.ts';
 import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
-import type { TimelineEntry } from '../../src/subscribers/repository.ts';
+import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';

@@ -3,7 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type RevenueCatCustomer, snapshotTime } from '../../src/revenuecat/customer.ts';
-import { readSubscriber, readWithHistory } from '../../src/subscribers/repository.ts';
+import { readHistory } from '../../src/subscribers/history.ts';
+import { readSubscriber } from '../../src/subscribers/repository.ts';
 import { storeCustomers } from '../../src/subscribers/store-customers.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -179,7 +180,7 @@ describe('storing snapshots beside webhooks', () => {
     );
     assert.ok(found);
     const subscriber = await readSubscriber(db.database, WORKSPACE_ID, found.id);
-    const history = (await readWithHistory(db.database, WORKSPACE_ID, found.id)).events;
+    const history = (await readHistory(db.database, WORKSPACE_ID, found.id)).events;
     assert.ok(subscriber);
     return {
       ids: [...subscriber.appUserIds].sort(),

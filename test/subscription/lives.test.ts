@@ -6,7 +6,7 @@ import { endRow, overviewText, statementsText } from '../../src/i18n/sentences.t
 import type { Customer } from '../../src/messenger/customer.ts';
 import { viewCustomer } from '../../src/messenger/customer-view.ts';
 import { answerFin } from '../../src/messenger/fin.ts';
-import type { TimelineEntry } from '../../src/subscribers/repository.ts';
+import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { type CustomerDescription, describeCustomer } from '../../src/subscription/describe-customer.ts';
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
