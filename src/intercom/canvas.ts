@@ -39,6 +39,7 @@ interface Field {
   readonly id: string;
   readonly label?: string;
   readonly value?: string;
+  readonly placeholder?: string;
 }
 
 export type Component =
@@ -55,13 +56,8 @@ export type Component =
       readonly style: 'primary' | 'secondary' | 'link';
       readonly action: Action;
     }
-  | (Field & {
-      readonly type: 'input';
-      readonly placeholder?: string;
-      readonly save_state?: 'failed';
-      readonly disabled?: boolean;
-    })
-  | (Field & { readonly type: 'textarea'; readonly placeholder?: string; readonly error?: boolean })
+  | (Field & { readonly type: 'input'; readonly save_state?: 'failed'; readonly disabled?: boolean })
+  | (Field & { readonly type: 'textarea'; readonly error?: boolean })
   | (Field & {
       readonly type: 'dropdown' | 'single-select';
       /** Two to ten. */
@@ -204,13 +200,7 @@ export function option(id: string, label: string): Option {
  *
  * @param field.options at most ten; the caller pages the rest
  */
-export function choice(field: {
-  id: string;
-  label: string;
-  options: readonly Option[];
-  value?: string;
-}): Component {
-  const { id, label, value } = field;
+export function choice({ id, label, value, ...field }: Field & { options: readonly Option[] }): Component {
   const options = field.options.slice(0, 10);
   if (options.length < 2) return { type: 'input', id, label, value: options[0]?.id ?? '' };
   const isOffered = options.some((option) => option.id === value);
@@ -218,29 +208,17 @@ export function choice(field: {
 }
 
 /** A field of one line with what was typed before, cut. */
-export function input(field: {
-  id: string;
-  label: string;
-  placeholder?: string;
-  value?: string;
-  isWrong?: boolean;
-}): Component {
-  const { value, isWrong, ...rest } = field;
+export function input({ value, isWrong, ...field }: Field & { isWrong?: boolean }): Component {
   return {
     type: 'input',
-    ...rest,
+    ...field,
     ...(value ? { value: clip(value, MAX_INPUT_LENGTH) } : {}),
     ...(isWrong ? { save_state: 'failed' } : {}),
   };
 }
 
 /** Two to ten buttons of which one is pressed; pressing another submits under this id. */
-export function switcher(field: {
-  id: string;
-  label?: string;
-  options: readonly Option[];
-  value: string;
-}): Component {
+export function switcher(field: Field & { options: readonly Option[] }): Component {
   return { type: 'single-select', action: SUBMIT, ...field };
 }
 

@@ -34,12 +34,13 @@ const MAX_HISTORY = 10;
 
 type Asset = Readonly<ReturnType<typeof toAsset>>;
 
-const toAsset = (content: string) => ({
-  content,
-  /** Changes with the content, for addresses that browsers cache. */
-  version: createHash('sha256').update(content).digest('hex').slice(0, 12),
-});
+function toAsset(content: string) {
+  // The version changes with the content, for addresses that browsers cache.
+  return { content, version: createHash('sha256').update(content).digest('hex').slice(0, 12) };
+}
 
+const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
+const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
 let script: Promise<Asset> | null = null;
 
 /**
@@ -77,8 +78,6 @@ async function bundle(entryPoint: string): Promise<Asset> {
 interface SupportSite {
   readonly app: AppContext;
   readonly refreshIfStale: RefreshIfStale;
-  readonly eta: Eta;
-  readonly style: Asset;
 }
 
 /**
@@ -86,11 +85,9 @@ interface SupportSite {
  * for renewing the identity token, and the page's files. Mounted at `/`.
  */
 export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
-  const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
-  const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-  const site = { app, refreshIfStale, eta, style };
+  const site = { app, refreshIfStale };
   const router = Router({ strict: true, caseSensitive: true });
-  const cached = (type: string, asset: () => Promise<Asset>): RequestHandler => {
+  const cached = (type: string, asset: () => Asset | Promise<Asset>): RequestHandler => {
     return async (_req, res) => {
       const { content } = await asset();
       res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
@@ -98,11 +95,11 @@ export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): 
   };
   router.get(
     '/assets/support.css',
-    cached('css', async () => style),
+    cached('css', () => style),
   );
   router.get('/assets/support.js', cached('js', supportScript));
   router.get('/support/:workspaceId', (req, res) => showOrExplain(site, req, res));
-  router.post('/support/:workspaceId/token', (req, res) => renewToken(site, req, res));
+  router.post('/support/:workspaceId/token', (req, res) => renewToken(app, req, res));
   return router;
 }
 
@@ -114,28 +111,28 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
     site.app.logger.info({ code: error.code, workspaceId: workspaceOf(req, res) }, 'support link refused');
     if (req.accepts(['html', 'json']) !== 'html') throw error;
     const { language, t } = messagesOf(req, null, 'UTC');
-    setHeaders(site, req, res);
-    const html = site.eta.render('./problem', {
+    setHeaders(site.app, req, res);
+    const html = eta.render('./problem', {
       language,
       title: t(error.code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid'),
       text: t('messenger.link.reopen'),
-      styleVersion: site.style.version,
+      styleVersion: style.version,
     });
     res.status(401).type('html').send(html);
   }
 }
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { app, refreshIfStale, eta, style } = site;
-  const { claims, holder, isLink } = await checkAccess(site, req);
+  const { app, refreshIfStale } = site;
+  const { claims, holder, isLink } = await checkAccess(app, req);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
   const customers = await findCustomers(app, workspaceId, claims.user.userId);
   for (const customer of customers) refreshIfStale(workspaceId, customer);
-  const identity = signToken(site, claims, { holder, customer: customers[0] ?? null });
+  const identity = signToken(app, claims, { holder, customer: customers[0] ?? null });
   // A session never prolongs itself.
   if (isLink) setSession(app, claims, res);
-  setHeaders(site, req, res);
+  setHeaders(app, req, res);
   const html = eta.render('./support', {
     language: messages.language,
     t: messages.t,
@@ -153,10 +150,9 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
   res.type('html').send(html);
 }
 
-async function renewToken(site: SupportSite, req: Request, res: Response): Promise<void> {
-  const { app } = site;
+async function renewToken(app: AppContext, req: Request, res: Response): Promise<void> {
   res.set('Cache-Control', 'no-store');
-  const { claims, holder } = await checkAccess(site, req);
+  const { claims, holder } = await checkAccess(app, req);
   // A browser has one session: a page that was opened earlier for another customer must not become theirs.
   if (req.query.page !== pageId(claims)) throw invalidLink();
   const secret = messengerSecretOf(app, holder);
@@ -166,7 +162,7 @@ async function renewToken(site: SupportSite, req: Request, res: Response): Promi
 }
 
 /** Throws AppError 401 for a link or session that is not valid or no longer valid. */
-async function checkAccess({ app }: SupportSite, req: Request) {
+async function checkAccess(app: AppContext, req: Request) {
   const workspaceId = String(req.params.workspaceId);
   const cookie = readCookie(app, req, cookieOf(workspaceId));
   const token = req.query.token;
@@ -194,7 +190,7 @@ function hasOpened(app: AppContext, { workspaceId, linkId }: SupportClaims, cook
 
 /** `null` without a Messenger secret: the page then shows the subscription only. */
 function signToken(
-  { app }: SupportSite,
+  app: AppContext,
   { user, workspaceId }: SupportClaims,
   { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
 ) {
@@ -214,7 +210,7 @@ function setSession(app: AppContext, claims: SupportClaims, res: Response): void
   setCookie(app, res, { ...cookieOf(claims.workspaceId), value: token, maxAgeS });
 }
 
-function setHeaders({ app }: SupportSite, req: Request, res: Response): void {
+function setHeaders(app: AppContext, req: Request, res: Response): void {
   const origins = new Set([app.config.publicUrl, originOf(req)].filter((origin) => origin !== null));
   res.set({
     'Cache-Control': 'no-store',

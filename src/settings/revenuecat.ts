@@ -12,8 +12,8 @@ import {
   looksLikeSecretKey,
   type Project,
   reconnectProject,
-  setSigningSecret,
   storeApiKey,
+  updateProject,
   webhookUrl,
   withPrefix,
 } from '../workspaces/projects.ts';
@@ -153,7 +153,7 @@ const signingForm = form(
     const { workspaceId, projectId } = project;
     const encrypted =
       secret === '' ? null : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, projectId));
-    await setSigningSecret(database, project, encrypted);
+    await updateProject(database, project, { signingSecret: encrypted, lastRefusedAt: null });
     await audit(request, encrypted ? 'signing_secret_set' : 'signing_secret_removed', {
       project: project.name,
     });

@@ -292,15 +292,6 @@ export async function deleteDisconnectedSecrets({ manager }: Entities, workspace
   );
 }
 
-/** @param encrypted `null`: webhooks need no signature */
-export async function setSigningSecret(
-  database: Entities,
-  project: ProjectKey,
-  encrypted: string | null,
-): Promise<void> {
-  await updateProject(database, project, { signingSecret: encrypted, lastRefusedAt: null });
-}
-
 /**
  * @param project.apiKey the key that has this state; one that has replaced it since keeps its own
  * @returns whether the state has changed

@@ -84,11 +84,14 @@ export function createSessions(app: AppContext, secret: string) {
       const before = await readStored(req);
       if (before) await deleteSession(database, before);
       const random = newSecret();
-      await insertSession(database, {
+      await sessionsIn(database).insert({
         ...who,
         sessionHash: hashSecret(random),
         csrf: newSecret(),
         userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
+        createdAt: new Date(),
+        lastSeenAt: new Date(),
+        expiresAt: new Date(Date.now() + SESSION_HOURS * HOUR_MS),
       });
       await auditAdmin(database, who, { action: 'signed_in' });
       const named = `${who.workspaceId}.${random}`;
@@ -180,15 +183,6 @@ async function readLive(database: Entities, key: NonNullable<ReturnType<typeof k
   if (found && found.lastSeenAt < ago(TOUCH_EVERY_MS))
     await sessionsIn(database).update(key, { lastSeenAt: new Date() });
   return found;
-}
-
-async function insertSession(
-  database: Entities,
-  session: Omit<SessionRow, 'createdAt' | 'lastSeenAt' | 'expiresAt'>,
-): Promise<void> {
-  const now = new Date();
-  const expiresAt = new Date(now.getTime() + SESSION_HOURS * HOUR_MS);
-  await sessionsIn(database).insert({ ...session, createdAt: now, lastSeenAt: now, expiresAt });
 }
 
 export async function deleteExpiredSessions(database: Entities, workspaceId: string): Promise<void> {

@@ -8,7 +8,7 @@ import {
   disconnectProject,
   listProjects,
   readProject,
-  setSigningSecret,
+  updateProject,
   workspaceOfProject,
 } from '../../src/workspaces/projects.ts';
 import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
@@ -148,10 +148,10 @@ it('leaves alone what is replaced while everything is encrypted again', async ()
   assert.ok(project);
   const { secrets } = site.app;
   const place = secretLocation.signingSecret('abc123', project.projectId);
-  await setSigningSecret(database, project, secrets.encrypt('old', place));
+  await updateProject(database, project, { signingSecret: secrets.encrypt('old', place) });
   const query: typeof database.query = async (text, ...more) => {
     if (text.startsWith('update projects set signing_secret'))
-      await setSigningSecret(database, project, secrets.encrypt('new', place));
+      await updateProject(database, project, { signingSecret: secrets.encrypt('new', place) });
     return database.query(text, ...more);
   };
   const [old, fresh] = [site.app.config.encryptionKeys, randomBytes(32)];
@@ -166,7 +166,7 @@ it('encrypts everything again with a new key, after which the old one can be dro
   const [project] = await listProjects(database, 'abc123');
   assert.ok(project);
   const place = secretLocation.signingSecret('abc123', project.projectId);
-  await setSigningSecret(database, project, site.app.secrets.encrypt('signing', place));
+  await updateProject(database, project, { signingSecret: site.app.secrets.encrypt('signing', place) });
 
   const fresh = randomBytes(32);
   const both = createSecretBox([fresh, ...site.app.config.encryptionKeys]);
