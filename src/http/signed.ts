@@ -14,10 +14,7 @@ export interface SignatureScheme {
   }): string | null;
 }
 
-/**
- * Reads a signed JSON request into `req.body`. Nothing is parsed before the signature over the raw bytes is verified,
- * and nothing is read without a signature to verify.
- */
+/** Nothing is parsed before its signature is verified, and nothing is read without a signature to verify. */
 export function signedJson(
   scheme: SignatureScheme,
   options: { secret: string; maxBytes: number },

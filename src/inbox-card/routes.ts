@@ -107,10 +107,7 @@ function fallback({ adminLocale }: CardRequest, key: 'card.state.slow' | 'card.s
   ]);
 }
 
-/**
- * Answers one request of the inbox. The customer is found from the signed request each time, so that no id in a
- * canvas can lead to another contact's customer.
- */
+/** Finds the customer from the signed request each time: no id in a canvas can lead to another contact's customer. */
 async function answerCard(
   app: CardApp,
   request: CardRequest,

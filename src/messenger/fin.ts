@@ -59,10 +59,7 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
   };
 }
 
-/**
- * When access to the plan ends: a grant or another purchase may give it for longer than the subscription does. `null`:
- * never, or unknown.
- */
+/** A grant or another purchase may give the plan for longer than the subscription. `null`: never, or unknown. */
 function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
   const ends = entitlements
     .filter(({ lookupKey }) => primary?.entitlements.includes(lookupKey))

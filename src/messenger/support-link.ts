@@ -37,10 +37,7 @@ function location(purpose: Purpose, workspaceId: string): SecretLocation {
   return `support-${purpose}:${workspaceId}` as SecretLocation;
 }
 
-/**
- * Makes the token of a support link or of the session that it began. It is encrypted, not only signed: an address ends
- * up in logs and histories, and must not tell the customer's id or e-mail.
- */
+/** Encrypted, not only signed: addresses end up in logs and histories, and must not tell the customer's id. */
 export function encryptClaims(
   { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,
   purpose: Purpose,

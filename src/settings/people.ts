@@ -60,10 +60,7 @@ export const peopleFields = {
   people: listField,
 };
 
-/**
- * @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone, and
- *   people outside the team are ignored
- */
+/** @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone */
 export function choosePeople(
   { who, people: ids }: { who: 'everyone' | 'selected'; people: readonly string[] },
   people: People,

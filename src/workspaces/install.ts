@@ -156,11 +156,7 @@ async function isRefused(call: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/**
- * Uninstalls from our side: Intercom ends the installation, then access is deleted.
- *
- * @throws AppError when Intercom cannot be reached; nothing has changed then
- */
+/** Intercom ends the installation, then access is deleted. @throws AppError when Intercom cannot be reached */
 export async function uninstall(app: AppContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);

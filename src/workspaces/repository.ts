@@ -105,11 +105,7 @@ function byToken({ workspaceId, accessToken }: ByToken) {
   return { workspaceId, accessToken: accessToken ?? IsNull() };
 }
 
-/**
- * Marks a workspace whose token Intercom refuses: deliveries wait until an admin installs again.
- *
- * @returns whether this call disconnected it
- */
+/** Deliveries wait until an admin installs again. @returns whether this call disconnected it */
 export function markDisconnected(database: Entities, workspace: ByToken, reason: string): Promise<boolean> {
   return updateRows(
     database,
@@ -119,11 +115,7 @@ export function markDisconnected(database: Entities, workspace: ByToken, reason:
   );
 }
 
-/**
- * A token that was refused is accepted again: what waited becomes due.
- *
- * @returns whether the workspace was disconnected
- */
+/** What waited becomes due. @returns whether the workspace was disconnected */
 export async function markReconnected(database: Transaction, workspace: ByToken): Promise<boolean> {
   const isNew = await updateRows(
     database,

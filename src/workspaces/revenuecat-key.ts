@@ -109,11 +109,7 @@ export function missingByFeature(missingScopes: readonly string[]): { feature: s
   return [...byFeature].map(([feature, of]) => ({ feature, scopes: of.map(({ scope }) => scope) }));
 }
 
-/**
- * Checks a key, with one harmless call for each permission that the switched-on features need.
- *
- * @param projectId the project that an admin named; `null`: the key's only one
- */
+/** Calls each permission that a switched-on feature needs. @param projectId `null`: the key's only project */
 export async function checkApiKey(
   client: RevenueCatClient,
   projectId: string | null,

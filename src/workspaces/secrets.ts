@@ -137,10 +137,7 @@ export function decryptOrNull(
   }
 }
 
-/**
- * The keys that encrypt secrets. Outside production one is generated and kept in `DATA_DIR`, so that trying the app
- * takes no settings.
- */
+/** Outside production a key is generated and kept in `DATA_DIR`: trying the app takes no settings. */
 export async function loadEncryptionKeys(
   config: Pick<Config, 'encryptionKeys' | 'dataDir'>,
 ): Promise<readonly Buffer[]> {

@@ -125,10 +125,7 @@ const requireCsrf: RequestHandler = (req, res, next) => {
   else next(forbidden('This form is out of date. Reload the page and send it again.'));
 };
 
-/**
- * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
- * connection is repaired in the settings.
- */
+/** While Intercom does not answer or refuses our token, everyone keeps access: the settings repair the connection. */
 function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({
     max: 1_000,
