@@ -162,7 +162,12 @@ function toConfig(env: z.output<typeof environmentSchema>, production: boolean) 
   };
 }
 
-/** All problems are reported together. Outside production a missing key is left to the caller, which makes one. */
+/**
+ * Reads the settings of the environment.
+ *
+ * All problems are reported together. Outside production a missing encryption key is left to the caller, which keeps
+ * one in `DATA_DIR`.
+ */
 export function readConfig(
   environment: Readonly<Record<string, string | undefined>>,
 ): { ok: true; config: Config } | { ok: false; problems: ConfigProblem[] } {

@@ -1,4 +1,7 @@
-/** Codes are stable: they appear in responses, logs and pages. What to do next is in `remedy`, never in a message. */
+/**
+ * Every error of the app. Codes are stable: they appear in responses, in logs, in the delivery log and on the settings
+ * pages. What to do next is in `remedy`, never guessed from a message.
+ */
 
 /** What the caller must do before the same work can succeed. */
 export type Remedy =

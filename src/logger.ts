@@ -1,7 +1,10 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { activeTrace } from './tracing.ts';
 
-/** One JSON object a line: ids, codes and counts, never a secret or personal data that a platform sent. */
+/**
+ * The log of a process: one JSON object a line. Lines carry ids, codes and counts: never a secret, never personal data
+ * that a platform sent.
+ */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options = {
     level,

@@ -32,7 +32,11 @@ export type RunningServer = Awaited<ReturnType<typeof startServer>>;
 /** Canvas Kit sends the whole conversation. */
 const MAX_CANVAS_BYTES = 10 * 1024 * 1024;
 
-/** @param stopping when aborted, a start that waits for a lock rejects */
+/**
+ * Builds the services, mounts the routers, starts the workers.
+ *
+ * @param stopping when aborted, a start that waits for a lock rejects
+ */
 export async function startServer(given: Config, logger: Logger, stopping = new AbortController()) {
   const http = await openHttpServer(given);
   try {

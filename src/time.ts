@@ -19,7 +19,12 @@ export function isForever(endsAtMs: number | null): boolean {
 
 const isoTimeSchema = z.union([z.iso.datetime({ offset: true }), z.iso.date()]);
 
-/** `Date.parse` alone accepts `5` as a year and rolls `2026-02-30` over. @returns UTC epoch ms */
+/**
+ * Parses a time that a person typed. `Date.parse` alone accepts `5` as a year and rolls `2026-02-30` over.
+ *
+ * @param option the option's name, for the error
+ * @returns UTC epoch ms
+ */
 export function parseIsoTime(text: string, option: string, nowMs = Date.now()): number {
   if (!isoTimeSchema.safeParse(text).success)
     throw badRequest(`${option} ${text} is not an ISO time such as 2026-10-01T00:00:00Z or 2026-10-01`);
@@ -35,7 +40,11 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 const TIMED_OUT = Symbol('timed out');
 
-/** Waits for `work` at most `ms`. It is not cancelled; its later result is ignored. @param onTimeout may throw */
+/**
+ * Waits for `work` at most `ms`. The work itself is not cancelled; its later result is ignored.
+ *
+ * @param onTimeout gives the result when time is up; may throw
+ */
 export async function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () => L): Promise<T | L> {
   const { promise: timedOut, resolve } = Promise.withResolvers<typeof TIMED_OUT>();
   const timer = setTimeout(() => resolve(TIMED_OUT), ms);

@@ -22,7 +22,11 @@ const SILENT_DAYS = 7;
 
 type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
 
-/** @param client `null`: the project has no key, or no encryption key decrypts it */
+/**
+ * What RevenueCat answers for one project.
+ *
+ * @param client `null`: the project has no key, or no encryption key decrypts it
+ */
 export async function probeRevenueCat(
   project: Project,
   client: RevenueCatClient | null,

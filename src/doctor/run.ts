@@ -58,7 +58,11 @@ export async function checkOutside(
   });
 }
 
-/** @param results each result is added as it comes, so that a check that hangs loses none */
+/**
+ * Checks everything that the database and the platforms can tell. Changes nothing.
+ *
+ * @param results each result is added as it comes, so that a check that hangs loses none
+ */
 export async function runDoctor(context: DoctorContext, results: CheckResult[]): Promise<void> {
   const { database, keys, now } = context;
   results.push(...(await runChecks(DATABASE_CHECKS, context)));

@@ -21,7 +21,13 @@ interface OpenBody {
 const openBodies = new Set<OpenBody>();
 let inFlightBytes = 0;
 
-/** Reads the raw bytes into `req.rawBody`. `express.raw` cannot limit what all bodies take together. */
+/**
+ * Reads the raw bytes of a JSON request into `req.rawBody`.
+ *
+ * Not `express.raw`, which cannot limit what all bodies take together.
+ *
+ * @param maxBytes more is a 413
+ */
 export function rawBody(maxBytes: number): RequestHandler {
   return async (req, res, next) => {
     requireJson(req);
@@ -95,7 +101,10 @@ export async function readBody(req: Request, res: Response, maxBytes: number): P
   return promise;
 }
 
-/** Refuses the large body that has taken most memory for most time: a card's is complete within milliseconds. */
+/**
+ * Refuses the large body that has taken most memory for most time, which is a slow or a huge one: a card with a long
+ * conversation is complete within milliseconds.
+ */
 function refuseMostExpensive(): void {
   const nowMs = performance.now();
   const cost = ({ size, startedMs }: OpenBody): number => size * (nowMs - startedMs + 1);
@@ -110,7 +119,11 @@ export function isLarge({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > SMALL_BODY_BYTES;
 }
 
-/** For routes that take at most a form, by their paths: Node would read any other body to its end. */
+/**
+ * For routes that take at most a form: Node would read any other body to its end, whatever the response.
+ *
+ * @param largeForms bytes that the forms of some addresses may have
+ */
 export function refuseLargeBody(largeForms: Readonly<Record<string, number>>): RequestHandler {
   return (req, _res, next) => {
     const isChunkedRead = /^(?:GET|HEAD)$/.test(req.method) && req.headers['transfer-encoding'] !== undefined;

@@ -14,7 +14,10 @@ export interface SignatureScheme {
   }): string | null;
 }
 
-/** Nothing is parsed before its signature is verified, and nothing is read without a signature to verify. */
+/**
+ * Reads a signed JSON request into `req.body`. Nothing is parsed before the signature over the raw bytes is verified,
+ * and nothing is read without a signature to verify.
+ */
 export function signedJson(
   scheme: SignatureScheme,
   options: { secret: string; maxBytes: number },

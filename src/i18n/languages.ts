@@ -20,8 +20,11 @@ export function languageOf(locale: string | null | undefined): Language | null {
 }
 
 /**
- * Never the contact's language. @param teammate of the request. Intercom documents none for the inbox (UNVERIFIED:
- * captures show no such field), so it counts only where it is sent.
+ * The language of texts for a teammate: theirs, else the one that admins chose in the settings. The contact's and the
+ * conversation's language is the customer's.
+ *
+ * @param teammate `admin.locale` or `admin.language` of the request. Intercom documents neither for the inbox
+ *   (UNVERIFIED: captures show no such field), so it counts only where it is sent.
  */
 export function chooseLanguage(teammate: string | null, workspace: Language | null): Language {
   return languageOf(teammate) ?? workspace ?? 'en';

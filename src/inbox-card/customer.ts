@@ -23,7 +23,10 @@ export interface CustomerContext extends CardContext {
   readonly customer: Customer;
 }
 
-/** The one that the teammate chose; else the only one. Absent: nobody, or one in each of several projects. */
+/**
+ * The subscriber that a card is about: the one that the teammate chose, else by a saved link, else by `external_id`.
+ * Absent: nobody, or one in each of several projects.
+ */
 export function certainCandidate({ candidates }: CardContext): Candidate | undefined {
   const [first, ...others] = candidates;
   return (

@@ -44,7 +44,10 @@ type Extra = (typeof EXTRAS)[number];
 
 const NONE: ReadonlySet<Extra> = new Set();
 
-/** The first canvas. Its height is limited: extras are added one by one as long as it stays within the limit. */
+/**
+ * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
+ * extras are added one by one as long as it stays within {@link MAX_FIRST_CANVAS_PX}.
+ */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
   const parts = partsThatFit(context, notice);
   const isRefreshed = context.request.componentId === 'refresh';

@@ -14,7 +14,10 @@ import { readTimeline } from './timeline-repository.ts';
 /** Addresses of one customer are the same for this time, so that browsers can cache; they are valid up to twice as long. */
 const VALID_MS = 10 * MINUTE_MS;
 
-/** With a legend, which is also the alternative text: Canvas Kit has no field for one. Images load over HTTPS only. */
+/**
+ * The picture of the subscription, with the legend of what is drawn, which is also its alternative text: Canvas Kit has
+ * no field for one. Intercom loads images over HTTPS only.
+ */
 export async function pictureComponents(context: CustomerContext): Promise<Component[]> {
   const { customer, messages: m, request, app, workspace } = context;
   const { subscriber, state, fallbackEvents } = customer;

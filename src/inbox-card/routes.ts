@@ -107,7 +107,10 @@ function fallback({ adminLocale }: CardRequest, key: 'card.state.slow' | 'card.s
   ]);
 }
 
-/** Finds the customer from the signed request each time: no id in a canvas can lead to another contact's customer. */
+/**
+ * Answers one request of the inbox. The customer is found from the signed request each time, so that no id in a
+ * canvas can lead to another contact's customer.
+ */
 async function answerCard(
   app: CardApp,
   request: CardRequest,

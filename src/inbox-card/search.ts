@@ -89,7 +89,10 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
   return context.page(fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
 }
 
-/** Only a possible match, where it is switched on: anyone with the app's public key can set an e-mail. */
+/**
+ * Where the workspace has switched that on. Anyone with the app's public key can set an e-mail, so that is only a
+ * possible match.
+ */
 async function findByEmail({ request, workspace, app }: CardContext): Promise<readonly FoundSubscriber[]> {
   const { email } = request.contact;
   if (email === null || !workspace.settings.contacts.matchByEmail) return [];
@@ -97,7 +100,10 @@ async function findByEmail({ request, workspace, app }: CardContext): Promise<re
   return searchSubscribers(app.readDatabase, request.workspaceId, search);
 }
 
-/** The subscriber whose app user id the conversation names; an id that is unknown here goes into the search. */
+/**
+ * The subscriber whose app user id is in the conversation, where one is; an id that is unknown here goes into the
+ * search.
+ */
 async function findMentioned({ request, app }: CardContext): Promise<{
   readonly mentioned: readonly PossibleCustomer[];
   readonly unknownId: string | null;

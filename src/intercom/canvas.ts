@@ -195,8 +195,10 @@ export function option(id: string, label: string): Option {
 }
 
 /**
- * A dropdown. One option alone is none in Canvas Kit: it is an input that already holds the only value, so that the
- * form still sends it. @param field.options at most ten; the caller pages the rest
+ * A dropdown, when there is a choice. One option alone cannot be a dropdown in Canvas Kit: it is an input that
+ * already holds the only possible value, so that the form still sends it under the same id.
+ *
+ * @param field.options at most ten; the caller pages the rest
  */
 export function choice({ id, label, value, ...field }: Field & { options: readonly Option[] }): Component {
   const options = field.options.slice(0, 10);

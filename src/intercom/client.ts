@@ -155,8 +155,10 @@ function createIntercomHttp(options: IntercomClientOptions): Axios {
 }
 
 /**
- * The code may end in `=` and is sent as it came. Source: Intercom, "Setting up OAuth", which documents the exchange
- * only for the US host; it is assumed to serve every region (UNVERIFIED).
+ * Exchanges the code of the OAuth callback for a token. The code may end in `=` and is sent as it came.
+ *
+ * Source: Intercom, "Setting up OAuth". The exchange is only documented for the US host, which is assumed to
+ * serve every region (UNVERIFIED).
  */
 export async function exchangeCode(input: {
   apiUrl: string;

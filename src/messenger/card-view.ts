@@ -18,7 +18,10 @@ import type { CustomerView, HistoryLine, Holding } from './customer-view.ts';
 const MAX_HOLDINGS = 2;
 const EVENTS_PER_PAGE = 4;
 
-/** An initialize request names no contact: each view requests the content for the contact who looks. */
+/**
+ * The card before the customer is known: an initialize request names no contact, so each view requests the content
+ * for the contact who looks.
+ */
 export function liveCanvas(publicUrl: string) {
   return { content_url: `${publicUrl}/canvas/messenger/live` };
 }

@@ -59,7 +59,10 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
   };
 }
 
-/** A grant or another purchase may give the plan for longer than the subscription. `null`: never, or unknown. */
+/**
+ * When access to the plan ends: a grant or another purchase may give it for longer than the subscription does. `null`:
+ * never, or unknown.
+ */
 function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
   const ends = entitlements
     .filter(({ lookupKey }) => primary?.entitlements.includes(lookupKey))

@@ -37,7 +37,10 @@ function location(purpose: Purpose, workspaceId: string): SecretLocation {
   return `support-${purpose}:${workspaceId}` as SecretLocation;
 }
 
-/** Encrypted, not only signed: addresses end up in logs and histories, and must not tell the customer's id. */
+/**
+ * Makes the token of a support link or of the session that it began. It is encrypted, not only signed: an address ends
+ * up in logs and histories, and must not tell the customer's id or e-mail.
+ */
 export function encryptClaims(
   { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,
   purpose: Purpose,

@@ -111,7 +111,10 @@ function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
   return workspaceSettingsSchema.parse({ events }).events;
 }
 
-/** Every value in which two sections differ, by its path: `renewal.name`. Lists are compared as a whole. */
+/**
+ * Every value in which two sections differ, by its path: `renewal.name`. Lists are compared as a whole, as is what one of
+ * them does not have.
+ */
 export function differences(
   from: unknown,
   to: unknown,
@@ -126,7 +129,10 @@ export function differences(
   return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
 }
 
-/** If everyone who was selected has left the team, everyone can: the way back in without uninstalling. */
+/**
+ * Whether this admin can change the settings. If everyone who was selected has left the team, everyone can: that is
+ * the way back in without uninstalling.
+ */
 export async function isAllowedToChange({ sessions, session, workspace }: PageRequest): Promise<boolean> {
   if (canChangeSettings(workspace.settings, session.admin.id)) return true;
   const team = await sessions.readTeam(workspace.workspaceId);

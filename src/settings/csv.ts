@@ -2,7 +2,11 @@ import { stringify } from 'csv-stringify/sync';
 import { escapeFormula } from '../text.ts';
 import type { Download } from './page.ts';
 
-/** A file by RFC 4180. @param columns the text of each cell, by its column's name */
+/**
+ * A file by RFC 4180. Without the byte order mark, Excel takes UTF-8 for another encoding.
+ *
+ * @param columns the text of each cell, by its column's name
+ */
 export function csvFile<Row>(
   name: string,
   rows: readonly Row[],

@@ -60,7 +60,10 @@ export const peopleFields = {
   people: listField,
 };
 
-/** @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone */
+/**
+ * @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone, and
+ *   people outside the team are ignored
+ */
 export function choosePeople(
   { who, people: ids }: { who: 'everyone' | 'selected'; people: readonly string[] },
   people: People,

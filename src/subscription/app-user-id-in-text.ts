@@ -9,8 +9,12 @@ const MAX_ID_LENGTH = 100;
 const LABEL = /^(?:RC[ _-]*)?(?:customer|user|install)(?:[ _-]*id|[ _-]*)$/i;
 
 /**
- * Finds a line such as `RC User ID: …`, which apps write into a mail. Source: RevenueCat's inbox app, "Matching
- * customers". Anyone can write one: it is a suggestion and does not prove who writes. @param body plain text or HTML
+ * Finds an app user id in the text of a conversation, as written by apps that open a mail with
+ * `RC User ID: …`. A line counts when it begins with an optional `RC`, one of customer, user or install and an
+ * optional `id`, followed by a colon and 1 to 100 characters without a slash. Source: RevenueCat's own
+ * inbox app, "Matching customers". Anyone can write such a line: it is a suggestion and does not prove who writes.
+ *
+ * @param body plain text or HTML
  */
 export function appUserIdInText(body: string): string | null {
   for (const line of plainText(body.slice(0, MAX_TEXT_LENGTH)).split('\n')) {

@@ -180,7 +180,10 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
     [isSamePeriod ? knownEndMs : Infinity, endsAtMs ?? Infinity].find(hasPassed) ?? takenAtMs;
 }
 
-/** A key that may not read products names them by the API's ids (`prod4f31bd16ab`): what events say is better. */
+/**
+ * Where the key may not read products, the API names them by its own ids (`prod4f31bd16ab`): what events call them
+ * says more.
+ */
 function productIdOf(builder: StateBuilder, productId: string | null): string | null {
   if (productId === null) return builder.productId;
   return isInternalId(productId) ? (builder.productId ?? productId) : productId;

@@ -19,7 +19,10 @@ import type { SubscriberState, SubscriptionState } from './types.ts';
 
 export type CustomerDescription = Readonly<ReturnType<typeof describeCustomer>>;
 
-/** The card, the Messenger, the support page and Fin all read it, so they cannot disagree. */
+/**
+ * What a customer has, had and will be charged, as data. The inbox card, the Messenger, the support page, Fin and
+ * the contact's attributes all read it, so they cannot disagree.
+ */
 export function describeCustomer(state: SubscriberState, context: DescriptionContext) {
   const describe = (subscription: SubscriptionState) => describeSubscription(subscription, state, context);
   const subscriptions = state.subscriptions.map(describe);

@@ -1,4 +1,7 @@
-/** RevenueCat blocks them because broken apps send them for every customer; the SDK's preview mode gives the last. */
+/**
+ * Ids that RevenueCat blocks because broken apps send them for every customer, and the one that the SDK's preview mode
+ * gives everyone; no customer is matched by one.
+ */
 const BLOCKED = new Set([
   'no_user',
   'null',

@@ -68,7 +68,10 @@ export function titleCase(code: string): string {
     .join(' ');
 }
 
-/** `com.example.pro_monthly` reads `Pro monthly`, and Google's `pro:yearly-base` reads `Pro (yearly base)`. */
+/**
+ * Makes an identifier readable where no display name is known: `com.example.pro_monthly` is `Pro monthly`, and
+ * Google's `pro:yearly-base` is `Pro (yearly base)`.
+ */
 export function tidyId(id: string): string {
   const [main = '', plan] = id.split(':', 2);
   if (main === '') return id;

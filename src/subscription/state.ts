@@ -153,7 +153,10 @@ function bestOf(
   return compareSubscriptions(subscription, grant) <= 0 ? subscription : grant;
 }
 
-/** The longest of what gives an entitlement counts. What the API listed as active counts in any case. */
+/**
+ * One entitlement lasts as long as the longest of what gives it. Those that RevenueCat's API listed as active count
+ * whatever the subscriptions say.
+ */
 function entitlementsOf(
   builders: readonly StateBuilder[],
   listed: ReadonlyMap<string, number | null>,

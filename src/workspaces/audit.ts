@@ -14,7 +14,10 @@ export const withoutCustomer = (details: string): string =>
   `(${details} - '{app_user_id,reason,action_id,target,purchaseId,transactionId,moves}'::text[]
      - case when ${details}->>'of' = 'customer' then 'product' else '' end)`;
 
-/** Without the customer when they are being erased; the lock is what a foreign key would take. */
+/**
+ * Stores who did what, to which customer, why, and the result. Without the customer when they are being erased; the
+ * lock is what a foreign key would take.
+ */
 export async function writeAudit({ manager }: Entities, record: AuditRecord): Promise<void> {
   if (record.subscriberId === null) {
     await manager.insert(AuditEntity, record as QueryDeepPartialEntity<AuditRow>);

@@ -181,7 +181,10 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
   return { state: 'OK' };
 }
 
-/** Intercom's daily check: both platforms are called within its deadline, to find what expired in a quiet week. */
+/**
+ * The answer to Intercom's daily check. Both platforms are called within the deadline, so that a key that expired in
+ * a quiet week is found.
+ */
 export async function answerHealth(app: AppContext, workspaceId: string): Promise<Health> {
   const silent = await checkWorkspace(app, workspaceId, RESPONSE_DEADLINE_MS);
   const stored = await readHealth(app, workspaceId);

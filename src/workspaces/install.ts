@@ -156,7 +156,11 @@ async function isRefused(call: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** Intercom ends the installation, then access is deleted. @throws AppError when Intercom cannot be reached */
+/**
+ * Uninstalls from our side: Intercom ends the installation, then access is deleted.
+ *
+ * @throws AppError when Intercom cannot be reached; nothing has changed then
+ */
 export async function uninstall(app: AppContext, workspaceId: string): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);

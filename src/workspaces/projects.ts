@@ -292,7 +292,10 @@ export async function deleteDisconnectedSecrets({ manager }: Entities, workspace
   );
 }
 
-/** @param project.apiKey the key that has this state; one that has replaced it since keeps its own */
+/**
+ * @param project.apiKey the key that has this state; one that has replaced it since keeps its own
+ * @returns whether the state has changed
+ */
 export function setApiKeyState(
   database: Entities,
   project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,

@@ -10,7 +10,11 @@ export function isRefusal(code: string): code is Refusal['code'] {
   return REFUSAL_CODES.some((each) => each === code);
 }
 
-/** Records that Intercom refuses a kind of work. @returns whether that is new */
+/**
+ * Records that Intercom refuses a kind of work because a permission or a plan is missing.
+ *
+ * @returns whether that is new
+ */
 export async function recordRefusal(
   sql: Sql,
   workspaceId: string,

@@ -105,7 +105,11 @@ function byToken({ workspaceId, accessToken }: ByToken) {
   return { workspaceId, accessToken: accessToken ?? IsNull() };
 }
 
-/** Deliveries wait until an admin installs again. @returns whether this call disconnected it */
+/**
+ * Marks a workspace whose token Intercom refuses: deliveries wait until an admin installs again.
+ *
+ * @returns whether this call disconnected it
+ */
 export function markDisconnected(database: Entities, workspace: ByToken, reason: string): Promise<boolean> {
   return updateRows(
     database,
@@ -115,7 +119,11 @@ export function markDisconnected(database: Entities, workspace: ByToken, reason:
   );
 }
 
-/** What waited becomes due. @returns whether the workspace was disconnected */
+/**
+ * A token that was refused is accepted again: what waited becomes due.
+ *
+ * @returns whether the workspace was disconnected
+ */
 export async function markReconnected(database: Transaction, workspace: ByToken): Promise<boolean> {
   const isNew = await updateRows(
     database,

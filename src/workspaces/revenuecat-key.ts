@@ -109,7 +109,11 @@ export function missingByFeature(missingScopes: readonly string[]): { feature: s
   return [...byFeature].map(([feature, of]) => ({ feature, scopes: of.map(({ scope }) => scope) }));
 }
 
-/** Calls each permission that a switched-on feature needs. @param projectId `null`: the key's only project */
+/**
+ * Checks a key, with one harmless call for each permission that the switched-on features need.
+ *
+ * @param projectId the project that an admin named; `null`: the key's only one
+ */
 export async function checkApiKey(
   client: RevenueCatClient,
   projectId: string | null,

@@ -137,7 +137,10 @@ export function decryptOrNull(
   }
 }
 
-/** Outside production a key is generated and kept in `DATA_DIR`: trying the app takes no settings. */
+/**
+ * The keys that encrypt secrets. Outside production one is generated and kept in `DATA_DIR`, so that trying the app
+ * takes no settings.
+ */
 export async function loadEncryptionKeys(
   config: Pick<Config, 'encryptionKeys' | 'dataDir'>,
 ): Promise<readonly Buffer[]> {

@@ -125,7 +125,10 @@ const requireCsrf: RequestHandler = (req, res, next) => {
   else next(forbidden('This form is out of date. Reload the page and send it again.'));
 };
 
-/** While Intercom does not answer or refuses our token, everyone keeps access: the settings repair the connection. */
+/**
+ * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
+ * connection is repaired in the settings.
+ */
 function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({
     max: 1_000,
