@@ -4,9 +4,10 @@ import { printResult } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
 import { backfillJobs, queueImport } from './jobs.ts';
-import { failureMessage, outcomeLines, progressJson, progressLine, watchImport } from './progress.ts';
+import { failureMessage, outcomeLines, progressJson, progressLine } from './progress.ts';
 import { type ImportProgress, readImport, startImport } from './repository.ts';
 import { runImport } from './run.ts';
+import { watchImport } from './watch.ts';
 
 interface Options {
   readonly workspace: string;
@@ -53,12 +54,10 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
         'revenuecat_unauthorized',
         `${project.name} has no API key: connect it again with --key`,
       );
-    const { progress, isResumed } = await startImport(database, {
-      workspaceId: project.workspaceId,
-      projectId: project.projectId,
-      eventsSinceMs,
-      startedBy: { kind: 'command line' },
-    });
+    const { workspaceId, projectId } = project;
+    const startedBy = { kind: 'command line' };
+    const wanted = { workspaceId, projectId, eventsSinceMs, startedBy };
+    const { progress, isResumed } = await startImport(database, wanted);
     const start = isResumed
       ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
       : `Importing the customers of ${project.name}.`;

@@ -16,10 +16,9 @@ import {
   claimCustomers,
   closeCustomers,
   findReadCustomer,
-  type ImportProgress,
   postponeCustomer,
-  setHasEvents,
-} from './repository.ts';
+} from './import-list.ts';
+import { type ImportProgress, setHasEvents } from './repository.ts';
 
 export interface ImportRun extends AppContext {
   readonly project: Project;

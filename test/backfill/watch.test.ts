@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { barLine, failureMessage, outcomeLines } from '../../src/backfill/progress.ts';
+import { failureMessage, outcomeLines } from '../../src/backfill/progress.ts';
 import type { ImportProgress } from '../../src/backfill/repository.ts';
+import { barLine } from '../../src/backfill/watch.ts';
 
 const progress: ImportProgress = {
   workspaceId: 'w',
