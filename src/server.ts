@@ -24,6 +24,7 @@ import { supportRouter } from './messenger/support-routes.ts';
 import { createServices, type Services } from './services.ts';
 import { LARGE_FORMS, settingsRouter } from './settings/routes.ts';
 import { subscriberJobs } from './subscribers/jobs.ts';
+import type { AppContext } from './workspaces/app-context.ts';
 import { workspaceJobs } from './workspaces/jobs.ts';
 import { healthRouter, installRouter, uninstallRouter } from './workspaces/routes.ts';
 
@@ -63,10 +64,15 @@ export async function startServer(given: Config, logger: Logger, stopping = new 
 
 async function startJobs(services: Services): Promise<void> {
   const { app, jobs, processor, worker } = services;
+  const paced: AppContext = {
+    ...app,
+    intercom: (workspace, calls) =>
+      app.intercom(workspace, { gate: worker.gateOf(workspace.workspaceId), ...calls }),
+  };
   const { signal: stopping } = services.stopping;
   await jobs.register({
     ...workspaceJobs(app),
-    ...contactJobs(app),
+    ...contactJobs(paced),
     ...subscriberJobs(app, stopping),
     ...ingestionJobs(app, stopping),
     ...deliveryJobs(app),

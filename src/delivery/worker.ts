@@ -113,7 +113,7 @@ export class DeliveryWorker {
       random: options.random ?? Math.random,
       metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
       jobs: options.jobs,
-      pause: (workspaceId, untilMs) => this.#activeIn(workspaceId).gate.pause(untilMs),
+      pause: (workspaceId, untilMs) => this.gateOf(workspaceId).pause(untilMs),
       attributeTypes: new LRUCache({
         max: 1_000,
         ttl: ATTRIBUTE_TYPES_TTL_MS,
@@ -142,22 +142,16 @@ export class DeliveryWorker {
     await this.#session.stop();
   }
 
+  /** Claims immediately. @param workspaceId that has something due; without it all of them are looked through */
+  wake(workspaceId?: string): void {
+    if (workspaceId === undefined) this.#listAtMs = 0;
+    else this.#woken.add(workspaceId);
+    this.#endPause();
+  }
+
   /** Share of the current rate-limit window used, 0 to 1, of the workspace nearest to its limit. */
   rateUsed(): number {
     return Math.max(0, ...[...this.#workspaces.values()].map(({ gate }) => gate.used()));
-  }
-
-  #activeIn(workspaceId: string): ActiveWorkspace {
-    let active = this.#workspaces.get(workspaceId);
-    if (!active) {
-      const gate = new RateGate({
-        clock: this.#clock,
-        take: (request) => takeCalls(this.#context.database, workspaceId, request),
-      });
-      active = { gate, claims: new Map() };
-      this.#workspaces.set(workspaceId, active);
-    }
-    return active;
   }
 
   activeCount(): number {
@@ -166,18 +160,9 @@ export class DeliveryWorker {
     return count;
   }
 
-  /** Claims immediately. @param workspaceId that has something due; without it all of them are looked through */
-  wake(workspaceId?: string): void {
-    if (workspaceId === undefined) this.#listAtMs = 0;
-    else this.#woken.add(workspaceId);
-    this.#endPause();
-  }
-
-  /** For what is due before the next poll. */
-  #wakeAt(workspaceId: string, dueAtMs: number): void {
-    const delayMs = dueAtMs - this.#clock.now();
-    if (delayMs < POLL_MS && !this.#isStopping)
-      setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
+  /** What paces the calls of this process to a workspace. */
+  gateOf(workspaceId: string): RateGate {
+    return this.#activeIn(workspaceId).gate;
   }
 
   async #run(): Promise<void> {
@@ -312,6 +297,13 @@ export class DeliveryWorker {
     }
   }
 
+  /** For what is due before the next poll. */
+  #wakeAt(workspaceId: string, dueAtMs: number): void {
+    const delayMs = dueAtMs - this.#clock.now();
+    if (delayMs < POLL_MS && !this.#isStopping)
+      setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
+  }
+
   async #renew(): Promise<void> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
     for (const [workspaceId, { claims }] of this.#workspaces) {
@@ -324,5 +316,18 @@ export class DeliveryWorker {
       });
       for (const entry of entries) if (renewed.has(entry.claim.subscriberId)) entry.untilMs = untilMs;
     }
+  }
+
+  #activeIn(workspaceId: string): ActiveWorkspace {
+    let active = this.#workspaces.get(workspaceId);
+    if (!active) {
+      const gate = new RateGate({
+        clock: this.#clock,
+        take: (request) => takeCalls(this.#context.database, workspaceId, request),
+      });
+      active = { gate, claims: new Map() };
+      this.#workspaces.set(workspaceId, active);
+    }
+    return active;
   }
 }
