@@ -3,7 +3,8 @@ import type { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import { isRecord } from '../text.ts';
-import type { CallDomain, CallGate } from './call-limiter.ts';
+import type { CallDomain } from './call-budget.ts';
+import type { CallGate } from './call-limiter.ts';
 import { revenueCatFailure } from './failures.ts';
 import {
   activeEntitlementSchema,

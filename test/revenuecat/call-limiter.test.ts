@@ -3,12 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { AppError } from '../../src/errors.ts';
-import {
-  type CallPriority,
-  createCallLimiter,
-  pauseCalls,
-  takeFromBudget,
-} from '../../src/revenuecat/call-limiter.ts';
+import { pauseCalls, takeFromBudget } from '../../src/revenuecat/call-budget.ts';
+import { type CallPriority, createCallLimiter } from '../../src/revenuecat/call-limiter.ts';
 import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
 import { HOUR_MS, MINUTE_MS } from '../../src/time.ts';
