@@ -13,6 +13,15 @@ export function stripNul(text: string): string {
   return text.replaceAll('\0', '');
 }
 
+/** JSON for PostgreSQL, which reads neither NUL nor half a surrogate pair; anyone can write both in an attribute. */
+export function toStorableJson(value: unknown): string {
+  const json = JSON.stringify(value);
+  if (!/\\u(?:0000|d[89a-f])/i.test(json)) return json;
+  return JSON.stringify(value, (_key, each: unknown) =>
+    typeof each === 'string' ? stripNul(each).toWellFormed() : each,
+  );
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -6,12 +6,11 @@ import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { markProcessed, pruneErased, readJournal } from './journal.ts';
+import { dropErased, type PreparedEvent } from './prepare-event.ts';
 import { interpretWebhooks } from './processor.ts';
 import {
-  dropErased,
   type EventRecord,
   insertEvents,
-  type PreparedEvent,
   recordKey,
   resolveRecords,
   upsertSubscribers,
@@ -72,26 +71,20 @@ async function reinterpretBatch(
     const row = stored.get(recordKey(record));
     return row && isDifferent(row, record) ? [{ record, row }] : [];
   });
-  await insertNewIds(
-    sql,
-    project,
-    records.map(({ group }) => group),
-  );
+  const groups = records.map(({ group }) => group);
+  await insertNewIds(sql, project, groups);
   const named = new Set(records.map(recordKey));
-  const unnamedSources = [...stored].flatMap(([key, row]) =>
-    row.side === 'customer' || named.has(key) ? [] : [row],
-  );
+  const unnamedSources = [...stored.entries()]
+    .filter(([key, { side }]) => side === 'source' && !named.has(key))
+    .map(([, row]) => row);
   await deleteEvents(sql, project, [...changed.map(({ row }) => row), ...unnamedSources]);
   const stale = [...added, ...changed.map(({ record, row }) => keepDelivery(record, row))];
   await insertEvents(sql, project, stale);
   await upsertSubscribers(sql, project, stale);
-  await moveDeliveries(
-    sql,
-    project,
-    changed.filter(
-      ({ record, row }) => record.side === 'customer' && row.subscriber_id !== record.group.subscriberId,
-    ),
+  const moved = changed.filter(
+    ({ record, row }) => record.side === 'customer' && row.subscriber_id !== record.group.subscriberId,
   );
+  await moveDeliveries(sql, project, moved);
   if (added.length + changed.length > 0) await notifyDelivery(sql, project.workspaceId);
   await markProcessed(sql, project, rows, errors);
   const addedIds = new Set(added.flatMap(({ side, id }) => (side === 'customer' ? [id] : [])));
@@ -176,11 +169,8 @@ async function deleteEvents(
         and (event_id, side) in (select * from unnest($3::text[], $4::text[]))`,
     [workspaceId, projectId, rows.map((row) => row.event_id), rows.map((row) => row.side)],
   );
-  await markPending(
-    sql,
-    workspaceId,
-    rows.map((row) => row.subscriber_id),
-  );
+  const subscriberIds = rows.map((row) => row.subscriber_id);
+  await markPending(sql, workspaceId, subscriberIds);
 }
 
 /** A delivery belongs to the subscriber of its event. */

@@ -1,11 +1,5 @@
 import { type Database, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
 import {
-  type ErasedContext,
-  fieldsWithout,
-  findErasedIds,
-  withoutErased,
-} from '../subscribers/erased-ids.ts';
-import {
   type IdentityGroup,
   insertNewIds,
   lockProject,
@@ -14,79 +8,9 @@ import {
 } from '../subscribers/identity.ts';
 import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
-import { eventIdOf, identifiersOf, type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
-import { isRecord, stripNul } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
-
-type EventBody = Readonly<Record<string, unknown>>;
-
-/** An event with the customers it concerns, ready to be stored. */
-export interface PreparedEvent {
-  readonly event: LifecycleEvent;
-  /** App user ids of the customer it is about, best first; empty: it names no customer. */
-  readonly customer: readonly string[];
-  /** App user ids of the customer whose purchases it took away (TRANSFER). */
-  readonly source: readonly string[];
-  /** The customer was erased, its source was not: nothing is stored for the customer. */
-  readonly isCustomerErased?: true;
-  readonly email: { readonly value: string; readonly atMs: number } | null;
-  readonly receivedAtMs: number;
-  /** JSON of what is stored with the event for good. */
-  readonly fields: string;
-}
-
-/**
- * Prepares an event: the `event` object of a webhook, or an item of RevenueCat's API.
- *
- * @param eventId under which it is stored
- */
-export function prepareEvent(
-  body: EventBody,
-  receivedAtMs: number,
-  eventId = eventIdOf(body),
-): PreparedEvent {
-  const read = readEvent(body, { receivedAtMs, fallbackId: eventId });
-  const event = {
-    ...read,
-    id: eventId,
-    type: stripNul(read.type),
-    transactionId: read.transactionId === null ? null : stripNul(read.transactionId),
-  };
-  const { customer, source } = identifiersOf(body);
-  return { event, customer, source, email: emailOf(body), receivedAtMs, fields: fieldsOf(body) };
-}
-
-/**
- * What is stored of an event for good, so that pruning the journal changes neither state nor card: all but the
- * customer attributes, which nothing reads from an event later, and fields without a value.
- */
-function fieldsOf(body: EventBody): string {
-  const stored: Record<string, unknown> = {};
-  for (const name in body) {
-    if (body[name] !== null && name !== 'subscriber_attributes') stored[name] = body[name];
-  }
-  const fields = JSON.stringify(stored);
-  // json would store an escaped NUL or half a surrogate pair, but every `->>` on it would fail.
-  if (!/\\u(?:0000|d[89a-f])/i.test(fields)) return fields;
-  return JSON.stringify(stored, (_key, value: unknown) =>
-    typeof value === 'string' ? stripNul(value).toWellFormed() : value,
-  );
-}
-
-function emailOf(event: EventBody): PreparedEvent['email'] {
-  const attributes = event.subscriber_attributes;
-  if (!isRecord(attributes)) return null;
-  const entry = attributes.$email;
-  // Paywall events carry attributes flat.
-  const value = isRecord(entry) ? entry.value : entry;
-  if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
-  const at = isRecord(entry) ? Number(entry.updated_at_ms) : 0;
-  return {
-    value: stripNul(value).toWellFormed().trim().toLowerCase(),
-    atMs: Number.isSafeInteger(at) ? at : 0,
-  };
-}
+import { dropErased, type PreparedEvent } from './prepare-event.ts';
 
 /** Whether an event of a deliverable kind is sent to the contact; otherwise it is on the timeline only. */
 type DeliveryRule = (event: PreparedEvent) => boolean;
@@ -144,48 +68,12 @@ export async function storeEventsIn(
   const first = new Map<string, PreparedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
   const records = await resolveRecords(sql, project, [...first.values()], isDelivered);
-  const [inserted] = await Promise.all([
-    insertEvents(sql, project, records),
-    insertNewIds(
-      sql,
-      project,
-      records.map(({ group }) => group),
-    ),
-  ]);
-  await upsertSubscribers(
-    sql,
-    project,
-    records.filter((record) => record.group.isNew || inserted.has(recordKey(record))),
-  );
+  const groups = records.map(({ group }) => group);
+  const storing = [insertEvents(sql, project, records), insertNewIds(sql, project, groups)] as const;
+  const [inserted] = await Promise.all(storing);
+  const changed = records.filter((record) => record.group.isNew || inserted.has(recordKey(record)));
+  await upsertSubscribers(sql, project, changed);
   return [...first.keys()].filter((id) => inserted.has(recordKey({ id, side: 'customer' }))).length;
-}
-
-/**
- * Takes erased customers out of events. What another customer of the event needs stays: a transfer from or to them.
- *
- * @returns the events to store, and the ids of all that named an erased customer
- */
-export async function dropErased(
-  context: ErasedContext,
-  project: ProjectKey,
-  events: readonly PreparedEvent[],
-): Promise<{ remaining: PreparedEvent[]; erasedEvents: Set<string> }> {
-  const idsOf = ({ customer, source }: PreparedEvent): string[] => [...customer, ...source];
-  const erased = await findErasedIds(context, project, events.flatMap(idsOf));
-  const erasedEvents = new Set<string>();
-  const remaining = events.flatMap((prepared): PreparedEvent[] => {
-    const ids = idsOf(prepared);
-    if (!ids.some((id) => erased.has(id))) return [prepared];
-    erasedEvents.add(prepared.event.id);
-    const customer = withoutErased(prepared.customer, erased);
-    const source = withoutErased(prepared.source, erased);
-    if (customer.length + source.length === 0) return [];
-    const gone = new Set(ids).difference(new Set([...customer, ...source]));
-    const fields = JSON.stringify(fieldsWithout(JSON.parse(prepared.fields), gone));
-    const others = { ...prepared, customer, source, fields, email: null };
-    return [customer.length === 0 ? { ...others, isCustomerErased: true } : others];
-  });
-  return { remaining, erasedEvents };
 }
 
 export function recordKey({ id, side }: { readonly id: string; readonly side: string }): string {
@@ -199,11 +87,8 @@ export async function resolveRecords(
   events: readonly PreparedEvent[],
   isDelivered: DeliveryRule,
 ): Promise<EventRecord[]> {
-  const groups = await resolveIdentities(
-    sql,
-    project,
-    events.flatMap(({ customer, source }) => [customer, source]),
-  );
+  const idLists = events.flatMap(({ customer, source }) => [customer, source]);
+  const groups = await resolveIdentities(sql, project, idLists);
   return events.flatMap((prepared) => {
     const groupOf = ([appUserId]: readonly string[]) =>
       appUserId === undefined ? undefined : groups.get(appUserId);

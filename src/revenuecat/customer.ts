@@ -1,4 +1,5 @@
 import type { CatalogRow } from '../database/entities.ts';
+import { toEmail } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { RevenueCatClient } from './client.ts';
 import { type CatalogContext, readCurrentCatalog } from './current-catalog.ts';
@@ -79,6 +80,6 @@ export function snapshotTime(requestedAtMs: number, date: unknown): number {
 
 function emailOf({ attributes }: CustomerParts): RevenueCatCustomer['email'] {
   const found = attributes.find(({ name }) => name === '$email');
-  if (!found?.value?.includes('@') || found.value.length > 320) return null;
-  return { value: found.value.trim().toLowerCase(), atMs: found.updated_at ?? 0 };
+  const value = toEmail(found?.value);
+  return value === null ? null : { value, atMs: found?.updated_at ?? 0 };
 }

@@ -64,11 +64,10 @@ export async function resolveIdentities(
   if (groups.size === 0) return groups;
   const owners = await findOwners(sql, project, [...groups.keys()]);
   // Ids of one subscriber belong together, whether or not the batch shows them together.
-  for (const ids of Map.groupBy(owners, ([, subscriberId]) => subscriberId).values())
-    joinIds(
-      groups,
-      ids.map(([id]) => id),
-    );
+  for (const owned of Map.groupBy(owners, ([, subscriberId]) => subscriberId).values()) {
+    const ids = owned.map(([id]) => id);
+    joinIds(groups, ids);
+  }
   for (const group of new Set(groups.values())) {
     const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
     group.newIds = [...group.ids].filter((id) => !owners.has(id));

@@ -2,7 +2,7 @@ import { notifyDelivery, type Sql } from '../database/sql.ts';
 import type { RevenueCatCustomer } from '../revenuecat/customer.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { compareTexts, stripNul } from '../text.ts';
+import { compareTexts, stripNul, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
@@ -87,13 +87,6 @@ function hasPurchases(snapshot: Snapshot): boolean {
   );
 }
 
-/** PostgreSQL's jsonb holds neither NUL nor half of a surrogate pair; anyone can write both in an attribute. */
-function toJson(snapshot: Snapshot): string {
-  return JSON.stringify(snapshot, (_key, value: unknown) =>
-    typeof value === 'string' ? stripNul(value).toWellFormed() : value,
-  );
-}
-
 /**
  * Creates subscribers, or replaces snapshots that are not newer. They are pending where the API says something about
  * purchases that was not known, or under another app user id.
@@ -128,7 +121,7 @@ async function saveSnapshots(
       workspaceId,
       projectId,
       customers.map(([group]) => group.subscriberId),
-      customers.map(([, { snapshot }]) => toJson(snapshot)),
+      customers.map(([, { snapshot }]) => toStorableJson(snapshot)),
       customers.map(([, { snapshot }]) => snapshot.takenAtMs),
       customers.map(([, { email }]) => (email ? stripNul(email.value) : null)),
       customers.map(([, { email }]) => email?.atMs ?? 0),

@@ -1,3 +1,5 @@
+import { stripNul } from '../text.ts';
+
 /**
  * Ids that RevenueCat blocks because broken apps send them for every customer, and the one that the SDK's preview mode
  * gives everyone; no customer is matched by one.
@@ -55,4 +57,10 @@ export function isAnonymous(id: string): boolean {
 export function preferredAppUserIds(ids: readonly string[]): string[] {
   const usable = [...new Set(ids)].filter((id) => !isBlockedId(id));
   return [...usable.filter((id) => !isAnonymous(id)), ...usable.filter(isAnonymous)];
+}
+
+/** The value of a `$email` attribute as it is stored; `null`: none. */
+export function toEmail(value: unknown): string | null {
+  if (typeof value !== 'string' || !value.includes('@') || value.length > 320) return null;
+  return stripNul(value).toWellFormed().trim().toLowerCase();
 }

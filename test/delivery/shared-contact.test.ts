@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';

@@ -5,13 +5,14 @@ import express from 'express';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
+import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import {
   createRefusalRecorder,
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
-import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { deriveState } from '../../src/subscription/state.ts';
