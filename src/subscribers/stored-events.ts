@@ -50,19 +50,33 @@ export const EVENT_COLUMNS = `e.project_id, e.event_id, e.side, e.event_at_ms, e
   d.not_sent, d.reason, d.attempts, d.next_try_at, d.first_tried_at, d.delivered_at, d.sent_name, d.sent_at_s,
   d.contact_id`;
 
-/**
- * Events `e` with their delivery `d`, which is missing while an event is not planned; $1 is the workspace. `offset 0`
- * keeps the lookup by key: a plain join, planned for the tables of the first day, read all deliveries for each event.
- */
-export const EVENTS_WITH_DELIVERY = `events e left join lateral (
-  select * from event_deliveries
+/** The delivery of an event `e`; $1 is the workspace. `offset 0` keeps the lookup by key. */
+export const DELIVERY_OF_EVENT = `select * from event_deliveries
    where workspace_id = $1 and subscriber_id = e.subscriber_id and project_id = e.project_id and event_id = e.event_id
-     and e.side = 'customer' offset 0) d on true`;
+     and e.side = 'customer' offset 0`;
 
-/** Deliveries `d` with their event `e`, read by key as well: only the key has this order. */
-export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (
-  select * from events where workspace_id = $1 and project_id = d.project_id and event_id = d.event_id
-   order by side limit 1) e`;
+/**
+ * Events `e` with their delivery `d`, which is missing while an event is not planned. A plain join, planned for the
+ * tables of the first day, read all deliveries for each event.
+ */
+export const EVENTS_WITH_DELIVERY = `events e left join lateral (${DELIVERY_OF_EVENT}) d on true`;
+
+/** The event that a row of `table` names, read by key as well: only the key has this order. */
+export const eventOf = (table: string): string => `select * from events
+   where workspace_id = $1 and project_id = ${table}.project_id and event_id = ${table}.event_id
+   order by side limit 1`;
+
+/** Deliveries `d` with their event `e`. */
+export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (${eventOf('d')}) e`;
+
+/**
+ * Events of the subscribers `s` with their delivery, in the order that only the index of timelines has: without
+ * statistics, other indexes were read whole.
+ */
+export const EVENTS_OF_SUBSCRIBERS = `cross join lateral (
+  select * from events where workspace_id = $1 and subscriber_id = s.subscriber_id
+   order by event_at_ms, event_id offset 0) e
+  left join lateral (${DELIVERY_OF_EVENT}) d on true`;
 
 /** Whether an event still has to be sent, in SQL over {@link EVENTS_WITH_DELIVERY}. */
 export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.delivered_at is null and d.not_sent is null`;

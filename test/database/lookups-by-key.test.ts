@@ -6,6 +6,7 @@ import { claimNext } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/outbox.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
+import { listDeliveries } from '../../src/settings/repository.ts';
 import { readHistories } from '../../src/subscribers/history.ts';
 import { searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
@@ -80,6 +81,29 @@ for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
       assert.ok(row);
       assert.deepEqual(scansOfAll(row['QUERY PLAN'][0].Plan), [], text);
     }
+  });
+}
+
+const EVERYTHING = { customer: null, kind: null, before: null, limit: 51 };
+// Of these, only the subscribers are found by an index of their own.
+for (const [name, query] of Object.entries<Parameters<typeof listDeliveries>[2]>({
+  waiting: { ...EVERYTHING, show: 'waiting' },
+  pending: { ...EVERYTHING, show: 'pending' },
+  'failed, of a customer': { ...EVERYTHING, show: 'failed', customer: 'user' },
+  'skipped, of a customer': { ...EVERYTHING, show: 'skipped', customer: 'user' },
+})) {
+  test(`deliveries that are ${name} are read by their keys, also without statistics`, async () => {
+    const [text = ''] = await statementsOf((sql) => listDeliveries(sql, WORKSPACE_ID, query));
+    const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+      `explain (generic_plan, format json) ${text}`,
+    );
+    assert.ok(row);
+    const scans = scansOfAll(row['QUERY PLAN'][0].Plan);
+    assert.deepEqual(
+      scans.filter((scan) => !scan.startsWith('subscribers ')),
+      [],
+      text,
+    );
   });
 }
 
