@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource, MigrationExecutor } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
@@ -51,6 +51,10 @@ export async function openDatabase(options: {
       pipeline: true,
       min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS),
       query_timeout: options.statementTimeoutMs,
+      // A statement that is given up ends on the server too, which otherwise notices a closed connection at its end. Not
+      // as a parameter of the connection, which poolers refuse.
+      onConnect: (client: ClientBase) =>
+        client.query(`set client_connection_check_interval = '1s'`).catch(() => {}),
     },
   });
   await dataSource.initialize();

@@ -165,6 +165,18 @@ describe('a lost database connection', () => {
     await limited.close();
   });
 
+  test('a statement that is given up ends on the server too', async () => {
+    const limited = await openDatabase({ url: server.url, logger: silent, statementTimeoutMs: 200 });
+    const given = 'select pg_sleep(60) as given_up';
+    await assert.rejects(limited.database.query(given), isDatabaseUnavailable);
+    const isEnded = async () => {
+      const sql = `select 1 from pg_stat_activity where query = $1 and state = 'active'`;
+      return (await direct.database.query(sql, [given])).length === 0;
+    };
+    await until(isEnded, 'the statement to end');
+    await limited.close();
+  });
+
   test('silent without an end, before it is known whether a pooler is between: another one answers next', async () => {
     const pool = new pg.Pool({ connectionString: server.url, max: 1, query_timeout: 200 });
     (await pool.connect()).release();
