@@ -19,7 +19,8 @@ import {
   readCustomer,
   usableIds,
 } from './context.ts';
-import { endOrForever, isSameEnd } from './durations.ts';
+import { endOrForever, isSameEnd, LIFETIME_END_MS } from './durations.ts';
+import type { ReviewedGrant } from './form-state.ts';
 
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
@@ -54,6 +55,20 @@ export interface Ends {
   readonly grantEndMs: number | null;
   /** From a subscription that gives access, or a one-time purchase. */
   readonly boughtEndMs: number | null;
+}
+
+/** The customer's access when a grant was reviewed. */
+export function endsAtReview({
+  previousEndMs,
+  boughtEndMs,
+}: Pick<ReviewedGrant, 'previousEndMs' | 'boughtEndMs'>): Ends {
+  return { grantEndMs: previousEndMs, boughtEndMs };
+}
+
+/** When the customer's access ends; now, when there is none or it never ends. */
+export function currentEndOrNow(nowMs: number, ends: Ends): number {
+  const endMs = Math.max(ends.grantEndMs ?? 0, ends.boughtEndMs ?? 0);
+  return endMs > nowMs && endMs < LIFETIME_END_MS ? endMs : nowMs;
 }
 
 /** What a customer has now, from RevenueCat or, when it does not respond, from our own store. */

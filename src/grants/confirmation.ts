@@ -6,7 +6,7 @@ import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { type Action, UNCONFIRMED_STATES } from './action.ts';
-import { handlerOf } from './handlers.ts';
+import { ACTION_KINDS } from './action-kinds.ts';
 import { isChargeRefunded } from './purchases.ts';
 import {
   type ActionKey,
@@ -42,7 +42,7 @@ export async function callAndConfirm(app: AppContext, project: Project, action: 
   if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
   let answer: unknown;
   try {
-    answer = await handlerOf(claimed).call(client, project.revenueCatProjectId, claimed);
+    answer = await ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (mayStillBeDone(claimed, error)) return { action: await leaveUnconfirmed(app, claimed, error.code) };
@@ -75,14 +75,11 @@ async function confirmByReading(
   const isOverdue = app.now() - lastStepAtMs(action) >= NOT_DONE_AFTER_MS;
   try {
     const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
-    const known = { ...action, isAnswered };
-    const found = await handlerOf(action).readBack(client, project.revenueCatProjectId, known);
-    if (found.kind === 'done') return await complete(app, action, found.changes);
-    if (found.kind === 'unknown' || !isOverdue) return await leaveUnconfirmed(app, action);
-    if (!action.isAnswered) return await fail(app, action, 'revenuecat_unavailable');
-    return await (found.ignored
-      ? complete(app, action, found.ignored)
-      : fail(app, action, 'revenuecat_ignored'));
+    const known = { ...action, isAnswered, isOverdue };
+    const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, known);
+    if (typeof found === 'object') return await complete(app, action, found);
+    if (found === 'unknown' || !isOverdue) return await leaveUnconfirmed(app, action);
+    return await fail(app, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return leaveUnconfirmed(app, action, error.code);

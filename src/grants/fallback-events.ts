@@ -1,10 +1,11 @@
 import type { Sql } from '../database/sql.ts';
 import type { SubscriberKey } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
+import { toMajor } from '../subscription/money.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
-import { amountOf, STORE_ACTIONS } from './store-actions.ts';
+import { ACTION_KINDS } from './action-kinds.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
 /** RevenueCat's clock may be behind ours. */
@@ -91,7 +92,7 @@ function grantEvent(
 function storeEvents(action: StoreAction): TimelineEntry[] {
   const { kind, details, appUserId, target, state } = action;
   const { amount, productId, store, purchaseId, environment = 'production' } = details;
-  const { event } = STORE_ACTIONS[kind];
+  const { event } = ACTION_KINDS[kind];
   if (!event || state !== 'confirmed') return [];
   const purchase = details.after ?? details.before;
   // RevenueCat may set the end back to the purchase; access ended with the refund.
@@ -108,7 +109,7 @@ function storeEvents(action: StoreAction): TimelineEntry[] {
       expiration_at_ms: hasEnded ? doneAtMs(action) : purchase?.endsAtMs,
       transaction_id: details.transactionId ?? purchaseId,
       ...(kind === 'refund' && amount
-        ? { price_in_purchased_currency: -(amountOf(details) ?? 0), currency: amount.currency }
+        ? { price_in_purchased_currency: -toMajor(amount), currency: amount.currency }
         : {}),
       ...(kind === 'transfer' ? { transferred_from: [appUserId], transferred_to: [target] } : {}),
     }),

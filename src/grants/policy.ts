@@ -1,10 +1,15 @@
 import type { Sql } from '../database/sql.ts';
+import { toMajor } from '../subscription/money.ts';
+import { DAY_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
+import { currentEndOrNow, endsAtReview } from './access.ts';
 import type { Action, ActionKind, StoreActionDetails } from './action.ts';
 import { type ActionError, refused } from './action-error.ts';
+import { requiredScopes } from './action-kinds.ts';
 import { type ActionContext, usableIds } from './context.ts';
+import { LIFETIME_END_MS, lengthInDays } from './durations.ts';
+import type { Reviewed, ReviewedGrant } from './form-state.ts';
 import { countThisMonth } from './repository.ts';
-import { requiredScopes } from './store-actions.ts';
 
 export const MAX_REASON_LENGTH = 1_000;
 
@@ -48,10 +53,33 @@ export function checkLength(policy: GrantPolicy, days: number | null): ActionErr
   return days > policy.longestDays ? refused('too_long', { days: policy.longestDays }) : null;
 }
 
-/** Whether a second teammate must approve a grant. */
+/** Whether a second teammate must approve a grant of a length. */
 export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
   const above = policy.secondPersonAboveDays;
   return above !== null && (days === null || days > above);
+}
+
+/**
+ * Days that count for the policy: of a chosen duration as an admin means it (a month is a month), else the full days
+ * that are added to what the customer pays for. `null`: it never ends.
+ */
+export function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
+  const { duration, start, requestedEndMs, boughtEndMs } = reviewed;
+  if (duration === 'lifetime' || requestedEndMs >= LIFETIME_END_MS) return null;
+  const isAdded = start === 'after' && currentEndOrNow(nowMs, endsAtReview(reviewed)) > nowMs;
+  if (duration !== 'custom' && !isAdded) return lengthInDays(duration);
+  const fromMs = isAdded ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
+  return Math.floor((requestedEndMs - fromMs) / DAY_MS);
+}
+
+/** Whether a second teammate must approve an action; a refund of a sum that is not known, too. */
+export function needsSecondPerson({ app, workspace }: ActionContext, reviewed: Reviewed): boolean {
+  const { settings } = workspace;
+  if (reviewed.kind === 'grant') return needsApproval(settings.grants, grantedDays(app.now(), reviewed));
+  const { maxAmountAlone } = settings.actions.refund;
+  if (reviewed.kind !== 'refund' || maxAmountAlone === null) return false;
+  const { amount } = reviewed.details;
+  return amount === null || toMajor(amount) > maxAmountAlone;
 }
 
 /** An action at any stage: planned, reviewed or stored. */

@@ -5,6 +5,7 @@ import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import type { Action, StoreActionDetails } from './action.ts';
 import { type ActionContext, readCustomer, readNow } from './context.ts';
+import type { Form } from './form-state.ts';
 
 /** What a customer bought, as RevenueCat has it now, under the id that it knows. */
 export interface LivePurchases {
@@ -20,6 +21,12 @@ export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): Sub
 
 export function findPurchase(context: ActionContext, id: string): SubscriptionState | null {
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
+}
+
+/** Which of RevenueCat's objects a form is about. */
+export function targetTypeOf(context: ActionContext, form: Form): StoreActionDetails['targetType'] {
+  if (form.kind === 'grant' || form.subscription === '') return 'customer';
+  return findPurchase(context, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
 /** Throws ActionError when RevenueCat is not read. @param what `customer`: everything */

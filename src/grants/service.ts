@@ -1,10 +1,11 @@
+import { readShownAccess } from './access.ts';
 import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { type CallResult, callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
 import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
 import type { Form, Reviewed } from './form-state.ts';
-import { handlerOf } from './handlers.ts';
+import { prepareGrant, recheckGrant, withAccess } from './grant.ts';
 import {
   type CheckedAction,
   checkReason,
@@ -12,10 +13,12 @@ import {
   findRefusal,
   findRefusalExceptLimit,
   isReasonRequired,
+  needsSecondPerson,
   policyOf,
 } from './policy.ts';
+import { targetTypeOf } from './purchases.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
-import { targetTypeOf, withKind } from './store-actions.ts';
+import { prepareStoreAction, recheckStoreAction } from './store-actions.ts';
 import { auditRefusal, factsOf, requestAction, transition } from './transitions.ts';
 
 /** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
@@ -26,7 +29,9 @@ export interface ActionResult extends CallResult {
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
 export async function reviewAction(context: ActionContext, submitted: Form): Promise<Reviewed> {
-  const form = withKind(submitted);
+  // An order ID in the form of a transfer makes it a restore.
+  const isRestore = submitted.kind === 'transfer' && submitted.order;
+  const form: Form = isRestore ? { ...submitted, kind: 'restore' } : submitted;
   const { kind, reason = '' } = form;
   const typed =
     form.kind === 'grant'
@@ -34,7 +39,7 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
       : {};
   return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
     await checkAllowed(context, { kind, details: { targetType: targetTypeOf(context, form) }, reason });
-    return handlerOf(form).prepare(context, form);
+    return form.kind === 'grant' ? prepareGrant(context, form) : prepareStoreAction(context, form);
   });
 }
 
@@ -74,6 +79,11 @@ export async function findEarlier(
   return action && { action, isRepeated: true };
 }
 
+/** Checks what was reviewed against the policy and what RevenueCat has now. Throws ActionError. */
+function recheck(context: ActionContext, reviewed: Reviewed): Promise<Reviewed> {
+  return reviewed.kind === 'grant' ? recheckGrant(context, reviewed) : recheckStoreAction(context, reviewed);
+}
+
 async function checkAndCall(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const { app, workspace, customer } = context;
   const { admin, conversationId, contact } = context.request;
@@ -81,8 +91,8 @@ async function checkAndCall(context: ActionContext, reviewed: Reviewed): Promise
   const { project } = customer;
   const lastChange = await readLastChange(app.database, { ...reviewed, workspaceId });
   await checkAllowed(context, reviewed);
-  const checked = await handlerOf(reviewed).recheck(context, reviewed);
-  const isApprovalNeeded = handlerOf(checked).needsSecondPerson(context, checked);
+  const checked = await recheck(context, reviewed);
+  const isApprovalNeeded = needsSecondPerson(context, checked);
   const stored = await requestAction(
     app,
     {
@@ -132,6 +142,13 @@ export async function approveAction(
   return { isRepeated: false, ...(await callAndConfirm(app, customer.project, moved)) };
 }
 
+/** What waits for approval, as its approval would do it now. Its key is the id of the action. */
+export async function reviewRequested(context: ActionContext, action: Action): Promise<Reviewed> {
+  const key = action.actionId;
+  if (action.kind !== 'grant') return { ...action, key, reviewedAtMs: context.app.now() };
+  return withAccess(context, { ...action, key }, await readShownAccess(context));
+}
+
 async function checkApproval(
   context: ActionContext,
   action: Action,
@@ -147,7 +164,7 @@ async function checkApproval(
       checkReason(isReasonRequired(settings, kind), reason),
   );
   if (shown?.key !== actionId) throw failed('stale');
-  const checked = await orActionError(handlerOf(shown).recheck(context, shown));
+  const checked = await orActionError(recheck(context, shown));
   if (!(checked instanceof ActionError)) return checked;
   // The request is shown again, with what its approval would do now.
   throw checked.kind === 'outdated' ? failed(checked.code) : checked;

@@ -1,6 +1,6 @@
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { End, SeveralItem, Statement, StatusLabel } from '../subscription/describe-subscription.ts';
-import { currencyDigits, type Period, type Price } from '../subscription/money.ts';
+import { type Period, type Price, toMajor } from '../subscription/money.ts';
 import { storeName } from '../subscription/names.ts';
 import type { Money } from '../subscription/types.ts';
 import type { Messages, MessageValues } from './messages.ts';
@@ -57,7 +57,7 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
   }
   // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
   const sum = 'sum' in statement ? statement.sum : null;
-  values.amount = sum === null ? 0 : sum.amountMinor / 10 ** currencyDigits(sum.currency);
+  values.amount = sum === null ? 0 : toMajor(sum);
   if (isUnnamed(statement)) values.what = unnamedText(m, voice, statement);
   if ('store' in statement) {
     const { store } = statement;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { requiredScopes } from '../grants/action-kinds.ts';
 import { DURATIONS, lengthInDays } from '../grants/durations.ts';
-import { requiredScopes } from '../grants/store-actions.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';

@@ -30,6 +30,11 @@ export function toMinor(amount: number, currency: string): number {
   return amount < 0 && minor !== 0 ? -minor : minor;
 }
 
+/** The sum in units of its currency. */
+export function toMajor({ amountMinor, currency }: Money): number {
+  return amountMinor / 10 ** currencyDigits(currency);
+}
+
 /** Adds a sum to a list with one entry for each currency. */
 export function addMoney(total: readonly Money[], add: Money): Money[] {
   const rest = total.filter((money) => money.currency !== add.currency);

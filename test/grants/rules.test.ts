@@ -6,10 +6,15 @@ import type { Grant } from '../../src/grants/action.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
 import type { ReviewedGrant, ReviewedStoreAction } from '../../src/grants/form-state.ts';
-import { GRANT_HANDLER, grantedDays } from '../../src/grants/grant.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
-import { checkLength, checkReason, checkTeammate, needsApproval } from '../../src/grants/policy.ts';
-import { STORE_ACTION_HANDLER } from '../../src/grants/store-actions.ts';
+import {
+  checkLength,
+  checkReason,
+  checkTeammate,
+  grantedDays,
+  needsApproval,
+  needsSecondPerson,
+} from '../../src/grants/policy.ts';
 import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
@@ -216,8 +221,8 @@ describe('the policy', () => {
       const settings = { grants: policyOf({ secondPersonAboveDays: aboveDays }) };
       const ends = { previousEndMs: null, boughtEndMs: null, ...access };
       const fromMs = ends.previousEndMs ?? ends.boughtEndMs ?? nowMs;
-      const reviewed = { duration: 'two_month', start: 'after', ...ends } as const;
-      return GRANT_HANDLER.needsSecondPerson(
+      const reviewed = { kind: 'grant', duration: 'two_month', start: 'after', ...ends } as const;
+      return needsSecondPerson(
         { app: { now: () => nowMs }, workspace: { settings } } as unknown as ActionContext,
         { ...reviewed, requestedEndMs: endOfDuration('two_month', fromMs) } as ReviewedGrant,
       );
@@ -233,7 +238,7 @@ describe('the policy', () => {
     const actions = { refund: { enabled: true, maxAmountAlone: 5 } };
     const workspace = { settings: workspaceSettingsSchema.parse({ actions }) };
     const needs = (kind: string, amount: Money | null): boolean =>
-      STORE_ACTION_HANDLER.needsSecondPerson(
+      needsSecondPerson(
         { workspace } as unknown as ActionContext,
         { kind, details: { amount } } as ReviewedStoreAction,
       );

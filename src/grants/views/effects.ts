@@ -3,10 +3,9 @@ import { escapeMarkdown, type Part, table, text } from '../../intercom/canvas.ts
 import { isAnonymous } from '../../subscription/identities.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import { findNoEffect, upcomingCharges } from '../access.ts';
+import { currentEndOrNow, endsAtReview, findNoEffect, upcomingCharges } from '../access.ts';
 import { usableIds, type ViewContext } from '../context.ts';
 import type { Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
-import { currentEndOrNow, endsAtReview } from '../grant.ts';
 import { accessText, exactEnd, shownValues } from './parts.ts';
 
 /** Exactly what an action does, and what it does not. */

@@ -12,13 +12,20 @@ import {
   text,
   tightText,
 } from '../../intercom/canvas.ts';
-import { type Entitlement, endsOf, entitlementName, readEntitlements, storedAccess } from '../access.ts';
+import {
+  currentEndOrNow,
+  type Entitlement,
+  endsOf,
+  entitlementName,
+  readEntitlements,
+  storedAccess,
+} from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
 import type { ActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { DURATIONS, type Duration, isDuration, lengthInDays } from '../durations.ts';
 import type { GrantForm } from '../form-state.ts';
-import { currentEndOrNow, findEntitlement } from '../grant.ts';
+import { findEntitlement } from '../grant.ts';
 import { checkLength, findRefusal, needsApproval } from '../policy.ts';
 import { accessText, errorText, reasonField, refusedPage, secondPersonText } from './parts.ts';
 

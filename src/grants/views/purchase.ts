@@ -21,18 +21,19 @@ import { endOf } from '../../subscription/describe-subscription.ts';
 import { APPLE_SUBSCRIPTIONS_PAGE, isApple, productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, failed, orActionError, refused } from '../action-error.ts';
+import { maxExtensionDays, PURCHASE_ACTIONS, refundsCharges, whyUnavailable } from '../action-kinds.ts';
 import type { ViewContext } from '../context.ts';
 import type { StoreForm } from '../form-state.ts';
 import { findRefusal } from '../policy.ts';
-import { allPurchases, findPurchase, listCharges, readPurchase, subscriptionId } from '../purchases.ts';
 import {
-  APPLE_REASON_CODES,
-  maxExtensionDays,
-  PURCHASE_ACTIONS,
-  refundsCharges,
+  allPurchases,
+  findPurchase,
+  listCharges,
+  readPurchase,
+  subscriptionId,
   targetTypeOf,
-  whyUnavailable,
-} from '../store-actions.ts';
+} from '../purchases.ts';
+import { APPLE_REASON_CODES } from '../store-actions.ts';
 import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
 
 const MAX_CHARGES = 10;

@@ -14,12 +14,11 @@ import { ActionError, failed, orActionError } from '../action-error.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
-import { handlerOf } from '../handlers.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
 import { hasFailedNote } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
 import { readAgain } from '../repository.ts';
-import type { ActionResult } from '../service.ts';
+import { type ActionResult, reviewRequested } from '../service.ts';
 import { effects } from './effects.ts';
 import {
   customerMessages,
@@ -167,7 +166,7 @@ export async function approvalCanvas(
   const canDecide = !isOwn && !refusal;
   // RevenueCat is read for a grant's effects.
   const hasEffects = canDecide || kind !== 'grant';
-  const review = hasEffects ? await handlerOf(action).reviewRequested(context, action) : null;
+  const review = hasEffects ? await reviewRequested(context, action) : null;
   const waits = isOwn ? 'action.result.awaitingOwn' : 'action.result.awaiting_approval';
   return context.page(
     [

@@ -1,11 +1,10 @@
 import { button, type InboxCanvas, type Part, text, tightText } from '../../intercom/canvas.ts';
 import { isForever } from '../../time.ts';
-import { findNoEffect } from '../access.ts';
+import { endsAtReview, findNoEffect } from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed } from '../form-state.ts';
-import { endsAtReview } from '../grant.ts';
-import { handlerOf } from '../handlers.ts';
+import { needsSecondPerson } from '../policy.ts';
 import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
 import { effects } from './effects.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
@@ -86,7 +85,7 @@ function reviewCanvas(
 function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const { t } = context.messages;
   const { kind } = reviewed;
-  const isApprovalNeeded = handlerOf(reviewed).needsSecondPerson(context, reviewed);
+  const isApprovalNeeded = needsSecondPerson(context, reviewed);
   const label = isApprovalNeeded ? 'action.button.requestApproval' : (`action.confirm.${kind}` as const);
   const noEffect = kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
   return [

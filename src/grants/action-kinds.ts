@@ -1,0 +1,222 @@
+import { nullOn } from '../errors.ts';
+import type { RevenueCatClient } from '../revenuecat/client.ts';
+import type { LivePurchase } from '../revenuecat/store-actions.ts';
+import { compareReadBack, endsOf, readAccess } from './access.ts';
+import type { Action, ActionKind, Grant, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
+import type { Changes } from './repository.ts';
+
+const WEB_BILLING = 'RC_BILLING';
+const GOOGLE = 'PLAY_STORE';
+
+/** Source: RevenueCat's descriptions of `extend` (v1 and the newer v2). */
+const MAX_EXTENSION_DAYS: Readonly<Record<string, number>> = {
+  APP_STORE: 90,
+  MAC_APP_STORE: 90,
+  PLAY_STORE: 365,
+  RC_BILLING: 365,
+};
+
+/** What to store of what was done; `missing`: not done, or not done yet; `unknown`: the API cannot show it. */
+type ReadBackResult = Changes | 'missing' | 'unknown';
+
+/** What RevenueCat needs to know for a kind of action, and what it shows of it. */
+interface ActionKindDefinition {
+  /** Permissions that the key needs. Source: RevenueCat API v2. */
+  readonly scopes: readonly string[];
+  /** Whether the store offers it for a purchase, now or ever; absent: it is about the whole customer. */
+  isOffered?(live: LivePurchase): boolean;
+  /** The one call to RevenueCat; resolves with the link of `manage`. */
+  call(client: RevenueCatClient, projectId: string, action: Action): Promise<unknown>;
+  /** Reads whether it was done, without another call for it. Overdue: what was not done by now will not be. */
+  readBack(
+    client: RevenueCatClient,
+    projectId: string,
+    action: Action & { readonly isOverdue?: boolean },
+  ): Promise<ReadBackResult>;
+  /** Of the webhook that follows a store action, if there is one. */
+  readonly event?: { readonly type: string; readonly cancel_reason?: string };
+}
+
+const SUBSCRIPTIONS = 'customer_information:subscriptions:read_write';
+const PURCHASES = 'customer_information:purchases:read_write';
+const CUSTOMERS = 'customer_information:customers:read_write';
+
+/** RevenueCat may round an end to whole seconds, and its sandbox counts days as minutes. */
+const MIN_EXTENSION_MS = 30_000;
+
+const isWebSubscription = (live: LivePurchase): boolean =>
+  live.kind === 'subscription' && live.store === WEB_BILLING;
+
+export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = {
+  grant: {
+    scopes: [CUSTOMERS],
+    call: (client, projectId, { state, appUserId, target, requestedEndMs }: Grant) =>
+      state === 'revoking'
+        ? // 404 has three meanings (nothing granted, unknown customer, wrong path): reading back decides.
+          nullOn('revenuecat_not_found', client.revokeEntitlement(projectId, appUserId, target))
+        : client.grantEntitlement(projectId, appUserId, {
+            entitlementId: target,
+            expiresAtMs: requestedEndMs,
+          }),
+    async readBack(client, projectId, grant: Grant & { readonly isOverdue?: boolean }) {
+      const currentMs = await readGrantEnd(client, projectId, grant);
+      if (grant.state === 'revoking') return currentMs === null ? {} : 'missing';
+      if (currentMs === null) return 'missing';
+      const found = compareReadBack(grant, currentMs);
+      // RevenueCat has accepted the grant, and what was there before has stayed.
+      const isIgnored = found === 'missing' && grant.isOverdue && grant.isAnswered;
+      if (found === 'missing' && !isIgnored) return 'missing';
+      return { actualEndMs: currentMs, isUnchanged: found !== 'granted' };
+    },
+  },
+  cancel: {
+    scopes: [SUBSCRIPTIONS],
+    isOffered: isWebSubscription,
+    call: ({ stores }, projectId, { target }) => stores.cancelSubscription(projectId, target),
+    readBack: shownByPurchase((live) => !live.willRenew),
+    event: { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' },
+  },
+  refund: {
+    scopes: [SUBSCRIPTIONS],
+    isOffered: (live) => live.store === WEB_BILLING || refundsCharges(live),
+    call({ stores }, projectId, { target, details: { transactionId, targetType } }: StoreAction) {
+      if (transactionId !== undefined) return stores.refundTransaction(projectId, target, transactionId);
+      return targetType === 'purchase'
+        ? stores.refundPurchase(projectId, target)
+        : stores.refundSubscription(projectId, target);
+    },
+    async readBack(client, projectId, action: StoreAction) {
+      const isCharge = action.details.transactionId !== undefined;
+      if (isCharge && !(await isRefundReported(client, projectId, action))) return 'unknown';
+      const isDone = (live: LivePurchase): boolean =>
+        isCharge || live.isRefunded || (live.kind === 'subscription' && !live.givesAccess);
+      return shownByPurchase(isDone)(client, projectId, action);
+    },
+    event: { type: 'CANCELLATION', cancel_reason: 'CUSTOMER_SUPPORT' },
+  },
+  extend: {
+    scopes: [SUBSCRIPTIONS],
+    isOffered: (live) => live.kind === 'subscription' && maxExtensionDays(live.store) > 0,
+    call({ stores }, projectId, { target, details: { days = 0, reasonCode } }: StoreAction) {
+      return stores.extendSubscription(projectId, target, { days, reasonCode: reasonCode ?? null });
+    },
+    readBack: shownByPurchase(
+      (live, { before }) => (live.endsAtMs ?? 0) >= (before?.endsAtMs ?? 0) + MIN_EXTENSION_MS,
+    ),
+    event: { type: 'SUBSCRIPTION_EXTENDED' },
+  },
+  manage: {
+    scopes: ['customer_information:subscriptions:read'],
+    isOffered: isWebSubscription,
+    call: ({ stores }, projectId, { target }) => stores.createManagementUrl(projectId, target),
+    readBack: async (_client, _projectId, action: StoreAction) => doneIf(action.isAnswered, action),
+  },
+  transfer: {
+    scopes: [CUSTOMERS, SUBSCRIPTIONS, PURCHASES],
+    call: ({ stores }, projectId, { appUserId, target }) =>
+      stores.transferPurchases(projectId, appUserId, target),
+    async readBack({ stores }, projectId, action: StoreAction) {
+      const { appUserId, target, details } = action;
+      // The receiver may have been erased here in between: then what has moved is missing from the source.
+      const isKnown = target !== '';
+      const ids = (await stores.listPurchases(projectId, isKnown ? target : appUserId)).map(({ id }) => id);
+      const isDone = (details.moves ?? []).every((id) => ids.includes(id) === isKnown);
+      return doneIf(isDone, action);
+    },
+    event: { type: 'TRANSFER' },
+  },
+  restore: {
+    scopes: [CUSTOMERS],
+    call: ({ stores }, projectId, { appUserId, target }) => stores.restoreOrder(projectId, appUserId, target),
+    async readBack({ stores }, projectId, action: StoreAction) {
+      const { appUserId, target, isAnswered } = action;
+      const bought = isAnswered ? [] : await stores.listPurchases(projectId, appUserId);
+      return doneIf(isAnswered || bought.some(({ storeId }) => storeId?.startsWith(target)), action);
+    },
+  },
+};
+
+/** End of what RevenueCat grants of the entitlement now; `null`: nothing. */
+export async function readGrantEnd(
+  client: RevenueCatClient,
+  projectId: string,
+  grant: Grant,
+): Promise<number | null> {
+  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
+  return access && endsOf(access, { id: grant.target, lookupKey: grant.lookupKey }).grantEndMs;
+}
+
+function doneIf(
+  isDone: boolean,
+  { details }: StoreAction,
+  after: PurchaseState | null = null,
+): ReadBackResult {
+  return isDone ? { details: { ...details, after } } : 'missing';
+}
+
+/** For what the purchase itself shows. */
+function shownByPurchase(isDone: (live: LivePurchase, details: StoreActionDetails) => boolean) {
+  return async (
+    { stores }: RevenueCatClient,
+    projectId: string,
+    action: StoreAction,
+  ): Promise<ReadBackResult> => {
+    const bought = await stores.listPurchases(projectId, action.appUserId, action.details.targetType);
+    const live = bought.find(({ id }) => id === action.target);
+    return live ? doneIf(isDone(live, action.details), action, stateOf(live)) : 'unknown';
+  };
+}
+
+/** A charge has no state in the API: RevenueCat's answer or webhook counts, else the event in the API. */
+async function isRefundReported(
+  client: RevenueCatClient,
+  projectId: string,
+  { isAnswered, appUserId, details }: StoreAction,
+): Promise<boolean> {
+  if (isAnswered) return true;
+  const events = (await client.listCustomerEvents(projectId, appUserId)) ?? [];
+  return events.some(
+    (event) => event.cancel_reason === 'CUSTOMER_SUPPORT' && event.transaction_id === details.transactionId,
+  );
+}
+
+export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): PurchaseState {
+  return { endsAtMs, givesAccess, willRenew };
+}
+
+/** What can be done to one subscription or purchase. */
+export const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
+export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
+
+export function requiredScopes(
+  kind: ActionKind,
+  targetType?: StoreActionDetails['targetType'],
+): readonly string[] {
+  return kind === 'refund' && targetType === 'purchase' ? [PURCHASES] : ACTION_KINDS[kind].scopes;
+}
+
+/** Why a store does not do it now, or ever (`store`); `null`: it does. */
+export function whyUnavailable(
+  kind: PurchaseActionKind,
+  live: LivePurchase,
+  isFamilyShare: boolean,
+): 'store' | 'ended' | 'not_renewing' | 'refunded' | 'family' | null {
+  if (!ACTION_KINDS[kind].isOffered?.(live)) return 'store';
+  if (live.isRefunded) return 'refunded';
+  if (isFamilyShare) return 'family';
+  if (live.kind === 'purchase') return null;
+  // Google refunds charges of subscriptions that have ended, too.
+  const canHaveEnded = kind === 'manage' || (kind === 'refund' && refundsCharges(live));
+  if (!live.givesAccess && !canHaveEnded) return 'ended';
+  return kind === 'cancel' && !live.willRenew ? 'not_renewing' : null;
+}
+
+/** 0: the store extends nothing. */
+export function maxExtensionDays(store: string | null): number {
+  return MAX_EXTENSION_DAYS[store ?? ''] ?? 0;
+}
+
+/** Google refunds single charges. */
+export function refundsCharges(live: Pick<LivePurchase, 'kind' | 'store'>): boolean {
+  return live.kind === 'subscription' && live.store === GOOGLE;
+}
