@@ -5,21 +5,14 @@ import { badRequest } from '../errors.ts';
 import type { StoreActionKind } from '../grants/action.ts';
 import { findPurchase } from '../grants/purchases.ts';
 import { approveAction, declineAction } from '../grants/service.ts';
+import { confirmReview, decide, revokeConfirm } from '../grants/views/confirm.ts';
 import { grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
 import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
-import {
-  addToEnd,
-  changeForm,
-  confirmReview,
-  reviewGrant,
-  reviewStoreAction,
-} from '../grants/views/review.ts';
+import { addToEnd, changeForm, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
 import {
   actionList,
-  decide,
   extendGrant,
   nextActionPage,
-  revokeConfirm,
   revokeReview,
   storedAction,
 } from '../grants/views/stored-actions.ts';

@@ -1,39 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { button, type InboxCanvas, type Part, table, text, tightText } from '../../intercom/canvas.ts';
-import { isForever, withTimeout } from '../../time.ts';
-import {
-  type Action,
-  type ActionKind,
-  type Grant,
-  grantEndMs,
-  isActiveGrant,
-  nameOf,
-  UNCONFIRMED_STATES,
-} from '../action.ts';
-import { ActionError, failed, orActionError } from '../action-error.ts';
-import { lastStepAtMs } from '../confirmation.ts';
+import { isForever } from '../../time.ts';
+import { type Action, type Grant, grantEndMs, isActiveGrant, nameOf } from '../action.ts';
+import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { isSameEnd } from '../durations.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
 import { hasFailedNote } from '../notes.ts';
 import { findRefusalExceptLimit } from '../policy.ts';
-import { readAgain } from '../repository.ts';
-import { type ActionResult, reviewRequested } from '../service.ts';
-import { effects } from './effects.ts';
-import {
-  customerMessages,
-  endText,
-  errorText,
-  listButton,
-  refusedPage,
-  removalErrorText,
-  shownValues,
-} from './parts.ts';
-
-/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
-const ANSWER_TIMEOUT_MS = 3_800;
-/** A first press longer ago is no longer being worked on. */
-const FIRST_PRESS_MS = 10_000;
+import { reviewRequested } from '../service.ts';
+import { customerMessages, endText, errorText, listButton, removalErrorText, shownValues } from './parts.ts';
+import { effects } from './review.ts';
 
 /** The state of an action, and what can be done about it. @param url the single-use link of a portal */
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
@@ -185,48 +161,4 @@ export async function approvalCanvas(
     ],
     { decide: actionId, ...(review && canDecide ? { review } : {}) },
   );
-}
-
-/**
- * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
- * and the card shows the state of the action.
- */
-export async function showResult(
-  context: ViewContext,
-  work: Promise<ActionResult>,
-  otherwise: {
-    readonly kind: ActionKind;
-    /** The action as it is stored now. */
-    find(): Promise<Action | null>;
-    onError(error: ActionError): InboxCanvas | Promise<InboxCanvas>;
-  },
-): Promise<InboxCanvas> {
-  const { kind } = otherwise;
-  const pressedAtMs = Date.now();
-  const done = await withTimeout(orActionError(work), ANSWER_TIMEOUT_MS, () => null);
-  if (done instanceof ActionError)
-    return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
-  if (done) {
-    const action = done.isRepeated ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
-    return actionResult(context, action, done.url);
-  }
-  const { workspaceId } = context.workspace;
-  work.catch((error: unknown) => {
-    if (!(error instanceof ActionError))
-      context.app.logger.error({ err: error, workspaceId }, 'action failed');
-  });
-  const action = await otherwise.find();
-  if (action) return actionResult(context, action);
-  return context.page([text(context.messages.t('action.result.pending'), 'muted'), listButton(context)]);
-}
-
-/** Waits for the result of a first press of the same button, for as long as the agent waits. */
-async function waitForFirstPress(context: ViewContext, action: Action, sinceMs: number): Promise<Action> {
-  let now = action;
-  if (context.app.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
-  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
-    await sleep(150);
-    now = await readAgain(context.app.database, now);
-  }
-  return now;
 }

@@ -1,16 +1,25 @@
-import { button, type InboxCanvas, type Part, text, tightText } from '../../intercom/canvas.ts';
-import { isForever } from '../../time.ts';
-import { endsAtReview, findNoEffect } from '../access.ts';
+import { storeText } from '../../i18n/sentences.ts';
+import {
+  button,
+  escapeMarkdown,
+  type InboxCanvas,
+  type Part,
+  table,
+  text,
+  tightText,
+} from '../../intercom/canvas.ts';
+import { isAnonymous } from '../../subscription/identities.ts';
+import { storeName } from '../../subscription/names.ts';
+import { DAY_MS, isForever } from '../../time.ts';
+import { currentEndOrNow, endsAtReview, findNoEffect, upcomingCharges } from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
-import type { ViewContext } from '../context.ts';
-import type { Form, Reviewed } from '../form-state.ts';
+import { usableIds, type ViewContext } from '../context.ts';
+import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { needsSecondPerson } from '../policy.ts';
-import { confirmReviewed, findEarlier, reviewAction } from '../service.ts';
-import { effects } from './effects.ts';
+import { reviewAction } from '../service.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
-import { errorText, prefixOf, refusedPage, secondPersonText } from './parts.ts';
+import { accessText, exactEnd, prefixOf, refusedPage, secondPersonText, shownValues } from './parts.ts';
 import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
-import { showResult } from './result.ts';
 
 /** What another choice in the form can change. */
 const FORM_REFUSALS: readonly string[] = [
@@ -37,7 +46,7 @@ export function changeForm(context: ViewContext): Promise<InboxCanvas> {
   return form.kind === 'grant' ? grantForm(context, form) : storeForm(context, form);
 }
 
-function reviewedForm({ formState }: ViewContext): Form {
+export function reviewedForm({ formState }: ViewContext): Form {
   return formState.form ?? { kind: 'grant' };
 }
 
@@ -57,7 +66,11 @@ async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas
 }
 
 /** The form as it was, with what is wrong; or why no form could change it. */
-function formAgain(context: ViewContext, form: Form, error: ActionError): InboxCanvas | Promise<InboxCanvas> {
+export function formAgain(
+  context: ViewContext,
+  form: Form,
+  error: ActionError,
+): InboxCanvas | Promise<InboxCanvas> {
   const { kind, code } = error;
   if (kind === 'refused' && !FORM_REFUSALS.includes(code)) return refusedPage(context, form.kind, error);
   if (form.kind === 'grant') return grantForm(context, form, error);
@@ -65,7 +78,7 @@ function formAgain(context: ViewContext, form: Form, error: ActionError): InboxC
   return storeForm(context, form, error);
 }
 
-function reviewCanvas(
+export function reviewCanvas(
   context: ViewContext,
   shown: { readonly review: Reviewed; readonly form: Form },
   problem?: string,
@@ -104,27 +117,85 @@ function canAdd(reviewed: Reviewed, endMs: number): boolean {
   return reviewed.duration !== 'custom' && reviewed.duration !== 'lifetime';
 }
 
-/** Does what was reviewed; pressed twice, shows the first one's result. */
-export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
+/** Exactly what an action does, and what it does not. */
+export function effects(context: ViewContext, reviewed: Reviewed): Part[] {
+  return reviewed.kind === 'grant' ? grantEffects(context, reviewed) : storeEffects(context, reviewed);
+}
+
+/** What the customer has now, what they will get, and what the agent should know before. */
+function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t } = context.messages;
-  const { review: reviewed } = context.formState;
-  const form = reviewedForm(context);
-  if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
-    return context.page([
-      text(t('card.state.outdated'), 'error'),
-      button('grant', t('action.title.grant'), 'secondary'),
-    ]);
-  }
-  return showResult(context, confirmReviewed(context, reviewed), {
-    kind: reviewed.kind,
-    find: async () => (await findEarlier(context, reviewed))?.action ?? null,
-    onError: (error) =>
-      error.kind === 'failed' || error.kind === 'outdated'
-        ? reviewCanvas(
-            context,
-            { review: error.again ?? reviewed, form },
-            errorText(context, reviewed.kind, error),
-          )
-        : formAgain(context, form, error),
+  const { requestedEndMs, access } = reviewed;
+  const noEffect = findNoEffect(endsAtReview(reviewed), requestedEndMs);
+  const end = exactEnd(context, requestedEndMs);
+  const gets = t('action.access.until', { name: escapeMarkdown(reviewed.entitlementName), end });
+  return [
+    !noEffect && text(`${t('action.label.newAccess')}: **${gets}**`),
+    table([
+      [t('action.label.currentAccess'), accessText(context, access)],
+      [t('action.label.customer'), reviewed.appUserId],
+      [t('action.label.reason'), reviewed.reason],
+    ]),
+    ...(noEffect
+      ? [text(t(`action.noEffect.${noEffect.kind}`, { end: exactEnd(context, noEffect.endMs) }), 'error')]
+      : [daysAdded(context, reviewed), charges(context, reviewed)]),
+    remarks(context, access.isStored),
+  ];
+}
+
+/** How many days the grant adds to which end. */
+function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
+  const { requestedEndMs } = reviewed;
+  if (isForever(requestedEndMs)) return [];
+  const nowMs = context.app.now();
+  const currentEndMs = currentEndOrNow(nowMs, endsAtReview(reviewed));
+  const isAdded = currentEndMs > nowMs && currentEndMs < requestedEndMs;
+  const values = {
+    days: Math.round((requestedEndMs - (isAdded ? currentEndMs : nowMs)) / DAY_MS),
+    from: isAdded ? exactEnd(context, currentEndMs) : null,
+    to: exactEnd(context, requestedEndMs),
+  };
+  return [text(context.messages.t('action.effect.adds', values))];
+}
+
+/** What stores charge although access is granted. */
+function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
+  const { t, money, date } = context.messages;
+  const window = { fromMs: context.app.now(), endMs };
+  return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, endsAtMs }) => {
+    const amount = price && price.amountMinor > 0 ? money(price) : null;
+    const charger = t('sentence.charger', { store, name: storeName(store) });
+    return text(t('action.effect.charge', { amount, store: charger, date: date(endsAtMs ?? 0) }), 'muted');
   });
+}
+
+function remarks({ customer, messages }: ViewContext, isStored: boolean): Part[] {
+  const date = messages.dateTime(customer.dataAtMs);
+  return [
+    isStored && text(messages.t('action.access.storedAsOf', { date }), 'muted'),
+    usableIds(customer).every(isAnonymous) && text(messages.t('action.access.anonymous'), 'muted'),
+  ];
+}
+
+/** What happens, what does not, the sum, and who notifies the customer. */
+function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[] {
+  const { t, money } = context.messages;
+  const { kind, details } = action;
+  const { before, days = 0, amount, store, transactionId } = details;
+  const endMs = before?.endsAtMs ?? null;
+  const values = shownValues(context, action);
+  const to = endMs === null || values.end === null ? null : exactEnd(context, endMs + days * DAY_MS);
+  const sum = amount ? money(amount) : t('action.state.amountUnknown');
+  return [
+    text(t(`action.effect.${kind}`, { ...values, to })),
+    table([
+      [t('action.label.amount'), kind === 'refund' ? sum : null],
+      [t('action.label.transaction'), transactionId],
+      [t('card.label.product'), details.targetType === 'customer' ? null : details.product],
+      [t('card.label.store'), storeText(context.messages, store)],
+      [t('action.label.customer'), action.appUserId],
+      [t('action.label.reason'), action.reason],
+    ]),
+    kind !== 'manage' && text(t('action.effect.notifies', { store }), 'muted'),
+  ];
 }

@@ -15,22 +15,13 @@ import { endsOf, readShownAccess } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
-import type { Reviewed } from '../form-state.ts';
 import { standingOf } from '../message-values.ts';
-import { checkTeammate, MAX_REASON_LENGTH } from '../policy.ts';
-import { listActions, readAgain } from '../repository.ts';
-import { type ActionResult, findAction, revokeGrant } from '../service.ts';
+import { checkTeammate } from '../policy.ts';
+import { listActions } from '../repository.ts';
+import { findAction } from '../service.ts';
 import { grantForm } from './grant-form.ts';
-import {
-  accessText,
-  errorText,
-  exactEnd,
-  listButton,
-  refusedPage,
-  removalErrorText,
-  shownValues,
-} from './parts.ts';
-import { actionResult, approvalCanvas, showResult } from './result.ts';
+import { accessText, exactEnd, listButton, refusedPage, shownValues } from './parts.ts';
+import { actionResult } from './result.ts';
 
 const PAGE_SIZE = 10;
 
@@ -85,7 +76,7 @@ function actionItem(context: ViewContext, action: Action): ListItem {
 }
 
 /** Draws what needs one of the customer's actions. */
-async function withAction(
+export async function withAction(
   context: ViewContext,
   actionId: string | undefined,
   draw: (action: Action) => InboxCanvas | Promise<InboxCanvas>,
@@ -95,7 +86,7 @@ async function withAction(
   return context.page([text(context.messages.t('action.state.notFound'), 'muted'), listButton(context)]);
 }
 
-async function withGrant(
+export async function withGrant(
   context: ViewContext,
   actionId: string | undefined,
   draw: (grant: Grant) => InboxCanvas | Promise<InboxCanvas>,
@@ -116,29 +107,16 @@ export function extendGrant(context: ViewContext, actionId: string): Promise<Inb
   );
 }
 
-/** Approves or declines what waits for a second teammate; its requester withdraws it. */
-export function decide(
-  context: ViewContext,
-  work: (context: ViewContext, action: Action, shown?: Reviewed) => Promise<ActionResult>,
-): Promise<InboxCanvas> {
-  return withAction(context, context.formState.decide, (action) => {
-    const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
-    if (context.isOutdated && action.state === 'awaiting_approval')
-      return again(context.messages.t('action.outdated.stale'));
-    return showResult(context, work(context, action, context.formState.review), {
-      kind: action.kind,
-      find: () => readAgain(context.app.database, action),
-      onError: (error) => again(errorText(context, action.kind, error)),
-    });
-  });
-}
-
 export function revokeReview(context: ViewContext, actionId: string): Promise<InboxCanvas> {
   return withGrant(context, actionId, (grant) => removalCanvas(context, grant));
 }
 
 /** What is removed, and what stays. */
-async function removalCanvas(context: ViewContext, grant: Grant, problem?: string): Promise<InboxCanvas> {
+export async function removalCanvas(
+  context: ViewContext,
+  grant: Grant,
+  problem?: string,
+): Promise<InboxCanvas> {
   const { t } = context.messages;
   if (!isActiveGrant(grant, context.app.now())) return actionResult(context, grant);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
@@ -168,19 +146,4 @@ async function removalCanvas(context: ViewContext, grant: Grant, problem?: strin
     ],
     { revoke: grant.actionId },
   );
-}
-
-/** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
-export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
-  return withGrant(context, context.formState.revoke, (grant) => {
-    const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
-    if (context.isOutdated && isActiveGrant(grant, context.app.now()))
-      return again(context.messages.t('action.outdated.stale'));
-    const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
-    return showResult(context, revokeGrant(context, grant, reason), {
-      kind: 'grant',
-      find: () => readAgain(context.app.database, grant),
-      onError: (error) => again(removalErrorText(context, error)),
-    });
-  });
 }

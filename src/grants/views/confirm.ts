@@ -1,0 +1,121 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { button, clip, type InboxCanvas, text } from '../../intercom/canvas.ts';
+import { withTimeout } from '../../time.ts';
+import { type Action, type ActionKind, isActiveGrant, UNCONFIRMED_STATES } from '../action.ts';
+import { ActionError, orActionError } from '../action-error.ts';
+import { lastStepAtMs } from '../confirmation.ts';
+import type { ViewContext } from '../context.ts';
+import type { Reviewed } from '../form-state.ts';
+import { MAX_REASON_LENGTH } from '../policy.ts';
+import { readAgain } from '../repository.ts';
+import { type ActionResult, confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
+import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
+import { actionResult, approvalCanvas } from './result.ts';
+import { formAgain, reviewCanvas, reviewedForm } from './review.ts';
+import { removalCanvas, withAction, withGrant } from './stored-actions.ts';
+
+/** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
+const ANSWER_TIMEOUT_MS = 3_800;
+/** A first press longer ago is no longer being worked on. */
+const FIRST_PRESS_MS = 10_000;
+
+/** Does what was reviewed; pressed twice, shows the first one's result. */
+export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
+  const { t } = context.messages;
+  const { review: reviewed } = context.formState;
+  const form = reviewedForm(context);
+  if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
+    return context.page([
+      text(t('card.state.outdated'), 'error'),
+      button('grant', t('action.title.grant'), 'secondary'),
+    ]);
+  }
+  return showResult(context, confirmReviewed(context, reviewed), {
+    kind: reviewed.kind,
+    find: async () => (await findEarlier(context, reviewed))?.action ?? null,
+    onError: (error) =>
+      error.kind === 'failed' || error.kind === 'outdated'
+        ? reviewCanvas(
+            context,
+            { review: error.again ?? reviewed, form },
+            errorText(context, reviewed.kind, error),
+          )
+        : formAgain(context, form, error),
+  });
+}
+
+/** Approves or declines what waits for a second teammate; its requester withdraws it. */
+export function decide(
+  context: ViewContext,
+  work: (context: ViewContext, action: Action, shown?: Reviewed) => Promise<ActionResult>,
+): Promise<InboxCanvas> {
+  return withAction(context, context.formState.decide, (action) => {
+    const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
+    if (context.isOutdated && action.state === 'awaiting_approval')
+      return again(context.messages.t('action.outdated.stale'));
+    return showResult(context, work(context, action, context.formState.review), {
+      kind: action.kind,
+      find: () => readAgain(context.app.database, action),
+      onError: (error) => again(errorText(context, action.kind, error)),
+    });
+  });
+}
+
+/** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
+export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
+  return withGrant(context, context.formState.revoke, (grant) => {
+    const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
+    if (context.isOutdated && isActiveGrant(grant, context.app.now()))
+      return again(context.messages.t('action.outdated.stale'));
+    const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
+    return showResult(context, revokeGrant(context, grant, reason), {
+      kind: 'grant',
+      find: () => readAgain(context.app.database, grant),
+      onError: (error) => again(removalErrorText(context, error)),
+    });
+  });
+}
+
+/**
+ * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
+ * and the card shows the state of the action.
+ */
+export async function showResult(
+  context: ViewContext,
+  work: Promise<ActionResult>,
+  otherwise: {
+    readonly kind: ActionKind;
+    /** The action as it is stored now. */
+    find(): Promise<Action | null>;
+    onError(error: ActionError): InboxCanvas | Promise<InboxCanvas>;
+  },
+): Promise<InboxCanvas> {
+  const { kind } = otherwise;
+  const pressedAtMs = Date.now();
+  const done = await withTimeout(orActionError(work), ANSWER_TIMEOUT_MS, () => null);
+  if (done instanceof ActionError)
+    return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
+  if (done) {
+    const action = done.isRepeated ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
+    return actionResult(context, action, done.url);
+  }
+  const { workspaceId } = context.workspace;
+  work.catch((error: unknown) => {
+    if (!(error instanceof ActionError))
+      context.app.logger.error({ err: error, workspaceId }, 'action failed');
+  });
+  const action = await otherwise.find();
+  if (action) return actionResult(context, action);
+  return context.page([text(context.messages.t('action.result.pending'), 'muted'), listButton(context)]);
+}
+
+/** Waits for the result of a first press of the same button, for as long as the agent waits. */
+async function waitForFirstPress(context: ViewContext, action: Action, sinceMs: number): Promise<Action> {
+  let now = action;
+  if (context.app.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
+  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
+    await sleep(150);
+    now = await readAgain(context.app.database, now);
+  }
+  return now;
+}
