@@ -67,10 +67,9 @@ export const STORE_ACTION_KINDS = ['cancel', 'refund', 'extend', 'transfer', 're
 export type StoreActionKind = (typeof STORE_ACTION_KINDS)[number];
 export type ActionKind = 'grant' | StoreActionKind;
 
-/** Something that a teammate does for a customer through RevenueCat. Times are UTC epoch ms. */
-interface ActionBase {
+/** Something that a teammate wants done for a customer through RevenueCat. Times are UTC epoch ms. */
+interface NewActionBase {
   readonly workspaceId: string;
-  readonly actionId: string;
   readonly projectId: string;
   readonly subscriberId: string;
   readonly appUserId: string;
@@ -78,10 +77,14 @@ interface ActionBase {
   readonly target: string;
   readonly reason: string;
   readonly admin: Teammate;
-  /** The second teammate, who approved or declined. */
-  readonly decidedBy: Teammate | null;
   readonly conversationId: string | null;
   readonly contactId: string | null;
+}
+
+interface ActionBase extends NewActionBase {
+  readonly actionId: string;
+  /** The second teammate, who approved or declined. */
+  readonly decidedBy: Teammate | null;
   readonly state: ActionState;
   readonly error: string | null;
   readonly createdAtMs: number;
@@ -95,8 +98,8 @@ interface ActionBase {
 export const GRANT_STARTS = ['after', 'now'] as const;
 export type GrantStart = (typeof GRANT_STARTS)[number];
 
-/** A promotional grant. An end far in the future means no end (`isForever`). */
-export interface Grant extends ActionBase {
+/** What is granted. An end far in the future means no end (`isForever`). */
+interface GrantTerms {
   readonly kind: 'grant';
   readonly lookupKey: string;
   /** As it was called when the grant was made. */
@@ -106,6 +109,9 @@ export interface Grant extends ActionBase {
   readonly requestedEndMs: number;
   /** End of what RevenueCat had granted of this entitlement before; `null`: nothing. */
   readonly previousEndMs: number | null;
+}
+
+export interface Grant extends ActionBase, GrantTerms {
   /** Read back from RevenueCat. */
   readonly actualEndMs: number | null;
   /** RevenueCat accepted the request and kept what was there before. */
@@ -128,8 +134,8 @@ export interface StoreActionDetails {
   readonly product: string;
   readonly productId?: string;
   readonly store: string | null;
-  /** Of what was bought: the environment, and the store's transaction as events name it. */
   readonly environment?: Environment;
+  /** The store's transaction as events name it. */
   readonly purchaseId?: string;
   /** Which of RevenueCat's objects `target` names. */
   readonly targetType: 'subscription' | 'purchase' | 'customer';
@@ -147,24 +153,30 @@ export interface StoreActionDetails {
   readonly after: PurchaseState | null;
 }
 
-export interface StoreAction extends ActionBase {
+interface StoreActionTerms {
   readonly kind: StoreActionKind;
   readonly details: StoreActionDetails;
 }
 
+export interface StoreAction extends ActionBase, StoreActionTerms {}
+
 export type Action = Grant | StoreAction;
 
-/** What every new action has. */
-type New =
-  | ('kind' | 'workspaceId' | 'projectId' | 'subscriberId' | 'appUserId' | 'target')
-  | ('reason' | 'admin' | 'conversationId' | 'contactId');
-type Terms = 'lookupKey' | 'entitlementName' | 'duration' | 'start' | 'requestedEndMs' | 'previousEndMs';
-
 /** An action before it is stored; the same key makes the same action. */
-export type NewAction = (Pick<Grant, New | Terms> | Pick<StoreAction, New | 'details'>) & {
-  readonly idempotencyKey: string;
-  readonly state: 'requested' | 'awaiting_approval';
-};
+export type NewAction = NewActionBase &
+  (GrantTerms | StoreActionTerms) & {
+    readonly idempotencyKey: string;
+    readonly state: 'requested' | 'awaiting_approval';
+  };
+
+/** What a button has done. */
+export interface ActionResult {
+  readonly action: Action;
+  /** An earlier request has done it, or is doing it. */
+  readonly isRepeated?: boolean;
+  /** The single-use link of `manage`: it is not stored. */
+  readonly url?: string;
+}
 
 export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {
   return grant.actualEndMs ?? grant.requestedEndMs;

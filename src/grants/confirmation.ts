@@ -5,7 +5,7 @@ import { findInProject } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { type Action, UNCONFIRMED_STATES } from './action.ts';
+import { type Action, type ActionResult, UNCONFIRMED_STATES } from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';
 import { isChargeRefunded } from './purchases.ts';
 import {
@@ -24,18 +24,15 @@ const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
 /** RevenueCat could not be read for this long: the action is given up. */
 const GIVEN_UP_AFTER_MS = DAY_MS;
 
-/** An action as it is after RevenueCat was called, with what only the caller gets. */
-export interface CallResult {
-  readonly action: Action;
-  /** The single-use link of `manage`: it is not stored. */
-  readonly url?: string;
-}
-
 /**
  * Calls RevenueCat for a stored action and reads the result back. The call is claimed in the database first, so that it
  * is made once, whatever happens in between. Only a removal may be called for again: repeated, it changes nothing.
  */
-export async function callAndConfirm(app: AppContext, project: Project, action: Action): Promise<CallResult> {
+export async function callAndConfirm(
+  app: AppContext,
+  project: Project,
+  action: Action,
+): Promise<ActionResult> {
   const client = app.revenueCat(project);
   const claimed = action.state === 'revoking' ? action : await claimForCall(app.database, action);
   if (!claimed) return { action: await readAgain(app.database, action) };

@@ -1,7 +1,7 @@
 import { readShownAccess } from './access.ts';
-import { type Action, type Grant, isActiveGrant, nameOf } from './action.ts';
+import { type Action, type ActionResult, type Grant, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
-import { type CallResult, callAndConfirm } from './confirmation.ts';
+import { callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
 import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
 import type { Form, Reviewed } from './form-state.ts';
@@ -20,12 +20,6 @@ import { targetTypeOf } from './purchases.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { prepareStoreAction, recheckStoreAction } from './store-actions.ts';
 import { auditRefusal, factsOf, requestAction, transition } from './transitions.ts';
-
-/** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
-export interface ActionResult extends CallResult {
-  /** An earlier request has done it, or is doing it. */
-  readonly isRepeated: boolean;
-}
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
 export async function reviewAction(context: ActionContext, submitted: Form): Promise<Reviewed> {
@@ -110,7 +104,7 @@ async function checkAndCall(context: ActionContext, reviewed: Reviewed): Promise
   // A concurrent action that is done already has changed what was read: it is read again.
   if (!stored) return checkAndCall(context, reviewed);
   if (stored.isRepeated || isApprovalNeeded) return stored;
-  return { isRepeated: false, ...(await callAndConfirm(app, project, stored.action)) };
+  return callAndConfirm(app, project, stored.action);
 }
 
 /** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
@@ -139,7 +133,7 @@ export async function approveAction(
   });
   // Another teammate was faster, or what was read before has changed: it is read again.
   if (!moved) return approveAction(context, await readAgain(app.database, action), shown);
-  return { isRepeated: false, ...(await callAndConfirm(app, customer.project, moved)) };
+  return callAndConfirm(app, customer.project, moved);
 }
 
 /** What waits for approval, as its approval would do it now. Its key is the id of the action. */
@@ -213,9 +207,9 @@ export async function revokeGrant(
     return transition(app, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason });
   });
   if (!moved) return { action: await readAgain(app.database, grant), isRepeated: true };
-  const { action } = await callAndConfirm(app, customer.project, { ...moved, conversationId });
-  if (action.state === 'confirmed') throw failed(action.error ?? '');
-  return { action, isRepeated: false };
+  const done = await callAndConfirm(app, customer.project, { ...moved, conversationId });
+  if (done.action.state === 'confirmed') throw failed(done.action.error ?? '');
+  return done;
 }
 
 /** `null`: the action is not this customer's. */

@@ -6,6 +6,7 @@ import {
   type Action,
   type ActionEvent,
   type ActionKind,
+  type ActionResult,
   type AuditStep,
   type NewAction,
   type NoteStep,
@@ -108,7 +109,7 @@ export async function requestAction(
   app: TransitionApp,
   action: NewAction,
   checks: { readonly monthlyLimit?: number | null; readonly lastChange: string | null },
-): Promise<{ readonly action: Action; readonly isRepeated: boolean } | null> {
+): Promise<ActionResult | null> {
   const { workspaceId, admin, state: result, conversationId } = action;
   const { monthlyLimit = null, lastChange } = checks;
   const key = { workspaceId, actionId: randomUUID() };
@@ -123,7 +124,7 @@ export async function requestAction(
     const stored = await insertAction(sql, { ...action, ...key });
     if (result === 'requested') await scheduleConfirm(scope, key, CONFIRM_AFTER_SECONDS);
     else await writeAuditAndNote(scope, stored, { audit: 'do', note: 'requested', result, conversationId });
-    return { action: stored, isRepeated: false };
+    return { action: stored };
   });
 }
 

@@ -1,14 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { button, clip, type InboxCanvas, text } from '../../intercom/canvas.ts';
 import { withTimeout } from '../../time.ts';
-import { type Action, type ActionKind, isActiveGrant, UNCONFIRMED_STATES } from '../action.ts';
+import {
+  type Action,
+  type ActionKind,
+  type ActionResult,
+  isActiveGrant,
+  UNCONFIRMED_STATES,
+} from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import type { Reviewed } from '../form-state.ts';
 import { MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
-import { type ActionResult, confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
+import { confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
 import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
 import { actionResult, approvalCanvas } from './result.ts';
 import { formAgain, reviewCanvas, reviewedForm } from './review.ts';
