@@ -1,24 +1,19 @@
 import type { CatalogRow } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
+import { AppError, nullOn } from '../errors.ts';
 import { readCatalog } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCurrentCatalog } from '../revenuecat/current-catalog.ts';
+import { recordKeyState } from '../subscribers/refresh.ts';
+import { preferredAppUserIds } from '../subscription/identities.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { HOUR_MS, isForever } from '../time.ts';
+import { HOUR_MS, isForever, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import type { Grant } from './action.ts';
-import { ActionError, orActionError } from './action-error.ts';
-import {
-  type ActionContext,
-  type ActionCustomer,
-  OUTAGE_ERRORS,
-  READ_TIMEOUT_MS,
-  readCustomer,
-  usableIds,
-} from './context.ts';
+import { ActionError, failed, orActionError } from './action-error.ts';
+import type { ActionContext, ActionCustomer } from './context.ts';
 import { endOrForever, isSameEnd, LIFETIME_END_MS } from './durations.ts';
 import type { ReviewedGrant } from './form-state.ts';
 
@@ -240,4 +235,53 @@ export function upcomingCharges(
       endsAtMs > fromMs &&
       (endsAtMs < endMs || isForever(endMs)),
   );
+}
+
+/** A customer is known under any of their ids, and has few. */
+const MAX_IDS = 3;
+/** How long a view waits for RevenueCat before it shows what is stored, ms. */
+export const READ_TIMEOUT_MS = 2_000;
+
+/** Codes of errors of RevenueCat as a whole: they say nothing of the customer, and pass. */
+export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
+
+/** Ids to act with, best first; empty: RevenueCat accepts none. */
+export function usableIds(customer: ActionCustomer): string[] {
+  const { appUserIds } = customer.subscriber;
+  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
+  return preferredAppUserIds(ids);
+}
+
+/** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readNow`. */
+export function readCustomer<T>(
+  context: ActionContext,
+  read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
+): Promise<T> {
+  return readNow(context, async (client) => {
+    for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
+      const found = await nullOn('revenuecat_not_found', read(client, appUserId));
+      if (found !== null) return found;
+    }
+    throw failed('unknown_customer');
+  });
+}
+
+/** Reads from RevenueCat within the time that an agent waits. Throws ActionError when it fails. */
+export async function readNow<T>(
+  { app, customer }: ActionContext,
+  read: (client: RevenueCatClient) => Promise<T>,
+): Promise<T> {
+  const { workspaceId } = customer.project;
+  const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) throw failed('revenuecat_unauthorized');
+  try {
+    return await withTimeout(read(client), READ_TIMEOUT_MS, () => {
+      throw failed('revenuecat_unavailable');
+    });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
+    app.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
+    throw failed(error.code);
+  }
 }

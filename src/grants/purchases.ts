@@ -3,8 +3,9 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
+import { readCustomer, readNow } from './access.ts';
 import type { Action, StoreActionDetails } from './action.ts';
-import { type ActionContext, readCustomer, readNow } from './context.ts';
+import type { ActionContext } from './context.ts';
 import type { Form } from './form-state.ts';
 
 /** What a customer bought, as RevenueCat has it now, under the id that it knows. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Teammate } from '../database/entities.ts';
 import { CLOCK, type Database, type Sql } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
@@ -10,6 +9,7 @@ import {
   type ActionState,
   type Grant,
   type NewAction,
+  type StoreAction,
   type StoreActionDetails,
   TRANSITIONS,
   UNCONFIRMED_STATES,
@@ -59,7 +59,7 @@ const ACTION = Object.entries(COLUMNS)
   .map(([field, column]) => `${column} as "${field}"`)
   .join(', ');
 
-/** Times are numbers in an action. */
+/** A row with its times as numbers. */
 function toAction<A extends Action>(row: Record<string, unknown>): A {
   const fields = Object.entries(row).map(([field, value]) => [
     field,
@@ -80,7 +80,7 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
 }
 
 /**
- * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat is, it
+ * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat, it
  * shows later whether anything was done since.
  */
 export async function readLastChange(
@@ -217,19 +217,12 @@ export async function countThisMonth(
   return Number(row?.count ?? 0);
 }
 
-/** What changes together with the state. */
-export interface Changes {
-  readonly error?: string | null;
-  readonly actualEndMs?: number;
-  readonly isUnchanged?: boolean;
-  readonly details?: Extract<Action, { details: unknown }>['details'];
-  /** At an approval: the end approved, and the one granted before. */
-  readonly requestedEndMs?: number;
-  readonly previousEndMs?: number | null;
-  readonly decidedBy?: Teammate;
-  readonly revokedBy?: Teammate;
-  readonly revokeReason?: string;
-}
+/** What changes together with the state; with an approval, the end approved and the one granted before. */
+export type Changes = Partial<
+  Pick<Grant, 'error' | 'decidedBy' | 'requestedEndMs' | 'previousEndMs' | 'actualEndMs' | 'isUnchanged'> &
+    Pick<Grant, 'revokedBy' | 'revokeReason'> &
+    Pick<StoreAction, 'details'>
+>;
 
 /** Applies an event of the state machine. `null`: the action is no longer in the state that the event leaves. */
 export async function updateState<A extends Action>(

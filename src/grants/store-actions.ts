@@ -3,6 +3,7 @@ import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isApple, productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
+import { readNow } from './access.ts';
 import type { StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
 import {
@@ -12,7 +13,7 @@ import {
   stateOf,
   whyUnavailable,
 } from './action-kinds.ts';
-import { type ActionContext, readNow } from './context.ts';
+import type { ActionContext } from './context.ts';
 import { isSameEnd } from './durations.ts';
 import { REVIEW_VALID_MS, type ReviewedStoreAction, type StoreForm } from './form-state.ts';
 import {

@@ -37,17 +37,12 @@ import {
 const CONFIRM_AFTER_SECONDS = 20;
 
 /**
- * In a transaction a job is queued together with what it completes: whenever this process is killed, neither is lost.
- * Its key is its own: an equal job that waits may start before the commit, and see nothing to do.
- */
-type JobSender = Pick<AppContext, 'jobs'> & { readonly sql?: Transaction };
-
-/**
  * Queues the job that reads the result back. Each delay has its own key, so that a sooner job is not dropped as a
- * duplicate.
+ * duplicate. In a transaction the job is not lost when this process is killed, and its key is its own: an equal job
+ * that waits may start before the commit, and see nothing to do.
  */
 export async function scheduleConfirm(
-  { jobs, sql }: JobSender,
+  { jobs, sql }: Pick<AppContext, 'jobs'> & { readonly sql?: Transaction },
   { workspaceId, actionId }: ActionKey,
   afterSeconds: number,
 ): Promise<void> {
@@ -56,7 +51,6 @@ export async function scheduleConfirm(
 }
 
 type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
-type TransitionScope = Required<JobSender>;
 
 /**
  * Applies an event of the state machine, with its audit record and its note. Where RevenueCat is called next, no other
@@ -130,7 +124,7 @@ export async function requestAction(
 
 /** The audit record, and the note in the conversation: one for each step. */
 async function writeAuditAndNote(
-  scope: TransitionScope,
+  { sql, jobs }: Pick<AppContext, 'jobs'> & { readonly sql: Transaction },
   action: Action,
   step: {
     readonly audit: AuditStep;
@@ -145,7 +139,7 @@ async function writeAuditAndNote(
   const revoked = audit === 'revoke' && kind === 'grant' ? action : null;
   // What follows an approval is recorded as done by who approved.
   const actor = (revoked ? revoked.revokedBy : decidedBy) ?? admin;
-  await writeAudit(scope.sql, {
+  await writeAudit(sql, {
     workspaceId,
     actor,
     action: auditName(kind, audit === 'do' && decidedBy ? 'approve' : audit),
@@ -164,8 +158,8 @@ async function writeAuditAndNote(
   });
   const noteIn = conversationId ?? action.conversationId;
   if (!note || noteIn === null) return;
-  await storeNote(scope.sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
-  await scope.jobs.send('action.note', { workspaceId, actionId }, { sql: scope.sql, key: randomUUID() });
+  await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
+  await jobs.send('action.note', { workspaceId, actionId }, { sql, key: randomUUID() });
 }
 
 /** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */

@@ -12,8 +12,8 @@ import { findErasedIds, recordErased } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
+import { OUTAGE_ERRORS } from '../access.ts';
 import { type Grant, grantEndMs } from '../action.ts';
-import { OUTAGE_ERRORS } from '../context.ts';
 import type { Duration } from '../durations.ts';
 
 export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
@@ -180,16 +180,16 @@ export async function hasCustomersLeft(
 }
 
 /** What became of a customer. With `retryInSeconds`: to be tried again then. */
-export interface CustomerChange
-  extends Pick<BulkGrantCustomerRow, 'appUserId' | 'state'>,
+export interface CustomerOutcome
+  extends Pick<BulkGrantCustomerRow, 'state'>,
     Partial<Pick<BulkGrantCustomerRow, 'actionId' | 'error' | 'attempts'>> {
   readonly retryInSeconds?: number;
 }
 
 export async function setCustomer(
   database: Entities,
-  { workspaceId, bulkGrantId }: BulkKey,
-  { appUserId, retryInSeconds, error = null, ...change }: CustomerChange,
+  { workspaceId, bulkGrantId, appUserId }: BulkKey & { readonly appUserId: string },
+  { retryInSeconds, error = null, ...outcome }: CustomerOutcome,
 ): Promise<void> {
   const at = new Date(Date.now() + (retryInSeconds ?? 0) * 1_000);
   const times =
@@ -197,7 +197,7 @@ export async function setCustomer(
       ? { claimedUntil: null, finishedAt: at }
       : { claimedUntil: at, finishedAt: null };
   const key = { workspaceId, bulkGrantId, appUserId };
-  await updateRows(database, BulkGrantCustomerEntity, key, { ...change, error, ...times });
+  await updateRows(database, BulkGrantCustomerEntity, key, { ...outcome, error, ...times });
 }
 
 /** Whether a customer got this bulk grant already, under another of their ids. */

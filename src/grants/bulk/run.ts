@@ -5,12 +5,11 @@ import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
-import { endsOf, findNoEffect, readAccess } from '../access.ts';
+import { endsOf, findNoEffect, OUTAGE_ERRORS, readAccess } from '../access.ts';
 import { type Grant, REVENUECAT } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
 import { readGrantEnd } from '../action-kinds.ts';
 import { callAndConfirm, confirmAction } from '../confirmation.ts';
-import { OUTAGE_ERRORS } from '../context.ts';
 import { endOfGrant } from '../grant.ts';
 import { findByKey, readAction, readAgain, readLastChange, restoreOthers } from '../repository.ts';
 import { requestAction, transition } from '../transitions.ts';
@@ -19,7 +18,7 @@ import {
   type BulkGrant,
   type BulkKey,
   type ClaimedCustomer,
-  type CustomerChange,
+  type CustomerOutcome,
   claimCustomers,
   hasCustomersLeft,
   isGrantedBy,
@@ -78,41 +77,36 @@ interface Task {
   readonly customer: ClaimedCustomer;
 }
 
-type CustomerOutcome = Omit<CustomerChange, 'appUserId'>;
-
 /** Grants, or undoes, and stores the outcome. */
 async function workOn(app: AppContext, task: Task): Promise<void> {
-  const { bulk, customer } = task;
-  const isUndo = customer.state === 'granted';
-  let outcome: CustomerOutcome;
-  try {
-    outcome = await (isUndo ? undo : grant)(app, task);
-  } catch (error) {
-    outcome = outcomeOf(error, task);
-  }
+  const { bulk, project, customer } = task;
+  const key = { ...bulk, appUserId: customer.appUserId };
+  const work = customer.state === 'granted' ? undo : grant;
+  const outcome = await work(app, task).catch((error: unknown) => outcomeOf(error, customer));
   const error = outcome.error ?? '';
-  const isKeyRefused = outcome.state === 'failed' && KEY_ERRORS.includes(error);
-  if (isKeyRefused) outcome = { state: 'pending', error, attempts: customer.attempts + 1, retryInSeconds: 0 };
-  await setCustomer(app.database, bulk, { appUserId: customer.appUserId, ...outcome });
-  if (isKeyRefused) await pauseForKey(app, task, error);
-}
-
-/** No customer can be granted anything until an admin has replaced the key. */
-async function pauseForKey(app: AppContext, { bulk, project }: Task, error: string): Promise<void> {
+  if (outcome.state !== 'failed' || !KEY_ERRORS.includes(error)) {
+    await setCustomer(app.database, key, outcome);
+    return;
+  }
+  // No customer can be granted anything until an admin has replaced the key.
+  const attempts = customer.attempts + 1;
+  await setCustomer(app.database, key, { state: 'pending', error, attempts, retryInSeconds: 0 });
   if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
     await recordKeyState(app, project, 'rejected');
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
 }
 
 /** Throws any error that is not about this customer. */
-function outcomeOf(error: unknown, { customer }: Task): CustomerOutcome {
+function outcomeOf(error: unknown, customer: ClaimedCustomer): CustomerOutcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
   // Another action that is not confirmed yet, or RevenueCat, may allow it later.
   const isTemporary = isActionError ? error.kind !== 'failed' : mayPass(error.remedy);
   if (customer.state === 'granted')
-    return isTemporary ? { ...UNDO_LATER, error: code } : { state: 'undo_failed', error: code };
+    return isTemporary
+      ? { state: 'granted', error: code, retryInSeconds: RETRY_SECONDS }
+      : { state: 'undo_failed', error: code };
   return isTemporary ? retryOf(customer, code) : { state: 'failed', error: code };
 }
 
@@ -128,9 +122,7 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
   const known = (await findByKey(app.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
   if (known) await confirmAction(app, known);
-  const granted = known
-    ? await readAgain(app.database, known)
-    : await grantOnce(app, { ...task, idempotencyKey });
+  const granted = known ? await readAgain(app.database, known) : await grantOnce(app, task, idempotencyKey);
   if (!granted) return { state: 'unchanged' };
   const { actionId, error, state, isUnchanged } = granted;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
@@ -144,10 +136,10 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
 /** The same as one grant of a card. `null`: it would change nothing. */
 async function grantOnce(
   app: AppContext,
-  { bulk, project, customer, idempotencyKey }: Task & { readonly idempotencyKey: string },
+  { bulk, project, customer: { appUserId } }: Task,
+  idempotencyKey: string,
 ): Promise<Grant | null> {
   const { database } = app;
-  const { appUserId } = customer;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
   const client = app.revenueCat(project);
   if (!client) throw failed('revenuecat_unauthorized');
@@ -189,7 +181,6 @@ async function grantOnce(
   return (await callAndConfirm(app, project, stored.action)).action as Grant;
 }
 
-const UNDO_LATER: CustomerOutcome = { state: 'granted', retryInSeconds: RETRY_SECONDS };
 /** RevenueCat has not shown the removal yet. */
 const UNDO_SOON: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
 
@@ -221,11 +212,8 @@ async function restorePrevious(app: AppContext, project: Project, grant: Grant):
   if (previousEndMs === null || previousEndMs <= app.now()) return;
   const client = app.revenueCat(project);
   if (!client) throw failed('revenuecat_unauthorized');
-  const { revenueCatProjectId } = project;
-  if ((await readGrantEnd(client, revenueCatProjectId, grant)) === null)
-    await client.grantEntitlement(revenueCatProjectId, appUserId, {
-      entitlementId,
-      expiresAtMs: previousEndMs,
-    });
+  const { revenueCatProjectId: projectId } = project;
+  if ((await readGrantEnd(client, projectId, grant)) === null)
+    await client.grantEntitlement(projectId, appUserId, { entitlementId, expiresAtMs: previousEndMs });
   await restoreOthers(app.database, { ...grant, previousEndMs });
 }

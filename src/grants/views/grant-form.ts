@@ -63,16 +63,18 @@ export async function grantForm(
     findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
   if (!selected) return context.page([text(t('action.invalid.noEntitlements'), 'muted')]);
   const access = storedAccess(context.customer);
-  const current = accessText(context, access);
+  const current = escapeMarkdown(accessText(context, access));
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.app.now();
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, endsOf(access, each)) > nowMs);
-  const page = pageShown(entitlements, selected, form.page);
+  const pages = pagesOf(entitlements);
+  let { page = -1 } = form;
+  if (!pages[page]) page = pages.findIndex((each) => each.includes(selected));
   const components: Part[] = [
     tightText(t(form.extends ? 'action.title.extendGrant' : 'action.title.grant'), 'header'),
-    text(labeled(context.messages, t('action.label.currentAccess'), escapeMarkdown(current)), 'muted'),
+    text(labeled(context.messages, t('action.label.currentAccess'), current), 'muted'),
     error && text(errorText(context, 'grant', error), 'error'),
-    entitlementFields(context, { entitlements, selected, page }),
+    entitlementFields(context, { pages, page, selected }),
     choice({
       id: 'grant.duration',
       label: t('action.label.duration'),
@@ -113,31 +115,19 @@ function likelyEntitlement(context: ViewContext, entitlements: readonly Entitlem
 function entitlementFields(
   { messages: { t }, customer }: ViewContext,
   form: {
-    readonly entitlements: readonly Entitlement[];
-    readonly selected: Entitlement;
+    readonly pages: readonly (readonly Entitlement[])[];
     readonly page: number;
+    readonly selected: Entitlement;
   },
 ): Part[] {
-  const { entitlements, selected, page } = form;
-  const label = t('card.label.entitlement');
+  const { pages, page, selected } = form;
+  const field = { id: 'grant.entitlement', label: t('card.label.entitlement') };
+  const shown = pages[page] ?? [];
   // Canvas Kit has no choice of one: its name is in a field that cannot be changed.
-  if (entitlements.length === 1)
-    return [
-      {
-        type: 'input',
-        id: 'grant.entitlement',
-        label,
-        value: entitlementName(customer, selected),
-        disabled: true,
-      },
-    ];
-  const pages = pagesOf(entitlements);
-  const dropdown = choice({
-    id: 'grant.entitlement',
-    label,
-    options: (pages[page] ?? []).map((each) => option(each.id, clip(entitlementName(customer, each), 80))),
-    value: selected.id,
-  });
+  if (shown.length === 1)
+    return [{ type: 'input', ...field, value: entitlementName(customer, selected), disabled: true }];
+  const options = shown.map((each) => option(each.id, clip(entitlementName(customer, each), 80)));
+  const dropdown = choice({ ...field, options, value: selected.id });
   if (pages.length === 1) return [dropdown];
   return [
     dropdown,
@@ -153,22 +143,9 @@ function pagesOf(entitlements: readonly Entitlement[]): (readonly Entitlement[])
   return Array.from({ length: count }, (_, index) => entitlements.slice(from(index), from(index + 1)));
 }
 
-function pageShown(
-  entitlements: readonly Entitlement[],
-  selected: Entitlement,
-  requested: number | undefined,
-): number {
-  const pages = pagesOf(entitlements);
-  if (requested !== undefined && pages[requested]) return requested;
-  return Math.max(
-    0,
-    pages.findIndex((each) => each.includes(selected)),
-  );
-}
-
 /**
- * All ten are listed; those that the policy does not allow say so and cannot be chosen. One chosen before stays
- * enabled: whether a dropdown may hold a disabled value is not documented.
+ * One that the policy does not allow says so and cannot be chosen. One chosen before stays enabled: whether a dropdown
+ * may hold a disabled value is not documented.
  */
 function durationOption(context: ViewContext, duration: Duration, chosen: Duration): Option {
   const { t } = context.messages;

@@ -11,9 +11,9 @@ import {
 import { isAnonymous } from '../../subscription/identities.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import { currentEndOrNow, endsAtReview, findNoEffect, upcomingCharges } from '../access.ts';
+import { currentEndOrNow, endsAtReview, findNoEffect, upcomingCharges, usableIds } from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
-import { usableIds, type ViewContext } from '../context.ts';
+import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { needsSecondPerson } from '../policy.ts';
 import { reviewAction } from '../service.ts';
