@@ -79,10 +79,19 @@ export function findLive(
   return byTransaction ?? (only && others.length === 0 && stored.length === 1 ? only : null);
 }
 
-/** What is known here of a charge: what was paid and not given back, and whether all of it was given back. */
+/** What is known here of a charge. */
 interface Payment {
+  /** What was paid and not given back. */
   readonly rest: Money | null;
+  /** All of it was given back. */
   readonly isRefunded: boolean;
+}
+
+interface PaymentRow {
+  readonly transactionId: string;
+  readonly kind: string;
+  readonly price: string | null;
+  readonly currency: string | null;
 }
 
 /** Charges of a Google Play subscription, newest first. */
@@ -91,10 +100,8 @@ export async function listCharges(context: ActionContext, live: LivePurchase) {
   const charges = await readNow(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),
   );
-  const payments = await readPayments(
-    context,
-    charges.map(({ id }) => id),
-  );
+  const ids = charges.map(({ id }) => id);
+  const payments = await readPayments(context, ids);
   return charges
     .map((charge, index) => ({ rest: null, isRefunded: false, ...charge, ...payments[index] }))
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
@@ -120,13 +127,6 @@ export async function readPayments(
   return transactionIds.map((id) => paymentOf(rows.filter(({ transactionId }) => transactionId === id)));
 }
 
-interface PaymentRow {
-  readonly transactionId: string;
-  readonly kind: string;
-  readonly price: string | null;
-  readonly currency: string | null;
-}
-
 function paymentOf(rows: readonly PaymentRow[]): Payment {
   const sums = rows.map(({ kind, price, currency }) => {
     const amountMinor = currency === null ? 0 : toMinor(Number(price) || 0, currency);
@@ -134,12 +134,12 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
   });
   const paid = sums.findLast(({ amountMinor }) => amountMinor > 0 && Number.isFinite(amountMinor));
   const refunds = sums.filter(({ kind }) => kind === 'refund').map(({ amountMinor }) => -amountMinor);
-  // Of an unknown sum: all of it.
-  const isUnknown = refunds.some((minor) => minor <= 0);
   const restMinor = refunds.reduce((left, minor) => left - minor, paid?.amountMinor ?? 0);
+  // A refund of an unknown sum is one of all of it.
+  const isAll = restMinor <= 0 || refunds.some((minor) => minor <= 0);
   return {
     rest: paid ? { amountMinor: restMinor, currency: paid.currency } : null,
-    isRefunded: refunds.length > 0 && (isUnknown || restMinor <= 0),
+    isRefunded: refunds.length > 0 && isAll,
   };
 }
 
