@@ -16,9 +16,8 @@ import { MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
 import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
-import { actionResult, approvalCanvas } from './result.ts';
 import { formAgain, reviewCanvas, reviewedForm } from './review.ts';
-import { removalCanvas, withAction, withGrant } from './stored-actions.ts';
+import { actionResult, approvalCanvas, removalCanvas, withAction, withGrant } from './stored-actions.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;

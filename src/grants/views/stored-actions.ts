@@ -6,22 +6,36 @@ import {
   item,
   type ListItem,
   list,
+  type Part,
   table,
   text,
   tightText,
 } from '../../intercom/canvas.ts';
 import { FOREVER_MS, isForever } from '../../time.ts';
 import { endsOf, readShownAccess } from '../access.ts';
-import { type Action, type Grant, grantEndMs, isActiveGrant } from '../action.ts';
+import { type Action, type Grant, grantEndMs, isActiveGrant, nameOf } from '../action.ts';
+import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
-import { standingOf } from '../message-values.ts';
-import { checkTeammate } from '../policy.ts';
+import { isSameEnd } from '../durations.ts';
+import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
+import { hasFailedNote } from '../notes.ts';
+import { checkTeammate, findRefusalExceptLimit } from '../policy.ts';
 import { listActions } from '../repository.ts';
-import { findAction } from '../service.ts';
+import { findAction, reviewRequested } from '../service.ts';
 import { grantForm } from './grant-form.ts';
-import { accessText, exactEnd, listButton, refusedPage, shownValues } from './parts.ts';
-import { actionResult } from './result.ts';
+import {
+  accessText,
+  customerMessages,
+  endText,
+  errorText,
+  exactEnd,
+  listButton,
+  refusedPage,
+  removalErrorText,
+  shownValues,
+} from './parts.ts';
+import { effects } from './review.ts';
 
 const PAGE_SIZE = 10;
 
@@ -145,5 +159,157 @@ export async function removalCanvas(
       button(`grant:${grant.actionId}`, t('action.button.keep'), 'secondary'),
     ],
     { revoke: grant.actionId },
+  );
+}
+
+/** The state of an action, and what can be done about it. @param url the single-use link of a portal */
+export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
+  const { messages, app } = context;
+  const { t } = messages;
+  const { kind, actionId } = action;
+  const standing = standingOf(action, app.now());
+  if (standing === 'awaiting_approval') return approvalCanvas(context, action);
+  const facts = factsTable(context, action);
+  if (standing === 'pending') {
+    const refresh = button(`grant:${actionId}`, t('card.button.refresh'), 'secondary');
+    return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
+  }
+  if (standing === 'failed') {
+    const next =
+      kind === 'grant' ? button('grant', t('action.button.tryAgain'), 'secondary') : listButton(context);
+    return context.page([
+      text(errorText(context, kind, failed(action.error ?? 'other')), 'error'),
+      facts,
+      next,
+    ]);
+  }
+  const outcome = standing === 'confirmed' ? doneKey(action) : standing;
+  const isActive = action.kind === 'grant' && isActiveGrant(action, app.now());
+  const isNoteMissing = await hasFailedNote(app.database, action);
+  const headline = t(`action.result.${outcome}`, shownValues(context, action));
+  return context.page([
+    isActive && failedRemoval(context, action),
+    text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
+    customerText(context, action, { outcome, url }),
+    isNoteMissing && text(t('action.state.noteFailed'), 'muted'),
+    facts,
+    listButton(context),
+    isActive && runningButtons(context, action),
+  ]);
+}
+
+/** A removal that RevenueCat refused after the card had said that it is not confirmed yet. */
+function failedRemoval(context: ViewContext, { error }: Grant): Part {
+  if (error === null) return null;
+  const why = removalErrorText(context, failed(error));
+  return text(context.messages.t('action.state.notRemoved', { why }), 'error');
+}
+
+/** A text to copy into the reply, in the customer's language; not every outcome has one. */
+function customerText(
+  context: ViewContext,
+  action: Action,
+  { outcome, url }: { readonly outcome: string; readonly url: string | undefined },
+): Part[] {
+  const { t } = context.messages;
+  const inReply = customerMessages(context);
+  const key = `action.customerText.${outcome}`;
+  if (!inReply.has(key)) return [];
+  if (outcome === 'manage' && url === undefined) return [text(t('action.state.linkShownOnce'), 'muted')];
+  const isOtherEnd =
+    action.kind === 'grant' &&
+    outcome === 'grant' &&
+    !isSameEnd(grantEndMs(action), action.requestedEndMs) &&
+    text(t('action.result.otherEnd', { end: endText(context, action.requestedEndMs) }), 'muted');
+  return [
+    isOtherEnd,
+    {
+      type: 'textarea',
+      id: 'action.tell',
+      label: t('action.label.customerText'),
+      value: inReply.t(key, { ...messageValuesOf(inReply, action), url: url ?? '' }),
+    },
+  ];
+}
+
+function runningButtons({ messages: { t }, customer }: ViewContext, grant: Grant): Part[] {
+  const canExtend = !isForever(grantEndMs(grant)) && customer.project.apiKey !== null;
+  return [
+    canExtend && button(`extend:${grant.actionId}`, t('action.button.extend'), 'secondary'),
+    button(`revoke:${grant.actionId}`, t('action.button.revoke'), 'secondary'),
+  ];
+}
+
+type Row = readonly [field: string, value: string | null | undefined];
+
+/** Who requested or did it and when, and who decided. */
+function peopleRows({ messages: { t, dateTime } }: ViewContext, action: Action): Row[] {
+  const { kind, state, decidedBy, admin, createdAtMs } = action;
+  const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
+  const by = decidedBy === null && isMade ? 'action.label.by' : 'action.label.requestedBy';
+  return [
+    [t(by, { kind }), nameOf(admin)],
+    [
+      t(state === 'declined' ? 'action.label.declinedBy' : 'action.label.approvedBy'),
+      decidedBy && nameOf(decidedBy),
+    ],
+    [t('action.label.on'), dateTime(createdAtMs)],
+  ];
+}
+
+/** What, who, why; and who decided. */
+function factsTable(context: ViewContext, action: Action): Part[] {
+  const { messages } = context;
+  const { t } = messages;
+  const { kind, state } = action;
+  const grant = action.kind === 'grant' ? action : null;
+  const details = action.kind === 'grant' ? null : action.details;
+  // The end of a grant that was revoked or never made would mislead.
+  const hasEnd = grant !== null && state !== 'revoked' && state !== 'failed';
+  const removedBy = state === 'revoked' && grant?.revokedBy;
+  return table([
+    [t('action.label.name', { kind }), grant?.entitlementName ?? details?.product],
+    [t('action.label.until'), hasEnd ? endText(context, grantEndMs(grant)) : null],
+    [t('action.label.amount'), details?.amount && messages.money(details.amount)],
+    [t('action.label.transaction'), details?.transactionId],
+    ...peopleRows(context, action),
+    [t('action.label.reason'), action.reason],
+    [t('action.label.removedBy'), removedBy ? nameOf(removedBy) : null],
+    [t('action.label.reason'), removedBy ? grant?.revokeReason : null],
+    [t('action.label.customer'), action.appUserId],
+  ]);
+}
+
+/** An action that waits for a second teammate: its requester may withdraw it, others who may do it decide. */
+export async function approvalCanvas(
+  context: ViewContext,
+  action: Action,
+  problem?: string,
+): Promise<InboxCanvas> {
+  const { t } = context.messages;
+  const { actionId, kind, admin } = action;
+  const isOwn = admin.id === context.request.admin.id;
+  const refusal = isOwn ? null : findRefusalExceptLimit(context, action);
+  const canDecide = !isOwn && !refusal;
+  // RevenueCat is read for a grant's effects.
+  const hasEffects = canDecide || kind !== 'grant';
+  const review = hasEffects ? await reviewRequested(context, action) : null;
+  const waits = isOwn ? 'action.result.awaitingOwn' : 'action.result.awaiting_approval';
+  return context.page(
+    [
+      canDecide && tightText(t(`action.title.${kind}`), 'header'),
+      text(t(waits, shownValues(context, action))),
+      problem !== undefined && text(problem, 'error'),
+      review ? [effects(context, review), table(peopleRows(context, action))] : factsTable(context, action),
+      refusal && text(errorText(context, kind, refusal), 'muted'),
+      isOwn && button('action.withdraw', t('action.button.withdraw'), 'secondary'),
+      canDecide
+        ? [
+            button('action.approve', t('action.button.approve', { kind }), 'primary'),
+            button('action.decline', t('action.button.decline'), 'secondary'),
+          ]
+        : listButton(context),
+    ],
+    { decide: actionId, ...(review && canDecide ? { review } : {}) },
   );
 }
