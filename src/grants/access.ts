@@ -83,9 +83,8 @@ export interface Access {
 export async function readAccess(
   client: RevenueCatClient,
   revenueCatProjectId: string,
-  customer: { readonly appUserId: string; nameOf?(entitlementId: string): string },
+  appUserId: string,
 ): Promise<Access> {
-  const { appUserId, nameOf = (id: string) => id } = customer;
   const [active, subscriptions] = await Promise.all([
     client.activeEntitlements(revenueCatProjectId, appUserId),
     client.listSubscriptions(revenueCatProjectId, appUserId),
@@ -93,9 +92,9 @@ export async function readAccess(
   return {
     appUserId,
     isStored: false,
-    items: active.map(({ entitlementId: entitlement, endsAtMs }) => ({
-      entitlement,
-      name: nameOf(entitlement),
+    items: active.map(({ entitlementId: id, endsAtMs }) => ({
+      entitlement: id,
+      name: id,
       endMs: endOrForever(endsAtMs),
     })),
     sources: subscriptions
@@ -156,14 +155,16 @@ export function compareReadBack(
 /** What RevenueCat gives the customer now. Throws ActionError when it is not read. */
 export async function readCurrentAccess(context: ActionContext): Promise<Access> {
   const { app, customer } = context;
+  const { revenueCatProjectId } = customer.project;
   const entitlements = await readEntitlements(app, customer.project);
-  const nameOf = (id: string): string => {
-    const known = entitlements.find((each) => each.id === id);
-    return known ? entitlementName(customer, known) : id;
-  };
-  return readCustomer(context, (client, appUserId) =>
-    readAccess(client, customer.project.revenueCatProjectId, { appUserId, nameOf }),
+  const access = await readCustomer(context, (client, appUserId) =>
+    readAccess(client, revenueCatProjectId, appUserId),
   );
+  const items = access.items.map((item) => {
+    const known = entitlements.find(({ id }) => id === item.entitlement);
+    return known ? { ...item, name: entitlementName(customer, known) } : item;
+  });
+  return { ...access, items };
 }
 
 /** From our own store: the events so far, and RevenueCat's API as it was last read. */

@@ -142,8 +142,9 @@ export async function readGrantEnd(
   projectId: string,
   grant: Grant,
 ): Promise<number | null> {
-  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, grant));
-  return access && endsOf(access, { id: grant.target, lookupKey: grant.lookupKey }).grantEndMs;
+  const { appUserId, target, lookupKey } = grant;
+  const access = await nullOn('revenuecat_not_found', readAccess(client, projectId, appUserId));
+  return access && endsOf(access, { id: target, lookupKey }).grantEndMs;
 }
 
 function doneIf(

@@ -1,6 +1,6 @@
 import type { Messages, MessageValues } from '../i18n/messages.ts';
 import { isForever } from '../time.ts';
-import { type Action, type ActionState, grantEndMs, type StoreActionDetails } from './action.ts';
+import { type Action, type ActionState, grantEndMs } from './action.ts';
 import type { ReviewedStoreAction } from './form-state.ts';
 
 /** What texts about an action name. They select on `kind` where kinds have different ones, and on `of` in refunds. */
@@ -13,7 +13,19 @@ export function messageValuesOf(
     const endMs = grantEndMs(action);
     return { kind, name: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
   }
-  const { after, before, amount, days = 0, product, moveCount = 0 } = action.details;
+  const {
+    after,
+    before,
+    amount,
+    days = 0,
+    product,
+    moveCount = 0,
+    targetType,
+    transactionId,
+  } = action.details;
+  const willRenew = before?.willRenew !== false;
+  // After a charge of a subscription that does not renew there is no next one.
+  const charge = willRenew ? 'charge' : 'lastCharge';
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
   const madeAtMs = 'reviewedAtMs' in action ? action.reviewedAtMs : action.createdAtMs;
   // While a payment is retried, access outlasts the period, whose end is past.
@@ -22,20 +34,14 @@ export function messageValuesOf(
     kind,
     action: t(`action.title.${kind}`),
     name: product,
-    of: refundedOf(action.details),
+    of: transactionId === undefined ? targetType : charge,
     days,
     count: moveCount,
     access: before?.givesAccess ? 'ends' : null,
-    renews: before?.willRenew === false ? null : 'renews',
+    renews: willRenew ? 'renews' : null,
     amount: amount && money(amount),
     end: endMs === null || isPast ? null : date(endMs),
   };
-}
-
-/** After a charge of a subscription that does not renew there is no next one. */
-function refundedOf({ transactionId, targetType, before }: StoreActionDetails): string {
-  if (transactionId === undefined) return targetType;
-  return before?.willRenew === false ? 'lastCharge' : 'charge';
 }
 
 /** An action's state as texts name it. */

@@ -10,8 +10,6 @@ import { type Action, type NoteStep, nameOf } from './action.ts';
 import { doneKey, messageValuesOf } from './message-values.ts';
 import { type ActionKey, readAction } from './repository.ts';
 
-type NoteState = 'queued' | 'sending' | 'sent' | 'failed';
-
 interface OpenNote {
   readonly step: NoteStep;
   readonly conversationId: string;
@@ -59,18 +57,6 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
   return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-async function setNoteState(
-  sql: Sql,
-  { workspaceId, actionId }: ActionKey,
-  note: { readonly step: NoteStep; readonly state: NoteState; readonly error?: string },
-): Promise<void> {
-  await sql.query(
-    `update action_notes set state = $4, error = $5
-      where workspace_id = $1 and action_id = $2 and step = $3`,
-    [workspaceId, actionId, note.step, note.state, note.error ?? null],
-  );
-}
-
 /** Whether a note of the action could not be left. */
 export async function hasFailedNote(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<boolean> {
   if (!isUuid(actionId)) return false;
@@ -112,8 +98,13 @@ async function sendNote(
   note: OpenNote,
 ): Promise<AppError | null> {
   const { step, conversationId, adminId } = note;
-  const set = (state: NoteState, error?: string): Promise<void> =>
-    setNoteState(app.database, action, { step, state, error });
+  const { workspaceId, actionId } = action;
+  const set = (state: 'queued' | 'sent' | 'failed', error: string | null = null): Promise<unknown> =>
+    app.database.query(
+      `update action_notes set state = $4, error = $5
+        where workspace_id = $1 and action_id = $2 and step = $3`,
+      [workspaceId, actionId, step, state, error],
+    );
   const html = noteHtml(action, step, messages);
   try {
     const inConversation = note.isRetry ? await client.listNotes(conversationId) : [];
@@ -128,7 +119,6 @@ async function sendNote(
       return error;
     }
     // A deleted conversation, or a plan without the API: the action is done and in the audit log.
-    const { workspaceId, actionId } = action;
     app.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
     await set('failed', error.code);
     return null;

@@ -8,11 +8,7 @@ import type { Action, StoreActionDetails } from './action.ts';
 import type { ActionContext } from './context.ts';
 import type { Form } from './form-state.ts';
 
-/** What a customer bought, as RevenueCat has it now, under the id that it knows. */
-export interface LivePurchases {
-  readonly appUserId: string;
-  readonly purchases: readonly LivePurchase[];
-}
+export type LivePurchases = Awaited<ReturnType<typeof readLivePurchases>>;
 
 /** Everything that the customer bought; consumables are last. */
 export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): SubscriptionState[] {
@@ -30,11 +26,12 @@ export function targetTypeOf(context: ActionContext, form: Form): StoreActionDet
   return findPurchase(context, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
-/** Throws ActionError when RevenueCat is not read. @param what `customer`: everything */
-export function readLivePurchases(
-  context: ActionContext,
-  what: StoreActionDetails['targetType'],
-): Promise<LivePurchases> {
+/**
+ * What a customer bought, as RevenueCat has it now, under the id that it knows. Throws ActionError when it is not read.
+ *
+ * @param what `customer`: everything
+ */
+export function readLivePurchases(context: ActionContext, what: StoreActionDetails['targetType']) {
   const { revenueCatProjectId } = context.customer.project;
   return readCustomer(context, async ({ stores }, appUserId) => ({
     appUserId,

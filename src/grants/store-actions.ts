@@ -49,17 +49,15 @@ export async function prepareStoreAction(
   };
 }
 
-async function describe(context: ActionContext, form: StoreForm): Promise<Described> {
-  const { kind } = form;
-  if (kind !== 'restore' && kind !== 'transfer') return describePurchase(context, form, kind);
-  const bought = await readLivePurchases(context, 'customer');
-  return kind === 'restore' ? describeRestore(form, bought) : describeTransfer(context, form, bought);
-}
-
 const NOTHING_BOUGHT = { targetType: 'customer', amount: null, before: null, after: null } as const;
 
-function describeRestore({ order = '' }: StoreForm, { appUserId }: LivePurchases): Described {
+async function describe(context: ActionContext, form: StoreForm): Promise<Described> {
+  const { kind, order = '' } = form;
+  if (kind !== 'restore' && kind !== 'transfer') return describePurchase(context, form, kind);
+  const bought = await readLivePurchases(context, 'customer');
+  if (kind === 'transfer') return describeTransfer(context, form, bought);
   if (!ORDER_ID.test(order)) throw invalid('order_invalid');
+  const { appUserId } = bought;
   return { appUserId, target: order, details: { ...NOTHING_BOUGHT, product: order, store: 'PLAY_STORE' } };
 }
 

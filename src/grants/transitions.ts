@@ -122,7 +122,7 @@ export async function requestAction(
   });
 }
 
-/** The audit record, and the note in the conversation: one for each step. */
+/** The audit record, and the note in the conversation. */
 async function writeAuditAndNote(
   { sql, jobs }: Pick<AppContext, 'jobs'> & { readonly sql: Transaction },
   action: Action,

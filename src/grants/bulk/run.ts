@@ -147,7 +147,7 @@ async function grantOnce(
   if (subscriberId === undefined) throw failed('not_imported');
   const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
   if (await isGrantedBy(database, bulk, subscriberId)) return null;
-  const reading = readAccess(client, project.revenueCatProjectId, { appUserId });
+  const reading = readAccess(client, project.revenueCatProjectId, appUserId);
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
   const ends = endsOf(access, { id: target, lookupKey });

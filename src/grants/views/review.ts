@@ -124,7 +124,8 @@ export function effects(context: ViewContext, reviewed: Reviewed): Part[] {
 
 /** What the customer has now, what they will get, and what the agent should know before. */
 function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
-  const { t } = context.messages;
+  const { customer } = context;
+  const { t, dateTime } = context.messages;
   const { requestedEndMs, access } = reviewed;
   const noEffect = findNoEffect(endsAtReview(reviewed), requestedEndMs);
   const end = exactEnd(context, requestedEndMs);
@@ -139,7 +140,8 @@ function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
     ...(noEffect
       ? [text(t(`action.noEffect.${noEffect.kind}`, { end: exactEnd(context, noEffect.endMs) }), 'error')]
       : [daysAdded(context, reviewed), charges(context, reviewed)]),
-    remarks(context, access.isStored),
+    access.isStored && text(t('action.access.storedAsOf', { date: dateTime(customer.dataAtMs) }), 'muted'),
+    usableIds(customer).every(isAnonymous) && text(t('action.access.anonymous'), 'muted'),
   ];
 }
 
@@ -167,14 +169,6 @@ function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: Rev
     const charger = t('sentence.charger', { store, name: storeName(store) });
     return text(t('action.effect.charge', { amount, store: charger, date: date(endsAtMs ?? 0) }), 'muted');
   });
-}
-
-function remarks({ customer, messages }: ViewContext, isStored: boolean): Part[] {
-  const date = messages.dateTime(customer.dataAtMs);
-  return [
-    isStored && text(messages.t('action.access.storedAsOf', { date }), 'muted'),
-    usableIds(customer).every(isAnonymous) && text(messages.t('action.access.anonymous'), 'muted'),
-  ];
 }
 
 /** What happens, what does not, the sum, and who notifies the customer. */

@@ -164,8 +164,8 @@ export async function removalCanvas(
 
 /** The state of an action, and what can be done about it. @param url the single-use link of a portal */
 export async function actionResult(context: ViewContext, action: Action, url?: string): Promise<InboxCanvas> {
-  const { messages, app } = context;
-  const { t } = messages;
+  const { app, customer } = context;
+  const { t } = context.messages;
   const { kind, actionId } = action;
   const standing = standingOf(action, app.now());
   if (standing === 'awaiting_approval') return approvalCanvas(context, action);
@@ -184,25 +184,22 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     ]);
   }
   const outcome = standing === 'confirmed' ? doneKey(action) : standing;
-  const isActive = action.kind === 'grant' && isActiveGrant(action, app.now());
+  const running = action.kind === 'grant' && isActiveGrant(action, app.now()) ? action : null;
+  // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
+  const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
+  const canExtend = running && !isForever(grantEndMs(running)) && customer.project.apiKey !== null;
   const isNoteMissing = await hasFailedNote(app.database, action);
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
-    isActive && failedRemoval(context, action),
+    refusal !== null && text(t('action.state.notRemoved', { why: refusal }), 'error'),
     text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
     customerText(context, action, { outcome, url }),
     isNoteMissing && text(t('action.state.noteFailed'), 'muted'),
     facts,
     listButton(context),
-    isActive && runningButtons(context, action),
+    canExtend && button(`extend:${actionId}`, t('action.button.extend'), 'secondary'),
+    running && button(`revoke:${actionId}`, t('action.button.revoke'), 'secondary'),
   ]);
-}
-
-/** A removal that RevenueCat refused after the card had said that it is not confirmed yet. */
-function failedRemoval(context: ViewContext, { error }: Grant): Part {
-  if (error === null) return null;
-  const why = removalErrorText(context, failed(error));
-  return text(context.messages.t('action.state.notRemoved', { why }), 'error');
 }
 
 /** A text to copy into the reply, in the customer's language; not every outcome has one. */
@@ -229,14 +226,6 @@ function customerText(
       label: t('action.label.customerText'),
       value: inReply.t(key, { ...messageValuesOf(inReply, action), url: url ?? '' }),
     },
-  ];
-}
-
-function runningButtons({ messages: { t }, customer }: ViewContext, grant: Grant): Part[] {
-  const canExtend = !isForever(grantEndMs(grant)) && customer.project.apiKey !== null;
-  return [
-    canExtend && button(`extend:${grant.actionId}`, t('action.button.extend'), 'secondary'),
-    button(`revoke:${grant.actionId}`, t('action.button.revoke'), 'secondary'),
   ];
 }
 
