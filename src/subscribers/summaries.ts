@@ -1,5 +1,6 @@
 import { type Database, epochMs, type Sql } from '../database/sql.ts';
 import {
+  isCurrentSummary,
   type StoredSummary,
   SUMMARY_FORMAT,
   type SubscriberSummary,
@@ -90,15 +91,22 @@ export async function deriveSummary(
   return derived;
 }
 
-/** The same for many subscribers, by id, and stores before it resolves. */
-export async function deriveSummaries(
+/** The summaries of subscribers, by id. Where none is stored or time has ended it, one is derived and stored. */
+export async function readSummaries(
   database: Database,
   workspaceId: string,
-  of: Parameters<typeof derive>[2],
+  { subscribers, nowMs }: Parameters<typeof derive>[2],
 ): Promise<Map<string, SubscriberSummary>> {
-  const derived = await derive(database, workspaceId, of);
+  const ids = subscribers.map(({ subscriberId }) => subscriberId);
+  const stored = await readStoredSummaries(database, workspaceId, ids);
+  const outdated = subscribers.filter(
+    ({ subscriberId, version }) => !isCurrentSummary(stored.get(subscriberId), version, nowMs),
+  );
+  const derived = await derive(database, workspaceId, { subscribers: outdated, nowMs });
   await saveSummaries(database, workspaceId, derived);
-  return new Map(derived.map(({ subscriberId, summary }) => [subscriberId, summary]));
+  const summaries = new Map([...stored].map(([id, { summary }]) => [id, summary]));
+  for (const { subscriberId, summary } of derived) summaries.set(subscriberId, summary);
+  return summaries;
 }
 
 async function derive(

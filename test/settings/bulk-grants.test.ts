@@ -11,7 +11,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { openJobs } from '../../src/jobs/jobs.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
-import { deriveSummaries } from '../../src/subscribers/summaries.ts';
+import { readSummaries } from '../../src/subscribers/summaries.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
@@ -101,7 +101,7 @@ async function storeCustomers(): Promise<void> {
   );
   assert.ok(lapsed);
   const then = { subscribers: [lapsed], nowMs: Date.now() - 2 * DAY_MS };
-  const summary = (await deriveSummaries(database, 'abc123', then)).get(lapsed.subscriberId);
+  const summary = (await readSummaries(database, 'abc123', then)).get(lapsed.subscriberId);
   assert.equal(summary?.state.status, 'active');
 }
 

@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Teammate } from '../../database/entities.ts';
 import { messagesFor } from '../../i18n/messages.ts';
 import { listSubscribers } from '../../subscribers/search.ts';
-import { deriveSummaries, readStoredSummaries } from '../../subscribers/summaries.ts';
-import { isCurrentSummary } from '../../subscription/summary.ts';
+import { readSummaries } from '../../subscribers/summaries.ts';
 import type { SubscriberState } from '../../subscription/types.ts';
 import { unescapeFormula } from '../../text.ts';
 import { DAY_MS } from '../../time.ts';
@@ -66,35 +65,21 @@ function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: nu
   return expiredAtMs !== null && expiredAtMs > nowMs - expiredWithinDays * DAY_MS;
 }
 
-/**
- * App user ids, an identified one where there is one, of each subscriber of the project that the filter takes. Where
- * no summary is stored or time has ended it, the state is derived from the history.
- */
+/** App user ids, an identified one where there is one, of each subscriber of the project that the filter takes. */
 export async function findCustomers(
   { database, now }: Pick<AppContext, 'database' | 'now'>,
   of: ProjectKey,
   filter: CustomerFilter,
 ): Promise<string[]> {
-  const { workspaceId } = of;
   const nowMs = now();
   const found: string[] = [];
   let rows: Awaited<ReturnType<typeof listSubscribers>> = [];
   do {
-    rows = await listSubscribers(database, of, {
-      after: rows.at(-1)?.subscriberId,
-      limit: FILTER_BATCH_SIZE,
-    });
-    const stored = await readStoredSummaries(
-      database,
-      workspaceId,
-      rows.map(({ subscriberId }) => subscriberId),
-    );
-    const outdated = rows.filter(
-      ({ subscriberId, version }) => !isCurrentSummary(stored.get(subscriberId), version, nowMs),
-    );
-    const derived = await deriveSummaries(database, workspaceId, { subscribers: outdated, nowMs });
+    const after = rows.at(-1)?.subscriberId;
+    rows = await listSubscribers(database, of, { after, limit: FILTER_BATCH_SIZE });
+    const summaries = await readSummaries(database, of.workspaceId, { subscribers: rows, nowMs });
     for (const { subscriberId, appUserId } of rows) {
-      const summary = derived.get(subscriberId) ?? stored.get(subscriberId)?.summary;
+      const summary = summaries.get(subscriberId);
       if (summary && matchesFilter(filter, summary.state, nowMs)) found.push(appUserId);
     }
   } while (rows.length === FILTER_BATCH_SIZE);
