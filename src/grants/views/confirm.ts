@@ -28,7 +28,6 @@ const FIRST_PRESS_MS = 10_000;
 export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { review: reviewed } = context.formState;
-  const form = reviewedForm(context);
   if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
     return context.page([
       text(t('card.state.outdated'), 'error'),
@@ -38,14 +37,12 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
   return showResult(context, confirmReviewed(context, reviewed), {
     kind: reviewed.kind,
     find: async () => (await findEarlier(context, reviewed))?.action ?? null,
-    onError: (error) =>
-      error.kind === 'failed' || error.kind === 'outdated'
-        ? reviewCanvas(
-            context,
-            { review: error.again ?? reviewed, form },
-            errorText(context, reviewed.kind, error),
-          )
-        : formAgain(context, form, error),
+    onError(error) {
+      const form = reviewedForm(context);
+      if (error.kind !== 'failed' && error.kind !== 'outdated') return formAgain(context, form, error);
+      const problem = errorText(context, reviewed.kind, error);
+      return reviewCanvas(context, { review: error.again ?? reviewed, form }, problem);
+    },
   });
 }
 
@@ -85,7 +82,7 @@ export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
  * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
  * and the card shows the state of the action.
  */
-export async function showResult(
+async function showResult(
   context: ViewContext,
   work: Promise<ActionResult>,
   otherwise: {
