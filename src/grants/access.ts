@@ -10,7 +10,7 @@ import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { HOUR_MS, isForever, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import type { Project } from '../workspaces/projects.ts';
+import type { Project, ProjectKey } from '../workspaces/projects.ts';
 import type { Grant } from './action.ts';
 import { ActionError, failed, orActionError } from './action-error.ts';
 import type { ActionContext, ActionCustomer } from './context.ts';
@@ -26,12 +26,8 @@ export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
  * The project's entitlements by name, as last read from RevenueCat. Those that share a name have their keys in it, so
  * that an agent can tell which is granted.
  */
-export async function listEntitlements(
-  sql: Sql,
-  workspaceId: string,
-  projectId: string,
-): Promise<Entitlement[]> {
-  const catalog = await readCatalog(sql, workspaceId, projectId);
+export async function listEntitlements(sql: Sql, project: ProjectKey): Promise<Entitlement[]> {
+  const catalog = await readCatalog(sql, project.workspaceId, project.projectId);
   const nameOf = ({ displayName, lookupKey }: Entitlement): string =>
     (displayName ?? lookupKey).toLowerCase();
   const all = catalog
@@ -53,10 +49,7 @@ export interface Ends {
 }
 
 /** The customer's access when a grant was reviewed. */
-export function endsAtReview({
-  previousEndMs,
-  boughtEndMs,
-}: Pick<ReviewedGrant, 'previousEndMs' | 'boughtEndMs'>): Ends {
+export function endsAtReview({ previousEndMs, boughtEndMs }: ReviewedGrant): Ends {
   return { grantEndMs: previousEndMs, boughtEndMs };
 }
 
@@ -205,43 +198,39 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 
 /** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
-  const { workspaceId, projectId } = project;
-  const known = await listEntitlements(app.database, workspaceId, projectId);
+  const known = await listEntitlements(app.database, project);
   const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
   try {
     await readCurrentCatalog({ ...app, project, client });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId }, 'entitlements not read');
+    app.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'entitlements not read');
   }
-  return listEntitlements(app.database, workspaceId, projectId);
+  return listEntitlements(app.database, project);
 }
 
-/**
- * The subscriptions that stores will charge for an entitlement before a grant of it ends. A family member does not pay.
- */
+/** The subscriptions that stores will charge although access is granted. A family member does not pay. */
 export function upcomingCharges(
-  { state }: ActionCustomer,
-  lookupKey: string,
-  { fromMs, endMs }: { readonly fromMs: number; readonly endMs: number },
+  { app, customer }: ActionContext,
+  { lookupKey, requestedEndMs }: ReviewedGrant,
 ): SubscriptionState[] {
-  return state.subscriptions.filter(
+  return customer.state.subscriptions.filter(
     ({ willRenew, isFamilyShare, status, entitlements, endsAtMs }) =>
       willRenew &&
       !isFamilyShare &&
       status !== 'paused' &&
       entitlements.includes(lookupKey) &&
       endsAtMs !== null &&
-      endsAtMs > fromMs &&
-      (endsAtMs < endMs || isForever(endMs)),
+      endsAtMs > app.now() &&
+      (endsAtMs < requestedEndMs || isForever(requestedEndMs)),
   );
 }
 
 /** A customer is known under any of their ids, and has few. */
 const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
-export const READ_TIMEOUT_MS = 2_000;
+const READ_TIMEOUT_MS = 2_000;
 
 /** Codes of errors of RevenueCat as a whole: they say nothing of the customer, and pass. */
 export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];

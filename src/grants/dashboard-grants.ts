@@ -19,8 +19,7 @@ export async function listDashboardGrants(context: ActionContext): Promise<Grant
     .filter((each) => each.givesAccess)
     .sort((a, b) => endOrForever(b.endsAtMs) - endOrForever(a.endsAtMs));
   if (running.length === 0) return [];
-  const { workspaceId, projectId } = customer.project;
-  const entitlements = await listEntitlements(app.database, workspaceId, projectId);
+  const entitlements = await listEntitlements(app.database, customer.project);
   return entitlements.flatMap((entitlement) => {
     const subscription = running.find((each) => each.entitlements.includes(entitlement.lookupKey));
     const isOurs = customer.grantActions.some(

@@ -288,12 +288,10 @@ export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
 /** The grants that `revokeOthers` ended together with this one, and whose end RevenueCat grants again. */
 export async function restoreOthers(
   sql: Sql,
-  grant: Pick<Grant, 'workspaceId' | 'subscriberId' | 'target' | 'revokeCalledAtMs'> & {
-    readonly previousEndMs: number;
-  },
+  { workspaceId, subscriberId, target, revokeCalledAtMs }: Grant,
+  previousEndMs: number,
 ): Promise<void> {
   const { from, to } = TRANSITIONS.restore_with_other;
-  const { workspaceId, subscriberId, target, revokeCalledAtMs, previousEndMs } = grant;
   await sql.query(
     `update actions set state = $4, revoked_at = null, revoked_by = null, completed_at = now()
       where workspace_id = $1 and subscriber_id = $2 and target = $3 and state = $5

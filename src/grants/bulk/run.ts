@@ -215,5 +215,5 @@ async function restorePrevious(app: AppContext, project: Project, grant: Grant):
   const { revenueCatProjectId: projectId } = project;
   if ((await readGrantEnd(client, projectId, grant)) === null)
     await client.grantEntitlement(projectId, appUserId, { entitlementId, expiresAtMs: previousEndMs });
-  await restoreOthers(app.database, { ...grant, previousEndMs });
+  await restoreOthers(app.database, grant, previousEndMs);
 }

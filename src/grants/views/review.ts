@@ -160,11 +160,9 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   return [text(context.messages.t('action.effect.adds', values))];
 }
 
-/** What stores charge although access is granted. */
-function charges(context: ViewContext, { lookupKey, requestedEndMs: endMs }: ReviewedGrant): Part[] {
+function charges(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t, money, date } = context.messages;
-  const window = { fromMs: context.app.now(), endMs };
-  return upcomingCharges(context.customer, lookupKey, window).map(({ price, store, endsAtMs }) => {
+  return upcomingCharges(context, reviewed).map(({ price, store, endsAtMs }) => {
     const amount = price && price.amountMinor > 0 ? money(price) : null;
     const charger = t('sentence.charger', { store, name: storeName(store) });
     return text(t('action.effect.charge', { amount, store: charger, date: date(endsAtMs ?? 0) }), 'muted');
