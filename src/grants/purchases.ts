@@ -5,6 +5,7 @@ import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { readCustomer, readNow } from './access.ts';
 import type { Action, StoreActionDetails } from './action.ts';
+import { failed, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Form } from './form-state.ts';
 
@@ -102,6 +103,15 @@ export async function listCharges(context: ActionContext, live: LivePurchase) {
   return charges
     .map((charge, index) => ({ rest: null, isRefunded: false, ...charge, ...payments[index] }))
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
+}
+
+/** Those that can be refunded. Throws ActionError when there is none. */
+export async function listRefundableCharges(context: ActionContext, live: LivePurchase) {
+  const charges = await listCharges(context, live);
+  if (charges.length === 0) throw failed('no_charges');
+  const refundable = charges.filter(({ isRefunded }) => !isRefunded);
+  if (refundable.length === 0) throw refused('refunded');
+  return refundable;
 }
 
 /** The API does not say of charges what was paid or refunded: events do, and what was done here. */

@@ -20,7 +20,7 @@ import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { endOf } from '../../subscription/describe-subscription.ts';
 import { APPLE_SUBSCRIPTIONS_PAGE, isApple, productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
-import { ActionError, failed, orActionError, refused } from '../action-error.ts';
+import { ActionError, orActionError, refused } from '../action-error.ts';
 import { maxExtensionDays, PURCHASE_ACTIONS, refundsCharges, whyUnavailable } from '../action-kinds.ts';
 import type { ViewContext } from '../context.ts';
 import type { StoreForm } from '../form-state.ts';
@@ -28,7 +28,7 @@ import { findRefusal } from '../policy.ts';
 import {
   allPurchases,
   findPurchase,
-  listCharges,
+  listRefundableCharges,
   readPurchase,
   subscriptionId,
   targetTypeOf,
@@ -207,7 +207,7 @@ export function tryAgainPage(
   );
 }
 
-/** Empty: RevenueCat does not have the purchase. Throws ActionError when it is not read, or has nothing to refund. */
+/** Empty: RevenueCat does not have the purchase. Throws ActionError. */
 async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
   const { messages } = context;
   const { t } = messages;
@@ -220,27 +220,14 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   ]);
   if (form.kind === 'extend') return [rows, ...extensionFields(context, form, live)];
   if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
-  const all = await listCharges(context, live);
-  if (all.length === 0) throw failed('no_charges');
-  const charges = all.filter(({ isRefunded }) => !isRefunded);
-  if (charges.length === 0) throw refused('refunded');
-  const options = charges
-    .slice(0, MAX_CHARGES)
-    .map(({ id, purchasedAtMs, rest }) =>
-      option(
-        id,
-        [messages.date(purchasedAtMs), rest && messages.money(rest), id].filter(Boolean).join(' · '),
-      ),
-    );
-  return [
-    rows,
-    choice({
-      id: 'action.transaction',
-      label: t('action.label.transaction'),
-      options,
-      value: form.transaction ?? charges[0]?.id,
-    }),
-  ];
+  const charges = await listRefundableCharges(context, live);
+  const options = charges.slice(0, MAX_CHARGES).map(({ id, purchasedAtMs, rest }) => {
+    const about = [messages.date(purchasedAtMs), rest && messages.money(rest), id];
+    return option(id, about.filter(Boolean).join(' · '));
+  });
+  const label = t('action.label.transaction');
+  const value = form.transaction ?? charges[0]?.id;
+  return [rows, choice({ id: 'action.transaction', label, options, value })];
 }
 
 function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, live: LivePurchase): Part[] {
