@@ -4,7 +4,7 @@ import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { followMerge, hasSubscriber, rewriteAttributes } from './repository.ts';
+import { followMerge, hasAttributes, rewriteAttributes } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -33,8 +33,8 @@ export function clearLater(
 
 /**
  * Clears the attributes of a contact that was unlinked, or whose customer has another one now: filters would find it by
- * a subscription that is not its own. A customer who has the contact by then, or gets it in between, writes all
- * attributes anyway.
+ * a subscription that is not its own. A customer who writes theirs there by then, or gets the contact in between, writes
+ * all attributes anyway.
  *
  * @throws AppError when Intercom is unavailable; the job is retried
  */
@@ -44,7 +44,7 @@ async function clearContact(
 ): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
-  if (!client || (await hasSubscriber(app.database, workspaceId, contactId))) return;
+  if (!client || (await hasAttributes(app.database, workspaceId, contactId))) return;
   // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);

@@ -160,10 +160,11 @@ export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: stri
   });
 }
 
-/** Whether events and attributes of a customer are sent to the contact. */
-export async function hasSubscriber(sql: Sql, workspaceId: string, contactId: string): Promise<boolean> {
+/** Whether a customer's attributes are on the contact or about to be: one who has only tests writes none. */
+export async function hasAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<boolean> {
   const rows = await sql.query(
-    'select 1 from subscribers where workspace_id = $1 and contact_id = $2 limit 1',
+    `select 1 from subscribers
+      where workspace_id = $1 and contact_id = $2 and (attributes_written is not null or due_at <= now()) limit 1`,
     [workspaceId, contactId],
   );
   return rows.length > 0;

@@ -216,6 +216,35 @@ describe('linking a customer', () => {
     await link(await (await openAgain(product, lead)).press('match'), 'user_f');
     await clearNow();
     await until(() => Object.keys(attributes()).length === 0, 'nothing is left', 20_000);
+
+    // The other one has the contact already, since their tests are sent there.
+    await database().query(
+      `update workspaces set settings = jsonb_set(settings, '{sandbox}', '{"deliver": true}') where workspace_id = $1`,
+      [WORKSPACE_ID],
+    );
+    await send(product, { ...bought, ...test, original_app_user_id: 'user_f', id: 'sandbox-sent' });
+    const isSent = async () =>
+      (
+        await database().query(
+          `select 1 from event_deliveries where event_id = 'sandbox-sent' and delivered_at > now() - interval '1 hour'`,
+        )
+      ).length > 0;
+    await until(isSent, 'the test on the contact', 15_000);
+    await link(await (await openAgain(product, lead)).press('match'), 'user_e');
+    await until(() => attributes().subscription_status === 'active', 'the attributes of the first', 15_000);
+    await clearNow();
+    await link(await (await openAgain(product, lead)).press('match'), 'user_f');
+    await until(
+      async () => {
+        await clearNow();
+        return Object.keys(attributes()).length === 0;
+      },
+      'nothing is left of the first',
+      20_000,
+    );
+    await database().query(`update workspaces set settings = settings - 'sandbox' where workspace_id = $1`, [
+      WORKSPACE_ID,
+    ]);
   });
 
   test('of a contact that two customers have, the one who stays is written when the other leaves', async () => {
