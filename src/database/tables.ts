@@ -62,11 +62,7 @@ export const TABLES: Readonly<Record<string, Table>> = {
   audit_log: customerTable({ onMerge: 'move', isExported: true, onErase: 'anonymize' }),
   subscriber_summaries: customerTable({ onMerge: 'drop', isExported: false }),
   reconcile_marks: customerTable({ onMerge: 'drop', isExported: false }),
-  subscribers: customerTable({
-    onMerge: 'nothing',
-    isExported: true,
-    where: `(subscriber_id = any($2::uuid[]) or merged_into = any($2::uuid[]))`,
-  }),
+  subscribers: customerTable({ onMerge: 'nothing', isExported: true }),
   erased_ids: WORKSPACE,
   sessions: WORKSPACE,
   api_keys: WORKSPACE,

@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { AppError, notFound } from '../errors.ts';
-import { eraseFromLists, findListingProjects } from '../grants/bulk/repository.ts';
-import { eraseSubscribers, exportSubscribers } from '../subscribers/customer-data.ts';
+import {
+  eraseFromLists,
+  eraseSubscribers,
+  exportSubscribers,
+  findListingProjects,
+} from '../subscribers/customer-data.ts';
 import { allowAgain, countErased } from '../subscribers/erased-ids.ts';
 import { findByAppUserIds } from '../subscribers/search.ts';
 import { uninstall } from '../workspaces/install.ts';
@@ -21,7 +25,7 @@ import {
 /** As it was typed, since an id may begin or end with a space, then without the spaces that pasting adds. */
 const readingsOf = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
 
-/** `null`: nothing is stored under this ID. Without subscribers: only lists of grants to many name it. */
+/** `null`: nothing is stored under this ID. Without subscribers: only lists of imports and grants to many name it. */
 async function findCustomer({ app, workspace, untrimmed }: PageRequest) {
   const { workspaceId } = workspace;
   for (const appUserId of readingsOf(untrimmed('customer'))) {

@@ -14,14 +14,35 @@ export async function exportSubscribers(
   subscriberIds: readonly string[],
 ): Promise<Record<string, unknown[]>> {
   const data: Record<string, unknown[]> = {};
+  const values = [workspaceId, await withMerged(sql, workspaceId, subscriberIds)];
   for (const { table, where, isExported } of CUSTOMER_TABLES) {
     if (!isExported) continue;
-    data[table] = await sql.query(`select * from ${table} where workspace_id = $1 and ${where}`, [
-      workspaceId,
-      subscriberIds,
-    ]);
+    data[table] = await sql.query(`select * from ${table} where workspace_id = $1 and ${where}`, values);
   }
   return data;
+}
+
+/**
+ * Together with those that they were merged with: a delivery or a card that began before the merge has stored rows under
+ * the one that it knew, and who was to be erased may have been merged into another one since.
+ */
+async function withMerged(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<string[]> {
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `with recursive same as (
+       select subscriber_id, merged_into from subscribers
+        where workspace_id = $1 and subscriber_id = any($2::uuid[])
+        union
+       select s.subscriber_id, s.merged_into from subscribers s
+         join same on s.subscriber_id = same.merged_into or s.merged_into = same.subscriber_id
+        where s.workspace_id = $1)
+     select subscriber_id from same`,
+    [workspaceId, subscriberIds],
+  );
+  return rows.map((row) => row.subscriber_id);
 }
 
 /**
@@ -31,18 +52,19 @@ export async function exportSubscribers(
 export async function eraseSubscribers(
   { database, secrets }: { readonly database: Database; readonly secrets: SecretBox },
   workspaceId: string,
-  { subscriberIds, by }: { readonly subscriberIds: readonly string[]; readonly by: object },
+  erased: { readonly subscriberIds: readonly string[]; readonly by: object },
 ): Promise<void> {
-  const values = [workspaceId, subscriberIds];
   // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
   await retryAfterDeadlock(() =>
     database.transaction(async (sql) => {
       const projects = await sql.query<{ project_id: string }>(
         `select distinct project_id from subscribers
           where workspace_id = $1 and subscriber_id = any($2::uuid[]) order by project_id`,
-        values,
+        [workspaceId, erased.subscriberIds],
       );
       for (const { project_id: projectId } of projects) await lockProject(sql, { workspaceId, projectId });
+      const subscriberIds = await withMerged(sql, workspaceId, erased.subscriberIds);
+      const values = [workspaceId, subscriberIds];
       // Waits for a delivery that works on one of them.
       await sql.query(
         `select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2::uuid[])
@@ -50,8 +72,9 @@ export async function eraseSubscribers(
         values,
       );
       const customers = await readIdentity(sql, workspaceId, subscriberIds);
-      await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by });
+      await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
       await eraseFromOthers(sql, workspaceId, customers);
+      await restartLists(sql, workspaceId, customers.appUserIds);
       for (const { table, where, onErase } of CUSTOMER_TABLES) {
         await sql.query(
           onErase === 'delete'
@@ -67,6 +90,58 @@ export async function eraseSubscribers(
       await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...customers.texts], subscriberIds });
     }),
   );
+}
+
+/** Ids of the projects in which an import or a grant to many still has to come to a customer, or keeps the result. */
+export async function findListingProjects(
+  sql: Sql,
+  workspaceId: string,
+  appUserId: string,
+): Promise<string[]> {
+  const rows = await sql.query<{ project_id: string }>(
+    `select project_id from import_customers where workspace_id = $1 and customer_id = $2
+      union
+     select b.project_id from bulk_grants b
+       join bulk_grant_customers c on c.workspace_id = $1 and c.bulk_grant_id = b.bulk_grant_id
+      where b.workspace_id = $1 and c.app_user_id = $2
+      order by project_id`,
+    [workspaceId, appUserId],
+  );
+  return rows.map((row) => row.project_id);
+}
+
+/** Erases a customer who is on lists and is not stored: there is no subscriber to erase. */
+export async function eraseFromLists(
+  { database, secrets }: { readonly database: Database; readonly secrets: SecretBox },
+  workspaceId: string,
+  { appUserId, by }: { readonly appUserId: string; readonly by: object },
+): Promise<void> {
+  await retryAfterDeadlock(() =>
+    database.transaction(async (sql) => {
+      const projectIds = await findListingProjects(sql, workspaceId, appUserId);
+      for (const projectId of projectIds) await lockProject(sql, { workspaceId, projectId });
+      const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
+      await recordErased({ sql, secrets }, workspaceId, { ids, by });
+      await restartLists(sql, workspaceId, [appUserId]);
+      for (const [table, column] of [
+        ['import_customers', 'customer_id'],
+        ['bulk_grant_customers', 'app_user_id'],
+      ])
+        await sql.query(`delete from ${table} where workspace_id = $1 and ${column} = $2`, [
+          workspaceId,
+          appUserId,
+        ]);
+      await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], subscriberIds: [] });
+    }),
+  );
+}
+
+/** An import continues its list after the customer that its cursor names: without it, from the beginning. */
+async function restartLists(sql: Sql, workspaceId: string, appUserIds: readonly string[]): Promise<void> {
+  await sql.query(`update imports set cursor = null where workspace_id = $1 and cursor = any($2)`, [
+    workspaceId,
+    appUserIds,
+  ]);
 }
 
 type ErasedCustomers = Awaited<ReturnType<typeof readIdentity>>;
@@ -153,7 +228,7 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
   );
   await sql.query(
     `update audit_log set details = details - '{target,product}'::text[]
-      where workspace_id = $1 and action = 'store_transfer' and details->>'target' = any($2)`,
+      where workspace_id = $1 and action like 'store_transfer%' and details->>'target' = any($2)`,
     [workspaceId, appUserIds],
   );
 }

@@ -205,6 +205,18 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match((await send('', { ...wish, customers: 'listed_only' }).expect(422)).text, /was erased/);
     await data('/allow', { allow: 'listed_only' }).expect(303);
     assert.match((await draft({ customers: 'listed_only' })).text, /Pro for 1 customer</);
+    // An import lists customers before it reads them.
+    await site.db.database.query(
+      `insert into import_customers (workspace_id, project_id, import_id, customer_id)
+       values ('abc123', 'p1', $1, 'imported_later'), ('abc123', 'p1', $1, 'stays_3')`,
+      [randomUUID()],
+    );
+    await data('/erase', { customer: 'imported_later', repeat: 'imported_later' }).expect(303);
+    const left = await site.db.database.query(
+      `select customer_id from import_customers where workspace_id = 'abc123'`,
+    );
+    assert.deepEqual(left, [{ customer_id: 'stays_3' }]);
+    assert.match((await send('', { ...wish, customers: 'imported_later' }).expect(422)).text, /was erased/);
   });
 
   it('takes a pasted list of 5,000 anonymous customers', async () => {

@@ -5,9 +5,10 @@ import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
+import { recordAttempts } from '../../src/delivery/outbox.ts';
 import type { StoreAction, StoreActionKind } from '../../src/grants/action.ts';
 import { factsOf } from '../../src/grants/transitions.ts';
-import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
+import { eraseSubscribers, exportSubscribers } from '../../src/subscribers/customer-data.ts';
 import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
 import { storeCustomer } from '../../src/subscribers/refresh.ts';
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
@@ -119,6 +120,9 @@ describe('an erased customer', () => {
         if (text.toLowerCase().includes(trace.toLowerCase())) found.push(`${trace} in ${table}`);
     return found;
   }
+
+  const tablesWith = async (pattern: RegExp): Promise<string[]> =>
+    [...(await dump())].flatMap(([table, text]) => (pattern.test(text) ? [table] : []));
 
   before(async () => {
     product = await createProduct();
@@ -253,6 +257,12 @@ describe('an erased customer', () => {
       details: { ...customer, product: BOB, moves: ['sub-teds'], moveCount: 1 },
     });
     await write(BOB, 'transfer', { target: 'teds-id', details: { ...customer, product: 'teds-id' } });
+    await write(BOB, 'transfer', { target: 'teds-id', details: { ...customer, product: 'teds-id' } });
+    await rows(
+      `update audit_log set action = 'store_transfer_decline'
+        where audit_id = (select max(audit_id) from audit_log where workspace_id = $1)`,
+      WORKSPACE_ID,
+    );
     await erase('teds-id');
     const records = await rows<{ action: string; customer: string | null; product: string | null }>(
       `select action, details->>'app_user_id' as customer, details->>'product' as product from audit_log
@@ -263,8 +273,78 @@ describe('an erased customer', () => {
       { action: 'store_restore', customer: null, product: null },
       { action: 'store_transfer', customer: null, product: null },
       { action: 'store_transfer', customer: BOB, product: null },
+      { action: 'store_transfer_decline', customer: BOB, product: null },
     ]);
     assert.doesNotMatch([...(await dump()).values()].join(), /teds/i);
+  });
+
+  /** Three customers who turn out to be one, first two of them and then all; each merge keeps the older one. */
+  async function mergeTwice(name: string): Promise<{ first: string; last: string }> {
+    const ids = [3, 2, 1].map((number) => `${name}-${number}`);
+    const [first = '', second = '', last = ''] = ids;
+    const event = (app_user_id: string, aliases: readonly string[], event_timestamp_ms: number) =>
+      webhook({ app_user_id, original_app_user_id: app_user_id, aliases, event_timestamp_ms });
+    contactOf(first);
+    for (const [index, id] of ids.entries()) await event(id, [id], START_MS - index * 1_000);
+    const subscriberId = await idOf(first);
+    await until(async () => {
+      const stored = `select 1 from subscribers where subscriber_id = $1 and attributes_written is not null`;
+      return (await rows(stored, subscriberId)).length > 0;
+    }, 'the attributes to be written');
+    await event(second, [first, second], START_MS);
+    await event(last, [second, last], START_MS);
+    assert.equal(await idOf(first), await idOf(last));
+    return { first: subscriberId, last };
+  }
+
+  const idOf = async (appUserId: string): Promise<string> =>
+    (await findByAppUserIds(database(), WORKSPACE_ID, [appUserId]))[0]?.subscriberId ?? '';
+
+  it('leaves nothing under an id of before a merge, which deliveries and cards may still have used', async () => {
+    const { first, last } = await mergeTwice('mia');
+    const call = { status: 200, code: 'ok', message: null, answer: null };
+    const request = { custom_attributes: { rc_app_user_id: 'mia-3' } };
+    await recordAttempts(database(), WORKSPACE_ID, [
+      { ...call, subscriberId: first, eventId: null, request },
+    ]);
+    await writeAudit(database(), {
+      workspaceId: WORKSPACE_ID,
+      actor: { id: '7001', name: 'Ada Agent', email: null },
+      action: 'link',
+      conversationId: null,
+      contactId: null,
+      subscriberId: first,
+      details: { app_user_id: 'mia-3' },
+      result: 'done',
+    });
+    const exported = await exportSubscribers(database(), WORKSPACE_ID, [await idOf(last)]);
+    const ofFirst = (table: string) =>
+      exported[table]?.some((row) => (row as { subscriber_id: string }).subscriber_id === first);
+    assert.ok(ofFirst('delivery_attempts') && ofFirst('audit_log'));
+    await erase(last);
+    assert.deepEqual(await tablesWith(/mia-\d/), []);
+  });
+
+  it('is erased also when a merge came between the form and the erasing', async () => {
+    const { first } = await mergeTwice('ned');
+    await eraseSubscribers({ database: database(), secrets: product.server.secrets }, WORKSPACE_ID, {
+      subscriberIds: [first],
+      by: { id: '7001', name: 'Ada Agent' },
+    });
+    assert.deepEqual(await tablesWith(/ned-\d/), []);
+    assert.equal((await erased('ned-1', 'ned-2', 'ned-3')).size, 3);
+  });
+
+  it('is not named by the place in the list where an import continues', async () => {
+    await webhook({ app_user_id: 'lou-1', original_app_user_id: 'lou-1', aliases: [] });
+    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
+    await rows(
+      `update imports set cursor = 'lou-1', state = 'paused' where import_id = $1`,
+      progress.importId,
+    );
+    await erase('lou-1');
+    assert.deepEqual(await tablesWith(/lou-1/), []);
+    await rows(`delete from imports where import_id = $1`, progress.importId);
   });
 
   it('takes no webhook of another project, whose events may have the same ids', async () => {

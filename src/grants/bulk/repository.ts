@@ -8,7 +8,7 @@ import {
   updateRows,
 } from '../../database/entities.ts';
 import type { Entities, Sql } from '../../database/sql.ts';
-import { findErasedIds, recordErased } from '../../subscribers/erased-ids.ts';
+import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
@@ -280,40 +280,6 @@ export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: Bulk
       where workspace_id = $1 and bulk_grant_id = $2 order by app_user_id limit $3`,
     [workspaceId, bulkGrantId, limit],
   );
-}
-
-/** Ids of the projects in which a grant to many names a customer. */
-export async function findListingProjects(
-  sql: Sql,
-  workspaceId: string,
-  appUserId: string,
-): Promise<string[]> {
-  const rows = await sql.query<{ project_id: string }>(
-    `select distinct b.project_id from bulk_grants b
-       join bulk_grant_customers c on c.workspace_id = $1 and c.bulk_grant_id = b.bulk_grant_id
-      where b.workspace_id = $1 and c.app_user_id = $2
-      order by b.project_id`,
-    [workspaceId, appUserId],
-  );
-  return rows.map((row) => row.project_id);
-}
-
-/** Erases a customer who is on lists and was never imported: there is no subscriber to erase. */
-export async function eraseFromLists(
-  { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
-  workspaceId: string,
-  { appUserId, by }: { readonly appUserId: string; readonly by: object },
-): Promise<void> {
-  await database.transaction(async (sql) => {
-    const projectIds = await findListingProjects(sql, workspaceId, appUserId);
-    for (const projectId of projectIds) await lockProject(sql, { workspaceId, projectId });
-    const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
-    await recordErased({ sql, secrets }, workspaceId, { ids, by });
-    await sql.query(`delete from bulk_grant_customers where workspace_id = $1 and app_user_id = $2`, [
-      workspaceId,
-      appUserId,
-    ]);
-  });
 }
 
 /** Deletes drafts that were never started, with their customers. */
