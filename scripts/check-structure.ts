@@ -2,8 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
 /**
- * Fails when a folder of `src/` imports one of its own level or above it: so there is no cycle, and dependencies point
- * one way. ARCHITECTURE.md shows the same levels.
+ * Fails when a folder of `src/` imports one of its own level or above it, and when files import each other in a circle:
+ * so dependencies point one way. ARCHITECTURE.md shows the same levels.
  */
 const LEVELS: readonly (readonly string[])[] = [
   ['main.ts'],
@@ -33,25 +33,41 @@ const levelOf = new Map(LEVELS.flatMap((names, level) => names.map((name) => [na
 const partOf = (file: string): string => file.split('/')[1] ?? '';
 const problems: string[] = [];
 
+const imports = new Map<string, string[]>();
 for (const file of globSync('src/**/*.ts').sort()) {
+  const text = readFileSync(file, 'utf8');
+  const specifiers = text.matchAll(/(?:from|import\()\s*'(\.{1,2}\/[^']+\.ts)'/g);
+  imports.set(
+    file,
+    Array.from(specifiers, ([, specifier = '']) => normalize(join(dirname(file), specifier))),
+  );
+}
+
+for (const [file, targets] of imports) {
   const from = partOf(file);
   const level = levelOf.get(from);
-  if (level === undefined) problems.push(`${file}: ${from} has no level`);
-  const text = readFileSync(file, 'utf8');
-  for (const [, specifier = ''] of text.matchAll(/(?:from|import\()\s*'(\.{1,2}\/[^']+\.ts)'/g)) {
-    const to = partOf(normalize(join(dirname(file), specifier)));
+  if (level === undefined) {
+    problems.push(`${file}: ${from} has no level`);
+    continue;
+  }
+  for (const to of targets.filter((target) => target.startsWith('src/')).map(partOf)) {
     const target = levelOf.get(to);
-    if (
-      from === to ||
-      level === undefined ||
-      target === undefined ||
-      !join(dirname(file), specifier).startsWith('src/')
-    )
-      continue;
-    if (target < level || (target === level && level !== ROOT_LEVEL))
-      problems.push(`${file}: ${from} must not import ${to}`);
+    if (from === to || target === undefined || target > level) continue;
+    if (target < level || level !== ROOT_LEVEL) problems.push(`${file}: ${from} must not import ${to}`);
   }
 }
+
+const finished = new Set<string>();
+
+/** Follows imports from a file; one that leads back to a file on the way closes a circle. */
+function findCircles(file: string, way: readonly string[]): void {
+  if (way.includes(file)) problems.push([...way.slice(way.indexOf(file)), file].join(' imports '));
+  if (finished.has(file) || way.includes(file)) return;
+  for (const target of imports.get(file) ?? []) findCircles(target, [...way, file]);
+  finished.add(file);
+}
+
+for (const file of imports.keys()) findCircles(file, []);
 
 for (const problem of problems) process.stdout.write(`${problem}\n`);
 process.stdout.write(
