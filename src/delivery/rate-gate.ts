@@ -80,7 +80,6 @@ export class RateGate implements CallGate {
   }
 
   observe(next: RateLimit): void {
-    if (!Number.isFinite(next.remaining) || !Number.isFinite(next.resetAtMs) || !(next.limit > 0)) return;
     const nowMs = this.#readIntercomClock();
     const latest = this.#latest;
     this.#isUnlimited = false;

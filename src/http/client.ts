@@ -119,7 +119,11 @@ export function createHttpClient({
   headers?: Headers;
 } = {}): Axios {
   return new Axios({
-    adapter: createAdapter({ 'user-agent': 'subscription-timeline', accept: 'application/json', ...headers }),
+    adapter: createAdapter({
+      'user-agent': 'subscription-timeline',
+      accept: 'application/json',
+      ...headers,
+    }),
     transformRequest: [
       (data: unknown) => (data === undefined || Buffer.isBuffer(data) ? data : JSON.stringify(data)),
     ],
@@ -143,6 +147,11 @@ export function isAccepted(response: AxiosResponse): boolean {
     typeof response.data === 'string' &&
     String(response.headers['content-type'] ?? '').startsWith('text/html');
   return response.status >= 200 && response.status < 300 && !isPage;
+}
+
+/** A header that counts calls; `null`: absent, or no count. A proxy may send any, and PostgreSQL stores integers. */
+export function readCount(header: unknown): number | null {
+  return /^\d{1,9}$/.test(String(header)) ? Number(header) : null;
 }
 
 export type Platform = 'Intercom' | 'RevenueCat';

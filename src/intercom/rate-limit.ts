@@ -1,3 +1,5 @@
+import { readCount } from '../http/client.ts';
+
 /** The rate-limit headers of a response, for the current ten-second window. */
 export interface RateLimit {
   readonly limit: number;
@@ -8,14 +10,15 @@ export interface RateLimit {
 const WINDOW_MS = 10_000;
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
-/** The rate-limit headers of a response; `null`: it has none. */
+/** The rate-limit headers of a response; `null`: it has none, or none that can be read. */
 export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs: number): RateLimit | null {
-  const remaining = headers['x-ratelimit-remaining'];
-  if (remaining === undefined) return null;
-  const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
+  const limit = readCount(headers['x-ratelimit-limit']);
+  const remaining = readCount(headers['x-ratelimit-remaining']);
+  const resetMs = Math.round(Number(headers['x-ratelimit-reset']) * 1_000);
+  if (!limit || remaining === null || !(resetMs > 0)) return null;
   return {
-    limit: Number(headers['x-ratelimit-limit']),
-    remaining: Number(remaining),
+    limit,
+    remaining,
     // A reset later than any window means that the clocks differ; waiting for it would stop all deliveries.
     resetAtMs: resetMs > nowMs + 2 * WINDOW_MS ? nextWindow(nowMs) : resetMs,
   };

@@ -57,7 +57,6 @@ export function createCallLimiter({ database, now = Date.now }: { database: Data
           return queue.turn(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
         },
         observe(domain: CallDomain, usage: RateUsage): void {
-          if (!(usage.limit > 0) || !Number.isInteger(usage.limit) || !Number.isInteger(usage.usage)) return;
           usages.set(keyOf({ ...project, domain }), usage);
         },
         /** After a 429: no calls for this long (ms). */

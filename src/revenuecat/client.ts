@@ -1,7 +1,7 @@
 import type { Axios, AxiosResponse } from 'axios';
 import type { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
-import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
+import { createHttpClient, isAccepted, noResponseError, parseResponse, readCount } from '../http/client.ts';
 import { isRecord } from '../text.ts';
 import type { CallDomain } from './call-budget.ts';
 import type { CallGate } from './call-limiter.ts';
@@ -55,10 +55,9 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
       const { status, headers, data: body, config } = response;
       const domain = domainOf(config.url);
       if (isAccepted(response)) {
-        gate?.observe(domain, {
-          usage: Number(headers['revenuecat-rate-limit-current-usage']),
-          limit: Number(headers['revenuecat-rate-limit-current-limit']),
-        });
+        const usage = readCount(headers['revenuecat-rate-limit-current-usage']);
+        const limit = readCount(headers['revenuecat-rate-limit-current-limit']);
+        if (usage !== null && limit) gate?.observe(domain, { usage, limit });
         return response;
       }
       const nowMs = now();

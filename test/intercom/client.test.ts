@@ -153,6 +153,42 @@ describe('what an error response of Intercom means', () => {
     assert.deepEqual(ends, [7_000, 12_000, 7_000, -293_000]);
   });
 
+  test('rate-limit headers that are no counts are none: the database stores integers', async (t) => {
+    const app = express();
+    const sent: [limit: string, remaining: string, reset: string][] = [
+      ['83', '80', String(RESET_S)],
+      ['83.5', '80', String(RESET_S)],
+      ['83', '80.5', String(RESET_S)],
+      ['99999999999', '80', String(RESET_S)],
+      ['83', '99999999999', String(RESET_S)],
+      ['83', '-1', String(RESET_S)],
+      ['83', '', String(RESET_S)],
+      ['83', '80', 'soon'],
+      ['unlimited', '80', String(RESET_S)],
+    ];
+    const answers = [...sent];
+    app.get('/me', (_req, res) => {
+      const [limit, remaining, reset] = answers.shift() ?? ['', '', ''];
+      res.set({
+        'X-RateLimit-Limit': limit,
+        'X-RateLimit-Remaining': remaining,
+        'X-RateLimit-Reset': reset,
+      });
+      res.json({ id: 1, app: { id_code: 'abc123' } });
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const observed: unknown[] = [];
+    const client = createIntercomClient({
+      apiUrl: intercom.url,
+      accessToken: 'token',
+      now: () => NOW_MS,
+      gate: { acquire: async () => {}, release: () => {}, observe: (reading) => observed.push(reading) },
+    });
+    for (const _ of sent) await client.me();
+    assert.deepEqual(observed, [{ limit: 83, remaining: 80, resetAtMs: RESET_S * 1_000 }]);
+  });
+
   test('a response that never ends counts as no response once it is too large', async (t) => {
     const app = express();
     app.get('/me', (_req, res) => {

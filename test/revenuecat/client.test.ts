@@ -49,6 +49,34 @@ describe('what an error response of RevenueCat means', () => {
 });
 
 describe('RevenueCat client', () => {
+  test('rate-limit headers that are no counts are ignored: the database stores integers', async (t) => {
+    const app = express();
+    const answers = [
+      ['5', '480'],
+      ['5', '99999999999'],
+      ['99999999999', '480'],
+      ['5', '0'],
+      ['5.5', '480'],
+      ['', ''],
+    ];
+    app.get('/v2/projects/proj1/customers/user-1', (_req, res) => {
+      const [usage = '', limit = ''] = answers.shift() ?? [];
+      res.set({ 'RevenueCat-Rate-Limit-Current-Usage': usage, 'RevenueCat-Rate-Limit-Current-Limit': limit });
+      res.json({ id: 'user-1' });
+    });
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const observed: unknown[] = [];
+    const gate = {
+      enter: async () => {},
+      pause: async () => {},
+      observe: (...it: unknown[]) => observed.push(it),
+    };
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test', gate });
+    while (answers.length > 0) await client.getCustomer('proj1', 'user-1');
+    assert.deepEqual(observed, [['customer', { usage: 5, limit: 480 }]]);
+  });
+
   test('an item that the next page repeats counts once, and a next_page that leads back ends the list', async (t) => {
     const app = express();
     const base = '/v2/projects/proj1/customers/user-1/subscriptions';
