@@ -122,6 +122,7 @@ export function createHttpClient({
     adapter: createAdapter({
       'user-agent': 'subscription-timeline',
       accept: 'application/json',
+      'accept-encoding': 'identity',
       ...headers,
     }),
     transformRequest: [

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { AxiosError, type InternalAxiosRequestConfig } from 'axios';
 import express from 'express';
 import { AppError, type Remedy } from '../../src/errors.ts';
@@ -187,6 +188,19 @@ describe('what an error response of Intercom means', () => {
     });
     for (const _ of sent) await client.me();
     assert.deepEqual(observed, [{ limit: 83, remaining: 80, resetAtMs: RESET_S * 1_000 }]);
+  });
+
+  test('a proxy that compresses unless it is told otherwise is told', async (t) => {
+    const app = express();
+    app.get('/me', (req, res) => {
+      const body = JSON.stringify({ id: 1, app: { id_code: 'abc123' } });
+      if (req.headers['accept-encoding'] === 'identity') res.type('json').send(body);
+      else res.type('json').set('Content-Encoding', 'gzip').send(gzipSync(body));
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    assert.equal((await client.me()).app.id_code, 'abc123');
   });
 
   test('a response that never ends counts as no response once it is too large', async (t) => {
