@@ -314,11 +314,13 @@ export function createIntercomClient(options: IntercomClientOptions) {
       const parts = conversation.conversation_parts?.conversation_parts ?? [];
       return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));
     },
-    /** Teammates, without bots. */
+    /** Teammates, without bots. API 2.16 describes admins as nullable. */
     async listAdmins(): Promise<IntercomAdmin[]> {
-      const schema = z.object({ admins: z.array(adminSchema) });
+      const schema = z.object({ admins: z.array(adminSchema.nullable()) });
       const { admins } = await read(schema, { url: '/admins', action: 'Listing teammates' });
-      return admins.filter(({ type, email }) => type === 'admin' && !email.startsWith('operator+'));
+      return admins
+        .filter((admin) => admin !== null)
+        .filter(({ type, email }) => type === 'admin' && !email.startsWith('operator+'));
     },
     pushHealth: (health: object) => post('/app_install/status', 'Reporting health', health),
   };

@@ -275,6 +275,8 @@ describe('what an error response of Intercom means', () => {
           { type: 'admin', id: '2', name: 'Without an e-mail', email: null },
           { type: 'admin', id: '3', name: 'Fin', email: 'operator+abc123@intercom.io' },
           { type: 'bot', id: '4', name: 'Bot', email: null },
+          // API 2.16 describes an admin as nullable.
+          null,
         ],
       });
     });
