@@ -1,6 +1,6 @@
 import { In, IsNull, Not } from 'typeorm';
 import { ImportCustomerEntity, ImportEntity, type ImportRow, updateRows } from '../database/entities.ts';
-import type { Entities, Sql, Transaction } from '../database/sql.ts';
+import { deleteInBatches, type Entities, type Sql, type Transaction } from '../database/sql.ts';
 import { type ImportRef, keyOf } from './repository.ts';
 
 const keyValues = (ref: ImportRef): unknown[] => [ref.workspaceId, ref.projectId, ref.importId];
@@ -129,15 +129,14 @@ const DELETE_BATCH_SIZE = 5_000;
 
 /** Deletes the list of an import that has ended: it names customers and is no longer needed. */
 export async function deleteList(sql: Sql, ref: ImportRef): Promise<void> {
-  for (let deleted = DELETE_BATCH_SIZE; deleted === DELETE_BATCH_SIZE; ) {
-    const rows = await sql.query(
+  await deleteInBatches(() =>
+    sql.query(
       `delete from import_customers
         where workspace_id = $1 and project_id = $2 and import_id = $3 and customer_id = any(array(
           select customer_id from import_customers
            where workspace_id = $1 and project_id = $2 and import_id = $3 limit $4))
        returning 1`,
       [...keyValues(ref), DELETE_BATCH_SIZE],
-    );
-    deleted = rows.length;
-  }
+    ),
+  );
 }

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import { readHistories, readHistory } from '../subscribers/history.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
 import type { SubscriberKey } from '../subscribers/repository.ts';
-import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
+import { codeNames, compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
 import { deriveState } from '../subscription/state.ts';
 import type { Snapshot } from '../subscription/types.ts';
@@ -44,9 +44,7 @@ export async function reconcileWorkspace(app: AppContext, workspaceId: string, s
         counts.checked += 1;
         if (codes === null) counts.unknown += 1;
         else if (codes.length > 0) counts.corrected += 1;
-        for (const code of new Set((codes ?? []).map((each) => each.split(':')[0] ?? each))) {
-          differences[code] = (differences[code] ?? 0) + 1;
-        }
+        for (const code of codeNames(codes ?? [])) differences[code] = (differences[code] ?? 0) + 1;
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         if (error.remedy.kind === 'wait_until') return { ...counts, continueAtMs: error.remedy.atMs };

@@ -1,4 +1,4 @@
-import { retryAfterDeadlock } from '../database/sql.ts';
+import { retryTransaction } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -72,7 +72,5 @@ async function followUnnamedMerge(
   const client = workspace && app.intercom(workspace);
   const merged = client ? await client.listMerged(into) : [];
   for (const from of merged)
-    await retryAfterDeadlock(() =>
-      app.database.transaction((sql) => followMerge(sql, workspaceId, { from, into })),
-    );
+    await retryTransaction(app.database, (sql) => followMerge(sql, workspaceId, { from, into }));
 }

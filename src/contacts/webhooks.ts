@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
-import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { retryTransaction, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
@@ -67,15 +67,13 @@ export function intercomWebhookRouter(
     const item = itemSchema.safeParse(data?.item).data;
     if (item && ACCEPTED_TOPICS.has(topic)) {
       // A merge or a new e-mail locks subscribers in several statements, in no order that others know.
-      await retryAfterDeadlock(() =>
-        options.database.transaction(async (sql) => {
-          if (id && !(await isNew(sql, workspaceId, id))) return;
-          await applyTopic(sql, workspaceId, { topic, item });
-          const { contactId, mergedFrom } = item;
-          if (topic === 'contact.merged' && mergedFrom === null)
-            await options.jobs.send('contact.follow-merge', { workspaceId, contactId }, { sql });
-        }),
-      );
+      await retryTransaction(options.database, async (sql) => {
+        if (id && !(await isNew(sql, workspaceId, id))) return;
+        await applyTopic(sql, workspaceId, { topic, item });
+        const { contactId, mergedFrom } = item;
+        if (topic === 'contact.merged' && mergedFrom === null)
+          await options.jobs.send('contact.follow-merge', { workspaceId, contactId }, { sql });
+      });
     }
     res.json({ status: 'ok' });
   };

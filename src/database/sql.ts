@@ -167,6 +167,21 @@ export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
   }
 }
 
+/** A transaction that is repeated when PostgreSQL has ended it because it and another waited for each other. */
+export function retryTransaction<T>(database: Database, work: (sql: Transaction) => Promise<T>): Promise<T> {
+  return retryAfterDeadlock(() => database.transaction(work));
+}
+
+/** Repeats a statement that deletes a batch of rows, until there are none. @returns number of rows deleted */
+export async function deleteInBatches(deleteBatch: () => Promise<readonly unknown[]>): Promise<number> {
+  let deleted = 0;
+  for (;;) {
+    const rows = await deleteBatch();
+    if (rows.length === 0) return deleted;
+    deleted += rows.length;
+  }
+}
+
 /** The channel that delivery workers listen on; the payload is the workspace. */
 export const DELIVERY_CHANNEL = 'delivery';
 

@@ -1,4 +1,4 @@
-import type { Database } from '../database/sql.ts';
+import { type Database, deleteInBatches } from '../database/sql.ts';
 import type { JobDefinitions } from '../jobs/jobs.ts';
 
 declare module '../jobs/jobs.ts' {
@@ -44,8 +44,8 @@ export async function deleteOldAttempts(database: Database): Promise<number> {
   let deleted = 0;
   for (const { workspace_id: workspaceId } of workspaces) {
     for (const { codes, keepDays } of OLD_ATTEMPTS) {
-      for (let batch = BATCH; batch === BATCH; deleted += batch) {
-        const rows = await database.query(
+      deleted += await deleteInBatches(() =>
+        database.query(
           `delete from delivery_attempts
             where workspace_id = $1 and attempt_id in (
               select attempt_id from delivery_attempts
@@ -53,9 +53,8 @@ export async function deleteOldAttempts(database: Database): Promise<number> {
                order by at limit $3)
            returning 1`,
           [workspaceId, keepDays, BATCH],
-        );
-        batch = rows.length;
-      }
+        ),
+      );
     }
     await database.query(
       `delete from notifications where workspace_id = $1 and received_at < now() - make_interval(days => $2)`,

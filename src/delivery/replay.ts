@@ -1,4 +1,4 @@
-import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
 import { TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
@@ -24,9 +24,7 @@ export async function replayEvents(
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
     // A worker that plans the same events may lock them in another order.
-    const batch = await retryAfterDeadlock(() =>
-      database.transaction((sql) => replayBatch(sql, workspaceId, selection, from)),
-    );
+    const batch = await retryTransaction(database, (sql) => replayBatch(sql, workspaceId, selection, from));
     count += batch.count;
     after = batch.next;
   }

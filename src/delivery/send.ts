@@ -51,8 +51,8 @@ async function sendEvent(
     await client.sendEvent(request);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    const { interruption, ...change } = await applyFailure(delivery, entry, error);
-    return { result: { ...sent, ...responseOf(error), ...STILL_PENDING, ...change }, interruption };
+    const { interruption, ...outcome } = await applyFailure(delivery, entry, error);
+    return { result: { ...sent, ...responseOf(error), ...outcome }, interruption };
   }
   await recordAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');
@@ -62,27 +62,28 @@ async function sendEvent(
   return { result: { ...sent, ...accepted(202), ...delivered }, interruption: null };
 }
 
-const STILL_PENDING = { state: 'pending', contactId: null, nextTryAtMs: null, counts: 0 } as const;
+type Outcome = Omit<SendResult, keyof Attempt | 'projectId'>;
 
 /** Decides what follows, and applies what concerns more than this event. */
 async function applyFailure(
   delivery: Delivery,
   { delivery: { attempts, firstTriedAtMs } }: TimelineEntry,
   error: AppError,
-): Promise<Pick<SendResult, 'reason'> & Partial<SendResult> & { interruption: Interruption | null }> {
+): Promise<Outcome & { interruption: Interruption | null }> {
   const { context } = delivery;
   const { code: reason, remedy } = error;
+  const pending = { state: 'pending', reason, contactId: null, nextTryAtMs: null, counts: 0 } as const;
   const nowMs = context.now();
   await recordIfRefused(delivery, 'events', error);
   switch (remedy.kind) {
     case 'follow_contact':
-      return { reason, interruption: remedy };
+      return { ...pending, interruption: remedy };
     case 'wait_for_contact':
-      return { reason: 'waiting_for_contact', interruption: remedy };
+      return { ...pending, reason: 'waiting_for_contact', interruption: remedy };
     case 'wait_until':
-      return { reason, nextTryAtMs: remedy.atMs, interruption: await backOff(delivery, error) };
+      return { ...pending, nextTryAtMs: remedy.atMs, interruption: await backOff(delivery, error) };
     case 'reauthorize':
-      return { reason, interruption: await backOff(delivery, error) };
+      return { ...pending, interruption: await backOff(delivery, error) };
   }
   const atMs = retryAt(error, {
     attempts: attempts + 1,
@@ -91,8 +92,10 @@ async function applyFailure(
     random: context.random(),
   });
   context.metrics.attempt(atMs === null ? 'failed' : 'retried', reason);
-  if (atMs === null) return { state: 'failed', reason: error.message, counts: 1, interruption: null };
-  return { reason, nextTryAtMs: atMs, counts: 1, interruption: { kind: 'later', atMs, counts: 1, reason } };
+  if (atMs === null)
+    return { ...pending, state: 'failed', reason: error.message, counts: 1, interruption: null };
+  const interruption = { kind: 'later', atMs, counts: 1, reason } as const;
+  return { ...pending, nextTryAtMs: atMs, counts: 1, interruption };
 }
 
 type LoggedResponse = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { IsNull, Not } from 'typeorm';
 import { createBatcher } from '../database/batcher.ts';
 import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
-import { type Database, type Entities, epochMs, type Sql } from '../database/sql.ts';
+import { type Database, deleteInBatches, type Entities, epochMs, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { SEPARATOR } from './store-events.ts';
 
@@ -232,24 +232,22 @@ export async function pruneJournal(
     `select workspace_id as "workspaceId", project_id as "projectId" from projects order by workspace_id, project_id`,
   );
   for (const project of projects) {
-    for (let more = true; more && !options.signal?.aborted; ) {
-      const count = await pruneBatch(database, project, days, options.batch ?? PRUNE_BATCH);
-      pruned += count;
-      more = count > 0;
-    }
+    const { batch = PRUNE_BATCH, signal } = options;
+    pruned += await deleteInBatches(async () =>
+      signal?.aborted ? [] : pruneBatch(database, project, { days, limit: batch }),
+    );
   }
   if (pruned > 0) options.logger.info({ webhooks: pruned, days }, 'pruned the journal');
   return pruned;
 }
 
 /** Walks the journal from its start, so that a day costs a day's rows and no index on the time is needed. */
-async function pruneBatch(
+function pruneBatch(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  days: number,
-  limit: number,
-): Promise<number> {
-  const rows = await sql.query(
+  { days, limit }: { days: number; limit: number },
+): Promise<unknown[]> {
+  return sql.query(
     `delete from webhooks
       where workspace_id = $1 and project_id = $2 and received_at < now() - make_interval(days => $3)
         and event_id in (select event_id from webhooks
@@ -258,5 +256,4 @@ async function pruneBatch(
      returning 1`,
     [workspaceId, projectId, days, limit],
   );
-  return rows.length;
 }

@@ -1,4 +1,4 @@
-import { type Database, notifyDelivery, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, notifyDelivery, retryTransaction, type Sql } from '../database/sql.ts';
 import {
   type IdentityGroup,
   insertNewIds,
@@ -40,15 +40,13 @@ export function storeEvents(
   events: readonly PreparedEvent[],
   { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<number> {
-  return retryAfterDeadlock(() =>
-    database.transaction(async (sql) => {
-      await lockProject(sql, project);
-      const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
-      const added = await storeEventsIn(sql, project, remaining, isDelivered);
-      if (added > 0) await notifyDelivery(sql, project.workspaceId);
-      return added;
-    }),
-  );
+  return retryTransaction(database, async (sql) => {
+    await lockProject(sql, project);
+    const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
+    const added = await storeEventsIn(sql, project, remaining, isDelivered);
+    if (added > 0) await notifyDelivery(sql, project.workspaceId);
+    return added;
+  });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type Database, retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import { identifiersOf } from '../subscription/read-event.ts';
@@ -55,41 +55,39 @@ export async function eraseSubscribers(
   erased: { readonly subscriberIds: readonly string[]; readonly by: object },
 ): Promise<void> {
   // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
-  await retryAfterDeadlock(() =>
-    database.transaction(async (sql) => {
-      const projects = await sql.query<{ project_id: string }>(
-        `select distinct project_id from subscribers
-          where workspace_id = $1 and subscriber_id = any($2::uuid[]) order by project_id`,
-        [workspaceId, erased.subscriberIds],
-      );
-      for (const { project_id: projectId } of projects) await lockProject(sql, { workspaceId, projectId });
-      const subscriberIds = await withMerged(sql, workspaceId, erased.subscriberIds);
-      const values = [workspaceId, subscriberIds];
-      // Waits for a delivery that works on one of them.
+  await retryTransaction(database, async (sql) => {
+    const projects = await sql.query<{ project_id: string }>(
+      `select distinct project_id from subscribers
+        where workspace_id = $1 and subscriber_id = any($2::uuid[]) order by project_id`,
+      [workspaceId, erased.subscriberIds],
+    );
+    for (const { project_id: projectId } of projects) await lockProject(sql, { workspaceId, projectId });
+    const subscriberIds = await withMerged(sql, workspaceId, erased.subscriberIds);
+    const values = [workspaceId, subscriberIds];
+    // Waits for a delivery that works on one of them.
+    await sql.query(
+      `select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2::uuid[])
+        order by subscriber_id for update`,
+      values,
+    );
+    const customers = await readIdentity(sql, workspaceId, subscriberIds);
+    await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
+    await eraseFromOthers(sql, workspaceId, customers);
+    await restartLists(sql, workspaceId, customers.appUserIds);
+    for (const { table, where, onErase } of CUSTOMER_TABLES) {
       await sql.query(
-        `select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2::uuid[])
-          order by subscriber_id for update`,
+        onErase === 'delete'
+          ? `delete from ${table} where workspace_id = $1 and ${where}`
+          : `update ${table}
+                set subscriber_id = null, contact_id = null, conversation_id = null,
+                    details = ${withoutCustomer('details')}
+              where workspace_id = $1 and ${where}`,
         values,
       );
-      const customers = await readIdentity(sql, workspaceId, subscriberIds);
-      await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
-      await eraseFromOthers(sql, workspaceId, customers);
-      await restartLists(sql, workspaceId, customers.appUserIds);
-      for (const { table, where, onErase } of CUSTOMER_TABLES) {
-        await sql.query(
-          onErase === 'delete'
-            ? `delete from ${table} where workspace_id = $1 and ${where}`
-            : `update ${table}
-                  set subscriber_id = null, contact_id = null, conversation_id = null,
-                      details = ${withoutCustomer('details')}
-                where workspace_id = $1 and ${where}`,
-          values,
-        );
-      }
-      // A teammate may have searched for them by their email address.
-      await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...customers.texts], subscriberIds });
-    }),
-  );
+    }
+    // A teammate may have searched for them by their email address.
+    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...customers.texts], subscriberIds });
+  });
 }
 
 /** Ids of the projects in which an import or a grant to many still has to come to a customer, or keeps the result. */
@@ -116,24 +114,22 @@ export async function eraseFromLists(
   workspaceId: string,
   { appUserId, by }: { readonly appUserId: string; readonly by: object },
 ): Promise<void> {
-  await retryAfterDeadlock(() =>
-    database.transaction(async (sql) => {
-      const projectIds = await findListingProjects(sql, workspaceId, appUserId);
-      for (const projectId of projectIds) await lockProject(sql, { workspaceId, projectId });
-      const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
-      await recordErased({ sql, secrets }, workspaceId, { ids, by });
-      await restartLists(sql, workspaceId, [appUserId]);
-      for (const [table, column] of [
-        ['import_customers', 'customer_id'],
-        ['bulk_grant_customers', 'app_user_id'],
-      ])
-        await sql.query(`delete from ${table} where workspace_id = $1 and ${column} = $2`, [
-          workspaceId,
-          appUserId,
-        ]);
-      await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], subscriberIds: [] });
-    }),
-  );
+  await retryTransaction(database, async (sql) => {
+    const projectIds = await findListingProjects(sql, workspaceId, appUserId);
+    for (const projectId of projectIds) await lockProject(sql, { workspaceId, projectId });
+    const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
+    await recordErased({ sql, secrets }, workspaceId, { ids, by });
+    await restartLists(sql, workspaceId, [appUserId]);
+    for (const [table, column] of [
+      ['import_customers', 'customer_id'],
+      ['bulk_grant_customers', 'app_user_id'],
+    ])
+      await sql.query(`delete from ${table} where workspace_id = $1 and ${column} = $2`, [
+        workspaceId,
+        appUserId,
+      ]);
+    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], subscriberIds: [] });
+  });
 }
 
 /** An import continues its list after the customer that its cursor names: without it, from the beginning. */

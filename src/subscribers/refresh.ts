@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { type RevenueCatCustomer, readCustomer } from '../revenuecat/customer.ts';
-import { compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
+import { codeNames, compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
 import { MINUTE_MS } from '../time.ts';
@@ -173,6 +173,5 @@ export async function reportDisagreement(
     { workspaceId, projectId, subscriberId, codes },
     'RevenueCat and the events disagree: RevenueCat is believed',
   );
-  for (const code of new Set(codes.map((each) => each.split(':')[0] ?? each)))
-    app.counters.disagreements.inc({ code });
+  for (const code of codeNames(codes)) app.counters.disagreements.inc({ code });
 }

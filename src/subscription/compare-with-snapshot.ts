@@ -32,6 +32,11 @@ export function compareWithSnapshot(eventsState: SubscriberState, snapshotState:
   return codes.sort();
 }
 
+/** Each of these codes once, without the entitlement, as a name of what is counted. */
+export function codeNames(codes: readonly string[]): Set<string> {
+  return new Set(codes.map((code) => code.replace(/:.*$/s, '')));
+}
+
 function endsByKey({ entitlements }: SubscriberState): Map<string, number | null> {
   return new Map(entitlements.map(({ lookupKey, endsAtMs }) => [lookupKey, endsAtMs]));
 }
