@@ -27,17 +27,11 @@ export function failuresOf({ attempts, failingSince }: Claim): number {
   return failingSince === null ? 0 : attempts;
 }
 
-/**
- * Whether the rate limit's pause of a workspace is over. Claimed in the future: the clock was set back, and the pause
- * would last until it has caught up.
- */
-const UNPAUSED = `(not_before is null or not_before <= now() or last_claimed_at > now() + interval '1 minute')`;
-
 /** Connected workspaces with something due that are not rate-limited, least recently served first. */
 export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ workspace_id: string }>(
     `select w.workspace_id from workspaces w
-      where w.status = 'connected' and ${UNPAUSED}
+      where w.status = 'connected' and (w.not_before is null or w.not_before <= now())
         and exists (select 1 from subscribers s
                      where s.workspace_id = w.workspace_id and s.due_at <= now()
                        and (s.lease_until is null or s.lease_until < now()))
@@ -46,6 +40,38 @@ export async function listDueWorkspaces(sql: Sql): Promise<string[]> {
     'list-due-workspaces',
   );
   return rows.map((row) => row.workspace_id);
+}
+
+/**
+ * Makes due what would wait until the clock has caught up: a workspace that was claimed in the future shows that it was
+ * set back. Retries are at most an hour after the claim; what is due too early only finds nothing to send.
+ */
+export async function endWaitsOfSetBackClock(database: Database): Promise<void> {
+  const workspaces = await database.query<{ workspaceId: string; until: Date }>(
+    `select workspace_id as "workspaceId", last_claimed_at + interval '1 hour' as until
+       from workspaces where last_claimed_at > now() + interval '1 minute'`,
+    [],
+    'list-claimed-in-future',
+  );
+  for (const { workspaceId, until } of workspaces)
+    await database.transaction(async (sql) => {
+      await wakeSubscribers(sql, workspaceId, {
+        set: 'due_at = now()',
+        where: 's.due_at > now() and s.due_at <= $2',
+        values: [until],
+      });
+      await sql.query(
+        `update event_deliveries set next_try_at = null
+          where workspace_id = $1 and next_try_at > now() and delivered_at is null and not_sent is null
+            and subscriber_id in (select subscriber_id from subscribers
+                                   where workspace_id = $1 and pending_events > 0 and due_at <= now())`,
+        [workspaceId],
+      );
+      await sql.query(
+        `update workspaces set not_before = null, last_claimed_at = now() where workspace_id = $1`,
+        [workspaceId],
+      );
+    });
 }
 
 /** A workspace without active deliveries gets this many slots, however busy the worker is with others. */
@@ -93,7 +119,8 @@ export async function claimNext(
        select subscriber_id from subscribers
         where workspace_id = $1 and due_at <= now() and (lease_until is null or lease_until < now())
           and exists (select 1 from workspaces
-                       where workspace_id = $1 and status = 'connected' and ${UNPAUSED})
+                       where workspace_id = $1 and status = 'connected'
+                         and (not_before is null or not_before <= now()))
         order by due_at
         limit $3
         for no key update skip locked

@@ -12,6 +12,7 @@ import {
   allocateSlots,
   type Claim,
   claimNext,
+  endWaitsOfSetBackClock,
   LEASE_SECONDS,
   listDueWorkspaces,
   releaseClaim,
@@ -92,7 +93,7 @@ export class DeliveryWorker {
   readonly #woken = new Set<string>();
   /** When to list all that is due, by the monotonic clock (ms). */
   #listAtMs = 0;
-  #checkLeasesAtMs = 0;
+  #checkAtMs = 0;
 
   constructor(options: WorkerOptions) {
     const { database, logger, clock = SYSTEM_CLOCK } = options;
@@ -186,7 +187,7 @@ export class DeliveryWorker {
     this.#woken.clear();
     if (nowMs < this.#listAtMs) return woken;
     this.#listAtMs = nowMs + POLL_MS;
-    if (nowMs >= this.#checkLeasesAtMs) await this.#releaseLeasesOfEndedWorkers();
+    if (nowMs >= this.#checkAtMs) await this.#endOldWaits();
     return listDueWorkspaces(this.#context.database);
   }
 
@@ -196,9 +197,11 @@ export class DeliveryWorker {
     await withTimeout(promise, delayMs, resolve);
   }
 
-  async #releaseLeasesOfEndedWorkers(): Promise<void> {
+  /** Once a second: what a worker that ended, or a clock that was ahead, would keep waiting. */
+  async #endOldWaits(): Promise<void> {
+    await endWaitsOfSetBackClock(this.#context.database);
     const released = await releaseExpiredLeases(this.#context.database);
-    this.#checkLeasesAtMs = performance.now() + POLL_MS;
+    this.#checkAtMs = performance.now() + POLL_MS;
     if (released > 0)
       this.#context.logger.warn({ subscribers: released }, 'released the leases of a worker that ended');
   }

@@ -6,8 +6,12 @@ import type pg from 'pg';
  */
 const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
   {
-    text: `from workspaces w where w.status = 'connected' and (not_before`,
+    text: `from workspaces w where w.status = 'connected' and (w.not_before`,
     why: 'a worker looks for workspaces with something due',
+  },
+  {
+    text: `from workspaces where last_claimed_at > now() + interval '1 minute'`,
+    why: 'a worker looks whether the clock was set back',
   },
   {
     text: `where workspace_id = any(array(select workspace_id from workspaces))`,
