@@ -1,6 +1,7 @@
+import { z } from 'zod';
 import type { Teammate } from '../database/entities.ts';
 import type { Environment, Money } from '../subscription/types.ts';
-import type { Duration } from './durations.ts';
+import { DURATIONS } from './durations.ts';
 
 /**
  * The states of an action. A test compares them with the check constraint of the table `actions`.
@@ -99,17 +100,18 @@ export const GRANT_STARTS = ['after', 'now'] as const;
 export type GrantStart = (typeof GRANT_STARTS)[number];
 
 /** What is granted. An end far in the future means no end (`isForever`). */
-interface GrantTerms {
-  readonly kind: 'grant';
-  readonly lookupKey: string;
+export const grantTerms = z.object({
+  kind: z.literal('grant'),
+  lookupKey: z.string(),
   /** As it was called when the grant was made. */
-  readonly entitlementName: string;
-  readonly duration: Duration | 'custom';
-  readonly start: GrantStart;
-  readonly requestedEndMs: number;
+  entitlementName: z.string(),
+  duration: z.enum([...DURATIONS, 'custom']),
+  start: z.enum(GRANT_STARTS),
+  requestedEndMs: z.number(),
   /** End of what RevenueCat had granted of this entitlement before; `null`: nothing. */
-  readonly previousEndMs: number | null;
-}
+  previousEndMs: z.number().nullable(),
+});
+type GrantTerms = Readonly<z.infer<typeof grantTerms>>;
 
 export interface Grant extends ActionBase, GrantTerms {
   /** Read back from RevenueCat. */

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { isRecord } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
-import { GRANT_STARTS, STORE_ACTION_KINDS, type StoreActionDetails } from './action.ts';
-import { DURATIONS } from './durations.ts';
+import { grantTerms, STORE_ACTION_KINDS, type StoreActionDetails } from './action.ts';
 
 /** A review older than this is shown again before it is confirmed. */
 export const REVIEW_VALID_MS = 30 * MINUTE_MS;
@@ -17,15 +16,8 @@ const reviewed = {
   reviewedAtMs: z.number(),
 };
 
-const reviewedGrant = z.object({
+const reviewedGrant = grantTerms.extend({
   ...reviewed,
-  kind: z.literal('grant'),
-  lookupKey: z.string(),
-  entitlementName: z.string(),
-  duration: z.enum([...DURATIONS, 'custom']),
-  start: z.enum(GRANT_STARTS),
-  requestedEndMs: z.number(),
-  previousEndMs: z.number().nullable(),
   boughtEndMs: z.number().nullable(),
   /** The customer's access at the review; stored: RevenueCat did not respond. */
   access: z.object({

@@ -110,10 +110,7 @@ export async function recheckGrant(context: ActionContext, reviewed: ReviewedGra
 const MAX_ITEMS = 50;
 const MAX_NAME_LENGTH = 100;
 
-/**
- * The grant with its ends by this access. A duration counts from now: a month requested on Monday and approved on Friday
- * is a month.
- */
+/** The grant with its ends by this access. A duration counts from now, also when it is approved days later. */
 export function withAccess(
   context: ActionContext,
   grant: Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>,
