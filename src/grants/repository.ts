@@ -60,7 +60,7 @@ const ACTION = Object.entries(COLUMNS)
   .join(', ');
 
 /** A row with its times as numbers. */
-function toAction<A extends Action>(row: Record<string, unknown>): A {
+function toAction(row: Record<string, unknown>): Action {
   const fields = Object.entries(row).map(([field, value]) => [
     field,
     value instanceof Date ? value.getTime() : value,
@@ -178,8 +178,8 @@ async function newestAction(sql: Sql, condition: string, values: readonly string
 }
 
 /** The action as it is now. */
-export async function readAgain<A extends Action>(sql: Sql, action: A): Promise<A> {
-  return ((await readAction(sql, action)) as A | null) ?? action;
+export async function readAgain(sql: Sql, action: Action): Promise<Action> {
+  return (await readAction(sql, action)) ?? action;
 }
 
 /** Newest first. By default the newest 50: what a card needs of them, and what replaces webhooks that are late. */
@@ -194,7 +194,7 @@ export async function listActions(
     [subscriber.workspaceId, subscriber.subscriberId, limit, offset],
     'list-actions',
   );
-  return rows.map(toAction<Action>);
+  return rows.map(toAction);
 }
 
 const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
@@ -225,11 +225,11 @@ export type Changes = Partial<
 >;
 
 /** Applies an event of the state machine. `null`: the action is no longer in the state that the event leaves. */
-export async function updateState<A extends Action>(
+export async function updateState(
   sql: Sql,
-  { workspaceId, actionId }: A,
+  { workspaceId, actionId }: ActionKey,
   { event, ...changes }: { readonly event: ActionEvent } & Changes,
-): Promise<A | null> {
+): Promise<Action | null> {
   const { from, to } = TRANSITIONS[event];
   const columns = toColumns({ error: null, ...changes });
   const timed: Partial<Record<ActionState, string>> = { revoking: 'revoke_called_at', revoked: 'revoked_at' };

@@ -60,9 +60,9 @@ type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
  * @param change.conversationId where it happens, if that is not where the action was requested
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
  */
-export async function transition<A extends Action>(
+export async function transition(
   app: TransitionApp,
-  action: A,
+  action: Action,
   {
     lastChange,
     conversationId = action.conversationId,
@@ -72,7 +72,7 @@ export async function transition<A extends Action>(
     readonly lastChange?: string | null;
     readonly conversationId?: string | null;
   },
-): Promise<A | null> {
+): Promise<Action | null> {
   const { audit, note, to }: Transition = TRANSITIONS[change.event];
   const isCalledNext = UNCONFIRMED_STATES.includes(to);
   return app.database.transaction(async (sql) => {

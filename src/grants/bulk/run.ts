@@ -6,7 +6,7 @@ import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { endsOf, findNoEffect, OUTAGE_ERRORS, readAccess } from '../access.ts';
-import { type Grant, REVENUECAT } from '../action.ts';
+import { type Action, type Grant, REVENUECAT } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
 import { readGrantEnd } from '../action-kinds.ts';
 import { callAndConfirm, confirmAction } from '../confirmation.ts';
@@ -120,11 +120,12 @@ function retryOf({ attempts }: ClaimedCustomer, error: string): CustomerOutcome 
 async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const { bulk, customer } = task;
   const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
-  const known = (await findByKey(app.database, bulk.workspaceId, idempotencyKey)) as Grant | null;
+  const known = await findByKey(app.database, bulk.workspaceId, idempotencyKey);
   if (known) await confirmAction(app, known);
   const granted = known ? await readAgain(app.database, known) : await grantOnce(app, task, idempotencyKey);
   if (!granted) return { state: 'unchanged' };
-  const { actionId, error, state, isUnchanged } = granted;
+  const { actionId, error, state } = granted;
+  const isUnchanged = granted.kind === 'grant' && granted.isUnchanged;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
   // Certainly not granted.
@@ -138,7 +139,7 @@ async function grantOnce(
   app: AppContext,
   { bulk, project, customer: { appUserId } }: Task,
   idempotencyKey: string,
-): Promise<Grant | null> {
+): Promise<Action | null> {
   const { database } = app;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
   const client = app.revenueCat(project);
@@ -178,7 +179,7 @@ async function grantOnce(
     { lastChange },
   );
   if (!stored) throw outdated('changed');
-  return (await callAndConfirm(app, project, stored.action)).action as Grant;
+  return (await callAndConfirm(app, project, stored.action)).action;
 }
 
 /** RevenueCat has not shown the removal yet. */
