@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { clip } from '../intercom/canvas.ts';
+import { isForever } from '../time.ts';
 import {
   type Access,
   currentEndOrNow,
   type Ends,
   type Entitlement,
+  endsAtReview,
   endsOf,
   entitlementName,
   findNoEffect,
@@ -23,7 +25,7 @@ import {
   LIFETIME_END_MS,
   parseEndDate,
 } from './durations.ts';
-import { type GrantForm, REVIEW_VALID_MS, type ReviewedGrant } from './form-state.ts';
+import { type GrantForm, REVIEW_VALID_MS, type Reviewed, type ReviewedGrant } from './form-state.ts';
 import { checkLength, grantedDays } from './policy.ts';
 
 /** By id or key; a single entitlement also by name, which the field holds that cannot be changed. */
@@ -104,6 +106,18 @@ export async function recheckGrant(context: ActionContext, reviewed: ReviewedGra
   const again = withAccess(context, reviewed, access);
   if (again.requestedEndMs <= nowMs) throw invalid('endPast');
   throw outdated(hasChanged ? 'changed' : 'stale', again);
+}
+
+/** Why the reviewed grant would change nothing; `null`: it changes something. */
+export function noEffectOf(reviewed: Reviewed): ReturnType<typeof findNoEffect> {
+  return reviewed.kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
+}
+
+/** Whether the duration of a grant that would change nothing can be added to the end that stays. */
+export function canAddToEnd(reviewed: Reviewed): boolean {
+  const stays = noEffectOf(reviewed);
+  if (!stays || isForever(stays.endMs) || reviewed.kind !== 'grant' || reviewed.start !== 'now') return false;
+  return reviewed.duration !== 'custom' && reviewed.duration !== 'lifetime';
 }
 
 /** Of the access that a review shows: a canvas holds 64 KB. */

@@ -11,10 +11,11 @@ import {
 import { isAnonymous } from '../../subscription/identities.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import { currentEndOrNow, endsAtReview, findNoEffect, upcomingCharges, usableIds } from '../access.ts';
+import { currentEndOrNow, endsAtReview, upcomingCharges, usableIds } from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
+import { canAddToEnd, noEffectOf } from '../grant.ts';
 import { needsSecondPerson } from '../policy.ts';
 import { reviewAction } from '../service.ts';
 import { grantForm, submittedGrant } from './grant-form.ts';
@@ -100,21 +101,13 @@ function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const { kind } = reviewed;
   const isApprovalNeeded = needsSecondPerson(context, reviewed);
   const label = isApprovalNeeded ? 'action.button.requestApproval' : (`action.confirm.${kind}` as const);
-  const noEffect = kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
+  const noEffect = noEffectOf(reviewed);
   return [
     isApprovalNeeded && secondPersonText(context, kind),
     !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
-    noEffect &&
-      canAdd(reviewed, noEffect.endMs) &&
-      button('grant.add', t('action.button.addToEnd'), 'secondary'),
+    canAddToEnd(reviewed) && button('grant.add', t('action.button.addToEnd'), 'secondary'),
     button('action.change', t('action.button.change'), 'secondary'),
   ];
-}
-
-/** Whether the duration can be added to an end that stays. */
-function canAdd(reviewed: Reviewed, endMs: number): boolean {
-  if (reviewed.kind !== 'grant' || reviewed.start !== 'now' || isForever(endMs)) return false;
-  return reviewed.duration !== 'custom' && reviewed.duration !== 'lifetime';
 }
 
 /** Exactly what an action does, and what it does not. */
@@ -127,7 +120,7 @@ function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { customer } = context;
   const { t, dateTime } = context.messages;
   const { requestedEndMs, access } = reviewed;
-  const noEffect = findNoEffect(endsAtReview(reviewed), requestedEndMs);
+  const noEffect = noEffectOf(reviewed);
   const end = exactEnd(context, requestedEndMs);
   const gets = t('action.access.until', { name: escapeMarkdown(reviewed.entitlementName), end });
   return [
