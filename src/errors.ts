@@ -118,14 +118,30 @@ export function notFound(message: string): AppError {
   return new AppError('not_found', message);
 }
 
-/** Waits for work that may fail with this code: it then gives `null`. */
-export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | null> {
+/** Waits for work that may fail with an error of ours, which is then the answer. */
+export async function answerOrError<T>(work: Promise<T>): Promise<T | AppError> {
   try {
     return await work;
   } catch (error) {
-    if (error instanceof AppError && error.code === code) return null;
+    if (error instanceof AppError) return error;
     throw error;
   }
+}
+
+/** Whether a call fails because the platform rejects our credentials. */
+export async function isRefused(call: Promise<unknown>): Promise<boolean> {
+  const answer = await answerOrError(call);
+  if (!(answer instanceof AppError)) return false;
+  if (answer.remedy.kind === 'reauthorize') return true;
+  throw answer;
+}
+
+/** Waits for work that may fail with this code: it then gives `null`. */
+export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | null> {
+  const answer = await answerOrError(work);
+  if (!(answer instanceof AppError)) return answer;
+  if (answer.code === code) return null;
+  throw answer;
 }
 
 /** The code that Node, PostgreSQL's driver and we give an error; `undefined`: it has none. */

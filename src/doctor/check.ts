@@ -1,5 +1,3 @@
-import { AppError } from '../errors.ts';
-
 /** `problem`: something does not work, the exit code is 1. `warning`: it works, and an operator should look. */
 type Status = 'ok' | 'warning' | 'problem';
 
@@ -49,14 +47,6 @@ export function resultOf(
 }
 
 export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;
-
-/** Waits for a platform's answer, or for the error that it is. */
-export function answerOrError<T>(work: Promise<T>): Promise<T | AppError> {
-  return work.catch((error: unknown) => {
-    if (error instanceof AppError) return error;
-    throw error;
-  });
-}
 
 export function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);

@@ -1,20 +1,11 @@
 import type { Config } from '../config.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { DAY_MS } from '../time.ts';
 import { type Project, webhookUrl } from '../workspaces/projects.ts';
 import { checkApiKey, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import {
-  answerOrError,
-  type CheckOutcome,
-  type Checks,
-  lowerFirst,
-  ok,
-  problem,
-  unreachable,
-  warning,
-} from './check.ts';
+import { type CheckOutcome, type Checks, lowerFirst, ok, problem, unreachable, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */

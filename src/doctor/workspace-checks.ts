@@ -1,22 +1,13 @@
 import type { Config } from '../config.ts';
 import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import { readRejectedContacts } from '../delivery/replay.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts';
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { attributeType } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { Workspace } from '../workspaces/repository.ts';
-import {
-  answerOrError,
-  type CheckOutcome,
-  type Checks,
-  lowerFirst,
-  ok,
-  problem,
-  unreachable,
-  warning,
-} from './check.ts';
+import { type CheckOutcome, type Checks, lowerFirst, ok, problem, unreachable, warning } from './check.ts';
 
 /** What Intercom answers for one workspace. @param client `null`: there is no token, or no key decrypts it */
 export async function probeIntercom(

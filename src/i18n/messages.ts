@@ -105,7 +105,7 @@ function createDateFormats(locale: string, timeZone: string) {
   };
 }
 
-function isKnownZone(timeZone: string): boolean {
+export function isKnownZone(timeZone: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone });
     return true;

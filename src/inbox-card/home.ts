@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { text } from '../intercom/canvas.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
 import { withTimeout } from '../time.ts';
@@ -84,15 +84,13 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { app, request, messages: m } = before;
   const { subscriber, project } = before.customer;
   const { workspaceId } = request;
-  const refreshing = refreshSubscriber(
-    app,
-    { ...subscriber, workspaceId },
-    { priority: 'interactive' },
-  ).catch((error: unknown) => {
-    if (!(error instanceof AppError)) throw error;
-    return error.code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
-  });
-  const outcome = await withTimeout(refreshing, REFRESH_WAIT_MS, () => 'later' as const);
+  const refreshing = refreshSubscriber(app, { ...subscriber, workspaceId }, { priority: 'interactive' });
+  const answer = await withTimeout(answerOrError(refreshing), REFRESH_WAIT_MS, () => 'later' as const);
+  const failure =
+    answer instanceof AppError && answer.code === 'revenuecat_scope_missing'
+      ? 'scope_missing'
+      : 'unavailable';
+  const outcome = answer instanceof AppError ? failure : answer;
   // The names of products may have been read with the customer.
   app.catalog.invalidate(workspaceId, project.projectId);
   const context = await readCardContext(before);

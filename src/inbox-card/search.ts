@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { overviewText } from '../i18n/sentences.ts';
 import {
   button,
@@ -235,14 +235,14 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Po
 async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
   const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
   if (!client || !canReadCustomers(project)) return [];
-  const { workspaceId, revenueCatProjectId } = project;
-  try {
-    return await withTimeout(client.findBuyers(revenueCatProjectId, storeId), SEARCH_TIMEOUT_MS, () => []);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId }, 'purchase not searched in RevenueCat');
-    return [];
-  }
+  const finding = answerOrError(client.findBuyers(project.revenueCatProjectId, storeId));
+  const found = await withTimeout(finding, SEARCH_TIMEOUT_MS, () => []);
+  if (!(found instanceof AppError)) return found;
+  app.logger.warn(
+    { code: found.code, workspaceId: project.workspaceId },
+    'purchase not searched in RevenueCat',
+  );
+  return [];
 }
 
 /** Queues an import of a customer who may have subscribed before the app was installed. `false`: none can be. */

@@ -1,6 +1,6 @@
 import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
 import { stripNul } from '../text.ts';
 import { intercomFailure } from './failures.ts';
@@ -209,20 +209,15 @@ export function createIntercomClient(options: IntercomClientOptions) {
     return read(contactSchema, { url: `/contacts/${id(contactId)}`, action: 'Reading a contact' });
   }
 
-  /** The contact, or the one that it was merged into; `null`: it was deleted. */
-  async function followContact(contactId: string): Promise<IntercomContact | null> {
-    let at = contactId;
-    for (let hop = 0; hop < MAX_HOPS; hop += 1) {
-      try {
-        return await getContact(at);
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        if (error.remedy.kind === 'wait_for_contact') return null;
-        if (error.remedy.kind !== 'follow_contact') throw error;
-        at = error.remedy.contactId;
-      }
+  /** The contact, or the one that it was merged into; `null`: it is unknown or was deleted. */
+  async function followMerges(reading: Promise<IntercomContact>): Promise<IntercomContact | null> {
+    let found = await answerOrError(reading);
+    for (let hop = 0; found instanceof AppError; hop += 1) {
+      if (found.remedy.kind === 'wait_for_contact' || hop === MAX_HOPS) return null;
+      if (found.remedy.kind !== 'follow_contact') throw found;
+      found = await answerOrError(getContact(found.remedy.contactId));
     }
-    return null;
+    return found;
   }
 
   return {
@@ -230,18 +225,11 @@ export function createIntercomClient(options: IntercomClientOptions) {
     /** Ends the installation from our side. */
     uninstall: () => post('/auth/uninstall', 'Uninstalling'),
     getContact,
-    followContact,
-    /** Users only, not affected by the search index's delay; `null`: unknown. */
-    async findByExternalId(externalId: string): Promise<IntercomContact | null> {
-      try {
-        const url = `/contacts/find_by_external_id/${id(externalId)}`;
-        return await read(contactSchema, { url, action: 'Finding a contact' });
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        if (error.remedy.kind === 'wait_for_contact') return null;
-        if (error.remedy.kind === 'follow_contact') return followContact(error.remedy.contactId);
-        throw error;
-      }
+    followContact: (contactId: string) => followMerges(getContact(contactId)),
+    /** Users only, not affected by the search index's delay. */
+    findByExternalId(externalId: string): Promise<IntercomContact | null> {
+      const url = `/contacts/find_by_external_id/${id(externalId)}`;
+      return followMerges(read(contactSchema, { url, action: 'Finding a contact' }));
     },
     /** At most 50; several contacts can share an e-mail. */
     async searchByEmail(email: string): Promise<IntercomContact[]> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { wakeAllWaiting } from '../contacts/repository.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
@@ -31,16 +31,15 @@ const contactsForm = form(
 
 const attributesForm = action(async (request) => {
   const { app, workspace } = request;
-  try {
-    const result = await provisionWorkspace(app, workspace.workspaceId);
-    if (result === null) return done('/contacts', 'intercom_unavailable');
-    await audit(request, 'attributes_made', { created: result.created });
-    return done('/contacts', result.failed.length === 0 ? 'attributes_made' : 'attributes_missing');
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId: workspace.workspaceId }, 'attributes not created');
-    return done('/contacts', isRefusal(error.code) ? 'attributes_refused' : 'intercom_unavailable');
+  const { workspaceId } = workspace;
+  const result = await answerOrError(provisionWorkspace(app, workspaceId));
+  if (result instanceof AppError) {
+    app.logger.warn({ code: result.code, workspaceId }, 'attributes not created');
+    return done('/contacts', isRefusal(result.code) ? 'attributes_refused' : 'intercom_unavailable');
   }
+  if (result === null) return done('/contacts', 'intercom_unavailable');
+  await audit(request, 'attributes_made', { created: result.created });
+  return done('/contacts', result.failed.length === 0 ? 'attributes_made' : 'attributes_missing');
 });
 
 export const contactsPage: Page = {

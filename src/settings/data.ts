@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AppError, notFound } from '../errors.ts';
+import { AppError, answerOrError, notFound } from '../errors.ts';
 import {
   eraseFromLists,
   eraseSubscribers,
@@ -113,11 +113,9 @@ export const uninstallPage = confirmationPage({
   }),
   async save(request, { workspaceId }) {
     const { app } = request;
-    try {
-      await uninstall(app, workspaceId);
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      app.logger.warn({ code: error.code, workspaceId }, 'not uninstalled');
+    const failed = await answerOrError(uninstall(app, workspaceId));
+    if (failed instanceof AppError) {
+      app.logger.warn({ code: failed.code, workspaceId }, 'not uninstalled');
       return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }
     await audit(request, 'uninstalled');

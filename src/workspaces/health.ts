@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Refusal, updateRows, WorkspaceEntity } from '../database/entities.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError, isRefused } from '../errors.ts';
 import type { Platform } from '../http/client.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
@@ -49,17 +49,15 @@ async function checkToken(app: AppContext, workspace: Workspace): Promise<boolea
   const { workspaceId } = workspace;
   const client = app.intercom(workspace, { timeoutMs: CALL_TIMEOUT_MS });
   if (client === null) return true;
-  try {
-    const me = await client.me();
-    const { identity_verification: identityVerification } = me.app;
-    await updateRows(database, WorkspaceEntity, { workspaceId }, { identityVerification });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.remedy.kind !== 'reauthorize') return false;
-    if (await markDisconnected(database, workspace, error.code))
-      logger.error({ workspaceId, code: error.code }, 'Intercom refuses the token: deliveries wait');
+  const me = await answerOrError(client.me());
+  if (me instanceof AppError) {
+    if (me.remedy.kind !== 'reauthorize') return false;
+    if (await markDisconnected(database, workspace, me.code))
+      logger.error({ workspaceId, code: me.code }, 'Intercom refuses the token: deliveries wait');
     return true;
   }
+  const { identity_verification: identityVerification } = me.app;
+  await updateRows(database, WorkspaceEntity, { workspaceId }, { identityVerification });
   // A token can be suspended and become valid again.
   if (await markReconnected(database, workspace))
     logger.info({ workspaceId }, 'Intercom accepts the token again');
@@ -211,11 +209,8 @@ export async function reportHealth(app: AppContext, workspaceId: string): Promis
   const { state } = health;
   const stored = await database.manager.findOneBy(WorkspaceEntity, { workspaceId });
   if (isDeepStrictEqual(stored?.reportedHealth, health)) return;
-  try {
-    await client.pushHealth(health);
-  } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'reauthorize') throw error;
-    // A revoked token cannot report its own revocation: Intercom's own check finds it.
+  // A revoked token cannot report its own revocation: Intercom's own check finds it.
+  if (await isRefused(client.pushHealth(health))) {
     logger.info({ workspaceId, state }, 'health not reported to Intercom');
     return;
   }

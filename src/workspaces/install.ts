@@ -1,6 +1,7 @@
 import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { AppError, forbidden } from '../errors.ts';
+import { forbidden, isRefused } from '../errors.ts';
+import { isKnownZone } from '../i18n/messages.ts';
 import {
   createIntercomClient,
   exchangeCode,
@@ -71,7 +72,7 @@ async function storeWorkspace(
     workspaceId,
     name: me.app.name || workspaceId,
     region,
-    timezone: validTimeZone(me.app.timezone),
+    timezone: isKnownZone(me.app.timezone) ? me.app.timezone : 'UTC',
     accessToken: app.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: admin,
     identityVerification: me.app.identity_verification,
@@ -117,15 +118,6 @@ export async function provisionWith(client: IntercomClient, database: Entities, 
   return result;
 }
 
-function validTimeZone(name: string): string {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return name;
-  } catch {
-    return 'UTC';
-  }
-}
-
 /**
  * Acts on an uninstall notice, which carries only a workspace id and may be unsigned (UNVERIFIED): access is deleted
  * only if Intercom refuses the stored token.
@@ -144,16 +136,6 @@ export async function confirmUninstall(app: AppContext, workspaceId: string) {
   if (!(await deleteAccess(database, workspace))) return 'still_installed';
   logger.info({ workspaceId }, 'uninstalled');
   return 'uninstalled';
-}
-
-async function isRefused(call: Promise<unknown>): Promise<boolean> {
-  try {
-    await call;
-    return false;
-  } catch (error) {
-    if (error instanceof AppError && error.remedy.kind === 'reauthorize') return true;
-    throw error;
-  }
 }
 
 /**

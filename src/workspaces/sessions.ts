@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { LessThan, MoreThan, Not } from 'typeorm';
 import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { AppError, forbidden, unauthorized } from '../errors.ts';
+import { AppError, answerOrError, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
@@ -141,13 +141,10 @@ function createTeamReader(app: AppContext) {
     const workspace = await readWorkspace(app.database, workspaceId);
     const client = workspace && app.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
     if (!client) return 'unknown';
-    try {
-      return new Set((await client.listAdmins()).map(({ id }) => id));
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      app.logger.warn({ workspaceId, code: error.code }, 'team not read');
-      return 'unknown';
-    }
+    const admins = await answerOrError(client.listAdmins());
+    if (!(admins instanceof AppError)) return new Set(admins.map(({ id }) => id));
+    app.logger.warn({ workspaceId, code: admins.code }, 'team not read');
+    return 'unknown';
   }
 
   /** @param adminId someone who has just joined is missing from an older list, which is then read again */
