@@ -87,11 +87,6 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
   }
 }
 
-interface Platforms {
-  readonly clients: PlatformClients;
-  readonly silent: Set<Platform>;
-}
-
 /**
  * Calls a platform for one workspace or project. A hundred calls of one that hangs would take a hundred times as long
  * and say the same: one that has not answered is not called again.
@@ -121,7 +116,7 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function runWorkspaceChecks(
   context: DoctorContext,
   workspace: Workspace,
-  { clients, silent }: Platforms,
+  { clients, silent }: { readonly clients: PlatformClients; readonly silent: Set<Platform> },
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;

@@ -5,6 +5,7 @@ import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { errorHandler, unknownRoute } from './errors.ts';
 import { requestLog } from './request-log.ts';
+import { SECURITY_HEADERS } from './server.ts';
 
 interface Mounted {
   readonly path: string;
@@ -57,8 +58,7 @@ const HSTS_SECONDS = 31_536_000;
 /** The security headers that mean something to a program. Helmet's are too many for routes called this often. */
 function platformHeaders(production: boolean): RequestHandler {
   return (_req, res, next) => {
-    res.setHeader('X-Content-Type-Options', 'nosniff');
-    res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) res.setHeader(name, value);
     if (production) res.setHeader('Strict-Transport-Security', `max-age=${HSTS_SECONDS}; includeSubDomains`);
     next();
   };

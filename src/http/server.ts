@@ -29,7 +29,7 @@ interface Address {
 
 export type HttpServer = Awaited<ReturnType<typeof openHttpServer>>;
 
-const SECURITY_HEADERS = {
+export const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
 };

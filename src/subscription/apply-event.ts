@@ -21,22 +21,20 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   else if (event.kind === 'promotional_granted') grant(builder, event);
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
   else if (!isOutdated(builder, event)) {
-    if (isOfMissedPeriod(builder, event)) startMissedPeriod(builder, event);
+    startMissedPeriod(builder, event);
     changePeriod(builder, event);
   }
 }
 
-/** Whether an event is about a period that began after the known one had ended: its purchase was not received. */
-function isOfMissedPeriod(builder: StateBuilder, { purchasedAtMs }: LifecycleEvent): boolean {
-  return builder.isPurchaseKnown && purchasedAtMs !== null && purchasedAtMs > accessEndMs(builder);
-}
-
+/** Where an event is about a period that began after the known one had ended: its purchase was not received. */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
+  const { purchasedAtMs, expiresAtMs } = event;
+  if (!builder.isPurchaseKnown || purchasedAtMs === null || purchasedAtMs <= accessEndMs(builder)) return;
   Object.assign(builder, {
     ...NEW_PERIOD,
-    periodStartedAtMs: event.purchasedAtMs,
-    periodEndsAtMs: event.expiresAtMs,
-    endsAtMs: event.expiresAtMs,
+    periodStartedAtMs: purchasedAtMs,
+    periodEndsAtMs: expiresAtMs,
+    endsAtMs: expiresAtMs,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);
 }

@@ -14,7 +14,7 @@ import {
 import { periodOf } from './money.ts';
 import { entitlementLabel, isInternalId } from './names.ts';
 import { unexplainedEntitlements } from './state.ts';
-import { knownTime } from './state-builder.ts';
+import { knownTime, sharesEntitlement } from './state-builder.ts';
 import type { SubscriberState, SubscriptionState } from './types.ts';
 
 export type CustomerDescription = Readonly<ReturnType<typeof describeCustomer>>;
@@ -86,8 +86,7 @@ function failedPaymentStatements(
     .map(({ subscription, what }) => {
       const { entitlements, givesAccess, expiredAtMs, billingIssueAtMs } = subscription;
       const isOutlasted = [...state.subscriptions, ...state.grants].some(
-        (other) =>
-          other.entitlements.some((key) => entitlements.includes(key)) && outlasts(other, subscription),
+        (other) => sharesEntitlement(other, subscription) && outlasts(other, subscription),
       );
       const isListed = state.entitlements.some(({ lookupKey }) => entitlements.includes(lookupKey));
       const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
@@ -97,7 +96,7 @@ function failedPaymentStatements(
 
 /** Whether a newer subscription of the same store took the place of one that ended with a failed payment. */
 function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
-  const { store, entitlements, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
+  const { store, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
   return (
     !givesAccess &&
     subscriptions.some(
@@ -105,7 +104,7 @@ function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberS
         other.store === store &&
         other.isFamilyShare === isFamilyShare &&
         (other.startedAtMs ?? 0) > (billingIssueAtMs ?? 0) &&
-        other.entitlements.some((key) => entitlements.includes(key)),
+        sharesEntitlement(other, failed),
     )
   );
 }

@@ -11,6 +11,7 @@ import {
   grantedEntitlement,
   type StateBuilder,
   type Sum,
+  sharesEntitlement,
 } from './state-builder.ts';
 import type { Environment } from './types.ts';
 
@@ -158,10 +159,6 @@ function findReplacement(fold: HistoryFold, old: StateBuilder, event: LifecycleE
 
 function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
   return one.environment === other.environment && one.store === other.store;
-}
-
-function sharesEntitlement(one: StateBuilder, other: StateBuilder): boolean {
-  return one.entitlements.some((key) => other.entitlements.includes(key));
 }
 
 function replace(old: StateBuilder, bought: StateBuilder): void {

@@ -54,6 +54,13 @@ export const NEW_PERIOD = {
   beforeRefund: null,
 } as const satisfies Partial<StateBuilder>;
 
+export function sharesEntitlement(
+  one: Pick<SubscriptionFacts, 'entitlements'>,
+  other: Pick<SubscriptionFacts, 'entitlements'>,
+): boolean {
+  return one.entitlements.some((key) => other.entitlements.includes(key));
+}
+
 /** An absent environment counts as production: grants have none, and old events neither. */
 export function environmentOf(event: LifecycleEvent): Environment {
   return event.environment ?? 'production';
