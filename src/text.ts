@@ -57,7 +57,6 @@ export function isUuid(text: string): boolean {
 /** Before all other UUIDs: a list by id begins after it. */
 export const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 
-/** Compares two strings in time that does not depend on where they differ. */
 export function equalInConstantTime(a: string, b: string): boolean {
   return timingSafeEqual(hash('sha256', a, 'buffer'), hash('sha256', b, 'buffer'));
 }

@@ -1,7 +1,6 @@
 /** `problem`: something does not work, the exit code is 1. `warning`: it works, and an operator should look. */
 type Status = 'ok' | 'warning' | 'problem';
 
-/** One line of the report. */
 export interface CheckResult {
   /** Stable name: `database`, `webhook_registered`. */
   readonly check: string;

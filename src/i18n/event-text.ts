@@ -15,7 +15,6 @@ import { isRecord } from '../text.ts';
 import type { MessageKey, Messages } from './messages.ts';
 import { storeText, type Voice } from './sentences.ts';
 
-/** An event, and who reads about it. */
 interface Line {
   readonly m: Messages;
   readonly event: LifecycleEvent;

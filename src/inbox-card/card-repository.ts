@@ -25,7 +25,6 @@ export interface Candidate {
   readonly waiting: boolean;
   /** How the contact was matched with it, the strongest reason. */
   readonly matchedBy: 'chosen' | 'link' | 'external_id';
-  /** Who linked it, and when. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
   /** Whether anything was granted or done here. */
   readonly hasActions: boolean;
@@ -131,7 +130,6 @@ export function createCardReader(sql: Sql) {
   };
 }
 
-/** The contact whose card is opened. */
 interface CardQuery {
   readonly contactId: string;
   readonly externalId: string | null;

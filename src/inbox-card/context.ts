@@ -61,7 +61,6 @@ const formStateSchema = z.object({
   /** The last event of the timeline page shown and of those before it: time in epoch ms, and id. */
   pages: z.array(z.tuple([z.number(), z.string()])).optional(),
   filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
-  /** How each subscriber of a list was found. */
   foundBy: z.record(z.string(), z.enum(FOUND_BY)).optional(),
   /** The link that was reviewed, with a fingerprint of what the review showed. */
   match: z
@@ -74,7 +73,6 @@ const formStateSchema = z.object({
 
 export type FormState = z.infer<typeof formStateSchema>;
 
-/** One request, with what every view needs. */
 export interface CardContext extends Omit<ViewContext, 'customer'> {
   readonly app: CardApp;
   readonly request: CardRequest;
@@ -132,7 +130,6 @@ export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
   return signedAtMs !== undefined && nowMs - signedAtMs > REVIEW_VALID_MS;
 }
 
-/** One sentence. */
 export function sentenceCanvas(
   context: CardContext,
   sentence: string,
@@ -141,12 +138,10 @@ export function sentenceCanvas(
   return context.page([text(sentence, style)]);
 }
 
-/** Says that a list is longer than what it shows. */
 export function andMore({ messages: m }: CardContext, hidden: number): Part {
   return hidden > 0 && text(m.t('card.andMore', { count: hidden }), 'muted');
 }
 
-/** To the customer's page in RevenueCat. */
 export function revenueCatButton({
   messages: m,
   customer,
@@ -167,7 +162,6 @@ export function storedData(
   return signFormState(storedDataKey, context.request, { ...all, signedAtMs: now() });
 }
 
-/** Whose card the form state belongs to. */
 type FormStateOwner = Pick<CardRequest, 'workspaceId'> & {
   readonly admin: { readonly id: string };
   readonly contact: { readonly id: string };

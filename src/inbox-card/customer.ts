@@ -15,10 +15,8 @@ import type { Candidate } from './card-repository.ts';
 import type { CardApp, CardContext } from './context.ts';
 import type { CardRequest } from './request.ts';
 
-/** The customer that a card shows. */
 export type Customer = Awaited<ReturnType<typeof loadCustomer>>;
 
-/** A request about a known customer. */
 export interface CustomerContext extends CardContext {
   readonly customer: Customer;
 }
@@ -77,7 +75,6 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
     latest,
     /** How old what is stored is. */
     dataAtMs: candidate.snapshotAtMs ?? latest[0]?.atMs ?? app.now(),
-    /** Events by environment. */
     counts,
     /** Events for actions made here whose webhook has not arrived yet. */
     fallbackEvents,
@@ -85,7 +82,6 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
     sources,
     /** Grants made here. */
     grantActions,
-    /** The preferred id. */
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
 }

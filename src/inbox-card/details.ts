@@ -24,7 +24,6 @@ const MAX_SUBSCRIPTIONS = 20;
 const MAX_OTHER_IDS = 20;
 const MAX_ATTRIBUTES = 25;
 
-/** What the customer has, and who they are. */
 export async function details(context: CustomerContext): Promise<InboxCanvas> {
   const snapshot = await snapshotOf(context);
   const { customer, messages: m, projects } = context;

@@ -15,7 +15,6 @@ const LINE = 20;
 const SMALL_LINE = 18;
 const MARGIN = 10;
 
-/** Bold text is wider. */
 const BOLD = 1.07;
 
 /** Advance widths in em, those of a wide humanist face; what fits none of these is `OTHER`. */

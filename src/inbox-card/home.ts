@@ -55,7 +55,6 @@ export function share(context: CustomerContext): CardAnswer {
   return JSON.stringify({ canvas, card_creation_options: { card: 'subscription' } });
 }
 
-/** Stale data triggers a background refresh. */
 function refreshIfStale({ app, request }: CardContext, candidate: Candidate): void {
   const canRefresh = hasWorkingKey(candidate.project);
   app.refreshIfStale(request.workspaceId, { ...candidate, canRefresh });
@@ -79,7 +78,6 @@ const REFRESH_NOTICES = {
   unavailable: 'card.state.storedData',
 } as const;
 
-/** Refreshes the customer from RevenueCat and reads the card again. */
 export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { app, request, messages: m } = before;
   const { subscriber, project } = before.customer;

@@ -13,7 +13,7 @@ import { overviewText } from '../i18n/sentences.ts';
 import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../intercom/canvas.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
-import { writeAudit } from '../workspaces/audit.ts';
+import { type AuditRecord, writeAudit } from '../workspaces/audit.ts';
 import { type CardAnswer, type CardContext, type FoundBy, sentenceCanvas, withFormState } from './context.ts';
 import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { details } from './details.ts';
@@ -190,12 +190,7 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
 async function audit(
   { request }: CardContext,
   sql: Transaction,
-  record: {
-    readonly action: 'link' | 'unlink' | 'look';
-    readonly subscriberId: string | null;
-    readonly details: Readonly<Record<string, unknown>>;
-    readonly result: 'done' | 'refused';
-  },
+  record: Pick<AuditRecord, 'action' | 'subscriberId' | 'details' | 'result'>,
 ): Promise<void> {
   await writeAudit(sql, {
     workspaceId: request.workspaceId,

@@ -90,9 +90,7 @@ export function readCardRequest(body: unknown) {
       /** The customer's, where it is one of ours: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: about?.role === 'lead',
-      /** The request names no contact. */
       isMissing: about === null || about === undefined,
-      /** Deleted or archived. */
       isGone: about?.deleted === true || about?.archived === true,
     },
     /** `null`: an initialize request. */

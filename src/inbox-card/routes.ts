@@ -142,7 +142,6 @@ function wakeWaiting({ app, request, candidates }: CardContext): void {
   });
 }
 
-/** What pressing a component shows. */
 interface View {
   /** Whether it may be drawn from a replica, because it changes nothing. */
   readonly readOnly: boolean;

@@ -32,7 +32,6 @@ const SEARCH_TIMEOUT_MS = 2_000;
 /** However often the card of an unknown customer is opened, they are imported once in this time. */
 const IMPORT_INTERVAL_S = 60;
 
-/** A subscriber that may be the contact's customer. */
 interface PossibleCustomer extends Omit<FoundSubscriber, 'foundBy'> {
   readonly foundBy: FoundBy;
 }

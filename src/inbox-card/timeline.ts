@@ -51,7 +51,6 @@ const KINDS: Readonly<Record<Filter['kind'], readonly EventKind[] | null>> = {
   other: [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS].filter((kind) => !GROUPED.has(kind)),
 };
 
-/** The newest page, without a filter. */
 export function timeline(context: CustomerContext): Promise<InboxCanvas> {
   return drawPage(context, NO_FILTER);
 }

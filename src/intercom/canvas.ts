@@ -222,7 +222,6 @@ export function switcher(field: Field & { options: readonly Option[] }): Compone
   return { type: 'single-select', action: SUBMIT, ...field };
 }
 
-/** For a workspace without the app. */
 export function notInstalled({ t }: Messages, publicUrl: string): Component[] {
   return [
     text(t('card.state.notInstalled'), 'muted'),

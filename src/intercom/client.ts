@@ -222,7 +222,6 @@ export function createIntercomClient(options: IntercomClientOptions) {
 
   return {
     me: (): Promise<IntercomMe> => read(meSchema, { url: '/me', action: 'Reading the workspace' }),
-    /** Ends the installation from our side. */
     uninstall: () => post('/auth/uninstall', 'Uninstalling'),
     getContact,
     followContact: (contactId: string) => followMerges(getContact(contactId)),

@@ -67,7 +67,6 @@ export function revokeApiKey(database: Entities, workspaceId: string, keyId: str
   return updateRows(database, ApiKeyEntity, inUse, { revokedAt: () => 'now()' });
 }
 
-/** An API key with its workspace. */
 export interface KeyHolder
   extends Readonly<Pick<WorkspaceRow, 'workspaceId' | 'region' | 'timezone' | 'messengerSecret'>>,
     Readonly<Pick<ApiKeyRow, 'keyId' | 'kind' | 'lastUsedAt'>> {

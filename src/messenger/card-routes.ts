@@ -108,7 +108,6 @@ function readCardRequest(req: Request) {
     /** `null`: nothing was pressed. */
     componentId: component_id ?? null,
     viewer: viewerOf([contact, user, customer]),
-    /** In the customer's language. */
     messages: messagesFor(languageOf(context?.locale) ?? 'en'),
   };
 }

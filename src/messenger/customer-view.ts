@@ -56,7 +56,6 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
         /** UTC, ISO 8601. */
         isoDate: new Date(event.atMs).toISOString(),
       })),
-    /** Whether the customer has nothing but test purchases. */
     isTester,
   };
 }
@@ -99,7 +98,6 @@ function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleE
   );
 }
 
-/** One thing that the customer has or had, in their words. */
 function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const { t, date } = messages;
   const { subscription, price, end, tone } = description;

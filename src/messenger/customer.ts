@@ -54,7 +54,6 @@ export async function findCustomers(
         /** Events of this customer only, oldest first: what a transfer's source did before is not theirs to see. */
         ownHistory: history.own,
         snapshotAtMs,
-        /** Whether RevenueCat can be asked about this customer. */
         canRefresh,
       };
     }),

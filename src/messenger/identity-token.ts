@@ -13,7 +13,6 @@ const MAX_LENGTH = 255;
 /** Internationalised addresses are common; whether one exists is not checked. */
 const emailSchema = z.email({ pattern: z.regexes.unicodeEmail }).max(254).refine(isPlainText);
 
-/** The signed-in customer that a token or link is for. */
 type MessengerUser = Readonly<ReturnType<typeof readUser>>;
 
 /**

@@ -27,7 +27,6 @@ const claimsSchema = z.object({
   expiresAtS: z.number(),
 });
 
-/** Whose page a link opens, and the key that made it. */
 export type SupportClaims = Omit<z.infer<typeof claimsSchema>, 'expiresAtS'> & {
   readonly workspaceId: string;
 };

@@ -63,11 +63,7 @@ export const signOutPage = confirmationPage({
   }),
   async save(request, { id, name }) {
     const { workspaceId, sessionHash } = request.session;
-    await deleteOtherSessions(request.app.database, {
-      workspaceId,
-      adminId: id,
-      exceptHash: sessionHash,
-    });
+    await deleteOtherSessions(request.app.database, { workspaceId, adminId: id, exceptHash: sessionHash });
     await audit(request, 'sessions_ended', { name });
     return done('/access', 'sessions_ended');
   },

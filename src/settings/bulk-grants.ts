@@ -110,7 +110,6 @@ const NOT_ALLOWED = 'The rules for grants do not allow you to grant.';
 
 type Button = 'start' | 'approve' | 'decline' | 'pause' | 'resume';
 
-/** Changes the state of a bulk grant. */
 const buttonForm = (button: Button): Form =>
   form(z.object({ id: textField }), async (request) => {
     const { app, workspace, session } = request;

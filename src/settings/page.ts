@@ -16,7 +16,6 @@ export interface PageRequest {
   readonly openedAtMs: number;
   /** For a page's larger reads: contains everything that this admin has just changed. */
   readonly sql: Sql;
-  /** What the form sent. */
   readonly typed: Readonly<Record<string, unknown>>;
   /** A field of the form, or a parameter of the query, trimmed; `''` when absent or given more than once. */
   input(name: string): string;

@@ -49,7 +49,6 @@ export async function projectOf({ app, workspace, input }: PageRequest): Promise
   return own;
 }
 
-/** Checks both platforms immediately, for an admin who waits. */
 export async function checkNow({ app, workspace }: PageRequest): Promise<FlashCode> {
   const { workspaceId } = workspace;
   const silent = await checkWorkspace(app, workspaceId);

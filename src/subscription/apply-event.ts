@@ -39,7 +39,6 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   } satisfies Partial<StateBuilder>);
 }
 
-/** Everything that happens to the period in force. */
 function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, cancelReason, expiresAtMs } = event;
   switch (event.kind) {

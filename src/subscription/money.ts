@@ -42,7 +42,6 @@ export function addMoney(total: readonly Money[], add: Money): Money[] {
   return [...rest, { currency: add.currency, amountMinor: before + add.amountMinor }];
 }
 
-/** How often a price is charged. */
 export interface Period {
   readonly unit: 'week' | 'month' | 'year';
   readonly count: number;

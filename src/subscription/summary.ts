@@ -27,7 +27,6 @@ export interface SubscriberSummary {
   readonly state: SubscriberState;
   /** The newest of those about purchases, newest first. */
   readonly latest: readonly LifecycleEvent[];
-  /** Number of events, by environment. */
   readonly counts: Readonly<Record<Environment, number>>;
 }
 

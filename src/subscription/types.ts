@@ -95,7 +95,6 @@ export interface EntitlementState {
   readonly endsAtMs: number | null;
 }
 
-/** What `deriveState` makes of a history. */
 export interface SubscriberState {
   /** Of production; `null`: never bought anything and was never granted anything. */
   readonly status: SubscriptionStatus | null;
@@ -115,7 +114,6 @@ export interface SubscriberState {
   readonly paid: readonly Money[];
   /** First purchase or trial of the customer's own, a family share excluded. */
   readonly firstPurchaseAtMs: number | null;
-  /** When the first money was paid. */
   readonly firstPaidAtMs: number | null;
   /** The transfer that took purchases away to another customer and was not undone since. */
   readonly movedTo: {

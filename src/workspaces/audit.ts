@@ -2,7 +2,7 @@ import type { QueryDeepPartialEntity } from 'typeorm';
 import { AuditEntity, type AuditRow, columnsOf } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 
-type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
+export type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
 /**
  * The details without what leads to the customer, such as the store's order. What an action for a whole customer

@@ -235,11 +235,7 @@ export function disconnectProject(database: Entities, project: ProjectKey): Prom
   return updateProject(
     database,
     { ...project, condition: isConnected },
-    {
-      disconnectedAt: () => 'now()',
-      disconnectedAuthHash: () => 'webhook_auth_hash',
-      webhookAuthHash: '',
-    },
+    { disconnectedAt: () => 'now()', disconnectedAuthHash: () => 'webhook_auth_hash', webhookAuthHash: '' },
   );
 }
 
@@ -267,11 +263,7 @@ export function reconnectProject(database: Entities, project: ProjectKey): Promi
   return updateProject(
     database,
     { ...project, condition: { disconnectedAt: MoreThan(undoableSince()) } },
-    {
-      webhookAuthHash: () => 'disconnected_auth_hash',
-      disconnectedAt: null,
-      disconnectedAuthHash: null,
-    },
+    { webhookAuthHash: () => 'disconnected_auth_hash', disconnectedAt: null, disconnectedAuthHash: null },
   );
 }
 

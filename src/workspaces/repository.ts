@@ -185,7 +185,6 @@ export async function listInstalled(sql: Sql): Promise<string[]> {
   return rows.map((row) => row.workspace_id);
 }
 
-/** Workspaces that have been disconnected for more than `afterDays`. */
 export function listAbandoned(sql: Sql, afterDays: number): Promise<ByToken[]> {
   return sql.query<ByToken>(
     `select ${columnsOf(WorkspaceEntity, ['workspaceId', 'accessToken'])} from workspaces

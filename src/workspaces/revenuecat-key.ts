@@ -3,7 +3,6 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { hasWorkingKey, type Project, withPrefix } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
-/** What checking a key found. */
 export type KeyCheck = Awaited<ReturnType<typeof checkApiKey>>;
 
 interface Permission {

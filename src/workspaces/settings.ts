@@ -43,7 +43,6 @@ export const workspaceSettingsSchema = z.object({
     .object({
       /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
       language: z.enum(LANGUAGES).nullable().default(null),
-      /** Whether the timeline shows the picture of the subscription. */
       picture: z.boolean().default(true),
     })
     .prefault({}),
