@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { IntercomClient, IntercomDataAttribute } from './client.ts';
 
@@ -29,15 +29,13 @@ export async function provisionAttributes(client: IntercomClient) {
       failed.push({ name, reason });
       continue;
     }
-    try {
-      if (!found) await client.createDataAttribute(attribute);
-      else await restore(client, found);
-      if (!found || found.archived) created.push(name);
-      available.set(name, found ? attributeType(found) : dataType);
-    } catch (error) {
-      if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
-      refused.push({ name, reason: error.message });
+    const refusal = await refusalOf(found ? restore(client, found) : client.createDataAttribute(attribute));
+    if (refusal !== null) {
+      refused.push({ name, reason: refusal });
+      continue;
     }
+    if (!found || found.archived) created.push(name);
+    available.set(name, found ? attributeType(found) : dataType);
   }
   if (refused.length === 0) return { available, created, failed };
   // Intercom refuses a name that exists: another process may have created it since.
@@ -63,16 +61,17 @@ async function restore(client: IntercomClient, found: IntercomDataAttribute): Pr
   const { id, archived, messenger_writable: isMessengerWritable } = found;
   if (id == null) return;
   if (archived) await client.updateDataAttribute(id, { archived: false, messenger_writable: false });
-  else if (isMessengerWritable) await closeToMessenger(client, id);
+  // Where Intercom refuses, the attribute can still be written.
+  else if (isMessengerWritable)
+    await refusalOf(client.updateDataAttribute(id, { messenger_writable: false }));
 }
 
-/** Where Intercom refuses, the attribute can still be written. */
-async function closeToMessenger(client: IntercomClient, id: string | number): Promise<void> {
-  try {
-    await client.updateDataAttribute(id, { messenger_writable: false });
-  } catch (error) {
-    if (!(error instanceof AppError) || !REFUSED.has(error.code)) throw error;
-  }
+/** Intercom's reason; `null`: it was done. */
+async function refusalOf(change: Promise<void>): Promise<string | null> {
+  const answer = await answerOrError(change);
+  if (!(answer instanceof AppError)) return null;
+  if (REFUSED.has(answer.code)) return answer.message;
+  throw answer;
 }
 
 /** An attribute with a list of options is listed as a `string`. */

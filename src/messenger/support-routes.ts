@@ -194,14 +194,11 @@ function signToken(
   { user, workspaceId }: SupportClaims,
   { holder, customer }: { holder: KeyHolder; customer: CustomerState | null },
 ) {
-  try {
-    const secret = messengerSecretOf(app, holder);
-    return signIdentityToken(secret, user, { customer, nowMs: app.now() });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId }, 'support page without the Messenger');
+  if (holder.messengerSecret === null) {
+    app.logger.warn({ code: 'messenger_secret_missing', workspaceId }, 'support page without the Messenger');
     return null;
   }
+  return signIdentityToken(messengerSecretOf(app, holder), user, { customer, nowMs: app.now() });
 }
 
 function setSession(app: AppContext, claims: SupportClaims, res: Response): void {

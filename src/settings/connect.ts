@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, notFound } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import {
   type Connection,
@@ -28,10 +28,9 @@ export function connect(
   return withWebhookLock(request, async () => {
     const { publicUrl } = app.config;
     const connection = await connectProject({ ...app, publicUrl }, { workspaceId, ...project });
-    const shown = { client, revenueCatProjectId, name: name ?? revenueCatProjectId, missingScopes };
-    await audit(request, 'revenuecat_connected', { project: shown.name });
+    await audit(request, 'revenuecat_connected', { project: name ?? revenueCatProjectId });
     await app.jobs.send('workspace.health', { workspaceId });
-    return registerAndShow(request, connection, shown);
+    return registerAndShow(request, connection, { client, missingScopes });
   });
 }
 
@@ -45,7 +44,7 @@ export function newWebhook(request: PageRequest, project: Project): Promise<Outc
       webhookAuthorization: await replaceWebhookAuthorization(app.database, project),
     };
     const client = app.revenueCat(project, { priority: 'unpaced' });
-    return registerAndShow(request, connection, { ...project, client, missingScopes: [] });
+    return registerAndShow(request, connection, { client, missingScopes: [] });
   });
 }
 
@@ -70,16 +69,12 @@ const ALREADY_RUNNING =
 async function registerAndShow(
   request: PageRequest,
   connection: Connection,
-  project: {
-    readonly client: RevenueCatClient | null;
-    readonly revenueCatProjectId: string;
-    readonly name: string;
-    readonly missingScopes: readonly string[];
-  },
+  { client, missingScopes }: { client: RevenueCatClient | null; missingScopes: readonly string[] },
 ): Promise<Outcome> {
   const { app, workspace } = request;
-  const registration = await register(request, connection, project);
-  const stored = await readProject(app.database, workspace.workspaceId, connection.id);
+  const project = await readProject(app.database, workspace.workspaceId, connection.id);
+  if (!project) throw notFound('This workspace has no such RevenueCat project');
+  const registration = await register(request, connection, { ...project, client });
   return {
     kind: 'page',
     view: 'connected',
@@ -88,8 +83,8 @@ async function registerAndShow(
       connection,
       name: project.name,
       registration,
-      missing: missingByFeature(project.missingScopes),
-      lastReceivedAt: stored?.lastReceivedAt ?? null,
+      missing: missingByFeature(missingScopes),
+      lastReceivedAt: project.lastReceivedAt,
     },
   };
 }

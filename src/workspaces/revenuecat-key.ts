@@ -6,7 +6,6 @@ import type { WorkspaceSettings } from './settings.ts';
 export type KeyCheck = Awaited<ReturnType<typeof checkApiKey>>;
 
 interface Permission {
-  readonly scope: string;
   /** What does not work without it. */
   readonly feature: string;
   /** Everything but convenience works without it. */
@@ -28,73 +27,60 @@ const LIST_PROJECTS = 'project_configuration:projects:read';
 const NAMES = 'Names of products and entitlements';
 const CARD = 'Card, Refresh and import';
 
-const PERMISSIONS: readonly Permission[] = [
-  {
-    scope: LIST_PROJECTS,
-    feature: 'Name of the project',
-    check: (client) => client.listProjects(),
-  },
-  {
-    scope: 'project_configuration:entitlements:read',
+/** By their scopes. */
+const PERMISSIONS: Readonly<Record<string, Permission>> = {
+  [LIST_PROJECTS]: { feature: 'Name of the project', check: (client) => client.listProjects() },
+  'project_configuration:entitlements:read': {
     feature: NAMES,
     check: (client, projectId) => client.listEntitlements(projectId),
   },
-  {
-    scope: 'project_configuration:products:read',
+  'project_configuration:products:read': {
     feature: NAMES,
     check: (client, projectId) => client.listProducts(projectId),
   },
-  {
-    scope: 'customer_information:customers:read',
+  'customer_information:customers:read': {
     feature: CARD,
     check: (client, projectId) => client.searchCustomers(projectId, 'nobody@example.com'),
   },
-  {
-    scope: 'customer_information:subscriptions:read',
+  'customer_information:subscriptions:read': {
     feature: CARD,
     check: (client, projectId) => client.tryReading(projectId, 'subscriptions'),
   },
-  {
-    scope: 'customer_information:purchases:read',
+  'customer_information:purchases:read': {
     feature: CARD,
     check: (client, projectId) => client.tryReading(projectId, 'purchases'),
   },
-  {
-    scope: 'customer_information:customers:read_write',
+  'customer_information:customers:read_write': {
     feature: 'Grants',
     isNeeded: ({ grants, actions }) => grants.enabled || actions.transfer.enabled,
     check: (client, projectId) => client.revokeEntitlement(projectId, NO_CUSTOMER, NO_ENTITLEMENT),
   },
-  {
-    scope: 'customer_information:subscriptions:read_write',
+  'customer_information:subscriptions:read_write': {
     feature: 'Store actions',
     isNeeded: ({ actions }) =>
       actions.cancel.enabled || actions.refund.enabled || actions.extend.enabled || actions.transfer.enabled,
     check: (client, projectId) => client.stores.cancelSubscription(projectId, NO_SUBSCRIPTION),
   },
-  {
-    scope: 'customer_information:purchases:read_write',
+  'customer_information:purchases:read_write': {
     feature: 'Store actions',
     isNeeded: ({ actions }) => actions.refund.enabled || actions.transfer.enabled,
     check: (client, projectId) => client.stores.refundPurchase(projectId, NO_PURCHASE),
   },
-  {
-    scope: 'project_configuration:integrations:read_write',
+  'project_configuration:integrations:read_write': {
     feature: 'Adding and removing the webhook for you',
     isOptional: true,
     check: (client, projectId) => client.deleteWebhook(projectId, NO_WEBHOOK),
   },
-];
+};
 
 /** Whether a feature does not work because the key lacks a permission. */
 export function lacksPermission(missingScopes: readonly string[]): boolean {
-  return PERMISSIONS.some(({ scope, isOptional }) => !isOptional && missingScopes.includes(scope));
+  return missingScopes.some((scope) => PERMISSIONS[scope] && !PERMISSIONS[scope].isOptional);
 }
 
 /** Without these no customer can be looked up in RevenueCat. */
 export function missingToReadCustomers({ missingScopes }: Pick<Project, 'missingScopes'>): string[] {
-  const needed = PERMISSIONS.filter(({ feature }) => feature === CARD).map(({ scope }) => scope);
-  return needed.filter((scope) => missingScopes.includes(scope));
+  return missingScopes.filter((scope) => PERMISSIONS[scope]?.feature === CARD);
 }
 
 export function canReadCustomers(project: Project): boolean {
@@ -103,9 +89,8 @@ export function canReadCustomers(project: Project): boolean {
 
 /** The missing permissions by the feature that needs them. */
 export function missingByFeature(missingScopes: readonly string[]): { feature: string; scopes: string[] }[] {
-  const missing = PERMISSIONS.filter(({ scope }) => missingScopes.includes(scope));
-  const byFeature = Map.groupBy(missing, ({ feature }) => feature);
-  return [...byFeature].map(([feature, of]) => ({ feature, scopes: of.map(({ scope }) => scope) }));
+  const byFeature = Map.groupBy(missingScopes, (scope) => PERMISSIONS[scope]?.feature ?? scope);
+  return [...byFeature].map(([feature, scopes]) => ({ feature, scopes }));
 }
 
 /**
@@ -125,7 +110,7 @@ export async function checkApiKey(
     // The key belongs to several projects, or cannot list them: an admin must choose.
     if (project === null) return { outcome: 'choose', projects: projects ?? [] } as const;
     const missingScopes = projects === null ? [LIST_PROJECTS] : [];
-    for (const { scope, isNeeded, check } of PERMISSIONS) {
+    for (const [scope, { isNeeded, check }] of Object.entries(PERMISSIONS)) {
       if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
       const trying = check(client, project.id).then(() => true, allowedByRefusal(scope));
       const answer = await nullOn('revenuecat_scope_missing', trying);
