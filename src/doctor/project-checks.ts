@@ -25,22 +25,16 @@ export async function probeRevenueCat(
 ) {
   if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' } as const;
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
-  switch (key.outcome) {
-    case 'unreachable':
-      return key.code === 'revenuecat_rate_limited'
-        ? ({ state: 'rate_limited' } as const)
-        : unreachable('RevenueCat could not be asked.');
-    case 'valid': {
-      const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
-      // Empty where every feature that is switched on works.
-      const missingScopes = lacksPermission(key.missingScopes) ? key.missingScopes : [];
-      return { state: 'accepted', missingScopes, webhooks } as const;
-    }
-    case 'rejected':
-      return { state: 'rejected' } as const;
-    default:
-      return { state: 'wrong_project' } as const;
-  }
+  if (key.outcome === 'unreachable')
+    return key.code === 'revenuecat_rate_limited'
+      ? ({ state: 'rate_limited' } as const)
+      : unreachable('RevenueCat could not be asked.');
+  if (key.outcome === 'rejected') return { state: 'rejected' } as const;
+  if (key.outcome !== 'valid') return { state: 'wrong_project' } as const;
+  const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
+  // Empty where every feature that is switched on works.
+  const missingScopes = lacksPermission(key.missingScopes) ? key.missingScopes : [];
+  return { state: 'accepted', missingScopes, webhooks } as const;
 }
 
 interface ProjectSubject {

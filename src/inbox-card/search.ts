@@ -69,11 +69,14 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
   // An unknown customer may have subscribed long ago: the next card knows them.
   const { externalId } = request.contact;
   if (byEmail.length === 0 && externalId !== null) importFromRevenueCat(context, externalId);
-  const { mentioned, unknownId } = await findMentioned(context);
+  const ids = request.conversationTexts().values().map(appUserIdInText);
+  const mentionedId = ids.find((id) => id !== null) ?? null;
+  const mentioned = mentionedId === null ? [] : await findMentioned(context, mentionedId);
   const possible = byEmail
     .filter(({ subscriberId }) => mentioned.every((each) => each.subscriberId !== subscriberId))
     .map((each): PossibleCustomer => ({ ...each, foundBy: 'possible_match' }));
-  const form = searchForm(context, unknownId);
+  // An id that is unknown here goes into the search.
+  const form = searchForm(context, mentioned.length > 0 ? null : mentionedId);
   const mentionedParts = mentioned.length > 0 && [
     text(m.t('match.state.mentioned'), 'muted'),
     foundList(context, mentioned),
@@ -99,22 +102,11 @@ async function findByEmail({ request, workspace, app }: CardContext): Promise<re
   return searchSubscribers(app.readDatabase, request.workspaceId, search);
 }
 
-/**
- * The subscriber whose app user id is in the conversation, where one is; an id that is unknown here goes into the
- * search.
- */
-async function findMentioned({ request, app }: CardContext): Promise<{
-  readonly mentioned: readonly PossibleCustomer[];
-  readonly unknownId: string | null;
-}> {
-  const ids = request.conversationTexts().values().map(appUserIdInText);
-  const appUserId = ids.find((id) => id !== null) ?? null;
-  if (appUserId === null) return { mentioned: [], unknownId: null };
+/** The subscriber whose app user id the conversation names: one at most. */
+async function findMentioned({ request, app }: CardContext, appUserId: string): Promise<PossibleCustomer[]> {
   const search = { text: appUserId, fields: ['app_user_id'] } as const;
-  const [found] = await searchSubscribers(app.readDatabase, request.workspaceId, search);
-  return found
-    ? { mentioned: [{ ...found, appUserId, foundBy: 'conversation' }], unknownId: null }
-    : { mentioned: [], unknownId: appUserId };
+  const found = await searchSubscribers(app.readDatabase, request.workspaceId, search);
+  return found.slice(0, 1).map((each) => ({ ...each, appUserId, foundBy: 'conversation' }));
 }
 
 function noMatchText({ messages: m, request: { contact } }: CardContext): string {

@@ -106,14 +106,14 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
   const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
+  // Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it.
+  const place = isWebStore(store) ? t('messenger.web') : appStoreName(store);
   const rows: [label: string, value: string | null][] = [
     [t('messenger.label.price'), price && priceText(messages, price)],
     [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],
+    ...endRow(messages, end),
+    [t('messenger.label.store'), isGrant ? null : place],
   ];
-  rows.push(...endRow(messages, end));
-  // Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it.
-  const place = isWebStore(store) ? t('messenger.web') : appStoreName(store);
-  if (!isGrant) rows.push([t('messenger.label.store'), place]);
   return {
     title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,
     sentence: statementsText(messages, 'customer', description.statements),

@@ -5,23 +5,8 @@ import { stripNul } from '../text.ts';
  * gives everyone; no customer is matched by one.
  */
 const BLOCKED = new Set([
-  'no_user',
-  'null',
-  'none',
-  'nil',
-  '(null)',
-  'nan',
-  '\0',
+  ...'no_user null none nil (null) nan unidentified undefined unknown anonymous guest -1 0 [] {}'.split(' '),
   '',
-  'unidentified',
-  'undefined',
-  'unknown',
-  'anonymous',
-  'guest',
-  '-1',
-  '0',
-  '[]',
-  '{}',
   '[object object]',
   '$rc_preview_mode_user',
 ]);
