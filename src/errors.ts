@@ -76,6 +76,7 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
   readonly remedy: Remedy;
+  /** Of the platform's response, if there was one. */
   readonly upstreamStatus: number | null;
   /** The platform's response, cut. Only for the delivery log: it may contain personal data. */
   readonly upstreamAnswer: string | null;

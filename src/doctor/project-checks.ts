@@ -11,8 +11,6 @@ import { UNKNOWN_URL } from './settings-checks.ts';
 /** Some apps sell little: a shorter silence means nothing. */
 const SILENT_DAYS = 7;
 
-type Webhooks = Awaited<ReturnType<RevenueCatClient['listWebhooks']>>;
-
 /**
  * What RevenueCat answers for one project.
  *
@@ -71,8 +69,7 @@ export const PROJECT_CHECKS: Checks<ProjectSubject> = {
       'Give the key these permissions in RevenueCat (Project settings › API keys).',
     );
   },
-  webhook_registered: (subject) =>
-    subject.revenueCat.state === 'accepted' ? checkRegistered(subject, subject.revenueCat.webhooks) : null,
+  webhook_registered: checkRegistered,
   webhook_refused({ project: { name, refusedWebhook } }) {
     if (refusedWebhook === null) return null;
     const isSignature = refusedWebhook.refusedFor === 'signature';
@@ -127,8 +124,11 @@ function checkKey({ project, config, revenueCat: probe }: ProjectSubject): Check
   }
 }
 
-function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): CheckOutcome {
-  const { publicUrl } = subject.config;
+function checkRegistered(subject: ProjectSubject): CheckOutcome | null {
+  const { revenueCat: probe, config } = subject;
+  if (probe.state !== 'accepted') return null;
+  const { publicUrl } = config;
+  const listed = probe.webhooks;
   if (publicUrl === UNKNOWN_URL)
     return warning(
       'Whether a webhook leads here is unknown: PUBLIC_URL is wrong.',
@@ -149,11 +149,8 @@ function checkRegistered(subject: ProjectSubject, listed: Webhooks | AppError): 
       'The webhook is registered for some environments, apps or event types only: other events do not arrive.',
       'In RevenueCat, open Integrations › Webhooks and choose both environments, all apps and all events.',
     );
-  return explainUnregistered(
-    subject,
-    url,
-    listed.map((webhook) => webhook.url),
-  );
+  const others = listed.map((webhook) => webhook.url);
+  return explainUnregistered(subject, url, others);
 }
 
 /** No webhook has our address: no problem as long as events still arrive, perhaps through a forwarder. */

@@ -102,35 +102,28 @@ async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promis
       'Put a proxy with a certificate in front (ops/Caddyfile, ops/nginx.conf), and write PUBLIC_URL with https://.',
     );
   }
-  const fault = await findPublicUrlFault(publicUrl, requestUrl);
-  if (fault === null) return ok(`The public address, ${publicUrl}, leads to this app.`);
-  const [cause, remedy] = fault;
-  return warning(
-    `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${cause}.`,
-    `${remedy} To try, from another machine: curl ${publicUrl}/healthz answers {"status":"ok"}.`,
-  );
-}
-
-async function findPublicUrlFault(
-  publicUrl: string,
-  requestUrl: RequestUrl,
-): Promise<readonly [cause: string, remedy: string] | null> {
+  const wrong = (cause: string, remedy: string): CheckOutcome =>
+    warning(
+      `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${cause}.`,
+      `${remedy} To try, from another machine: curl ${publicUrl}/healthz answers {"status":"ok"}.`,
+    );
   try {
     const { status, data } = await requestUrl(`${publicUrl}/healthz`);
-    if (status === 200 && (data as { status?: unknown } | null)?.status === 'ok') return null;
-    if (![502, 503, 504].includes(status))
-      return [
-        `it answers ${status}, and not as this app does`,
-        'Correct PUBLIC_URL, or the proxy or DNS of this host.',
-      ];
-    return [
-      `it answers ${status}`,
-      'The proxy does not reach the app: see that the app runs, and that the proxy forwards to its PORT.',
-    ];
+    if (status === 200 && (data as { status?: unknown } | null)?.status === 'ok')
+      return ok(`The public address, ${publicUrl}, leads to this app.`);
+    if ([502, 503, 504].includes(status))
+      return wrong(
+        `it answers ${status}`,
+        'The proxy does not reach the app: see that the app runs, and that the proxy forwards to its PORT.',
+      );
+    return wrong(
+      `it answers ${status}, and not as this app does`,
+      'Correct PUBLIC_URL, or the proxy or DNS of this host.',
+    );
   } catch (error) {
     if (!isAxiosError(error)) throw error;
     const { code = 'UNKNOWN' } = error;
-    return [`no answer (${code})`, remedyForNoAnswer(code)];
+    return wrong(`no answer (${code})`, remedyForNoAnswer(code));
   }
 }
 

@@ -143,3 +143,7 @@ function heightOf(component: Component): number {
 export function estimatedHeight(components: readonly Component[]): number {
   return components.reduce((sum, component) => sum + heightOf(component), 0) - MARGIN;
 }
+
+export function fitsFirstCanvas(components: readonly Component[]): boolean {
+  return estimatedHeight(components) <= MAX_FIRST_CANVAS_PX;
+}

@@ -20,7 +20,7 @@ import { productLabel } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { storedData } from './context.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
-import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
+import { fitsFirstCanvas } from './height.ts';
 
 const RECENT_EVENTS = 3;
 const MAX_ROWS = 3;
@@ -46,33 +46,26 @@ const NONE: ReadonlySet<Extra> = new Set();
 
 /**
  * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
- * extras are added one by one as long as it stays within {@link MAX_FIRST_CANVAS_PX}.
+ * extras are added one by one as long as it fits.
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
-  const parts = partsThatFit(context, notice);
+  let maxLength = MAX_SENTENCE_LENGTH;
+  let parts = partsOf(context, notice, maxLength);
+  // The names of products can make a sentence too long: it is cut then, and the details have all of it.
+  while (maxLength > SENTENCE_STEP && !fitsFirstCanvas(layOut(parts, NONE))) {
+    maxLength -= SENTENCE_STEP;
+    parts = partsOf(context, notice, maxLength);
+  }
   const isRefreshed = context.request.componentId === 'refresh';
   // Only the first canvas has a limit, and every later one needs a link that leads on.
   let shown: ReadonlySet<Extra> = isRefreshed ? new Set(['match']) : NONE;
   for (const extra of EXTRAS) {
     const more = new Set([...shown, extra]);
-    if (estimatedHeight(layOut(parts, more)) <= MAX_FIRST_CANVAS_PX) shown = more;
+    if (fitsFirstCanvas(layOut(parts, more))) shown = more;
   }
   const components = layOut(parts, shown);
   // *Refresh* is an action on this canvas, so its result needs no way back.
   return isRefreshed ? canvas(components, storedData(context)) : context.page(components);
-}
-
-/** The names of products can make a sentence too long: it is cut then, and the details have all of it. */
-function partsThatFit(
-  context: CustomerContext,
-  notice: string | null,
-  maxLength = MAX_SENTENCE_LENGTH,
-): Parts {
-  const parts = partsOf(context, notice, maxLength);
-  const fits = estimatedHeight(layOut(parts, NONE)) <= MAX_FIRST_CANVAS_PX;
-  return fits || maxLength <= SENTENCE_STEP
-    ? parts
-    : partsThatFit(context, notice, maxLength - SENTENCE_STEP);
 }
 
 type Parts = ReturnType<typeof partsOf>;

@@ -23,7 +23,7 @@ import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardContext, type FormState, type FoundBy } from './context.ts';
 import { loadCustomer } from './customer.ts';
-import { estimatedHeight, MAX_FIRST_CANVAS_PX } from './height.ts';
+import { fitsFirstCanvas } from './height.ts';
 
 const MAX_FOUND = 10;
 const MAX_QUERY_LENGTH = 300;
@@ -118,7 +118,7 @@ function noMatchText({ messages: m, request: { contact } }: CardContext): string
 /** The canvas with as many entries as a first canvas has room for. */
 function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number): Part[] {
   let shown = max;
-  while (shown > min && estimatedHeight(componentsOf(draw(shown))) > MAX_FIRST_CANVAS_PX) shown -= 1;
+  while (shown > min && !fitsFirstCanvas(componentsOf(draw(shown)))) shown -= 1;
   return draw(shown);
 }
 
