@@ -22,7 +22,10 @@ const SAME_GRANT_MS = 2 * HOUR_MS;
 
 export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
 
-/** The project's entitlements by name, as last read. Those that share a name have their keys in it. */
+/**
+ * The project's entitlements by name, as last read from RevenueCat. Those that share a name have their keys in it, so
+ * that an agent can tell which is granted.
+ */
 export async function listEntitlements(sql: Sql, project: ProjectKey): Promise<Entitlement[]> {
   const catalog = await readCatalog(sql, project.workspaceId, project.projectId);
   const nameOf = ({ displayName, lookupKey }: Entitlement): string =>

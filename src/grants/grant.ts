@@ -124,7 +124,10 @@ export function canAddToEnd(reviewed: Reviewed): boolean {
 const MAX_ITEMS = 50;
 const MAX_NAME_LENGTH = 100;
 
-/** The grant with its ends by this access. A duration counts from now, also when it is approved days later. */
+/**
+ * The grant with its ends by this access. A duration counts from now: a month requested on Monday and approved on Friday
+ * is a month.
+ */
 export function withAccess(
   context: ActionContext,
   grant: Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>,

@@ -246,7 +246,10 @@ export async function updateState(
   return moved ? toAction(moved) : null;
 }
 
-/** Claims the only call that an action gets. `null`: another process has it, or had it and was killed. */
+/**
+ * Claims the only call to RevenueCat that an action gets. `null`: another process has it, or had it and was killed;
+ * only reading back shows the result.
+ */
 export async function claimForCall(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
   const [claimed] = await sql.query(
     `update actions set called_at = now()

@@ -46,8 +46,9 @@ async function checkAllowed(
 }
 
 /**
- * Does what was reviewed. It is stored under the review's key first, so a second confirm gets the first one's result,
- * and RevenueCat is never called a second time.
+ * Does what was reviewed. It is stored under the review's key first, so a second confirm gets the first one's
+ * result. When RevenueCat does not respond the action stays `requested` and is confirmed in the background by
+ * reading; RevenueCat is never called a second time.
  */
 export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const { kind, reason } = reviewed;

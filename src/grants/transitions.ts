@@ -97,7 +97,7 @@ export async function transition(
  * action at a time" can be exceeded.
  *
  * @param checks.lastChange of the target, read before this action was checked
- * @returns `null`: something was done to the target since
+ * @returns repeated: the key was used before; `null`: something was done to the target since this action was checked
  */
 export async function requestAction(
   app: TransitionApp,

@@ -78,7 +78,10 @@ export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
   });
 }
 
-/** Shows the result of some work, or the state of the action when it takes longer than the agent waits. */
+/**
+ * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
+ * and the card shows the state of the action.
+ */
 async function showResult(
   context: ViewContext,
   work: Promise<ActionResult>,
