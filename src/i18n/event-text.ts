@@ -183,9 +183,12 @@ function experimentText({ m, event: { raw } }: Line): string | null {
   return variant === null ? experiment : m.t('event.variant', { experiment, variant });
 }
 
+/** The title says whether it was received or spent; of an exchange, the sign does. */
 function currencyText({ m, event }: Line): string {
-  const amounts = currencyAmounts(event).map(({ amount, name }) =>
-    [m.number(Math.abs(amount)), name].filter(Boolean).join(' '),
+  const all = currencyAmounts(event);
+  const isExchange = new Set(all.map(({ amount }) => Math.sign(amount))).size > 1;
+  const amounts = all.map(({ amount, name }) =>
+    [m.number(isExchange ? amount : Math.abs(amount)), name].filter(Boolean).join(' '),
   );
   return m.commaList(amounts);
 }

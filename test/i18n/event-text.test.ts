@@ -169,6 +169,17 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Spent virtual currency',
     '5 CRD · Pack',
   ],
+  [
+    event('VIRTUAL_CURRENCY_TRANSACTION', 0, {
+      adjustments: [
+        { amount: -100, currency: { name: 'Credits' } },
+        { amount: 5, currency: { name: 'Gems' } },
+      ],
+      product_id: null,
+    }),
+    'Received virtual currency',
+    '-100 Credits, 5 Gems',
+  ],
   [event('SUBSCRIBER_ALIAS', 0), 'Customer IDs linked', ''],
   [event('TEST', 0), 'Test event', 'Pro monthly plan'],
   [event('SOME_NEW_THING', 0, { product_id: null }), 'Some New Thing', 'SOME_NEW_THING'],
