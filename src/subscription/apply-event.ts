@@ -98,6 +98,7 @@ function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
       break;
     case 'price_increase_consent':
       builder.awaitsPriceConsent = !event.type.endsWith('APPROVED');
+      builder.isPriceRising = !builder.awaitsPriceConsent;
       break;
     default:
   }
@@ -140,7 +141,9 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   // Several refunds in part may add up to the whole charge.
   if (charge && rest) builder.charge = { ...charge, price: rest };
   const leavesAccess = rest !== null || (store === 'PLAY_STORE' && expiresAtMs !== null);
-  if (leavesAccess && (expiresAtMs ?? Infinity) > atMs) return;
+  // The end of the period is unchanged, so a grace period after it continues.
+  const isUnchanged = expiresAtMs === null || expiresAtMs === builder.endsAtMs;
+  if (leavesAccess && (isUnchanged ? accessEndMs(builder) : expiresAtMs) > atMs) return;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
   endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? atMs), atMs));
 }
@@ -250,6 +253,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     isPurchaseKnown: true,
     isIncomplete: false,
     awaitsPriceConsent: false,
+    isPriceRising: false,
     periodStartedAtMs: startMs,
     transactionId: event.transactionId ?? builder.transactionId,
     endsAtMs: event.expiresAtMs,

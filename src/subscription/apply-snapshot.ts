@@ -135,7 +135,8 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   const endsAtMs = item.endsAtMs ?? periodEndsAtMs;
   // What was known to be the end of access, a grace period included, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
-  if (isOtherProduct(builder.productId, item.productId)) builder.price = null;
+  if (isOtherProduct(builder.productId, item.productId))
+    Object.assign(builder, { price: null, charge: null });
   builder.productId = productIdOf(builder, item.productId);
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;

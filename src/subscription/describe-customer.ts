@@ -1,3 +1,4 @@
+import { DAY_MS } from '../time.ts';
 import {
   accessEndDate,
   type Charge,
@@ -193,7 +194,9 @@ const NOTED_KINDS: ReadonlySet<string> = new Set([
   'pendingChange',
 ] satisfies Statement['kind'][]);
 
+/** Without its sum where another charge follows within a day: that of one would read as all of that date's. */
 function firstCharge(running: readonly SubscriptionDescription[]): Charge | null {
   const charges = running.flatMap(({ nextCharge }) => nextCharge ?? []);
-  return charges.sort((a, b) => a.atMs - b.atMs)[0] ?? null;
+  const [first, second] = charges.sort((a, b) => a.atMs - b.atMs);
+  return first && second && second.atMs - first.atMs < DAY_MS ? { ...first, sum: null } : (first ?? null);
 }

@@ -157,16 +157,17 @@ function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
 }
 
 /** The next time that this customer's own money is collected; a family share is charged to another person. */
-function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
-  const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs, pendingProductId } = subscription;
-  if (subscription.isFamilyShare) return null;
+export function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
+  const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
+  const { periodType, pendingProductId, isPriceRising, isFamilyShare } = subscription;
+  if (isFamilyShare) return null;
   const isResumed = pausedAtMs !== null && isRunning(subscription);
   const isRenewed =
     willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
   const atMs = isResumed ? resumesAtMs : isRenewed && pausedAtMs === null ? endsAtMs : null;
   if (atMs === null || atMs <= nowMs) return null;
-  // An introductory price ends, and another product has another price.
-  const isKnown = subscription.periodType !== 'INTRO' && pendingProductId === null;
+  // An introductory price ends, another product has another price, and so has what the customer agreed to.
+  const isKnown = periodType !== 'INTRO' && pendingProductId === null && !isPriceRising;
   return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };
 }
 
@@ -226,12 +227,12 @@ function mainStatement(
       ? { kind: 'family', what, until }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
+  // The end of what was cancelled or not paid is not the end of access where something else lasts longer.
+  const ownEnd = isOutlasted(subscription, state, names) ? null : until;
   if (givesAccess && isPaymentFailing(subscription, nowMs)) {
     const on = knownTime(subscription.billingIssueAtMs, state.snapshotAtMs);
-    return { kind: 'grace', what, on, until, store };
+    return { kind: 'grace', what, on, until: ownEnd, store };
   }
-  // The end of what was cancelled is not the end of access where a grant lasts longer.
-  const ownEnd = isOutlasted(subscription, state, names) ? null : until;
   switch (status) {
     case 'cancelled_trial':
       return { kind: 'trialCancelled', what, until: ownEnd };
@@ -302,12 +303,16 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   return END_REASONS.find((known) => known === reason) ?? null;
 }
 
-/** Whether a grant of the same gives access for longer. */
-function isOutlasted(subscription: SubscriptionState, { grants }: SubscriberState, names: Names): boolean {
+/** Whether a grant or a one-time purchase of the same gives access for longer. */
+function isOutlasted(
+  subscription: SubscriptionState,
+  { grants, subscriptions }: SubscriberState,
+  names: Names,
+): boolean {
   const what = entitlementOrProduct(subscription, names);
-  return grants.some(
-    (grant) =>
-      grant.givesAccess && entitlementOrProduct(grant, names) === what && outlasts(grant, subscription),
+  return [...grants, ...subscriptions.filter(({ isOneTime }) => isOneTime)].some(
+    (other) =>
+      other.givesAccess && entitlementOrProduct(other, names) === what && outlasts(other, subscription),
   );
 }
 

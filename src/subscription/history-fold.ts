@@ -49,7 +49,11 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (!known && event.kind === 'price_increase_consent') return;
   const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
+  const trialEndsAtMs = builder.periodType === 'TRIAL' ? builder.endsAtMs : null;
   applyEvent(builder, event);
+  // A free trial that was paid for early ended then.
+  if (trialEndsAtMs !== null && trialEndsAtMs === fold.trialEndsAtMs && builder.periodType !== 'TRIAL')
+    fold.trialEndsAtMs = Math.min(trialEndsAtMs, builder.periodStartedAtMs ?? trialEndsAtMs);
   indexBuilder(fold, builder, event);
   for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);

@@ -82,6 +82,7 @@ export function emptyBuilder(key: string, environment: Environment): StateBuilde
     isFamilyShare: false,
     isIncomplete: false,
     awaitsPriceConsent: false,
+    isPriceRising: false,
     isPurchaseKnown: false,
     isChangeAnnounced: false,
     willRenew: false,
@@ -178,6 +179,7 @@ export function buildState(
     isEndKnown,
     expiredAtMs: givesAccess || facts.isIncomplete || !isEndKnown ? null : endMs,
     refund: facts.refundedAtMs === null ? null : (refunded?.price ?? null),
+    lastPayment: charge?.price && charge.price.amountMinor > 0 ? charge.price : null,
   };
 }
 

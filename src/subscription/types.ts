@@ -71,6 +71,8 @@ export interface SubscriptionFacts {
   readonly isIncomplete: boolean;
   /** Ends with the period unless the customer agrees to a price increase. */
   readonly awaitsPriceConsent: boolean;
+  /** The customer agreed to pay more from the next period on. How much is not known. */
+  readonly isPriceRising: boolean;
   readonly managementUrl: string | null;
   readonly transactionId: string | null;
 }
@@ -87,6 +89,8 @@ export interface SubscriptionState extends SubscriptionFacts {
   readonly expiredAtMs: number | null;
   /** Positive. */
   readonly refund: Money | null;
+  /** What was paid last and not given back, positive; `null`: nothing, or unknown. */
+  readonly lastPayment: Money | null;
 }
 
 export interface EntitlementState {

@@ -202,6 +202,13 @@ export const CASES: readonly Case[] = [
     says: `Payment for Pro failed on ${date(30)}. Pro, granted until ${date(63)}. Not paying.`,
   },
   {
+    name: 'a grant that outlasts a grace period',
+    events: [buy(0, 30), issue(30, 46), grant(32, 90)],
+    on: 35,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro while Apple retries the card. Pro granted until ${date(90)}.`,
+  },
+  {
     name: 'a pause ahead',
     events: [
       buy(0, 30, play),
@@ -289,6 +296,20 @@ export const CASES: readonly Case[] = [
     says: `Team (monthly, Stripe) and Pro (Google Play, prepaid, until ${date(30)}). Next charge $19.00 on ${date(35)}.`,
   },
   {
+    name: 'bought for life beside a subscription that was cancelled, whose end is not the end of access',
+    events: [
+      buy(0, 30),
+      cancel(5, 'UNSUBSCRIBE'),
+      event('NON_RENEWING_PURCHASE', 4, {
+        ...period(4, null, 99),
+        product_id: 'lifetime',
+        original_transaction_id: 'life',
+      }),
+    ],
+    on: 6,
+    says: 'Pro (App Store, bought once) and Pro (monthly, App Store, cancelled). No further charge.',
+  },
+  {
     name: 'bought for life beside a subscription that still renews',
     events: [
       buy(0, 30),
@@ -341,6 +362,12 @@ export const CASES: readonly Case[] = [
   },
 
   // Money.
+  {
+    name: 'two charges on one day: neither is called the charge of that day',
+    events: [buy(0, 30), event('INITIAL_PURCHASE', 0, { ...period(0, 30.25), ...team })],
+    on: 5,
+    says: `Pro (monthly, App Store) and Team (monthly, Stripe). Next charge on ${date(30)}.`,
+  },
   {
     name: 'the next charge of several is in the future and of what can be charged',
     events: [buy(0, 30), issue(30, 46), buy(22, 52, team)],
@@ -409,6 +436,13 @@ export const CASES: readonly Case[] = [
     says: `Pro, $10.00 a month. Next charge ${date(110)}.`,
     attributes: { rc_first_purchase_at: 80 },
     rows: { paid: `$10.00 since ${date(80)}` },
+  },
+  {
+    name: 'a free trial that is paid for before its end has ended',
+    events: [trial(0, 7), renew(3, 33, { is_trial_conversion: true })],
+    on: 4,
+    says: `Pro, $10.00 a month. Next charge ${date(33)}.`,
+    attributes: { rc_trial_ends_at: 3 },
   },
   {
     name: 'paid since the first money and not since the trial',
@@ -572,7 +606,7 @@ export const CASES: readonly Case[] = [
       }),
     ),
     on: 5,
-    says: `Aplan (monthly, App Store), Bplan (monthly, App Store), Cplan (monthly, App Store) and 1 more. Next charge $4.00 on ${date(30)}.`,
+    says: `Aplan (monthly, App Store), Bplan (monthly, App Store), Cplan (monthly, App Store) and 1 more. Next charge on ${date(30)}.`,
   },
 
   // What the API's statuses mean.
@@ -1010,6 +1044,27 @@ export const CASES: readonly Case[] = [
     attributes: { rc_will_renew: true },
   },
   {
+    name: 'a price increase that was agreed to, beside another subscription: what is charged next is not known',
+    events: [
+      buy(0, 30),
+      event('INITIAL_PURCHASE', 2, { ...period(2, 32), ...team }),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 4),
+    ],
+    on: 5,
+    says: `Team (monthly, Stripe) and Pro (monthly, App Store). Next charge on ${date(30)}.`,
+  },
+  {
+    name: 'a price that was agreed to is known once it is paid',
+    events: [
+      buy(0, 30),
+      event('INITIAL_PURCHASE', 2, { ...period(2, 62), ...team }),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 4),
+      renew(30, 60, { price: 12, price_in_purchased_currency: 12 }),
+    ],
+    on: 35,
+    says: `Pro (monthly, App Store) and Team (every 2 months, Stripe). Next charge $12.00 on ${date(60)}.`,
+  },
+  {
     name: 'a price increase that was refused is a cancellation',
     events: [
       buy(0, 30),
@@ -1142,6 +1197,21 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(30)}. Refunded $10.00 on ${date(12)}; access remains.`,
     attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: "Google's refund in a grace period leaves the access to its end",
+    events: [buy(0, 30, play), issue(30, 46, play), refund(32, play)],
+    on: 35,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro until ${date(46)} while Google retries the card. Refunded $10.00 on ${date(32)}; access remains.`,
+    attributes: { expires_at: 46, rc_entitlements: 'pro', rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: "Google's refund with the access revoked ends a grace period",
+    events: [buy(0, 30, play), issue(30, 46, play), refund(32, { ...play, expiration_at_ms: day(32) })],
+    on: 35,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(32)}. No access since then.`,
   },
   {
     name: 'a part of the last payment refunded',
