@@ -5,6 +5,7 @@ import { readCatalog } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCurrentCatalog } from '../revenuecat/current-catalog.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
+import { type Charge, chargeOf } from '../subscription/describe-subscription.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
@@ -210,21 +211,18 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
   return listEntitlements(app.database, project);
 }
 
-/** The subscriptions that stores will charge although access is granted. A family member does not pay. */
+/** What stores will charge for an entitlement before a grant of it ends, also when a pause ends until then. */
 export function upcomingCharges(
   { app, customer }: ActionContext,
-  { lookupKey, requestedEndMs }: ReviewedGrant,
-): SubscriptionState[] {
-  return customer.state.subscriptions.filter(
-    ({ willRenew, isFamilyShare, status, entitlements, endsAtMs }) =>
-      willRenew &&
-      !isFamilyShare &&
-      status !== 'paused' &&
-      entitlements.includes(lookupKey) &&
-      endsAtMs !== null &&
-      endsAtMs > app.now() &&
-      (endsAtMs < requestedEndMs || isForever(requestedEndMs)),
-  );
+  { lookupKey, requestedEndMs }: Pick<ReviewedGrant, 'lookupKey' | 'requestedEndMs'>,
+): (Charge & Pick<SubscriptionState, 'store'>)[] {
+  return customer.state.subscriptions
+    .filter(({ entitlements }) => entitlements.includes(lookupKey))
+    .flatMap((subscription) => {
+      const charge = chargeOf(subscription, app.now());
+      const isBefore = charge !== null && (charge.atMs < requestedEndMs || isForever(requestedEndMs));
+      return isBefore ? [{ ...charge, store: subscription.store }] : [];
+    });
 }
 
 /** A customer is known under any of their ids, and has few. */

@@ -131,7 +131,7 @@ async function refundOf(
   form: StoreForm,
   { subscription, live }: { readonly subscription: SubscriptionState; readonly live: LivePurchase },
 ): Promise<Pick<StoreActionDetails, 'transactionId' | 'amount'>> {
-  if (!refundsCharges(live)) return { amount: subscription.price };
+  if (!refundsCharges(live)) return { amount: subscription.lastPayment };
   const charges = await listCharges(context, live);
   const charge = charges.find(({ id }) => id === form.transaction);
   if (!charge) throw invalid('transaction');
@@ -169,7 +169,7 @@ async function readDetails(
     return { ...details, before, amount: payment?.rest ?? null };
   }
   const bought = allPurchases(context).find((each) => findLive(context, each, purchases) === live);
-  return { ...details, before, amount: bought ? bought.price : details.amount };
+  return { ...details, before, amount: bought ? bought.lastPayment : details.amount };
 }
 
 function hasChanged(reviewed: StoreActionDetails, now: StoreActionDetails): boolean {

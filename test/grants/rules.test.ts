@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Access, compareReadBack, endsOf, findNoEffect, storedAccess } from '../../src/grants/access.ts';
+import {
+  type Access,
+  compareReadBack,
+  endsOf,
+  findNoEffect,
+  storedAccess,
+  upcomingCharges,
+} from '../../src/grants/access.ts';
 import type { Grant } from '../../src/grants/action.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
@@ -22,7 +29,7 @@ import { deriveState } from '../../src/subscription/state.ts';
 import type { Money } from '../../src/subscription/types.ts';
 import { DAY_MS, FOREVER_MS, HOUR_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
-import { buy, day, grant as grantEvent } from '../subscription/histories.ts';
+import { buy, day, event, grant as grantEvent, period } from '../subscription/histories.ts';
 
 const at = (iso: string): number => Date.parse(iso);
 
@@ -304,6 +311,29 @@ for (const fields of [{}, { store: undefined }]) {
     });
   });
 }
+
+describe('what a store charges before a grant ends', () => {
+  const pause = event('SUBSCRIPTION_PAUSED', 5, { ...period(0, 30), auto_resume_at_ms: day(60) });
+  const change = event('PRODUCT_CHANGE', 5, { ...period(0, 30), new_product_id: 'pro_yearly' });
+  const agreed = event('PRICE_INCREASE_CONSENT_APPROVED', 5);
+  const usd = (amountMinor: number): Money => ({ amountMinor, currency: 'USD' });
+  const cases = [
+    ['the price', [buy(0, 30)], day(30), usd(1000)],
+    ['an unknown price after an introductory one', [buy(0, 30, { period_type: 'INTRO' })], day(30), null],
+    ['an unknown price of the product it changes to', [buy(0, 30), change], day(30), null],
+    ['an unknown price that the customer agreed to', [buy(0, 30), agreed], day(30), null],
+    ['the price when a pause ends', [buy(0, 30), pause], day(60), usd(1000)],
+  ] as const;
+  for (const [what, events, atMs, sum] of cases)
+    test(`is ${what}`, () => {
+      const customer = { state: deriveState(events, null, day(6)) };
+      const context = { app: { now: () => day(6) }, customer } as unknown as ActionContext;
+      const until = (requestedEndMs: number) =>
+        upcomingCharges(context, { lookupKey: 'pro', requestedEndMs });
+      assert.deepEqual(until(day(90)), [{ atMs, sum, store: 'APP_STORE' }]);
+      assert.deepEqual(until(atMs), []);
+    });
+});
 
 describe('a note', () => {
   const grant = {

@@ -4,6 +4,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
+import type { Subscription } from '../../src/simulator/revenuecat/state.ts';
 import { eraseSubscribers } from '../../src/subscribers/customer-data.ts';
 import { findByAppUserIds } from '../../src/subscribers/search.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -65,6 +66,30 @@ const openPage = (card: Parameters<typeof openPageOf>[1], adminId = '7001') =>
   openPageOf(product, card, { adminId });
 const calls = (id: string) => callsAbout(product, id);
 const states = (appUserId: string) => actionStates(product, appUserId);
+
+/** Part of a payment, or all of it, is given back without this app. */
+const refundElsewhere = (appUserId: string, own: Subscription, price: number) =>
+  send(
+    product,
+    lifecycleEvent(
+      'CANCELLATION',
+      {
+        appUserId,
+        productId: 'pro_web',
+        entitlements: ['pro'],
+        store: own.store.toUpperCase(),
+        environment: 'PRODUCTION',
+        periodType: 'NORMAL',
+        purchasedAtMs: own.startsAtMs,
+        expirationAtMs: own.endsAtMs,
+        transactionId: own.storeSubscriptionId ?? '',
+        atMs: Date.now(),
+        price,
+        currency: 'EUR',
+      },
+      { cancel_reason: 'CUSTOMER_SUPPORT' },
+    ),
+  );
 
 describe('a store action', () => {
   test('a Web Billing subscription is cancelled: review, note, record, and once however often it is confirmed', async () => {
@@ -156,6 +181,14 @@ describe('a store action', () => {
     await noteIn(product, card, /Refunded/);
   });
 
+  test('of a payment that was refunded in part, a Web Billing refund gives back and names the rest', async () => {
+    const { card, own, page } = await openBuyer('rc_billing');
+    await refundElsewhere(card.appUserId, own, -2);
+    const checked = await reviewAction(page, 'refund');
+    assert.match(checked.text, /^Amount: €2\.99$/m);
+    assert.match((await checked.press('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
+  });
+
   test('one Google Play charge is refunded, and the review says that the subscription continues', async () => {
     const { card, own, page } = await openBuyer('play_store');
     for (const kind of ['cancel', 'manage'])
@@ -178,28 +211,7 @@ describe('a store action', () => {
   test('a charge that was refunded elsewhere is not offered, reviewed or confirmed; one refunded in part is', async () => {
     const { card, own, page } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
-    const refund = (price: number) =>
-      send(
-        product,
-        lifecycleEvent(
-          'CANCELLATION',
-          {
-            appUserId: card.appUserId,
-            productId: 'pro_web',
-            entitlements: ['pro'],
-            store: 'PLAY_STORE',
-            environment: 'PRODUCTION',
-            periodType: 'NORMAL',
-            purchasedAtMs: own.startsAtMs,
-            expirationAtMs: own.endsAtMs,
-            transactionId: charge,
-            atMs: Date.now(),
-            price,
-            currency: 'EUR',
-          },
-          { cancel_reason: 'CUSTOMER_SUPPORT' },
-        ),
-      );
+    const refund = (price: number) => refundElsewhere(card.appUserId, own, price);
     const form = await page.press(buttonOf(page, 'refund'));
     const inputs = { 'action.transaction': charge, 'action.reason': 'Asked for it' };
     await refund(-2);

@@ -155,10 +155,10 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
 
 function charges(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t, money, date } = context.messages;
-  return upcomingCharges(context, reviewed).map(({ price, store, endsAtMs }) => {
-    const amount = price && price.amountMinor > 0 ? money(price) : null;
+  return upcomingCharges(context, reviewed).map(({ sum, store, atMs }) => {
+    const amount = sum && money(sum);
     const charger = t('sentence.charger', { store, name: storeName(store) });
-    return text(t('action.effect.charge', { amount, store: charger, date: date(endsAtMs ?? 0) }), 'muted');
+    return text(t('action.effect.charge', { amount, store: charger, date: date(atMs) }), 'muted');
   });
 }
 
