@@ -74,7 +74,6 @@ async function reconcileSlice(app: AppContext, workspaceId: string, stopping: Ab
   await app.jobs.send('reconcile.workspace', { workspaceId }, { afterSeconds });
 }
 
-/** Lets the workers continue an import. */
 export function queueImport(jobs: Jobs, ref: ImportRef): Promise<void> {
   const { workspaceId, projectId, importId } = ref;
   return jobs.send('backfill.run', { workspaceId, projectId, importId });

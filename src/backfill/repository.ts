@@ -5,7 +5,6 @@ import type { Database, Entities, Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { MINUTE_MS } from '../time.ts';
 
-/** One import of a project's history. */
 export type ImportRef = Readonly<Pick<ImportRow, 'workspaceId' | 'projectId' | 'importId'>>;
 
 export function keyOf({ workspaceId, projectId, importId }: ImportRef): ImportRef {

@@ -150,7 +150,6 @@ export async function followMerge(
   await rewriteAttributes(sql, workspaceId, into);
 }
 
-/** All attributes of the contact are written again. */
 export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
     name: 'rewrite-attributes',

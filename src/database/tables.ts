@@ -93,7 +93,6 @@ export const CUSTOMER_TABLES: readonly (CustomerRows & { readonly table: string 
   TABLES,
 ).flatMap(([table, { customer }]) => (customer ? [{ table, ...customer }] : []));
 
-/** Columns with encrypted values. */
 export const ENCRYPTED_COLUMNS: readonly {
   readonly table: string;
   readonly column: string;

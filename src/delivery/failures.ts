@@ -8,8 +8,9 @@ import {
   retryRefused,
 } from '../workspaces/refusals.ts';
 import { markDisconnected } from '../workspaces/repository.ts';
-import { failuresOf, pauseWorkspace } from './claims.ts';
+import { failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
+import { pauseWorkspace } from './due-workspaces.ts';
 
 /** After this long of trying an event is failed: stored, visible, replayable. */
 export const RETRY_FOR_MS = 3 * DAY_MS;

@@ -134,13 +134,10 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
  */
 export async function planWithOthers(
   database: Database,
-  {
-    workspaceId,
-    subscriberId,
-    others,
-  }: Pick<Claim, 'workspaceId' | 'subscriberId'> & { readonly others: readonly string[] },
+  subscriber: Pick<Claim, 'workspaceId' | 'subscriberId'> & { readonly others: readonly string[] },
   plan: (planned: readonly SentAs[]) => PlannedEvent[],
 ): Promise<PlannedEvent[] | null> {
+  const { workspaceId, subscriberId, others } = subscriber;
   return database.transaction(async (sql) => {
     const locked = await sql.query<{ subscriber_id: string }>(
       `select subscriber_id from subscribers

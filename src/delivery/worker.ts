@@ -9,18 +9,16 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { takeCalls } from './call-budget.ts';
 import {
-  allocateSlots,
   type Claim,
   claimNext,
-  endWaitsOfSetBackClock,
   LEASE_SECONDS,
-  listDueWorkspaces,
   releaseClaim,
   releaseExpiredLeases,
   renewLeases,
 } from './claims.ts';
 import { type Delivery, type DeliveryContext, LeaseLostError } from './context.ts';
 import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
+import { allocateSlots, endWaitsOfSetBackClock, listDueWorkspaces } from './due-workspaces.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 import { type Clock, RateGate } from './rate-gate.ts';
@@ -32,7 +30,6 @@ export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 
   readonly channels?: Readonly<Record<string, (payload: string) => void>>;
   readonly clock?: Clock;
   readonly random?: () => number;
-  /** Subscribers of one workspace that are delivered in parallel. */
   readonly concurrency?: number;
   readonly metrics?: DeliveryMetrics;
   readonly callTimeoutMs?: number;
@@ -50,7 +47,6 @@ const RETRY_DELAY_MS = 500;
 const CONCURRENCY = 256;
 /** All workspaces together get this many times the slots of one. */
 const MAX_BUSY_WORKSPACES = 8;
-/** How long the types of a workspace's attributes are cached. */
 const ATTRIBUTE_TYPES_TTL_MS = 600_000;
 
 const SYSTEM_CLOCK: Clock = {

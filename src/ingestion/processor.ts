@@ -127,24 +127,15 @@ export async function processProject(
   return counts;
 }
 
-interface Batch {
-  readonly processed: number;
-  readonly failed: number;
-  /** App user ids of the customers of transfers. */
-  readonly transferred: readonly string[];
-  readonly hasMore: boolean;
-  readonly nextLimit: number;
-}
-
-const NOTHING_PROCESSED = { processed: 0, failed: 0, transferred: [] };
+const NOTHING_PROCESSED = { processed: 0, failed: 0, transferred: [] as readonly string[] };
 
 async function processBatch(
   { database, secrets, logger }: ProcessingContext,
   project: ProjectKey,
   maxRows: number,
-): Promise<Batch | 'busy'> {
+) {
   let rows: readonly JournalRow[] = [];
-  const run = (limit: number, broken: Errors = new Map()): Promise<Batch | 'busy'> =>
+  const run = (limit: number, broken: Errors = new Map()) =>
     database.transaction(async (sql) => {
       // Sent together, and read after the lock was taken.
       const [isLocked, unprocessed, erasureKey] = await Promise.all([
@@ -153,7 +144,7 @@ async function processBatch(
         readErasureKey(sql, project),
         commitAsynchronously(sql),
       ]);
-      if (!isLocked) return 'busy';
+      if (!isLocked) return 'busy' as const;
       rows = unprocessed;
       const nextLimit = Math.min(limit * 2, MAX_BATCH);
       if (rows.length === 0) return { ...NOTHING_PROCESSED, hasMore: false, nextLimit };
@@ -172,6 +163,7 @@ async function processBatch(
       return {
         processed: rows.length,
         failed: errors.size,
+        /** App user ids of the customers of transfers. */
         transferred: transfers.flatMap(({ customer, source }) => [...customer, ...source]),
         hasMore: rows.length === limit,
         nextLimit,

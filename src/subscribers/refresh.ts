@@ -125,7 +125,6 @@ export async function withKey<T extends string>(
   }
 }
 
-/** Stores whether RevenueCat accepts a key, and reports a change. */
 export async function recordKeyState(
   app: AppContext,
   project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,

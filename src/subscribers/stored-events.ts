@@ -17,7 +17,6 @@ export interface EventDelivery {
 /** Intercom distinguishes events of one contact by these two. */
 export interface SentAs {
   readonly name: string;
-  /** Unix seconds. */
   readonly atS: number;
 }
 

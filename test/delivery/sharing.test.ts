@@ -3,12 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { registerWorker } from '../../src/database/session.ts';
-import {
-  allocateSlots,
-  claimNext,
-  listDueWorkspaces,
-  releaseExpiredLeases,
-} from '../../src/delivery/claims.ts';
+import { claimNext, releaseExpiredLeases } from '../../src/delivery/claims.ts';
+import { allocateSlots, listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';

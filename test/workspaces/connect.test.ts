@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
-import { listDueWorkspaces } from '../../src/delivery/claims.ts';
+import { listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
 import { authenticateWebhook } from '../../src/ingestion/routes.ts';
 import {
   connectProject,
