@@ -53,15 +53,31 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
       // A page with problems has this address: entered again, it is the page.
       if (!pages.some((each) => (each.path || '/') === formPath))
         router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
-      router.post(formPath, readForm, requireCsrf, readPageRequest, requireChangeRight, async (_req, res) => {
-        const outcome = await save(form, res);
-        if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
-        else await answer(page, outcome, res);
-      });
+      // A form without any token is not from our pages.
+      const requireCurrent: RequestHandler = (req, res, next) =>
+        requireCsrf(req, res, (error) => {
+          if (!error || !requestOf(res).typed._csrf) return next(error);
+          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN } }).catch(next);
+        });
+      router.post(
+        formPath,
+        readForm,
+        readPageRequest,
+        requireCurrent,
+        requireChangeRight,
+        async (_req, res) => {
+          const outcome = await save(form, res);
+          if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
+          else await answer(page, outcome, res);
+        },
+      );
     }
   }
   return router;
 }
+
+const SIGNED_IN_AGAIN =
+  'You have signed in again since this page was opened. Nothing was saved: check it, and send it again.';
 
 function requestOf(res: Response): PageRequest {
   return res.locals.pageRequest as PageRequest;
