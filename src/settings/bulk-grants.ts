@@ -213,9 +213,13 @@ export const bulkGrantsPage: Page = {
     const list = await listBulkGrants(database, workspaceId);
     return {
       projects: projects.map(({ projectId, name }) => [projectId, name] as const),
-      entitlements: entitlements
-        .flat()
-        .map(({ id, displayName, lookupKey }) => [id, displayName ?? lookupKey] as const),
+      // Two projects may have a "Pro".
+      entitlements: projects.flatMap((project, index) =>
+        (entitlements[index] ?? []).map(({ id, displayName, lookupKey }) => {
+          const name = displayName ?? lookupKey;
+          return [id, projects.length > 1 ? `${name} (${project.name})` : name] as const;
+        }),
+      ),
       durations: DURATIONS.map((duration) => [duration, texts.durations[duration]] as const),
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
       secondPersonAbove: settings.grants.bulkSecondPersonAbove,

@@ -150,6 +150,23 @@ async function stateOf(id: string): Promise<string | undefined> {
   return row?.state;
 }
 
+it('names the project of each entitlement where there are several', async () => {
+  const { database } = site.db;
+  assert.match((await browser.get('/settings/grants/many')).text, /<option value="entl1"[^>]*>Pro</);
+  await database.query(
+    `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+     values ('abc123', 'p2', 'projp2', 'Second', 'x')`,
+  );
+  await database.query(
+    `insert into catalog (workspace_id, project_id, kind, id, lookup_key, display_name)
+     values ('abc123', 'p2', 'entitlement', 'entl2', 'pro', 'Pro')`,
+  );
+  const { text } = await browser.get('/settings/grants/many');
+  assert.match(text, /<option value="entl1"[^>]*>Pro \(App\)</);
+  assert.match(text, /<option value="entl2"[^>]*>Pro \(Second\)</);
+  await database.query(`delete from projects where workspace_id = 'abc123' and project_id = 'p2'`);
+});
+
 describe('Settings › Grants › Grant to many', () => {
   it('shows a dry run of a pasted list: how many, and ten of them', async () => {
     const ids = Array.from({ length: 12 }, (_, index) => `user_${String(index).padStart(2, '0')}`);
