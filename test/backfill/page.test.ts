@@ -74,6 +74,7 @@ describe('the import page', () => {
     await post('pause', form()).expect(303);
     assert.equal((await latest())?.state, 'paused');
     assert.match((await admin.get('/settings/import')).text, /Paused: 0 customers imported/);
+    assert.doesNotMatch((await admin.get('/settings/import')).text, /the import continues/);
     await post('start', form()).expect(303);
     assert.equal((await latest())?.state, 'running');
     await post('cancel', form()).expect(422);
