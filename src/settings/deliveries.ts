@@ -30,24 +30,27 @@ export const deliveriesPage: Page = {
     const show = DELIVERY_FILTERS.find((filter) => filter === input('show')) ?? 'all';
     const customer = input('customer').slice(0, MAX_CUSTOMER_LENGTH);
     const kind = EVENT_KINDS.find((each) => each === input('kind')) ?? '';
+    const before = /^\d{1,16}$/.test(input('before'))
+      ? { atUs: input('before'), eventId: input('before_id') }
+      : null;
     const rows = await listDeliveries(sql, workspace.workspaceId, {
       show,
       customer: customer || null,
       kind: kind || null,
-      before: /^\d{1,16}$/.test(input('before'))
-        ? { atUs: input('before'), eventId: input('before_id') }
-        : null,
+      before,
       limit: PAGE_SIZE + 1,
     });
+    // What concerns all customers is no answer to a search, and is read on the first page.
+    const isWhole = customer === '' && kind === '' && before === null;
     const query = (filter: DeliveryFilter): URLSearchParams =>
       new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     return {
       unreadable:
-        show === 'all' || show === 'failed'
+        isWhole && (show === 'all' || show === 'failed')
           ? await listFailedWebhooks(app.database, workspace.workspaceId, MAX_UNREADABLE)
           : [],
-      rejected: show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
+      rejected: isWhole && show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
       show,
       customer,
       kind,

@@ -163,13 +163,30 @@ it('fits its screen with names that are one long word', async () => {
   await database.query(`update projects set name = $1 where workspace_id = 'abc123'`, [name]);
   await database.query(`update workspaces set name = $1 where workspace_id = 'abc123'`, [name]);
   await database.query(`update sessions set admin = admin || $1 where workspace_id = 'abc123'`, [{ name }]);
+  await database.query(`update audit_log set actor = actor || $1 where workspace_id = 'abc123'`, [{ name }]);
   const disconnect = `/revenuecat/disconnect?project=${before[0]?.projectId}`;
-  for (const path of ['', '/revenuecat', '/grants', '/access', '/data', '/data/uninstall', disconnect]) {
+  for (const path of [
+    '',
+    '/revenuecat',
+    '/grants',
+    '/access',
+    '/audit',
+    '/data',
+    '/data/uninstall',
+    disconnect,
+  ]) {
     await page.goto(`${site.url}/settings${path}`);
     for (const width of [390, 1280]) {
       await page.setViewportSize({ width, height: 900 });
       const needed = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.equal(needed, width, path);
+      const tables = await page
+        .locator('.overflow-auto:has(table.stack)')
+        .evaluateAll((all) => all.map(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth));
+      assert.ok(
+        tables.every((hidden) => hidden === 0),
+        `${path}: nothing of a table is hidden at ${width} px`,
+      );
       const signOut = await page.getByRole('button', { name: 'Sign out' }).boundingBox();
       assert.ok(signOut && signOut.height < 40, 'what is next to the names stays on one line');
     }

@@ -404,6 +404,20 @@ describe('a form with a problem', () => {
   });
 });
 
+describe('a form of an earlier session', () => {
+  it('is shown again with what was typed, and works then', async () => {
+    const again = await site.signedIn('abc123');
+    const old = (fields: object) =>
+      again.post('/settings/messenger/keys').accept('html').type('form').send(fields);
+    await old({ name: 'My backend', kind: 'messenger' }).expect(403);
+    const { text } = await old({ _csrf: csrf, name: 'My backend', kind: 'messenger' }).expect(422);
+    assert.match(text, /You have signed in again since this page was opened/);
+    assert.match(text, /value="My backend"/);
+    assert.doesNotMatch(text, />My backend</, 'no key was made');
+    await old({ _csrf: csrfIn(text), name: 'My backend', kind: 'messenger' }).expect(200);
+  });
+});
+
 describe('the setup steps', () => {
   it('are all marked when they are marked at the same time', async () => {
     await Promise.all(['import', 'events', 'messenger'].map((step) => send('/setup', { step }).expect(303)));
@@ -579,6 +593,8 @@ describe('deliveries', () => {
     const all = (await browser.get('/settings/deliveries').expect(200)).text;
     assert.match(all, /waiting-user/);
     assert.ok(!all.includes(SCRIPT) && !all.includes('foreign-user'));
+    const again = (await browser.get('/settings/deliveries?show=failed').expect(200)).text;
+    assert.match(again, /aria-label="Send again: Renewal of /, 'the name begins with what is shown');
     const only = (await browser.get('/settings/deliveries?show=waiting').expect(200)).text;
     assert.match(only, /No Intercom contact matches/);
     assert.ok(!only.includes('Refused'));
@@ -790,6 +806,12 @@ describe('home', () => {
     assert.match(text, /Contacts that Intercom rejects: 1</);
     assert.match(text, /deliveries\?customer=rejected-user/);
     assert.match(text, /Try rejected contacts again/);
+    const searched = await browser.get('/settings/deliveries?show=failed&customer=other-user').expect(200);
+    assert.doesNotMatch(
+      searched.text,
+      /Contacts that|Try rejected|Send all failed/,
+      'only what was searched',
+    );
     const sent = await send('/deliveries/replay').expect(303);
     assert.match(String(sent.headers.location), /=replayed$/);
     assert.doesNotMatch(
