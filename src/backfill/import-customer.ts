@@ -103,8 +103,7 @@ function dedupeKeys(event: {
 }): string[] {
   const byId = `id|${event.id.toLowerCase()}`;
   if (event.transactionId === null) return [byId];
-  const type = event.type.replace(/^PURCHASES_/, '');
-  return [byId, `content|${event.transactionId}|${type}|${event.atMs}`];
+  return [byId, `content|${event.transactionId}|${event.type}|${event.atMs}`];
 }
 
 async function readStored(sql: Sql, project: Project, appUserIds: readonly string[]): Promise<Set<string>> {

@@ -2,11 +2,20 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
+import {
+  claimCustomers,
+  closeCustomers,
+  findReadCustomer,
+  postponeCustomer,
+  saveListedPage,
+} from '../../src/backfill/import-list.ts';
 import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { openDatabase } from '../../src/database/data-source.ts';
+import { AppError } from '../../src/errors.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { storeApiKey } from '../../src/workspaces/projects.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -46,6 +55,17 @@ describe('importing the history of a project', () => {
       eventsSinceMs,
       startedBy: { kind: 'test' },
     });
+
+  /** As the app is, but RevenueCat lists its customers like this. */
+  const appListing = (
+    listCustomers: (after: string | null) => ReturnType<RevenueCatClient['listCustomers']>,
+  ): typeof world.app => ({
+    ...world.app,
+    revenueCat(project, options) {
+      const client = world.app.revenueCat(project, options);
+      return client && { ...client, listCustomers: (_, after) => listCustomers(after) };
+    },
+  });
 
   /** Everything that an import may change, without times of processing. */
   async function stored(): Promise<unknown> {
@@ -186,18 +206,20 @@ describe('importing the history of a project', () => {
     const customer = addCustomer(world.revenueCat, 'ann', { subscribed: true });
     const body = bought('ann', { id: 'ABCD-1' });
     const other = bought('ann', { id: 'other', type: 'RENEWAL', event_timestamp_ms: Date.now() - DAY_MS });
+    const fresh = bought('ann', { id: 'fresh', event_timestamp_ms: Date.now() - 2 * DAY_MS });
     await receive(body);
     await receive(other);
     customer.events.push(
       { ...body, id: 'abcd-1', type: 'INITIAL_PURCHASE' },
       { ...other, id: 'named-differently', type: 'RENEWAL' },
+      { ...fresh, id: 'fresh-again', type: 'CANCELLATION' },
       {
-        ...bought('ann', { id: 'fresh', event_timestamp_ms: Date.now() - 2 * DAY_MS }),
+        ...fresh,
         type: 'CANCELLATION',
       },
     );
     const progress = await importAll();
-    assert.deepEqual([progress.newEvents, progress.knownEvents], [1, 2]);
+    assert.deepEqual([progress.newEvents, progress.knownEvents], [1, 3]);
     const ids = await world.db.database.query<{ event_id: string }>('select event_id from events order by 1');
     assert.deepEqual(
       ids.map((row) => row.event_id),
@@ -211,6 +233,7 @@ describe('importing the history of a project', () => {
     customer.events.push(
       { ...bought('ann', { id: 'old', event_timestamp_ms: oldMs }), type: 'INITIAL_PURCHASE' },
       { ...bought('ann', { id: 'new' }), type: 'RENEWAL' },
+      { ...bought('ann', { id: 'test' }), type: 'EXPERIMENT_ENROLLMENT', transaction_id: null },
     );
     const states = async () =>
       new Map(
@@ -226,14 +249,19 @@ describe('importing the history of a project', () => {
       new Map([
         ['old', 'skipped'],
         ['new', 'skipped'],
+        ['test', 'skipped'],
       ]),
     );
+    await world.db.database.query('update subscribers set due_at = null');
     await importAll(Date.now() - 30 * DAY_MS);
+    const due = await world.db.database.query('select 1 from subscribers where due_at <= now()');
+    assert.equal(due.length, 1);
     assert.deepEqual(
       await states(),
       new Map([
         ['old', 'skipped'],
         ['new', 'pending'],
+        ['test', 'skipped'],
       ]),
     );
   });
@@ -261,6 +289,40 @@ describe('importing the history of a project', () => {
     assert.deepEqual(rows, [{ ids: ['ann', 'device-7'], events: 2 }]);
   });
 
+  it('reads events although the first customers were deleted', async () => {
+    addCustomer(world.revenueCat, 'ann').events.push({ ...bought('ann'), type: 'INITIAL_PURCHASE' });
+    const { progress } = await start();
+    const app = appListing(async (after) => {
+      if (after === null) return { ids: ['gone'], next: 'gone' };
+      await until(async () => (await readImport(world.db.database, progress))?.missing === 1, 'the first');
+      return { ids: ['ann'], next: null };
+    });
+    await runImport(app, progress, { signal: AbortSignal.timeout(20_000) });
+    assert.equal((await readImport(world.db.database, progress))?.newEvents, 1);
+  });
+
+  it('does not merge the customers of a transfer', async () => {
+    const transferred = {
+      transferred_from: ['ann'],
+      transferred_to: ['bob'],
+      event_timestamp_ms: Date.now(),
+    };
+    for (const [id, type] of [['1', 'TRANSFER'] as const, ['2', 'PURCHASES_TRANSFER'] as const])
+      addCustomer(world.revenueCat, 'ann').events.push({ id, type, ...transferred });
+    await importAll();
+    const ids = await world.db.database.query(`select distinct subscriber_id from subscriber_ids`);
+    assert.equal(ids.length, 2);
+  });
+
+  it('reports customers that were known and disagree with RevenueCat', async () => {
+    await receive(bought('known'));
+    addCustomer(world.revenueCat, 'known');
+    addCustomer(world.revenueCat, 'new').events.push({ ...bought('new'), type: 'INITIAL_PURCHASE' });
+    await importAll();
+    const { values } = await world.app.counters.disagreements.get();
+    assert.equal(values.find(({ labels }) => labels.code === 'status')?.value, 1);
+  });
+
   it('skips a deleted customer, and retries one that RevenueCat fails on', async () => {
     addCustomer(world.revenueCat, 'ann', { subscribed: true });
     addCustomer(world.revenueCat, 'gone');
@@ -275,7 +337,8 @@ describe('importing the history of a project', () => {
 
   it('waits while RevenueCat is unavailable, without failing any customer', async () => {
     for (let index = 0; index < 20; index += 1) addCustomer(world.revenueCat, `user-${index}`);
-    const clear = world.revenueCat.faults.add({ status: 503, pathPrefix: '/v2/projects' });
+    const each = `/v2/projects/${RC_PROJECT}/customers/`;
+    const clear = world.revenueCat.faults.add({ status: 503, pathPrefix: each });
     const { progress } = await start();
     const stop = new AbortController();
     const running = runImport(world.app, progress, { signal: stop.signal });
@@ -283,7 +346,15 @@ describe('importing the history of a project', () => {
       async () => (await readImport(world.db.database, progress))?.reason === 'revenuecat_unavailable',
       'the import to wait',
     );
+    const tried = await world.db.database.query('select 1 from import_customers where attempts > 0');
+    assert.equal(tried.length, 0);
     clear();
+    world.revenueCat.faults.add({ latencyMs: 50, pathPrefix: each });
+    const going = await until(async () => {
+      const now = await readImport(world.db.database, progress);
+      return now && now.done > 0 ? now : null;
+    }, 'the first customers');
+    assert.equal(going.reason, null);
     assert.equal(await running, 'done');
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.done, last?.failed], [20, 0]);
@@ -316,11 +387,18 @@ describe('importing the history of a project', () => {
     );
     const stop = new AbortController();
     const running = runImport(world.app, progress, { signal: stop.signal });
+    const delays = new Set<number>();
     // The delays between the attempts are skipped.
     const hurry = setInterval(
       () =>
         void world.db.database
-          .query(`update import_customers set not_before = now() where done_at is null`)
+          .query<{ seconds: number }>(
+            `update import_customers c set not_before = now()
+               from (select customer_id, not_before from import_customers where not_before > now()) as before
+              where c.customer_id = before.customer_id
+             returning ceil(extract(epoch from before.not_before - now()))::integer as seconds`,
+          )
+          .then((rows) => rows.forEach(({ seconds }) => void delays.add(seconds)))
           .catch(() => {}),
       50,
     );
@@ -336,6 +414,7 @@ describe('importing the history of a project', () => {
     }
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.listed, last?.done, last?.failed], [3, 3, 1]);
+    assert.deepEqual([...delays], [4, 8, 16, 32, 64]);
   });
 
   it('lists from the beginning when the customer that the cursor names was deleted', async () => {
@@ -354,20 +433,89 @@ describe('importing the history of a project', () => {
       ['user-1', { ids: ['user-2'], next: 'user-2' }],
       ['user-2', { ids: ['user-1'], next: 'user-1' }],
     ]);
-    const app: typeof world.app = {
-      ...world.app,
-      revenueCat(project, options) {
-        const client = world.app.revenueCat(project, options);
-        const listCustomers = async (_: string, after: string | null) =>
-          pages.get(after) ?? assert.fail(`No page follows ${after}`);
-        return client && { ...client, listCustomers };
-      },
-    };
+    const app = appListing(async (after) => pages.get(after) ?? assert.fail(`No page follows ${after}`));
     const { progress } = await start();
     const stop = AbortSignal.timeout(20_000);
     assert.equal(await runImport(app, progress, { signal: stop }), 'failed');
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.listed, last?.reason], [2, 'revenuecat_rejected']);
+  });
+
+  it('lists from the beginning once when a cursor is refused on the way', async () => {
+    for (const code of ['revenuecat_not_found', 'revenuecat_rejected'] as const) {
+      const calls: (string | null)[] = [];
+      const app = appListing(async (after) => {
+        calls.push(after);
+        if (after === null) return { ids: ['user-1'], next: 'user-1' };
+        if (after === 'user-1') return { ids: ['user-2'], next: 'user-2' };
+        if (code === 'revenuecat_rejected' || calls.length < 6) throw new AppError(code, 'The cursor');
+        return { ids: ['user-3'], next: null };
+      });
+      const { progress } = await start();
+      const outcome = await runImport(app, progress, { signal: AbortSignal.timeout(20_000) });
+      assert.equal(outcome, code === 'revenuecat_rejected' ? 'failed' : 'done');
+      assert.deepEqual(calls, [null, 'user-1', 'user-2', null, 'user-1', 'user-2']);
+    }
+  });
+
+  it('waits as long as RevenueCat asks for, however often it does', async () => {
+    let refusals = 12;
+    const app = appListing(async () => {
+      refusals -= 1;
+      if (refusals < 0) return { ids: [], next: null };
+      const remedy = { kind: 'wait_until', atMs: Date.now() } as const;
+      throw new AppError('revenuecat_rate_limited', 'Too many calls', { remedy });
+    });
+    const { progress } = await start();
+    assert.equal(await runImport(app, progress, { signal: AbortSignal.timeout(10_000) }), 'done');
+  });
+
+  it('lists a page once, whoever has read it, and claims no customer before the next attempt', async () => {
+    const { database } = world.db;
+    const { progress } = await start();
+    await saveListedPage(database, progress, { after: null, ids: ['a', 'b', 'b', 'c'], next: 'c' });
+    await saveListedPage(database, progress, { after: null, ids: ['x'], next: 'x' });
+    const listing = await readImport(database, progress);
+    assert.deepEqual([listing?.listed, listing?.cursor], [3, 'c']);
+    for (const [customerId, inMs] of [
+      ['a', DAY_MS] as const,
+      ['b', -1_000] as const,
+      ['c', -DAY_MS] as const,
+    ])
+      await postponeCustomer(
+        database,
+        { ...progress, customerId },
+        { code: 'revenuecat_unavailable', notBefore: new Date(Date.now() + inMs) },
+      );
+    await database.transaction(async (sql) => {
+      const claimed = await claimCustomers(sql, progress, 5);
+      assert.deepEqual(
+        claimed.map(({ customerId }) => customerId),
+        ['c', 'b'],
+      );
+      assert.deepEqual(await claimCustomers(database, progress, 5), [], 'they are claimed');
+      const counts = {
+        newCustomers: 0,
+        failed: 0,
+        subscriptions: 0,
+        purchases: 0,
+        newEvents: 0,
+        knownEvents: 0,
+      };
+      const deleted = { customerId: 'c', code: 'revenuecat_not_found' };
+      await closeCustomers(sql, progress, [deleted], { ...counts, missing: 1 });
+      assert.equal(await findReadCustomer(sql, progress), null, 'a deleted customer was not read');
+    });
+  });
+
+  it('resumes with the choice of events that it has, or fails to start', async () => {
+    const { database } = world.db;
+    const sinceMs = Date.now() - DAY_MS;
+    const { progress } = await start(sinceMs);
+    assert.equal((await start()).progress.importId, progress.importId);
+    await assert.rejects(start(sinceMs - 1), { code: 'conflict' });
+    await changeState(database, progress, { from: ['running'], to: 'failed' });
+    assert.equal((await start(sinceMs - 1)).isResumed, false);
   });
 
   it('finishes the claimed customers when its time slice is over, and claims no other', async () => {
@@ -401,6 +549,18 @@ describe('importing the history of a project', () => {
     const [project] = await world.db.database.query('select api_key_state from projects');
     assert.deepEqual(project, { api_key_state: 'rejected' });
     key.status = 'valid';
+    const target = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+    await storeApiKey(world.app, target, {
+      apiKey: world.revenueCat.issueKey(RC_PROJECT, ['customer_information:customers:read']),
+      missingScopes: [],
+    });
+    const limited = await importAll();
+    assert.deepEqual(
+      [limited.state, limited.reason, limited.done],
+      ['failed', 'revenuecat_scope_missing', 0],
+    );
+    const whole = { apiKey: world.revenueCat.issueKey(RC_PROJECT), missingScopes: [] };
+    await storeApiKey(world.app, target, whole);
     const { progress, isResumed } = await start();
     assert.ok(isResumed && progress.importId === first.importId);
     await runImport(world.app, progress, { signal: new AbortController().signal });
@@ -464,6 +624,7 @@ describe('importing the history of a project', () => {
 
     const next = await start();
     assert.ok(!next.isResumed);
+    await saveListedPage(database, next.progress, { after: null, ids: ['user-1'], next: 'user-1' });
     await changeState(database, next.progress, { from: ['running'], to: 'cancelled' });
     assert.equal(
       await runImport(world.app, next.progress, { signal: new AbortController().signal }),
@@ -473,8 +634,8 @@ describe('importing the history of a project', () => {
   });
 
   describe('one customer, on demand', () => {
-    const importOne = (id: string) =>
-      importCustomer(world.app, {
+    const importOne = (id: string, app = world.app) =>
+      importCustomer(app, {
         workspaceId: WORKSPACE_ID,
         projectId: PROJECT_ID,
         appUserId: id,
@@ -511,6 +672,12 @@ describe('importing the history of a project', () => {
       assert.ok(key);
       key.status = 'expired';
       assert.equal(await importOne('ann'), 'key_rejected');
+      key.status = 'valid';
+      Object.assign(key, { scopes: [] });
+      const queued: string[] = [];
+      const jobs = { send: async (name: string) => void queued.push(name) };
+      await assert.rejects(importOne('ann', { ...world.app, jobs }), { code: 'revenuecat_scope_missing' });
+      assert.deepEqual(queued, ['workspace.check'], 'the settings then name the permission');
       await world.db.database.query(`update projects set api_key = null`);
       assert.equal(await importOne('ann'), 'no_key');
     });

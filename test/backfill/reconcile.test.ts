@@ -1,14 +1,30 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
-import { expectedChangeMs, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
+import { expectedChangeMs, listReconcilable, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
+import { apiSubscription, day, snapshotOf } from '../subscription/histories.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
+
+const PAUSE = [
+  {
+    id: 'p',
+    type: 'SUBSCRIPTION_PAUSED',
+    event_timestamp_ms: START_MS + DAY_MS,
+    auto_resume_at_ms: START_MS + 60 * DAY_MS,
+  },
+  {
+    id: 'pe',
+    type: 'EXPIRATION',
+    expiration_reason: 'SUBSCRIPTION_PAUSED',
+    event_timestamp_ms: START_MS + 30 * DAY_MS,
+  },
+];
 
 describe('when a change is expected', () => {
   const at = (...bodies: Record<string, unknown>[]) =>
@@ -60,12 +76,51 @@ describe('when a change is expected', () => {
       START_MS + 46 * DAY_MS + 3 * HOUR_MS,
     ],
     [
+      'two subscriptions: the end of the first',
+      [
+        {
+          id: 'y',
+          product_id: 'yearly',
+          transaction_id: 'y',
+          original_transaction_id: 'y',
+          expiration_at_ms: START_MS + 365 * DAY_MS,
+        },
+        {},
+        {
+          id: 'w',
+          product_id: 'other',
+          transaction_id: 'w',
+          original_transaction_id: 'w',
+          expiration_at_ms: START_MS + 60 * DAY_MS,
+        },
+      ],
+      START_MS + 30 * DAY_MS + 3 * HOUR_MS,
+    ],
+    [
+      'a grant: its end',
+      [{ type: 'NON_RENEWING_PURCHASE', store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' }],
+      START_MS + 30 * DAY_MS + 3 * HOUR_MS,
+    ],
+    ['a pause: its end', [{}, ...PAUSE], START_MS + 60 * DAY_MS + 3 * HOUR_MS],
+    [
+      'a pause that should have ended before the last event: nothing more',
+      [{}, ...PAUSE, { id: 'later', type: 'SUBSCRIBER_ALIAS', event_timestamp_ms: START_MS + 61 * DAY_MS }],
+      null,
+    ],
+    [
       'a lifetime purchase: never',
       [{ type: 'NON_RENEWING_PURCHASE', expiration_at_ms: null, product_id: 'lifetime' }],
       null,
     ],
   ];
   for (const [name, events, wanted] of cases) it(name, () => assert.equal(at(...events), wanted));
+
+  it('access that RevenueCat reports after its end: a day later', () => {
+    const snapshot = snapshotOf(40, [
+      apiSubscription({ status: 'active', endsAtMs: day(30), periodEndsAtMs: day(30) }),
+    ]);
+    assert.equal(expectedChangeMs([], snapshot), day(41));
+  });
 });
 
 describe('reconciling', () => {
@@ -151,6 +206,16 @@ describe('reconciling', () => {
     world.revenueCat.faults.clearRequests();
     const again = await pass();
     assert.deepEqual([again.checked, asked().size], [0, 0]);
+  });
+
+  it('is for workspaces that have the app and a working key', async () => {
+    const { database } = world.db;
+    assert.deepEqual(await listReconcilable(database), [WORKSPACE_ID]);
+    await database.query(`update projects set api_key_state = 'rejected'`);
+    assert.deepEqual(await listReconcilable(database), []);
+    await database.query(`update projects set api_key_state = 'valid'`);
+    await database.query(`update workspaces set status = 'uninstalled'`);
+    assert.deepEqual(await listReconcilable(database), []);
   });
 
   it('leaves subscribers alone whose event came late', async () => {

@@ -278,6 +278,16 @@ describe('Intercom’s rules', () => {
     assert.equal(survivor.customAttributes.rc_billing_issue_at, undefined, 'what was left over is cleared');
   });
 
+  test('a contact that is deleted while it is written to is replaced by that of another id', async () => {
+    const id = customer();
+    const deleted = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const other = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `${id}-alias` });
+    // A lookup may still find it.
+    world.intercom.faults.add({ method: 'PUT', pathPrefix: `/contacts/${deleted.id}`, status: 404 });
+    await receive(world, id, { id: `${id}-1`, aliases: [`${id}-alias`] });
+    await until(() => other.customAttributes.subscription_status === 'active', 'the attributes');
+  });
+
   test('a contact is not cleared before it is known which one merged customers have now', async () => {
     const [person, anonymous] = [customer(), `$RCAnonymousID:${customer()}`];
     const [own, former] = [person, anonymous].map((externalId) =>

@@ -3,13 +3,17 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { registerWorker } from '../../src/database/session.ts';
-import { claimNext, releaseExpiredLeases } from '../../src/delivery/claims.ts';
-import { allocateSlots, listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
+
+import { claimNext, LEASE_SECONDS, releaseExpiredLeases } from '../../src/delivery/claims.ts';
+import { allocateSlots, listDueWorkspaces, pauseWorkspace } from '../../src/delivery/due-workspaces.ts';
+
 import { replayEvents } from '../../src/delivery/replay.ts';
+import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
+import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
-import { addWorkspace, createWorld, WORKSPACE_ID, type World } from '../support/world.ts';
-import { NOW_MS, receive, stateOf } from './support.ts';
+import { addWorkspace, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
+import { NOW_MS, receive, recentEvent, stateOf } from './support.ts';
 
 describe('sharing the work', () => {
   test('a workspace gets its share of slots, never all, and some even when the others use all', () => {
@@ -138,6 +142,50 @@ describe('sharing the work', () => {
       );
       assert.equal(row?.leased, '0');
     });
+
+    test('the workspace that was served longest ago is the first', async () => {
+      const { database } = world.db;
+      await database.query('update subscribers set due_at = now()');
+      for (const [workspaceId, minutes] of [[WORKSPACE_ID, 1] as const, ['quiet', 2] as const])
+        await database.query(
+          `update workspaces set not_before = null, last_claimed_at = now() - make_interval(mins => $2)
+            where workspace_id = $1`,
+          [workspaceId, minutes],
+        );
+      assert.deepEqual(await listDueWorkspaces(database), ['quiet', WORKSPACE_ID]);
+    });
+
+    test('a replay of more events than fit in a transaction queues them all', async () => {
+      const { database } = world.db;
+      const events = Array.from({ length: 1_001 }, (_, index) =>
+        prepareEvent(recentEvent('many', { id: `many-${index}`, transaction_id: `many-${index}` }), NOW_MS),
+      );
+      await storeEvents(database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, events);
+      await database.query(
+        `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, not_sent)
+         select workspace_id, subscriber_id, project_id, event_id, received_at, 'failed' from events
+          where event_id like 'many-%'`,
+      );
+      assert.equal(await replayEvents(database, WORKSPACE_ID, { failedOnly: true }), 1_001);
+    });
+
+    test('nothing is sent under a lease whose time is over', async (t) => {
+      const { database } = world.db;
+      await database.query('update subscribers set due_at = null');
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'overdue' });
+      const path = '/contacts/find_by_external_id/overdue';
+      world.intercom.faults.add({ pathPrefix: path, latencyMs: 300, times: 1 });
+      await receive(world, 'overdue', { id: 'overdue-1' });
+      const worker = world.worker();
+      const isLeased = () => database.query('select 1 from subscribers where lease_until is not null');
+      await until(async () => (await isLeased()).length > 0, 'the claim');
+      const now = performance.now.bind(performance);
+      t.mock.method(performance, 'now', () => now() + LEASE_SECONDS * 1_000);
+      await until(() => delivered('overdue-1'), 'the event');
+      const lookups = world.intercom.faults.requests().filter((request) => request.path === path);
+      assert.equal(lookups.length, 2, 'it was claimed again');
+      await worker.stop();
+    });
   });
 
   describe('at light load', () => {
@@ -169,7 +217,9 @@ describe('sharing the work', () => {
       const { database } = world.db;
       await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
       await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');
-      await database.query(`update workspaces set not_before = now() + interval '1 minute'`);
+      await pauseWorkspace(database, WORKSPACE_ID, Date.now() + 60_000);
+      // A shorter one does not end it.
+      await pauseWorkspace(database, WORKSPACE_ID, Date.now() - 1_000);
       await database.query(`update subscribers set due_at = now()`);
       const owner = randomUUID();
       const claim = () => claimNext(database, WORKSPACE_ID, { owner, limit: 1 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { AppError } from '../../src/errors.ts';
 import {
   type Access,
   compareReadBack,
@@ -9,7 +10,9 @@ import {
   storedAccess,
   upcomingCharges,
 } from '../../src/grants/access.ts';
+
 import type { Grant } from '../../src/grants/action.ts';
+import { ACTION_KINDS } from '../../src/grants/action-kinds.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
 import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
 import type { ReviewedGrant, ReviewedStoreAction } from '../../src/grants/form-state.ts';
@@ -22,11 +25,14 @@ import {
   needsApproval,
   needsSecondPerson,
 } from '../../src/grants/policy.ts';
+import { findLive } from '../../src/grants/purchases.ts';
 import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
+import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
+import type { LivePurchase } from '../../src/revenuecat/store-actions.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import type { Money } from '../../src/subscription/types.ts';
+import type { Money, SubscriptionState } from '../../src/subscription/types.ts';
 import { DAY_MS, FOREVER_MS, HOUR_MS } from '../../src/time.ts';
 import { workspaceSettingsSchema } from '../../src/workspaces/settings.ts';
 import { buy, day, event, grant as grantEvent, period } from '../subscription/histories.ts';
@@ -279,6 +285,31 @@ describe('the policy', () => {
     assert.equal(lengthOf({ duration: 'lifetime', requestedEndMs: LIFETIME_END_MS }), null);
     assert.equal(lengthOf({ duration: 'custom', requestedEndMs: LIFETIME_END_MS }), null);
   });
+});
+
+test('a purchase is found among those of its environment only', () => {
+  const stored = { store: 'RC_BILLING', isOneTime: false, transactionId: 'tx', key: 'key' };
+  const production = { ...stored, environment: 'production' } as SubscriptionState;
+  const sandbox = { ...stored, environment: 'sandbox' } as SubscriptionState;
+  const state = { subscriptions: [production], sandbox: [sandbox], consumables: [] };
+  const context = { customer: { state } } as unknown as ActionContext;
+  const live = (environment: string) =>
+    ({
+      id: environment,
+      kind: 'subscription',
+      store: 'RC_BILLING',
+      storeId: null,
+      environment,
+    }) as LivePurchase;
+  assert.equal(findLive(context, production, [live('sandbox')]), null);
+  assert.equal(findLive(context, production, [live('production'), live('sandbox')])?.id, 'production');
+});
+
+test('nothing is granted any more to a customer who was deleted in RevenueCat', async () => {
+  const notFound = () => Promise.reject(new AppError('revenuecat_not_found', 'Deleted'));
+  const client = new Proxy({}, { get: () => notFound }) as RevenueCatClient;
+  const grant = { state: 'revoking', appUserId: 'deleted' } as Grant;
+  assert.deepEqual(await ACTION_KINDS.grant.readBack(client, 'proj1', grant), {});
 });
 
 test('a purchase known only by the id that RevenueCat gave its product is not named by it', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createJournal, pruneJournal } from '../../src/ingestion/journal.ts';
@@ -7,6 +8,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { reinterpret, SEND_WITHIN_DAYS } from '../../src/ingestion/reinterpret.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { purchaseStory, STORY_NAMES } from '../../src/simulator/revenuecat/scenarios.ts';
+import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { eventMetadata } from '../../src/subscription/contact-values.ts';
 import { identifiersOf, readEvent } from '../../src/subscription/read-event.ts';
@@ -168,6 +170,7 @@ describe('pruning the journal, and interpreting it again', () => {
   it('corrects what is wrong, sends nothing twice, and sends young events that are new', async () => {
     const old = SEND_WITHIN_DAYS + 1;
     await receive(eventBody({ id: 'fix-delivered' }), old);
+    await receive(eventBody({ id: 'fix-environment' }));
     await receive(eventBody({ id: 'fix-new' }));
     await receive(eventBody({ id: 'fix-old' }), old);
     await receive(eventBody({ id: 'fix-switched-off' }));
@@ -183,6 +186,7 @@ describe('pruning the journal, and interpreting it again', () => {
     await rows(`update events set kind = 'unknown', skip_reason = 'timeline_only'
                  where event_id in ('fix-new', 'fix-old')`);
     await rows(`update events set event_at_ms = 1 where event_id = 'fix-time'`);
+    await rows(`update events set environment = 'sandbox' where event_id = 'fix-environment'`);
     await rows(`update events set kind = 'renewal', skip_reason = null where event_id = 'fix-undeliverable'`);
     await receive(eventBody({ id: 'lost-new', app_user_id: 'lost' }));
     await receive(eventBody({ id: 'lost-old', app_user_id: 'lost' }), old);
@@ -190,11 +194,12 @@ describe('pruning the journal, and interpreting it again', () => {
     await rows(`update subscribers set due_at = null`);
 
     const counts = await again();
-    assert.deepEqual({ ...counts, unchanged: 0 }, { unchanged: 0, corrected: 6, added: 2, failed: 0 });
+    assert.deepEqual({ ...counts, unchanged: 0 }, { unchanged: 0, corrected: 7, added: 2, failed: 0 });
     const kind = 'initial_purchase';
     const unsent = { kind, sent_name: null };
     assert.deepEqual(await stored('fix-%'), [
       { event_id: 'fix-delivered', kind, delivery: 'delivered', reason: null, sent_name: 'rc_refund_event' },
+      { event_id: 'fix-environment', ...unsent, delivery: 'pending', reason: null },
       { event_id: 'fix-new', ...unsent, delivery: 'pending', reason: null },
       { event_id: 'fix-old', ...unsent, delivery: 'skipped', reason: 'imported' },
       { event_id: 'fix-switched-off', ...unsent, delivery: 'skipped', reason: 'switched_off' },
@@ -256,6 +261,21 @@ describe('pruning the journal, and interpreting it again', () => {
       { app_user_id: 'wrong-one', due: true },
     ]);
     assert.deepEqual(await rows(`select 1 from webhooks where error is not null`), []);
+  });
+
+  it('empties the webhook of a customer who has been erased', async () => {
+    const { database } = db;
+    await rows(`insert into workspaces (workspace_id, name) values ($1, 'Test')`, WORKSPACE_ID);
+    await receive(
+      eventBody({ id: 'theirs', app_user_id: 'erased', original_app_user_id: 'erased', aliases: [] }),
+    );
+    await rows(`delete from events where event_id = 'theirs'`);
+    const erased = { ...project, appUserId: 'erased', subscriberId: randomUUID() };
+    await recordErased({ sql: database, secrets }, WORKSPACE_ID, { ids: [erased], by: {} });
+    await again();
+    assert.deepEqual(await stored('theirs'), []);
+    const webhooks = await rows(`select payload, pruned_for from webhooks where event_id = 'theirs'`);
+    assert.deepEqual(webhooks, [{ payload: '', pruned_for: 'erased' }]);
   });
 
   it('takes webhooks since a time only', async () => {

@@ -370,9 +370,12 @@ describe('an erased customer', () => {
       pruned.map(({ payload }) => payload),
       ['', '', ''],
     );
+    product.revenueCat.faults.clearRequests();
     await importAll();
     await reconcileWorkspace(context(), WORKSPACE_ID, new AbortController().signal);
     assert.equal(await importCustomer(context(), { ...project(), appUserId: ERIN }), 'erased');
+    const read = product.revenueCat.faults.requests().filter(({ path }) => path.includes(ERIN));
+    assert.deepEqual(read, [], 'RevenueCat is not asked about them');
     const connected = await readProject(database(), WORKSPACE_ID, projectId);
     assert.ok(connected);
     const store = (customerId: string, alias: string) => {

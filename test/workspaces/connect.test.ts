@@ -3,16 +3,23 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
 import { authenticateWebhook } from '../../src/ingestion/routes.ts';
+import { provisionWorkspace } from '../../src/workspaces/install.ts';
 import {
   connectProject,
+  deleteDisconnectedSecrets,
   disconnectProject,
   listProjects,
   readProject,
+  reconnectProject,
+  replaceWebhookAuthorization,
   updateProject,
   workspaceOfProject,
 } from '../../src/workspaces/projects.ts';
+
+import { recordRefusal } from '../../src/workspaces/refusals.ts';
 import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
+import { DEFAULT_SETTINGS, readSettings } from '../../src/workspaces/settings.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -94,9 +101,10 @@ it('refuses a workspace that has not installed the app', async () => {
 it('refuses every webhook of a disconnected project, not even one without authorization', async () => {
   const connection = await connect({ revenueCatProjectId: 'proj3' });
   await disconnectProject(site.db.database, keyOf(connection.id));
+  const replaced = await replaceWebhookAuthorization(site.db.database, keyOf(connection.id));
   const project = await readProject(site.db.database, 'abc123', connection.id);
   assert.ok(project);
-  for (const authorization of [undefined, '', connection.webhookAuthorization]) {
+  for (const authorization of [undefined, '', connection.webhookAuthorization, replaced]) {
     const mismatch = authenticateWebhook({
       target: project,
       signingSecret: null,
@@ -108,6 +116,69 @@ it('refuses every webhook of a disconnected project, not even one without author
     assert.equal(mismatch, 'authorization');
   }
   assert.equal(await disconnectProject(site.db.database, keyOf(connection.id)), false);
+});
+
+it('keeps the secrets of a disconnected project for a day, and those of one that is connected again', async () => {
+  const { database } = site.db;
+  const { id } = await connect({ revenueCatProjectId: 'proj4', apiKey: 'sk_kept' });
+  const state = async () => {
+    await deleteDisconnectedSecrets(database, 'abc123');
+    return (await database.query('select api_key from projects where project_id = $1', [id]))[0];
+  };
+  const age = (hours: number) =>
+    database.query(
+      'update projects set disconnected_at = disconnected_at - make_interval(hours => $2) where project_id = $1',
+      [id, hours],
+    );
+  const stored = await state();
+  await disconnectProject(database, keyOf(id));
+  await age(23);
+  assert.deepEqual(await state(), stored);
+  await connect({ revenueCatProjectId: 'proj4' });
+  await age(2);
+  assert.deepEqual(await state(), stored);
+  await disconnectProject(database, keyOf(id));
+  await age(25);
+  assert.equal(await reconnectProject(database, keyOf(id)), false);
+  assert.deepEqual(await state(), { api_key: null });
+});
+
+it('shows a refused webhook until one is accepted, or another authorization is set', async () => {
+  const { database } = site.db;
+  const { id } = await connect({ revenueCatProjectId: 'proj5' });
+  const isRefused = async () => (await readProject(database, 'abc123', id))?.refusedWebhook !== null;
+  await database.query('update projects set last_refused_at = now() where project_id = $1', [id]);
+  assert.equal(await isRefused(), true);
+  await connect({ revenueCatProjectId: 'proj5' });
+  assert.equal(await isRefused(), false);
+  await database.query(
+    `update projects set last_refused_at = now() - interval '1 minute', last_received_at = now()
+      where project_id = $1`,
+    [id],
+  );
+  assert.equal(await isRefused(), false);
+});
+
+it('retries what Intercom refused when the app is installed again, and nothing else', async () => {
+  const { database } = site.db;
+  const refusal = { work: 'events', code: 'intercom_scope_missing', message: 'No' } as const;
+  assert.equal(await recordRefusal(database, 'abc123', refusal), true);
+  assert.equal(await recordRefusal(database, 'abc123', refusal), false);
+  await database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, attempts, waiting)
+     select 'abc123', name, gen_random_uuid(), now() + interval '1 hour', attempts, waiting
+       from (values ('failing', 3, false), ('waiting', 3, true), ('later', 0, false)) as t (name, attempts, waiting)`,
+  );
+  await site.signedIn('abc123');
+  const due = await database.query(
+    'select project_id, attempts from subscribers where due_at <= now() order by project_id',
+  );
+  assert.deepEqual(due, [{ project_id: 'failing', attempts: 0 }]);
+  await database.query('delete from subscribers');
+});
+
+it('reads settings that it does not understand as those of a new workspace', () => {
+  assert.deepEqual(readSettings({ events: 'none' }), DEFAULT_SETTINGS);
 });
 
 it('resumes deliveries when a disconnected workspace installs again', async () => {
@@ -125,6 +196,7 @@ it('resumes deliveries when a disconnected workspace installs again', async () =
     `update workspaces set not_before = now() + interval '1 hour' where workspace_id = 'abc123'`,
   );
   assert.deepEqual(await listDueWorkspaces(database), []);
+  assert.equal(await provisionWorkspace(site.app, 'abc123'), null);
   await site.signedIn('abc123');
   assert.deepEqual(await listDueWorkspaces(database), ['abc123']);
 });

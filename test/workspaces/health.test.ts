@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
-import { checkWorkspace, reportHealth } from '../../src/workspaces/health.ts';
+import { checkWorkspace, findProblems, reportHealth } from '../../src/workspaces/health.ts';
 import { checkInstallations } from '../../src/workspaces/install.ts';
 import {
   connectProject,
@@ -147,8 +147,32 @@ describe('the answer to Intercom', () => {
     assert.match(message, /RevenueCat did not answer/);
     site.revenueCat.faults.clear();
     site.intercom.faults.add({ status: 500, pathPrefix: '/me', times: 1 });
+    const before = await readWorkspace(site.db.database, 'abc123');
     assert.match((await answer()).message, /^Intercom did not answer/);
-    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+    for (const status of [402, 403, 429]) {
+      site.intercom.faults.add({ status, pathPrefix: '/me', times: 1 });
+      assert.equal((await answer()).state, 'UNKNOWN', `${status}`);
+    }
+    assert.deepEqual(await readWorkspace(site.db.database, 'abc123'), before);
+    site.intercom.faults.add({ status: 500, pathPrefix: '/me', times: 1 });
+    assert.equal((await answer('other1')).state, 'UNHEALTHY', 'it has no project, whatever Intercom says');
+  });
+
+  it('names no problem that another one explains', async () => {
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.ok(workspace && project);
+    const codes = (changes: Partial<typeof workspace & typeof project>) =>
+      findProblems({ ...workspace, ...changes }, [
+        { ...project, lastReceivedAt: new Date(), ...changes },
+      ]).map(({ code }) => code);
+    const missingScopes = ['customer_information:customers:read'];
+    assert.deepEqual(codes({ missingScopes, apiKeyState: 'valid' }), ['key_lacks_permissions']);
+    assert.deepEqual(codes({ missingScopes, apiKeyState: 'rejected' }), ['key_rejected']);
+    const refusedWebhook = { at: new Date(), refusedFor: 'signature' } as const;
+    assert.deepEqual(codes({ refusedWebhook, lastReceivedAt: null }), ['signature_refused']);
+    assert.deepEqual(codes({ attributesReady: false }), ['attributes_missing']);
+    assert.deepEqual(codes({ attributesReady: false, status: 'disconnected' }), ['disconnected']);
   });
 
   it('meets its deadline when a platform hangs', async () => {
@@ -185,6 +209,7 @@ it('leaves the state of a key alone when RevenueCat refuses the one that it has 
   const after = await readProject(database, 'abc123', projectId);
   assert.equal(after?.apiKeyState, 'valid');
   assert.ok(after && (await setApiKeyState(database, after, 'rejected')));
+  assert.equal(await setApiKeyState(database, after, 'rejected'), false, 'that is not new');
 });
 
 describe('reporting to Intercom', () => {
@@ -203,6 +228,9 @@ describe('reporting to Intercom', () => {
     await answer();
     await reportHealth(site.app, 'abc123');
     assert.equal(reported()?.state, 'nothing was said', 'the answer to its own check was the report');
+    await site.signedIn('abc123');
+    await reportHealth(site.app, 'abc123');
+    assert.equal(reported()?.state, 'OK', 'a new installation knows no report');
   });
 
   it('is retried when Intercom is unavailable, and not when the token is revoked', async () => {
@@ -242,8 +270,13 @@ describe('every day', () => {
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.ok(workspace);
     await markDisconnected(site.db.database, workspace, 'intercom_unauthorized');
+    await site.db.database.query(`update workspaces set not_before = now() + interval '1 hour'`);
     await checkWorkspace(site.app, 'abc123');
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
+    const paused = await site.db.database.query(
+      `select 1 from workspaces where workspace_id = 'abc123' and not_before is not null`,
+    );
+    assert.deepEqual(paused, []);
   });
 
   it('treats a workspace that was disconnected for 30 days as uninstalled', async () => {

@@ -46,6 +46,8 @@ describe('installing', () => {
     assert.match(callback, /code=[\w-]+%3D&/, 'the code ends in "="');
     const answer = await browser.get(callback).expect(302);
     assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
+    assert.equal(answer.headers['cache-control'], 'no-store');
+    assert.ok(site.jobs.some(({ name }) => name === 'workspace.health'));
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.equal(workspace?.status, 'connected');
     assert.equal(workspace?.region, 'EU');
@@ -107,6 +109,14 @@ describe('installing', () => {
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
     admin.name = name;
     assert.equal(answer.headers.location, `${APP_URL}/appstore/redirect?install_success=true`);
+  });
+
+  it('names a workspace without a name by its ID, and knows no time zone that does not exist', async () => {
+    site.intercom.addWorkspace({ id: 'odd1', name: '', timezone: 'Nowhere/Land' });
+    site.intercom.addAdmin('odd1');
+    await site.signedIn('odd1');
+    const workspace = await readWorkspace(site.db.database, 'odd1');
+    assert.deepEqual([workspace?.name, workspace?.timezone], ['odd1', 'UTC']);
   });
 
   it('takes a code with + that came unescaped', async () => {
@@ -197,6 +207,9 @@ describe('installing', () => {
     await site.db.database.query(`update oauth_states set expires_at = now() - interval '1 second'`);
     const refused = await browser.get(callback).expect(302);
     assert.match(text(refused.headers.location), /install_success=false/);
+    await browser.get('/install');
+    const left = await site.db.database.query('select 1 from oauth_states');
+    assert.equal(left.length, 1, 'the expired ones are deleted');
   });
 
   it('survives repeated and missing parameters', async () => {
@@ -364,6 +377,11 @@ describe('uninstalling', () => {
     assert.equal(workspace?.accessToken, null);
     const [project, ...others] = await listProjects(site.db.database, 'abc123');
     assert.deepEqual([project?.apiKey, project?.apiKeyState, others.length], [null, 'none', 0]);
+    site.jobs.length = 0;
+    await notice('abc123').expect(200);
+    await notice('plan1').expect(200);
+    await until(() => site.jobs.length > 0, 'the job of the other notice');
+    assert.deepEqual(site.jobs[0]?.data, { workspaceId: 'plan1' });
     await browser
       .get('/settings')
       .accept('html')

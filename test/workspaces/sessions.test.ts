@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, it, mock } from 'node:test';
 import supertest from 'supertest';
 import { checkInstallations } from '../../src/workspaces/install.ts';
+import { listSessions } from '../../src/workspaces/sessions.ts';
 import { createSite, csrfIn, type Site } from './support.ts';
 
 let site: Site;
@@ -77,6 +78,7 @@ it('ends after twelve hours, or two hours without use', async () => {
     await site.db.database.query(`update sessions set ${column} = now() - interval '${age}'`);
     await home(cookie).expect(302);
   }
+  assert.deepEqual(await listSessions(site.db.database, 'abc123'), []);
   const used = await sessionCookie('abc123');
   await site.db.database.query(`update sessions set last_seen_at = now() - interval '100 minutes'`);
   await home(used).expect(200);
