@@ -6,7 +6,6 @@ import { reportDisagreement } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
-import type { Snapshot } from '../subscription/types.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { importEvents } from './import-customer.ts';
@@ -74,31 +73,23 @@ export async function importBatch(context: ImportRun, running: ImportProgress) {
 }
 
 async function readOne(context: ImportRun, running: ImportProgress, customer: ClaimedCustomer) {
+  const { database, project } = context;
   const { customerId } = customer;
   try {
     const found = await readCustomer(context, customerId);
     if (!found) return { customer, kind: 'missing' } as const;
-    const history = await readEvents(context, running, { customerId, ...found });
-    return { customer, kind: 'read', found, ...history } as const;
+    const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
+    const stored = await findInProject(database, project, appUserIds);
+    /** Whether the customer was unknown before the events were stored. */
+    const isNew = appUserIds.length > 0 && stored.length === 0;
+    const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
+    const mayHaveEvents = running.hasEvents !== false && appUserIds.length > 0;
+    const events = mayHaveEvents ? await importEvents(context, wanted) : null;
+    return { customer, kind: 'read', found, events, isNew } as const;
   } catch (error) {
     if (error instanceof AppError) return { customer, kind: 'failed', error } as const;
     throw error;
   }
-}
-
-async function readEvents(
-  context: ImportRun,
-  running: ImportProgress,
-  { customerId, snapshot }: { readonly customerId: string; readonly snapshot: Snapshot },
-) {
-  const { project, database } = context;
-  const appUserIds = preferredAppUserIds([snapshot.customerId, ...snapshot.aliases]);
-  const known = await findInProject(database, project, appUserIds);
-  /** Whether the customer was unknown before the events were stored. */
-  const isNew = appUserIds.length > 0 && known.length === 0;
-  if (running.hasEvents === false || appUserIds.length === 0) return { events: null, isNew };
-  const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
-  return { events: await importEvents(context, project, wanted), isNew };
 }
 
 /**

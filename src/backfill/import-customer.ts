@@ -34,11 +34,7 @@ export async function importCustomer(
     if (!found) return 'unknown_customer';
     const { customerId, aliases } = found.snapshot;
     const appUserIds = preferredAppUserIds([customerId, appUserId, ...aliases]);
-    await importEvents({ ...app, client }, project, {
-      customerId,
-      appUserIds,
-      deliverSinceMs: null,
-    });
+    await importEvents({ ...app, project, client }, { customerId, appUserIds, deliverSinceMs: null });
     return (await storeCustomer(app, project, found)) ? 'imported' : 'erased';
   });
 }
@@ -56,36 +52,32 @@ const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
  * @returns `known`: from webhooks, or an earlier import; `null`: RevenueCat does not offer the events
  */
 export async function importEvents(
-  deps: Pick<AppContext, 'database' | 'secrets' | 'now'> & { readonly client: RevenueCatClient },
-  project: Project,
+  context: AppContext & { readonly project: Project; readonly client: RevenueCatClient },
   customer: {
     readonly customerId: string;
     readonly appUserIds: readonly string[];
     readonly deliverSinceMs: number | null;
   },
 ): Promise<{ added: number; known: number } | null> {
-  const { database } = deps;
-  const { deliverSinceMs } = customer;
-  const bodies = await deps.client.listCustomerEvents(project.revenueCatProjectId, customer.customerId);
+  const { database, secrets, project, client } = context;
+  const { customerId, appUserIds, deliverSinceMs } = customer;
+  const bodies = await client.listCustomerEvents(project.revenueCatProjectId, customerId);
   if (bodies === null) return null;
-  const stored = await readStored(database, project, customer.appUserIds);
+  const stored = await readStored(database, project, appUserIds);
   const fresh: PreparedEvent[] = [];
   for (const body of bodies) {
-    const received = asReceived(body, customer.customerId, deps.now());
+    const received = asReceived(body, customerId, context.now());
     const keys = dedupeKeys(received.event);
     if (keys.some((key) => stored.has(key))) continue;
     for (const key of keys) stored.add(key);
     fresh.push(received);
   }
+  const isDelivered = ({ event }: PreparedEvent): boolean =>
+    deliverSinceMs !== null && event.atMs >= deliverSinceMs;
   const added =
-    fresh.length === 0
-      ? 0
-      : await storeEvents(database, project, fresh, {
-          secrets: deps.secrets,
-          isDelivered: ({ event }) => deliverSinceMs !== null && event.atMs >= deliverSinceMs,
-        });
+    fresh.length === 0 ? 0 : await storeEvents(database, project, fresh, { secrets, isDelivered });
   if (deliverSinceMs !== null)
-    await deliverImported(database, project, { appUserIds: customer.appUserIds, sinceMs: deliverSinceMs });
+    await deliverImported(database, project, { appUserIds, sinceMs: deliverSinceMs });
   return { added, known: bodies.length - added };
 }
 
