@@ -10,8 +10,8 @@ import type { SubscriberState } from '../subscription/types.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
 import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
+import { planWithOthers } from './event-deliveries.ts';
 import { backOff, type Later, nextContactLookup } from './failures.ts';
-import { planWithOthers } from './outbox.ts';
 import {
   changedAttributes,
   isUnsaved,

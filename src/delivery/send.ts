@@ -4,8 +4,9 @@ import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
+import type { Attempt } from './delivery-log.ts';
+import type { SendResult } from './event-deliveries.ts';
 import { backOff, type Interruption, recordAccepted, recordIfRefused, retryAt } from './failures.ts';
-import type { Attempt, SendResult } from './outbox.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
 
 /**

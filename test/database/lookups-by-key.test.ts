@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { findSharedSubscribers } from '../../src/contacts/repository.ts';
 import type { Sql } from '../../src/database/sql.ts';
 import { claimNext } from '../../src/delivery/claims.ts';
-import { savePlan } from '../../src/delivery/outbox.ts';
+import { savePlan } from '../../src/delivery/event-deliveries.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
 import { listDeliveries } from '../../src/settings/repository.ts';

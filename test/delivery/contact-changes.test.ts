@@ -17,7 +17,8 @@ import {
   finishClaims,
   renewLeases,
 } from '../../src/delivery/claims.ts';
-import { createOutboxWriter, planWithOthers, savePlan } from '../../src/delivery/outbox.ts';
+import { planWithOthers, savePlan } from '../../src/delivery/event-deliveries.ts';
+import { createOutboxWriter } from '../../src/delivery/outbox.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';

@@ -3,7 +3,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { backfillJobs } from '../../src/backfill/jobs.ts';
 import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { recordAttempts } from '../../src/delivery/outbox.ts';
+import { recordAttempts } from '../../src/delivery/delivery-log.ts';
 import { AppError } from '../../src/errors.ts';
 import { createBulkGrant } from '../../src/grants/bulk/repository.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
