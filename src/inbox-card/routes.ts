@@ -54,12 +54,10 @@ export function inboxCardRouter(app: CardApp): Router {
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
     if (!request) throw badRequest('The body is not a Canvas Kit request: workspace_id is missing.');
-    const { workspaceId, componentId: component } = request;
     const answer = await drawInTime(answerFrom({ app, onPrimary }, request), req, {
+      ...request,
       place: 'inbox',
       logger: app.logger,
-      workspaceId,
-      component,
       fallback: (problem): CardAnswer => fallback(request, `card.state.${problem}`),
     });
     sendCanvas(res, answer);

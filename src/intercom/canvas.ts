@@ -245,11 +245,11 @@ export async function drawInTime<T>(
     readonly place: 'inbox' | 'messenger';
     readonly logger: Logger;
     readonly workspaceId: string;
-    readonly component: string | null;
+    readonly componentId: string | null;
     fallback(problem: 'failed' | 'slow'): T;
   },
 ): Promise<T> {
-  const { place, logger, workspaceId, component } = card;
+  const { place, logger, workspaceId, componentId: component } = card;
   const fields = () => ({ place, workspaceId, component, requestId: requestId(headers['x-request-id']) });
   const drawn = drawing.catch((error: unknown) => {
     // An outage has a message of its own.

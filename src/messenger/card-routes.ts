@@ -61,14 +61,9 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   }
 
   async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {
-    const { messages, workspaceId, componentId: component } = request;
-    return drawInTime(render(request), req, {
-      place: 'messenger',
-      logger,
-      workspaceId,
-      component,
-      fallback: () => plainCard(messages.t('messenger.unavailable'), messages),
-    });
+    const { messages } = request;
+    const fallback = () => plainCard(messages.t('messenger.unavailable'), messages);
+    return drawInTime(render(request), req, { ...request, place: 'messenger', logger, fallback });
   }
 
   const initialize: RequestHandler = async (req, res) => {

@@ -58,9 +58,10 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
     const browser = readCookie(app, req, BROWSER_COOKIE);
     if (state === null || !isBoundTo(browser, state) || !(await takeState(database, state))) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
-      return fail(res, purpose, error !== null && state === null ? accessDenied() : startedElsewhere());
+      const reason = error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE;
+      return fail(res, purpose, forbidden(reason));
     }
-    if (error !== null || code === null) return fail(res, purpose, accessDenied());
+    if (error !== null || code === null) return fail(res, purpose, forbidden(ACCESS_DENIED));
     try {
       const installed = await install(app, code, purpose);
       await signIn(req, res, installed);
@@ -140,13 +141,8 @@ async function takeState({ manager }: Entities, state: string): Promise<boolean>
   return (await manager.delete(OAuthStateEntity, live)).affected === 1;
 }
 
-function accessDenied(): AppError {
-  return forbidden('Access was not granted in Intercom. Nothing was changed.');
-}
-
-function startedElsewhere(): AppError {
-  return forbidden('This was not started in this browser, or it took too long. Please start again.');
-}
+const ACCESS_DENIED = 'Access was not granted in Intercom. Nothing was changed.';
+const STARTED_ELSEWHERE = 'This was not started in this browser, or it took too long. Please start again.';
 
 const SIGNATURES = [
   ['x-body-signature', bodySignature],

@@ -31,7 +31,7 @@ test('a card that fails is an error in the log, and a warning while the database
     place: 'inbox',
     logger: pino({ base: null }, { write }),
     workspaceId: 'w',
-    component: null,
+    componentId: null,
     fallback: () => 'short card',
   } as const;
   for (const code of ['ECONNREFUSED', '57P01', '42703']) {
