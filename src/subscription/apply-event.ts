@@ -1,5 +1,5 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
-import { isCancelledByStore } from './kinds.ts';
+import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { isApple, isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
@@ -22,7 +22,7 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
   else if (!isOutdated(builder, event)) {
     startMissedPeriod(builder, event);
-    changePeriod(builder, event);
+    CHANGES[event.kind]?.(builder, event);
   }
 }
 
@@ -39,70 +39,56 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   } satisfies Partial<StateBuilder>);
 }
 
-function changePeriod(builder: StateBuilder, event: LifecycleEvent): void {
-  const { atMs, cancelReason, expiresAtMs } = event;
-  switch (event.kind) {
-    case 'cancellation':
-    case 'trial_cancelled':
-      cancel(builder, event);
-      break;
-    case 'refund':
-      refund(builder, event);
-      break;
-    case 'refund_reversed':
-      Object.assign(builder, builder.beforeRefund ?? { endedAtMs: null, expirationReason: null });
-      builder.beforeRefund = null;
-      builder.refundedAtMs = null;
-      extend(builder, expiresAtMs);
-      break;
-    case 'expiration':
-      expire(builder, event);
-      break;
-    case 'promotional_revoked':
-      Object.assign(builder, { cancelledAtMs: atMs, cancelReason });
-      endAccess(builder, atMs);
-      break;
-    case 'uncancellation':
-      Object.assign(builder, {
-        cancelledAtMs: null,
-        cancelReason: null,
-        pausedAtMs: null,
-        resumesAtMs: null,
-      });
-      builder.awaitsPriceConsent = false;
-      builder.willRenew = true;
-      builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
-      revive(builder, atMs);
-      break;
-    case 'billing_issue':
-      // The charge that ends a pause.
-      if (builder.pausedAtMs !== null && builder.pausedAtMs < atMs) endPause(builder);
-      // Announced again with each retry.
-      builder.billingIssueAtMs ??= atMs;
-      builder.gracePeriodEndsAtMs = event.gracePeriodEndsAtMs;
-      break;
-    case 'subscription_paused':
-      builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
-      builder.resumesAtMs = event.resumesAtMs;
-      builder.willRenew = false;
-      builder.pausedAtMs = builder.endsAtMs ?? atMs;
-      break;
-    case 'subscription_extended':
-      extend(builder, expiresAtMs);
-      revive(builder, atMs);
-      break;
-    case 'product_change':
-      // The event's dates belong to the old product. A change back to it withdraws the announced one.
-      builder.isChangeAnnounced = event.newProductId !== builder.productId;
-      builder.pendingProductId = builder.isChangeAnnounced ? event.newProductId : null;
-      break;
-    case 'price_increase_consent':
-      builder.awaitsPriceConsent = !event.type.endsWith('APPROVED');
-      builder.isPriceRising = !builder.awaitsPriceConsent;
-      break;
-    default:
-  }
-}
+/** What each kind of event changes of the period in force. */
+const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: LifecycleEvent) => void>> = {
+  cancellation: cancel,
+  trial_cancelled: cancel,
+  refund,
+  refund_reversed(builder, { expiresAtMs }) {
+    Object.assign(builder, builder.beforeRefund ?? { endedAtMs: null, expirationReason: null });
+    builder.beforeRefund = null;
+    builder.refundedAtMs = null;
+    extend(builder, expiresAtMs);
+  },
+  expiration: expire,
+  promotional_revoked(builder, { atMs, cancelReason }) {
+    Object.assign(builder, { cancelledAtMs: atMs, cancelReason });
+    endAccess(builder, atMs);
+  },
+  uncancellation(builder, { atMs, expiresAtMs }) {
+    Object.assign(builder, { cancelledAtMs: null, cancelReason: null, pausedAtMs: null, resumesAtMs: null });
+    builder.awaitsPriceConsent = false;
+    builder.willRenew = true;
+    builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
+    revive(builder, atMs);
+  },
+  billing_issue(builder, { atMs, gracePeriodEndsAtMs }) {
+    // The charge that ends a pause.
+    if (builder.pausedAtMs !== null && builder.pausedAtMs < atMs) endPause(builder);
+    // Announced again with each retry.
+    builder.billingIssueAtMs ??= atMs;
+    builder.gracePeriodEndsAtMs = gracePeriodEndsAtMs;
+  },
+  subscription_paused(builder, { atMs, expiresAtMs, resumesAtMs }) {
+    builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
+    builder.resumesAtMs = resumesAtMs;
+    builder.willRenew = false;
+    builder.pausedAtMs = builder.endsAtMs ?? atMs;
+  },
+  subscription_extended(builder, { atMs, expiresAtMs }) {
+    extend(builder, expiresAtMs);
+    revive(builder, atMs);
+  },
+  product_change(builder, { newProductId }) {
+    // The event's dates belong to the old product. A change back to it withdraws the announced one.
+    builder.isChangeAnnounced = newProductId !== builder.productId;
+    builder.pendingProductId = builder.isChangeAnnounced ? newProductId : null;
+  },
+  price_increase_consent(builder, { type }) {
+    builder.awaitsPriceConsent = !type.endsWith('APPROVED');
+    builder.isPriceRising = !builder.awaitsPriceConsent;
+  },
+};
 
 function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.cancelReason = event.cancelReason;
