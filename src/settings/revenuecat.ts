@@ -102,29 +102,21 @@ function clientOf({ app }: PageRequest, apiKey: string): RevenueCatClient {
   return createRevenueCatClient({ apiUrl: app.config.revenueCatApiUrl, apiKey, now: app.now });
 }
 
+const KEY_PROBLEMS = {
+  rejected: {
+    api_key: 'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
+  },
+  unreachable: { '': 'RevenueCat did not answer. Nothing was changed: please try again in a minute.' },
+  wrong_project: { revenuecat_project: 'This key does not belong to that project.' },
+};
+
 function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): ReturnType<typeof problems> {
-  switch (check.outcome) {
-    case 'rejected':
-      return problems({
-        api_key: 'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
-      });
-    case 'unreachable':
-      return problems({
-        '': 'RevenueCat did not answer. Nothing was changed: please try again in a minute.',
-      });
-    case 'wrong_project':
-      return problems({ revenuecat_project: 'This key does not belong to that project.' });
-    case 'choose':
-      return check.projects.length > 1
-        ? problems(
-            { revenuecat_project: 'This key opens several projects. Choose one and paste the key again.' },
-            { choices: check.projects },
-          )
-        : problems({
-            revenuecat_project:
-              'This key cannot list its project. Add the project ID and paste the key again.',
-          });
-  }
+  if (check.outcome !== 'choose') return problems(KEY_PROBLEMS[check.outcome]);
+  const isOneOfSeveral = check.projects.length > 1;
+  const revenuecat_project = isOneOfSeveral
+    ? 'This key opens several projects. Choose one and paste the key again.'
+    : 'This key cannot list its project. Add the project ID and paste the key again.';
+  return problems({ revenuecat_project }, isOneOfSeveral ? { choices: check.projects } : undefined);
 }
 
 async function storeKey(
