@@ -42,13 +42,7 @@ export async function connectDatabase(
     readDatabase = replica.database;
   }
   if (config.databaseUrl === null && options.forServer)
-    opening.defer(
-      restartWhenEnded(config.dataDir, (error) =>
-        error === null
-          ? logger.warn('the embedded database had stopped and was restarted')
-          : logger.error({ err: error }, 'the embedded database has stopped and does not start'),
-      ),
-    );
+    opening.defer(restartWhenEnded(config.dataDir, logger));
   const sessionUrl = config.databaseDirectUrl ?? (pooled ? null : url);
   if (sessionUrl === null) logger.warn(NO_SESSION);
   const opened = opening.move();

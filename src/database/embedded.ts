@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import type { Logger } from 'pino';
 import { AppError, codeOf } from '../errors.ts';
 import { pause } from '../time.ts';
 import { openDataDir } from './data-dir.ts';
@@ -65,10 +66,9 @@ const CHECK_EVERY_MS = 1_000;
 /**
  * Restarts the database when it has ended unexpectedly, most often because memory ran out. Its address stays the same.
  *
- * @param onAttempt called after each attempt with its error; `null`: it runs again
  * @returns stops watching
  */
-export function restartWhenEnded(dataDir: string, onAttempt: (error: unknown) => void): () => Promise<void> {
+export function restartWhenEnded(dataDir: string, logger: Logger): () => Promise<void> {
   const stopping = new AbortController();
   const watching = watch();
   return async () => {
@@ -82,15 +82,20 @@ export function restartWhenEnded(dataDir: string, onAttempt: (error: unknown) =>
     while (!stopping.signal.aborted) {
       const pid = await readPid(dataDir);
       if (pid !== null && isAlive(pid)) wasSeen = true;
-      else if (wasSeen) await restart().then(() => onAttempt(null), onAttempt);
+      else if (wasSeen) await restart();
       await pause(CHECK_EVERY_MS, stopping.signal);
     }
   }
 
-  function restart(): Promise<void> {
-    return withFileLock(lockOf(dataDir), async () => {
-      if (!stopping.signal.aborted) await startOrJoin(dataDir, false);
-    });
+  async function restart(): Promise<void> {
+    try {
+      await withFileLock(lockOf(dataDir), async () => {
+        if (!stopping.signal.aborted) await startOrJoin(dataDir, false);
+      });
+      logger.warn('the embedded database had stopped and was restarted');
+    } catch (error) {
+      logger.error({ err: error }, 'the embedded database has stopped and does not start');
+    }
   }
 }
 
