@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { listProjects } from '../../src/workspaces/projects.ts';
-import { assertAccessible, bringAxe } from '../support/accessibility.ts';
+import { assertAccessible, bringAxe, tabTo } from '../support/accessibility.ts';
 import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, type Site } from '../workspaces/support.ts';
 
@@ -196,6 +196,17 @@ it('fits its screen with names that are one long word', async () => {
       projectId,
       known,
     ]);
+  await page.context().close();
+});
+
+it('shows focus and what is switched on also in forced colors', async () => {
+  const page = await openSignedInTab({ forcedColors: 'active' });
+  await page.goto(`${site.url}/settings/grants`);
+  await tabTo(page, 'Save rules');
+  const drawn = await page
+    .getByRole('switch')
+    .evaluateAll((all) => all.map((each) => getComputedStyle(each).backgroundColor));
+  assert.equal(new Set(drawn).size, 2, 'on and off differ');
   await page.context().close();
 });
 
