@@ -186,7 +186,7 @@ export async function deleteCustomerJobs(
   await sql.query(`lock table pgboss.job in share row exclusive mode`);
   await sql.query(
     `delete from pgboss.job
-      where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or data->>'subscriberId' = any($3))`,
+      where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or lower(data->>'appUserId') = any($2) or data->>'subscriberId' = any($3))`,
     [workspaceId, customers.appUserIds, customers.subscriberIds],
   );
 }

@@ -6,6 +6,7 @@ import { withoutCustomer } from '../workspaces/audit.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { fieldsWithout, recordErased, withoutErased } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
+import { DUE, wakeSubscribers } from './repository.ts';
 
 /** Everything that is stored about some subscribers: a list of rows for each table. */
 export async function exportSubscribers(
@@ -74,6 +75,13 @@ export async function eraseSubscribers(
     await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
     await eraseFromOthers(sql, workspaceId, customers);
     await restartLists(sql, workspaceId, customers.appUserIds);
+    // Who shares the contact writes their own attributes again over those of the erased customer.
+    await wakeSubscribers(sql, workspaceId, {
+      set: `${DUE}, attributes_written = null`,
+      where: `s.contact_id in (select contact_id from subscribers
+                                where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
+      values: [subscriberIds],
+    });
     for (const { table, where, onErase } of CUSTOMER_TABLES) {
       await sql.query(
         onErase === 'delete'

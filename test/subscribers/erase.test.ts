@@ -190,7 +190,7 @@ describe('an erased customer', () => {
     );
     await rows(
       `insert into pgboss.job (name, data) values ('customer.import', $1)`,
-      JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId: EMAIL }),
+      JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId: 'Erin.Quill@Example.com' }),
     );
     const found = await findTraces();
     for (const table of [
@@ -345,6 +345,26 @@ describe('an erased customer', () => {
     await erase('lou-1');
     assert.deepEqual(await tablesWith(/lou-1/), []);
     await rows(`delete from imports where import_id = $1`, progress.importId);
+  });
+
+  it('leaves none of their attributes on a contact that another customer has, too', async () => {
+    const { contactId } = contactOf('kim-1');
+    const shown = () => product.intercom.state.contacts.get(contactId)?.customAttributes.rc_app_user_id;
+    const shows = (id: string) => until(() => shown() === id, `${id} on the contact`);
+    const buys = (id: string) => webhook({ app_user_id: id, original_app_user_id: id, aliases: [] });
+    await buys('kim-1');
+    await shows('kim-1');
+    await webhook({ type: 'TEST', app_user_id: 'lea-1', original_app_user_id: 'lea-1', aliases: [] });
+    await rows(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $2, project_id, subscriber_id, '{}' from subscriber_ids where app_user_id = $1`,
+      'lea-1',
+      contactId,
+    );
+    await buys('lea-1');
+    await shows('lea-1');
+    await erase('lea-1');
+    await shows('kim-1');
   });
 
   it('takes no webhook of another project, whose events may have the same ids', async () => {
