@@ -142,12 +142,13 @@ function parseJsonOrText(text: string): unknown {
   }
 }
 
-/** Whether the platform itself accepted the call. An HTML page comes from a proxy, and nothing was done. */
-export function isAccepted(response: AxiosResponse): boolean {
-  const isPage =
-    typeof response.data === 'string' &&
-    String(response.headers['content-type'] ?? '').startsWith('text/html');
-  return response.status >= 200 && response.status < 300 && !isPage;
+/**
+ * Whether the platform itself accepted the call. A page comes from a proxy, and nothing was done. Its type says
+ * little: Intercom's empty responses may have that of a page (UNVERIFIED).
+ */
+export function isAccepted({ status, data }: AxiosResponse): boolean {
+  const isPage = typeof data === 'string' && /^\s*</.test(data);
+  return status >= 200 && status < 300 && !isPage;
 }
 
 /** A header that counts calls; `null`: absent, or no count. A proxy may send any, and PostgreSQL stores integers. */

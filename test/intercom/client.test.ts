@@ -96,8 +96,11 @@ describe('what an error response of Intercom means', () => {
     const app = express();
     const answers = [
       (res: express.Response) => res.status(200).type('html').send('<html>Back soon</html>'),
+      (res: express.Response) => res.status(200).set('Content-Type', 'Text/HTML').end('\n<!DOCTYPE html>'),
+      (res: express.Response) => res.status(200).end('<html>'),
       (res: express.Response) => res.redirect('/elsewhere'),
       (res: express.Response) => res.status(202).end(),
+      (res: express.Response) => res.status(202).type('html').end(),
     ];
     app.post('/events', (_req, res) => void answers.shift()?.(res));
     const intercom = await listenOnLoopback(app);
@@ -105,13 +108,14 @@ describe('what an error response of Intercom means', () => {
     const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
     const send = (): Promise<void> =>
       client.sendEvent({ event_name: 'rc_renewal_event', created_at: 1, id: '5f01', metadata: {} });
-    for (const upstreamStatus of [200, 302]) {
+    for (const upstreamStatus of [200, 200, 200, 302]) {
       await assert.rejects(send(), {
         code: 'intercom_unavailable',
         remedy: { kind: 'retry' },
         upstreamStatus,
       });
     }
+    await send();
     await send();
   });
 
