@@ -314,7 +314,7 @@ describe('a grant adds up', () => {
     assert.match((await review(form, { duration: 'two_week' })).text, /^Adds 14 days, starting now\.$/m);
   });
 
-  test('the review names the charge that the store makes before the end', async () => {
+  test('the review names the charge that the store makes before the end, and the reply promises nothing free', async () => {
     const appUserId = `paying_${randomUUID()}`;
     await tell(product, 'active_monthly', { appUserId });
     const card = await openFor(product, { externalId: appUserId });
@@ -322,6 +322,10 @@ describe('a grant adds up', () => {
     assert.match(
       checked.text,
       /^On [A-Z][a-z]{2} \d+, \d{4}, Apple will still charge \$9\.99: a grant does not stop a paid subscription\.$/m,
+    );
+    assert.match(
+      (await checked.press('grant.confirm')).text,
+      /^You now have Pro until .+\. Your paid subscription continues and is still charged\. If the app/m,
     );
   });
 

@@ -12,7 +12,7 @@ import {
   tightText,
 } from '../../intercom/canvas.ts';
 import { FOREVER_MS, isForever } from '../../time.ts';
-import { endsOf, readShownAccess } from '../access.ts';
+import { endsOf, readShownAccess, upcomingCharges } from '../access.ts';
 import { type Action, type Grant, grantEndMs, isActiveGrant, nameOf } from '../action.ts';
 import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
@@ -218,13 +218,19 @@ function customerText(
     outcome === 'grant' &&
     !isSameEnd(grantEndMs(action), action.requestedEndMs) &&
     text(t('action.result.otherEnd', { end: endText(context, action.requestedEndMs) }), 'muted');
+  const isCharged = action.kind === 'grant' && upcomingCharges(context, action).length > 0;
+  const values = {
+    ...messageValuesOf(inReply, action),
+    url: url ?? '',
+    charged: isCharged ? 'charged' : null,
+  };
   return [
     isOtherEnd,
     {
       type: 'textarea',
       id: 'action.tell',
       label: t('action.label.customerText'),
-      value: inReply.t(key, { ...messageValuesOf(inReply, action), url: url ?? '' }),
+      value: inReply.t(key, values),
     },
   ];
 }
