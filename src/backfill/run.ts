@@ -132,7 +132,9 @@ async function listPage(run: Run): Promise<void> {
   if (!current || current.isListed || current.state !== 'running') return;
   try {
     const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
-    if (current.cursor !== null) run.cursors.add(current.cursor);
+    // From the beginning again: a cursor was refused, or named a customer who was erased.
+    if (current.cursor === null) run.cursors.clear();
+    else run.cursors.add(current.cursor);
     if (page.next !== null && run.cursors.has(page.next))
       throw new AppError('revenuecat_rejected', 'Listing customers: next_page leads back to an earlier page');
     await database.transaction(async (sql) => {
@@ -144,7 +146,6 @@ async function listPage(run: Run): Promise<void> {
   } catch (error) {
     if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
     run.restarted = true;
-    run.cursors.clear();
     await restartList(database, ref);
   }
 }

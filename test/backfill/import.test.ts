@@ -458,6 +458,19 @@ describe('importing the history of a project', () => {
     }
   });
 
+  it('lists from the beginning when the customer that the cursor names is erased on the way', async () => {
+    const calls: (string | null)[] = [];
+    const app = appListing(async (after) => {
+      calls.push(after);
+      if (after === null) return { ids: ['user-1'], next: 'user-1' };
+      if (calls.length < 3) await world.db.database.query('update imports set cursor = null');
+      return after === 'user-1' ? { ids: ['user-2'], next: 'user-2' } : { ids: ['user-3'], next: null };
+    });
+    const { progress } = await start();
+    const outcome = await runImport(app, progress, { signal: AbortSignal.timeout(20_000) });
+    assert.deepEqual([outcome, calls], ['done', [null, 'user-1', null, 'user-1', 'user-2']]);
+  });
+
   it('waits as long as RevenueCat asks for, however often it does', async () => {
     let refusals = 12;
     const app = appListing(async () => {
