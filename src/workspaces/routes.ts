@@ -70,10 +70,11 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
       if (!(failure instanceof AppError)) throw failure;
       const { code: reason, upstreamStatus } = failure;
       app.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
-      const message = 'Intercom did not accept the authorization. Please try again.';
+      if (reason === 'forbidden') return fail(res, purpose, failure);
       // A code that Intercom refuses is the browser's error.
-      const status = reason === 'intercom_unauthorized' ? 403 : 502;
-      fail(res, purpose, reason === 'forbidden' ? failure : new AppError(reason, message, { status }));
+      const isRefused = reason === 'intercom_unauthorized';
+      const message = `Intercom did not ${isRefused ? 'accept the authorization' : 'answer as expected'}. Please try again.`;
+      fail(res, purpose, new AppError(reason, message, { status: isRefused ? 403 : 502 }));
     }
   };
 

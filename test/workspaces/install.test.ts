@@ -200,6 +200,15 @@ describe('installing', () => {
     assert.ok(!text(refused.headers['set-cookie']).includes('st_session'));
   });
 
+  it('does not call an outage of Intercom a refusal', async () => {
+    const browser = supertest.agent(site.server);
+    const begun = await browser.get('/oauth/signin');
+    const callback = await site.consent(text(begun.headers.location), 'abc123');
+    site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
+    const { text: page } = await browser.get(callback).accept('html').expect(502);
+    assert.match(page, /Intercom did not answer as expected. Please try again./);
+  });
+
   it('refuses an expired state', async () => {
     const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
