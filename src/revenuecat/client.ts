@@ -115,7 +115,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
 
   return {
     /** What support can do to what a customer bought. */
-    stores: createStoreActions({ http, path, list, read }),
+    stores: createStoreActions({ http, path, list, listFrom, read }),
     listProjects: () => list('/v2/projects', projectSchema, 'Listing projects'),
     listEntitlements: (projectId: string) =>
       list(path(projectId, 'entitlements'), entitlementSchema, 'Listing entitlements'),

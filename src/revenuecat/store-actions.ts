@@ -1,6 +1,6 @@
 import type { Axios } from 'axios';
 import { z } from 'zod';
-import { purchaseSchema, subscriptionSchema } from './schemas.ts';
+import { type listSchema, purchaseSchema, subscriptionSchema } from './schemas.ts';
 
 /** A subscription or one-time purchase of a customer, as RevenueCat's API has it now. */
 export type LivePurchase = Readonly<ReturnType<typeof toSubscription> | ReturnType<typeof toPurchase>>;
@@ -17,6 +17,7 @@ interface Calls {
   /** Below the project. */
   path(projectId: string, ...parts: readonly string[]): string;
   list<T>(url: string, schema: z.ZodType<T>, action: string): Promise<T[]>;
+  listFrom<T>(begun: z.infer<typeof listSchema>, schema: z.ZodType<T>, action: string): Promise<T[]>;
   read<T>(schema: z.ZodType<T>, url: string, action: string): Promise<T>;
 }
 
@@ -25,7 +26,7 @@ interface Calls {
  *
  * Source: RevenueCat API v2; `extend` and `restore_purchase_by_order_id`: the description in RevenueCat/cli.
  */
-export function createStoreActions({ http, path, list, read }: Calls) {
+export function createStoreActions({ http, path, list, listFrom, read }: Calls) {
   const post = async (url: string, action: string, body: object = {}): Promise<void> => {
     await http.post(url, body, { action });
   };
@@ -45,12 +46,11 @@ export function createStoreActions({ http, path, list, read }: Calls) {
         ({ store }) => store !== 'PROMOTIONAL',
       );
     },
-    listTransactions: (projectId: string, subscriptionId: string) =>
-      list(
-        path(projectId, 'subscriptions', subscriptionId, 'transactions'),
-        transactionSchema,
-        'Reading charges',
-      ),
+    /** The only list that documents no `limit`. */
+    listTransactions(projectId: string, subscriptionId: string) {
+      const first = path(projectId, 'subscriptions', subscriptionId, 'transactions');
+      return listFrom({ items: [], next_page: first }, transactionSchema, 'Reading charges');
+    },
     cancelSubscription: (projectId: string, id: string) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'cancel'), 'Canceling a subscription'),
     refundSubscription: (projectId: string, id: string) =>

@@ -160,6 +160,8 @@ export function actionRoutes(context: Context, announce: Announce): Router {
 
   router.get(`${subscription}/transactions`, (req, res) => {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
+    // The description has no parameters for this list; `starting_after` is in the example of its `next_page`.
+    if (req.query.limit !== undefined) throw refusal(400, 'limit is not a parameter', { param: 'limit' });
     const { own } = find(project, req);
     const product = project.products.find(({ id }) => id === own.productId);
     const view = (each: Transaction) => transactionView(each, product?.storeIdentifier);
