@@ -131,7 +131,7 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const isUnchanged = expiresAtMs === null || expiresAtMs === builder.endsAtMs;
   if (leavesAccess && (isUnchanged ? accessEndMs(builder) : expiresAtMs) > atMs) return;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
-  endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? atMs), atMs));
+  endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? accessEndMs(builder)), atMs));
 }
 
 /**

@@ -113,6 +113,14 @@ const HISTORIES: readonly History[] = [
     status: 'expired',
     access: {},
   },
+  ...[-4, -10].map((price) => ({
+    name: `refunded after the end, without the date of it: ${price}`,
+    events: [buy(0, 30, play), refund(50, { ...period(0, null, price), ...play })],
+    on: 60,
+    status: 'expired',
+    access: {},
+    primary: { expiredAtMs: day(30) },
+  })),
   {
     name: 'refunded, and renewal switched on again',
     events: [buy(0, 30), refund(10), event('UNCANCELLATION', 12, period(0, 30))],
