@@ -30,6 +30,7 @@ export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 
   readonly channels?: Readonly<Record<string, (payload: string) => void>>;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** Subscribers of one workspace that are delivered in parallel. */
   readonly concurrency?: number;
   readonly metrics?: DeliveryMetrics;
   readonly callTimeoutMs?: number;

@@ -171,7 +171,7 @@ export type NewAction = NewActionBase &
     readonly state: 'requested' | 'awaiting_approval';
   };
 
-/** What a button has done. */
+/** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
 export interface ActionResult {
   readonly action: Action;
   /** An earlier request has done it, or is doing it. */

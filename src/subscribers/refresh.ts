@@ -125,6 +125,7 @@ export async function withKey<T extends string>(
   }
 }
 
+/** Stores whether RevenueCat accepts a key, and reports a change to Intercom. */
 export async function recordKeyState(
   app: AppContext,
   project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,

@@ -17,6 +17,7 @@ export interface EventDelivery {
 /** Intercom distinguishes events of one contact by these two. */
 export interface SentAs {
   readonly name: string;
+  /** Unix seconds. */
   readonly atS: number;
 }
 

@@ -125,6 +125,7 @@ export async function rotateKeys(database: Database, secrets: SecretBox) {
   return { rotated, unreadable };
 }
 
+/** `null`: no key decrypts it. */
 export function decryptOrNull(
   secrets: SecretBox,
   { encrypted, location }: { readonly encrypted: string; readonly location: SecretLocation },
