@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { canShare } from '../../src/inbox-card/customer.ts';
+import { findCustomerState } from '../../src/messenger/customer.ts';
 import { manageUrlOf } from '../../src/messenger/customer-view.ts';
 import { validateCanvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -96,6 +97,7 @@ describe('the customer’s card', () => {
       { contact: { ...user(null), email: 'a@example.com' } },
       { contact: { ...user('user-1'), role: 'lead' }, customer: { type: 'user', user_id: 'user-1' } },
       { customer: { type: 'lead', user_id: 'user-1' } },
+      { contact: { type: 'contact', id: 'c1', external_id: 'user-1' } },
     ];
     for (const visitor of leadsAndVisitors) {
       const text = await live(visitor);
@@ -112,6 +114,33 @@ describe('the customer’s card', () => {
       /You have Pro/,
     );
     assert.match(await live({ workspace_id: 'other1', contact: user('user-1') }), /no subscription/);
+  });
+
+  it('shows nobody the customer of an ID that RevenueCat has blocked since', async () => {
+    const { database } = site.db;
+    await database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select workspace_id, project_id, 'guest', subscriber_id from subscriber_ids where app_user_id = 'user-1'`,
+    );
+    assert.match(await live({ contact: user('guest') }), /no subscription/);
+    assert.equal(await findCustomerState(site.app, 'abc123', 'guest'), null);
+    await database.query(`delete from subscriber_ids where app_user_id = 'guest'`);
+  });
+
+  it('has a customer whose data is old read again in the background, where a key works', async () => {
+    const setKey = (key: string | null, state: string) =>
+      site.db.database.query(
+        `update projects set api_key = $1, api_key_state = $2 where workspace_id = 'abc123'`,
+        [key, state],
+      );
+    site.refreshed.length = 0;
+    await setKey('key', 'rejected');
+    await live({ contact: user('user-1') });
+    assert.equal(site.refreshed.length, 0);
+    await setKey('key', 'valid');
+    await live({ contact: user('user-1') });
+    assert.equal(site.refreshed.length, 1);
+    await setKey(null, 'none');
   });
 
   it('shows a neutral sentence when a teammate looks: the request then has no contact', async () => {

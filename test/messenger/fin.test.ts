@@ -123,6 +123,10 @@ it('says until when the plan can be used, also when a grant or a purchase gives 
     [{ entitlement_ids: two }, { ...grant, id: randomUUID(), entitlement_ids: max }],
   );
   assert.equal((await ask('fin-two').expect(200)).body.access_until, '2026-03-02');
+  await addCustomer(site, ['fin-other'], [{}, { ...grant, id: randomUUID(), entitlement_ids: ['other'] }]);
+  assert.equal((await ask('fin-other').expect(200)).body.access_until, '2026-01-31');
+  await addCustomer(site, ['fin-bare'], [{ entitlement_ids: null, entitlement_id: null }]);
+  assert.equal((await ask('fin-bare').expect(200)).body.has_access, true);
   const granted = await ask('fin-grant').expect(200);
   assert.deepEqual([granted.body.renews_on, granted.body.access_until], ['2026-01-31', '2026-03-02']);
   const both = await ask('fin-both').expect(200);
