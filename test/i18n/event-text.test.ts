@@ -192,6 +192,19 @@ describe('the text of every event', () => {
     });
   }
 
+  test('names the store once, and none for what was granted', () => {
+    const textOf = (item: LifecycleEvent) =>
+      eventText(messagesFor('en'), item, { voice: 'agent', names, withStore: true });
+    assert.equal(textOf(event('TRANSFER', 0, { store: 'APP_STORE' })).subtitle, 'App Store');
+    assert.equal(textOf(grant(0, 31)).subtitle, 'Pro');
+  });
+
+  test('a redeemed purchase has gone to another customer for the one who had it', () => {
+    const titleOf = (type: string) =>
+      eventText(messagesFor('en'), { ...event(type, 0), side: 'source' }, { voice: 'agent', names }).title;
+    assert.equal(titleOf('PURCHASE_REDEEMED'), titleOf('TRANSFER'));
+  });
+
   test('every kind has a line here', () => {
     const shown = new Set(LINES.map(([item]) => item.kind));
     for (const kind of [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS]) assert.ok(shown.has(kind), kind);

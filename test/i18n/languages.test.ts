@@ -37,6 +37,17 @@ describe('dates', () => {
   });
 });
 
+test('sums have the hundredths that were paid, also where usage drops them', () => {
+  const money = (amountMinor: number) => messagesFor('en').money({ amountMinor, currency: 'HUF' });
+  assert.match(money(199_050), /1,990\.50$/);
+  assert.match(money(199_000), /1,990$/);
+});
+
+test('a list without a word has the comma of the language', () => {
+  assert.equal(messagesFor('ja').commaList(['A', 'B']), 'A、B');
+  assert.equal(messagesFor('de').commaList(['A', 'B']), 'A, B');
+});
+
 describe('the language for a teammate', () => {
   for (const [teammate, workspace, expected] of [
     ['de', null, 'de'],

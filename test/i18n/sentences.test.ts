@@ -117,6 +117,8 @@ test('what a subscription without a name is called', () => {
     ],
   );
   assert.match(textOf('en', { ...ended, what: 'iPro' }), /^iPro ended/);
+  assert.match(textOf('en', { ...ended, reason: 'BILLING_ERROR' }), /because a payment failed\.$/);
+  assert.equal(agentSentence(messagesFor('en'), ended), 'No access since Dec 1, 2026.');
 });
 
 test('a cancellation says nothing about what else the customer pays for', () => {
@@ -155,6 +157,16 @@ test('several subscriptions are joined with one word, in every language', () => 
     'P, P, P e mais 2. Sem mais cobranças.',
     'P、P、P、ほか2件。今後の請求はありません。',
   ]);
+  const note = { kind: 'paused', what: 'P', since: null, resumes: DECEMBER_1, sum: null } as const;
+  const paused = {
+    kind: 'several',
+    items: [{ ...item, note }],
+    more: 0,
+    next: null,
+    sum: null,
+    charges: 'never',
+  } as const;
+  assert.match(agentSentence(messagesFor('en'), paused), /Dec 1, 2026/);
 });
 
 test('Japanese sentences follow each other without a space', () => {
