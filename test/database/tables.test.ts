@@ -45,6 +45,15 @@ describe('the registry of tables', () => {
     }
   });
 
+  test('exports what is stored of a customer, and drops in a merge only what is derived from the rest', () => {
+    const derived = ['subscriber_summaries', 'reconcile_marks'];
+    const bookkeeping = ['import_customers', 'bulk_grant_customers', 'action_notes', ...derived];
+    const named = (is: (table: (typeof CUSTOMER_TABLES)[number]) => boolean) =>
+      CUSTOMER_TABLES.filter(is).map(({ table }) => table);
+    assert.deepEqual(named(({ isExported }) => !isExported).toSorted(), bookkeeping.toSorted());
+    assert.deepEqual(named(({ onMerge }) => onMerge === 'drop').toSorted(), derived.toSorted());
+  });
+
   test('selects rows by statements that the database takes', async () => {
     for (const { table, where } of CUSTOMER_TABLES)
       await db.database.query(`select 1 from ${table} where workspace_id = $1 and ${where}`, ['w', []]);

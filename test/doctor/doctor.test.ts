@@ -7,6 +7,7 @@ import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { diagnose } from '../../src/doctor/command.ts';
+import { PROJECT_CHECKS } from '../../src/doctor/project-checks.ts';
 import { checkOutside, type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
@@ -18,6 +19,7 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
+import { listProjects, type Project, webhookUrl } from '../../src/workspaces/projects.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -451,7 +453,8 @@ describe('doctor', () => {
         // Held by a worker that hangs.
         await sql(
           `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, lease_until)
-           values ($1, $2, gen_random_uuid(), now() - interval '10 minutes', now() + interval '1 hour')`,
+           values ($1, $2, gen_random_uuid(), now(), null),
+                  ($1, $2, gen_random_uuid(), now() - interval '10 minutes', now() + interval '1 hour')`,
           [WORKSPACE_ID, PROJECT_ID],
         );
         return { repair: () => sql(`delete from subscribers`) };
@@ -570,6 +573,77 @@ describe('doctor', () => {
       assert.deepEqual(failing(await check()), [], 'nothing is found after the repair');
     });
   }
+
+  it('finds nothing wrong in what passes, or what nothing needs', async () => {
+    const [[name, key] = []] = [...revenueCat.state.keys];
+    assert.ok(name !== undefined && key);
+    // All but the permission to list and register webhooks.
+    const scopes = ['projects:read', 'entitlements:read', 'products:read'].map(
+      (of) => `project_configuration:${of}`,
+    );
+    revenueCat.state.keys.set(name, { ...key, scopes: [...scopes, 'customer_information:*:read_write'] });
+    await sql(`update workspaces set not_before = now() + interval '1 hour'`);
+    await sql(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
+       values ($1, $2, gen_random_uuid(), now() - interval '10 minutes')`,
+      [WORKSPACE_ID, PROJECT_ID],
+    );
+    await sql(
+      `insert into webhooks (workspace_id, project_id, event_id, payload, received_at, processed_at)
+       values ($1, $2, 'old', '{}', now() - interval '182 days', now())`,
+      [WORKSPACE_ID, PROJECT_ID],
+    );
+    await sql('update revenuecat_budgets set tokens = per_minute');
+    try {
+      assert.deepEqual(failing(await check()), []);
+    } finally {
+      revenueCat.state.keys.set(name, key);
+      await sql('delete from webhooks');
+      await sql('delete from subscribers');
+      await sql('update workspaces set not_before = null');
+    }
+  });
+
+  it('distinguishes what was never there from what has stopped, and what is there from what leads here', async () => {
+    const nowMs = Date.now();
+    const [project] = await listProjects(world.db.database, WORKSPACE_ID);
+    assert.ok(project);
+    const config = { publicUrl: 'https://app.example.com' };
+    const statusOf = async (
+      check: 'webhook_received' | 'webhook_registered',
+      changes: Partial<Project>,
+      webhooks: readonly object[] = [],
+    ) => {
+      const subject = {
+        project: { ...project, ...changes },
+        revenueCat: { state: 'accepted', missingScopes: [], webhooks },
+        config,
+        nowMs,
+      };
+      const outcome = await PROJECT_CHECKS[check]?.(subject as never);
+      return outcome && 'status' in outcome ? outcome.status : null;
+    };
+    const created = { lastReceivedAt: null, createdAt: new Date(nowMs) };
+    assert.equal(await statusOf('webhook_received', created), 'warning', 'the first day');
+    const refusedWebhook = { at: new Date(nowMs), refusedFor: 'authorization' } as const;
+    assert.equal(
+      await statusOf('webhook_received', { ...created, refusedWebhook }),
+      null,
+      'they are refused',
+    );
+    const url = webhookUrl(config.publicUrl, project.projectId);
+    const whole = { url, environment: null, event_types: null, app_id: null };
+    const received = { lastReceivedAt: new Date(nowMs) };
+    assert.equal(await statusOf('webhook_registered', received, [whole]), 'ok');
+    for (const part of [{ event_types: ['renewal'] }, { app_id: 'app1' }])
+      assert.equal(await statusOf('webhook_registered', received, [{ ...whole, ...part }]), 'warning');
+    const moved = { ...whole, url: url.replace('app.', 'old.') };
+    assert.equal(
+      await statusOf('webhook_registered', received, [moved]),
+      'warning',
+      'something forwards them',
+    );
+  });
 
   it('asks to add the missing key, not to install again, where the token does not open', async () => {
     const results = await check({ keys: [randomBytes(32)] });
