@@ -192,9 +192,17 @@ describe('an erased customer', () => {
       `insert into pgboss.job (name, data) values ('customer.import', $1)`,
       JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId: 'Erin.Quill@Example.com' }),
     );
+    await rows(
+      `insert into import_customers (workspace_id, project_id, import_id, customer_id)
+       values ($1, $2, gen_random_uuid(), $3)`,
+      WORKSPACE_ID,
+      projectId,
+      ERIN,
+    );
     const found = await findTraces();
     for (const table of [
       'pgboss.job',
+      'import_customers',
       'webhooks',
       'events',
       'subscribers',
