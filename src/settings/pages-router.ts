@@ -57,7 +57,7 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
       const requireCurrent: RequestHandler = (req, res, next) =>
         requireCsrf(req, res, (error) => {
           if (!error || !requestOf(res).typed._csrf) return next(error);
-          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN } }).catch(next);
+          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
         });
       router.post(
         formPath,
@@ -110,7 +110,7 @@ async function readRequest(
 async function show(
   page: Page,
   res: Response,
-  failed?: { form: string; problems: Problems; data?: object; isOutdated?: boolean },
+  failed?: { form: string; problems: Problems; status?: number; data?: object; isOutdated?: boolean },
 ): Promise<void> {
   const request = requestOf(res);
   const typedForm = failed && !failed.isOutdated ? failed.form : null;
@@ -119,6 +119,7 @@ async function show(
     title: page.title,
     section: sectionOf(page),
     problems: failed?.problems ?? {},
+    status: failed?.status,
     typed: typedForm === null ? {} : request.typed,
     data: { ...(await page.load(request)), failedForm: typedForm, ...failed?.data },
   });

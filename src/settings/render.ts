@@ -39,8 +39,9 @@ export async function sendPage(
     view: string;
     title: string;
     section: string;
-    /** The page answers 422 when there are any. */
     problems: Problems;
+    /** 422 by default where there are problems. */
+    status?: number;
     /** What was typed into the form that failed. */
     typed: Readonly<Record<string, unknown>>;
     data: object;
@@ -98,7 +99,7 @@ export async function sendPage(
     ...page.data,
   });
   res
-    .status(problems.size > 0 ? 422 : 200)
+    .status(page.status ?? (problems.size > 0 ? 422 : 200))
     .set('Cache-Control', 'no-store')
     .type('html')
     .send(html);

@@ -410,7 +410,7 @@ describe('a form of an earlier session', () => {
     const old = (fields: object) =>
       again.post('/settings/messenger/keys').accept('html').type('form').send(fields);
     await old({ name: 'My backend', kind: 'messenger' }).expect(403);
-    const { text } = await old({ _csrf: csrf, name: 'My backend', kind: 'messenger' }).expect(422);
+    const { text } = await old({ _csrf: csrf, name: 'My backend', kind: 'messenger' }).expect(403);
     assert.match(text, /You have signed in again since this page was opened/);
     assert.match(text, /value="My backend"/);
     assert.doesNotMatch(text, />My backend</, 'no key was made');
