@@ -213,8 +213,9 @@ export function createIntercomClient(options: IntercomClientOptions) {
   async function followMerges(reading: Promise<IntercomContact>): Promise<IntercomContact | null> {
     let found = await answerOrError(reading);
     for (let hop = 0; found instanceof AppError; hop += 1) {
-      if (found.remedy.kind === 'wait_for_contact' || hop === MAX_HOPS) return null;
+      if (found.remedy.kind === 'wait_for_contact') return null;
       if (found.remedy.kind !== 'follow_contact') throw found;
+      if (hop === MAX_HOPS) return null;
       found = await answerOrError(getContact(found.remedy.contactId));
     }
     return found;

@@ -265,6 +265,20 @@ describe('what an error response of Intercom means', () => {
     );
   });
 
+  test('an outage at the end of several merges is not a deleted contact, and merges without end are', async (t) => {
+    const app = express();
+    app.get('/contacts/:id', (req, res) => {
+      const next = Number(req.params.id) + 1;
+      if (next === 4) return void res.status(503).json({});
+      res.status(410).set('Link', `</contacts/${next}>; rel="canonical"`).json({});
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    await assert.rejects(client.followContact('0'), { code: 'intercom_unavailable' });
+    assert.equal(await client.followContact('4'), null);
+  });
+
   test('/me says whether identity verification is enforced; bots are not teammates', async (t) => {
     const app = express();
     const seen: unknown[] = [];
