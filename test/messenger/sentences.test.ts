@@ -131,6 +131,10 @@ describe('what customers read', () => {
 
   it('offers a way to change only what can be changed', () => {
     assert.ok(holdingOf([{}], 0.5).manage);
+    assert.ok(
+      holdingOf([{ period_type: 'PREPAID', store: 'PLAY_STORE' }], 0.5).manage,
+      'it can be prepaid again',
+    );
     for (const events of [[BOUGHT], [{ is_family_share: true }]]) {
       const { manage, mustAsk } = holdingOf(events, 0.5);
       assert.deepEqual([manage, mustAsk], [null, false]);
