@@ -117,7 +117,7 @@ export function messengerSecretOf(
   if (messengerSecret === null) {
     throw new AppError(
       'messenger_secret_missing',
-      'This workspace has no Messenger secret. Copy it in Intercom from Settings → Channels → Messenger → Security and paste it under Settings → Messenger.',
+      'This workspace has no Messenger secret. Copy it in Intercom from Settings › Channels › Messenger › Security and paste it under Settings › Messenger and Fin.',
     );
   }
   return secrets.decrypt(messengerSecret, secretLocation.messengerSecret(workspaceId));
