@@ -89,7 +89,7 @@ export interface SubscriptionState extends SubscriptionFacts {
   readonly expiredAtMs: number | null;
   /** Positive. */
   readonly refund: Money | null;
-  /** What was paid last and not given back, positive; `null`: nothing, or unknown. */
+  /** What was paid last, without the parts given back, positive; `null`: nothing, or unknown. */
   readonly lastPayment: Money | null;
 }
 
