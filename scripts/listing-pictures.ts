@@ -27,6 +27,8 @@ const SUBJECTS: Readonly<Record<string, (page: Page, demo: Demo) => Promise<Buff
 };
 
 async function shootCard(page: Page, demo: Demo, presses: readonly string[]): Promise<Buffer> {
+  // The inbox scrolls a card that is higher than its window, which would cut the picture.
+  await page.setViewportSize({ width: 1280, height: 1_200 });
   await page.goto(`${demo.inboxUrl}?conversation=501&admin=1001`);
   const card = page.getByTestId('card');
   const isReady = () => page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
@@ -42,6 +44,7 @@ async function shootCard(page: Page, demo: Demo, presses: readonly string[]): Pr
 }
 
 async function shootSettings(page: Page, demo: Demo, path: string): Promise<Buffer> {
+  await page.setViewportSize({ width: 1280, height: 800 });
   // Intercom sends the browser back to the public address, and cookies belong to one host.
   const home = demo.appUrl.replace('127.0.0.1', 'localhost');
   await page.goto(`${home}${path}`);
@@ -86,7 +89,7 @@ const [demo, browser] = await Promise.all([
 ]);
 try {
   await drawIcon(browser);
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 });
+  const page = await browser.newPage({ deviceScaleFactor: 2 });
   for (const { caption, file } of manifest.listing.images) {
     const subject = SUBJECTS[file.split('/').at(-1) ?? ''];
     if (!subject) throw new Error(`scripts/listing-pictures.ts does not know what ${file} shows`);
