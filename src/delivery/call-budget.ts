@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import type { RateLimit } from '../intercom/rate-limit.ts';
+import { type RateLimit, WINDOW_MS } from '../intercom/rate-limit.ts';
 
 /** A process's request for calls of the shared window. */
 export interface CallRequest {
@@ -18,9 +18,6 @@ export interface Allowance {
   readonly left: number;
   readonly untilMs: number;
 }
-
-/** Assumed until a response names the end of the window. */
-export const WINDOW_MS = 10_000;
 
 /**
  * Takes calls out of a workspace's window, which all worker processes share.

@@ -1,6 +1,6 @@
 import type { CallGate } from '../intercom/client.ts';
-import type { RateLimit } from '../intercom/rate-limit.ts';
-import { type Allowance, type CallRequest, WINDOW_MS } from './call-budget.ts';
+import { type RateLimit, WINDOW_MS } from '../intercom/rate-limit.ts';
+import type { Allowance, CallRequest } from './call-budget.ts';
 
 /** Time and timers, so that tests can run them faster. */
 export interface Clock {

@@ -7,7 +7,8 @@ export interface RateLimit {
   readonly resetAtMs: number;
 }
 
-const WINDOW_MS = 10_000;
+/** Intercom counts calls in windows of this length, ms. */
+export const WINDOW_MS = 10_000;
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
 /** The rate-limit headers of a response; `null`: it has none, or none that can be read. */
