@@ -78,17 +78,17 @@ const REFRESH_NOTICES = {
   unavailable: 'card.state.storedData',
 } as const;
 
+function failureOf({ code }: AppError): keyof typeof REFRESH_NOTICES {
+  return code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
+}
+
 export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { app, request, messages: m } = before;
   const { subscriber, project } = before.customer;
   const { workspaceId } = request;
   const refreshing = refreshSubscriber(app, { ...subscriber, workspaceId }, { priority: 'interactive' });
   const answer = await withTimeout(answerOrError(refreshing), REFRESH_WAIT_MS, () => 'later' as const);
-  const failure =
-    answer instanceof AppError && answer.code === 'revenuecat_scope_missing'
-      ? 'scope_missing'
-      : 'unavailable';
-  const outcome = answer instanceof AppError ? failure : answer;
+  const outcome = answer instanceof AppError ? failureOf(answer) : answer;
   // The names of products may have been read with the customer.
   app.catalog.invalidate(workspaceId, project.projectId);
   const context = await readCardContext(before);

@@ -194,7 +194,7 @@ describe('what an error response of Intercom means', () => {
     assert.deepEqual(observed, [{ limit: 83, remaining: 80, resetAtMs: RESET_S * 1_000 }]);
   });
 
-  test('a proxy that compresses unless it is told otherwise is told', async (t) => {
+  test('every call asks for an uncompressed response: a proxy may compress where nothing is said', async (t) => {
     const app = express();
     app.get('/me', (req, res) => {
       const body = JSON.stringify({ id: 1, app: { id_code: 'abc123' } });
