@@ -26,7 +26,8 @@ import { loadCustomer } from './customer.ts';
 import { fitsFirstCanvas } from './height.ts';
 
 const MAX_FOUND = 10;
-const MAX_QUERY_LENGTH = 300;
+/** RevenueCat refuses a longer one. Source: its API v2, `store_subscription_identifier` and `search`. */
+const MAX_QUERY_LENGTH = 255;
 /** How long the agent waits for RevenueCat when nothing is stored. */
 const SEARCH_TIMEOUT_MS = 2_000;
 /** However often the card of an unknown customer is opened, they are imported once in this time. */

@@ -164,6 +164,17 @@ describe('finding the customer', () => {
       assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_elsewhere')}`), found.text);
     });
 
+    test('a text that no id is as long as is searched without a call that RevenueCat refuses', async () => {
+      const before = product.revenueCat.faults.requests().length;
+      assert.match((await searched('x'.repeat(300))).text, /Looking this ID up/);
+      const calls = product.revenueCat.faults.requests().slice(before);
+      assert.ok(calls.length > 0);
+      assert.deepEqual(
+        calls.filter(({ status }) => status === 400),
+        [],
+      );
+    });
+
     test('a permission that the key lacks for it is named, and nothing is looked up', async () => {
       const refused = `/v2/projects/${REVENUECAT_PROJECT_ID}/customers`;
       const restore = product.revenueCat.faults.add({ pathPrefix: refused, status: 403 });
