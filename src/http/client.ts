@@ -156,6 +156,12 @@ export function readCount(header: unknown): number | null {
   return /^\d{1,9}$/.test(String(header)) ? Number(header) : null;
 }
 
+/** `Retry-After` as ms from now: seconds or an HTTP date (RFC 9110, 10.2.3); `NaN`: absent, or neither. */
+export function readRetryAfter(header: unknown, nowMs: number): number {
+  const seconds = Number(header);
+  return Number.isNaN(seconds) ? Date.parse(String(header)) - nowMs : seconds * 1_000;
+}
+
 export type Platform = 'Intercom' | 'RevenueCat';
 
 /** A response that is not a success. Header names are in lower case. */

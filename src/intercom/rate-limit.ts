@@ -1,4 +1,5 @@
-import { readCount } from '../http/client.ts';
+import { readCount, readRetryAfter } from '../http/client.ts';
+import { HOUR_MS } from '../time.ts';
 
 /** The rate-limit headers of a response, for the current ten-second window. */
 export interface RateLimit {
@@ -25,15 +26,15 @@ export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs:
   };
 }
 
-/** When to call again after a 429 (epoch ms): `X-RateLimit-Reset` (Unix s), `Retry-After` (s), else the next window. */
+/** When to call again after a 429 (epoch ms): `X-RateLimit-Reset` (Unix s), `Retry-After`, else the next window. */
 export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs: number): number {
   const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
   // Windows are ten seconds long: a reset far in the future is wrong.
   if (resetMs > nowMs && resetMs <= nowMs + 120_000) return resetMs;
   // One that has just passed by our clock has not passed by Intercom's.
   if (resetMs <= nowMs && resetMs > nowMs - MAX_CLOCK_DIFFERENCE_MS) return nowMs + 250;
-  const retryAfterS = Number(headers['retry-after']);
-  if (retryAfterS > 0 && retryAfterS <= 3_600) return nowMs + retryAfterS * 1_000;
+  const retryAfterMs = readRetryAfter(headers['retry-after'], nowMs);
+  if (retryAfterMs > 0 && retryAfterMs <= HOUR_MS) return nowMs + retryAfterMs;
   return nextWindow(nowMs);
 }
 

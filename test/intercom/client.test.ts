@@ -124,6 +124,8 @@ describe('what an error response of Intercom means', () => {
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S) }), 7_000);
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S), 'retry-after': '3' }), 7_000);
     assert.equal(reset({ 'retry-after': '3' }), 3_000);
+    assert.equal(reset({ 'retry-after': new Date(NOW_MS + 4_000).toUTCString() }), 4_000);
+    assert.equal(reset({ 'retry-after': new Date(NOW_MS - 4_000).toUTCString() }), 7_000, 'over');
     assert.equal(reset({}), 7_000);
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S + 86_400) }), 7_000, 'far away: not meant');
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S - 8) }), 250, 'just over by our clock only');

@@ -43,6 +43,9 @@ describe('what an error response of RevenueCat means', () => {
     const after = (ms: number) => ({ kind: 'wait_until', atMs: NOW_MS + ms });
     assert.deepEqual(until({ backoff_ms: 1_500 }, headers), after(1_500));
     assert.deepEqual(until({}, headers), after(20_000));
+    const date = new Date(NOW_MS + 30_000).toUTCString();
+    assert.deepEqual(until({}, { 'retry-after': date }), after(30_000));
+    assert.deepEqual(until({}, { 'retry-after': 'soon' }), after(10_000));
     assert.deepEqual(until({}), after(10_000));
     assert.deepEqual(until({ backoff_ms: 1e9 }), after(3_600_000), 'at most an hour');
   });
