@@ -178,7 +178,13 @@ export async function openJobs(options: {
 export async function deleteCustomerJobs(
   sql: Sql,
   workspaceId: string,
-  customers: { readonly appUserIds: readonly string[]; readonly subscriberIds: readonly string[] },
+  customers: {
+    /** What a job looks up; ids that differ in case are different customers. */
+    readonly appUserIds: readonly string[];
+    /** In small letters: a teammate may have searched for them in any case. */
+    readonly emails: readonly string[];
+    readonly subscriberIds: readonly string[];
+  },
 ): Promise<void> {
   // Absent until a server has started.
   const [queue] = await sql.query(`select 1 where to_regclass('pgboss.job') is not null`);
@@ -186,8 +192,9 @@ export async function deleteCustomerJobs(
   await sql.query(`lock table pgboss.job in share row exclusive mode`);
   await sql.query(
     `delete from pgboss.job
-      where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or lower(data->>'appUserId') = any($2) or data->>'subscriberId' = any($3))`,
-    [workspaceId, customers.appUserIds, customers.subscriberIds],
+      where data->>'workspaceId' = $1 and (data->>'appUserId' = any($2) or lower(data->>'appUserId') = any($4)
+             or data->>'subscriberId' = any($3))`,
+    [workspaceId, customers.appUserIds, customers.subscriberIds, customers.emails],
   );
 }
 

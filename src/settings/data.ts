@@ -3,6 +3,7 @@ import { AppError, answerOrError, notFound } from '../errors.ts';
 import {
   eraseFromLists,
   eraseSubscribers,
+  exportFromLists,
   exportSubscribers,
   findListingProjects,
 } from '../subscribers/customer-data.ts';
@@ -64,10 +65,12 @@ export const dataPage: Page = {
   downloads: {
     '/export': async (request) => {
       const { app, workspace } = request;
-      const { subscriberIds } = await requireCustomer(request);
+      const { appUserId, subscriberIds } = await requireCustomer(request);
       // Without the ID: the record of the team outlives the customer's data.
       await audit(request, 'customer_exported');
-      const data = await exportSubscribers(app.database, workspace.workspaceId, subscriberIds);
+      const data = await (subscriberIds.length > 0
+        ? exportSubscribers(app.database, workspace.workspaceId, subscriberIds)
+        : exportFromLists(app.database, workspace.workspaceId, appUserId));
       return { name: 'customer.json', type: 'json', body: JSON.stringify(data, null, 2) };
     },
   },

@@ -93,8 +93,8 @@ export async function eraseSubscribers(
         values,
       );
     }
-    // A teammate may have searched for them by their email address.
-    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...customers.texts], subscriberIds });
+    const { texts, emails } = customers;
+    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [...texts], emails, subscriberIds });
   });
 }
 
@@ -116,6 +116,24 @@ export async function findListingProjects(
   return rows.map((row) => row.project_id);
 }
 
+/** What names a customer ($2) who may not be stored. */
+const LISTS = [
+  { table: 'import_customers', where: 'workspace_id = $1 and customer_id = $2' },
+  { table: 'bulk_grant_customers', where: 'workspace_id = $1 and app_user_id = $2' },
+] as const;
+
+/** Everything that is stored about a customer who is on lists and is not stored: a list of rows for each table. */
+export async function exportFromLists(
+  sql: Sql,
+  workspaceId: string,
+  appUserId: string,
+): Promise<Record<string, unknown[]>> {
+  const data: Record<string, unknown[]> = {};
+  for (const { table, where } of LISTS)
+    data[table] = await sql.query(`select * from ${table} where ${where}`, [workspaceId, appUserId]);
+  return data;
+}
+
 /** Erases a customer who is on lists and is not stored: there is no subscriber to erase. */
 export async function eraseFromLists(
   { database, secrets }: { readonly database: Database; readonly secrets: SecretBox },
@@ -128,15 +146,9 @@ export async function eraseFromLists(
     const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
     await recordErased({ sql, secrets }, workspaceId, { ids, by });
     await restartLists(sql, workspaceId, [appUserId]);
-    for (const [table, column] of [
-      ['import_customers', 'customer_id'],
-      ['bulk_grant_customers', 'app_user_id'],
-    ])
-      await sql.query(`delete from ${table} where workspace_id = $1 and ${column} = $2`, [
-        workspaceId,
-        appUserId,
-      ]);
-    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], subscriberIds: [] });
+    for (const { table, where } of LISTS)
+      await sql.query(`delete from ${table} where ${where}`, [workspaceId, appUserId]);
+    await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], emails: [], subscriberIds: [] });
   });
 }
 
@@ -170,7 +182,8 @@ async function readIdentity(sql: Sql, workspaceId: string, subscriberIds: readon
   ]);
   // No other customer's rows may contain them.
   const texts = [...appUserIds, ...personal].filter((each) => typeof each === 'string' && each !== '');
-  return { subscriberIds, ids, appUserIds, texts: new Set(texts as string[]) };
+  const emails = rows.flatMap(({ email }) => email ?? []);
+  return { subscriberIds, ids, appUserIds, emails, texts: new Set(texts as string[]) };
 }
 
 interface WebhookKey {

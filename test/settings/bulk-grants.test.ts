@@ -210,6 +210,14 @@ describe('Settings › Grants › Grant to many', () => {
         .type('form')
         .send({ _csrf: csrf, ...fields });
     const { id } = await draft({ customers: 'listed_only\nstays_2' });
+    const exported = async (customer: string): Promise<Record<string, Record<string, unknown>[]>> =>
+      (await browser.get('/settings/data/export').query({ customer }).expect(200)).body;
+    const { bulk_grant_customers: grants = [], import_customers: imports } = await exported('listed_only');
+    assert.deepEqual(
+      grants.map((row) => [row.bulk_grant_id, row.app_user_id]),
+      [[id, 'listed_only']],
+    );
+    assert.deepEqual(imports, []);
     const found = await browser.get('/settings/data?customer=listed_only').expect(200);
     assert.match(found.text, /Erase this customer/);
     await data('/erase', { customer: 'listed_only', repeat: 'listed_only' }).expect(303);
@@ -227,6 +235,10 @@ describe('Settings › Grants › Grant to many', () => {
       `insert into import_customers (workspace_id, project_id, import_id, customer_id)
        values ('abc123', 'p1', $1, 'imported_later'), ('abc123', 'p1', $1, 'stays_3')`,
       [randomUUID()],
+    );
+    assert.deepEqual(
+      (await exported('imported_later')).import_customers?.map((row) => row.customer_id),
+      ['imported_later'],
     );
     await data('/erase', { customer: 'imported_later', repeat: 'imported_later' }).expect(303);
     const left = await site.db.database.query(

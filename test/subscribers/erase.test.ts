@@ -188,10 +188,12 @@ describe('an erased customer', () => {
       BOB,
       JSON.stringify({ transferred_from: ERIN }),
     );
-    await rows(
-      `insert into pgboss.job (name, data) values ('customer.import', $1)`,
-      JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId: 'Erin.Quill@Example.com' }),
-    );
+    // Ids are case-sensitive: the second job looks up another customer.
+    for (const appUserId of ['Erin.Quill@Example.com', ERIN.toUpperCase()])
+      await rows(
+        `insert into pgboss.job (name, data, start_after) values ('customer.import', $1, now() + interval '1 hour')`,
+        JSON.stringify({ workspaceId: WORKSPACE_ID, projectId, appUserId }),
+      );
     await rows(
       `insert into import_customers (workspace_id, project_id, import_id, customer_id)
        values ($1, $2, gen_random_uuid(), $3)`,
@@ -215,6 +217,11 @@ describe('an erased customer', () => {
       );
 
     await erase();
+    const others = await rows(
+      `delete from pgboss.job where data->>'appUserId' = $1 returning 1`,
+      ERIN.toUpperCase(),
+    );
+    assert.equal(others.length, 1, 'the job of the other customer stays');
     assert.deepEqual(await findTraces(), []);
     assert.equal(await countErased(database(), WORKSPACE_ID), 2);
     const events = await rows(`select 1 from events where event_id in ('to-bob', 'from-bob', 'redeemed')`);
