@@ -42,7 +42,7 @@ export async function provisionAttributes(client: IntercomClient) {
   const now = await readExisting(client);
   for (const refusal of refused) {
     const found = now.get(refusal.name);
-    if (found && !found.archived && canBeWritten(found)) available.set(refusal.name, attributeType(found));
+    if (found && !found.archived) available.set(refusal.name, attributeType(found));
     else failed.push(refusal);
   }
   return { available, created, failed };

@@ -17,6 +17,15 @@ describe('a canvas', () => {
     assert.deepEqual(kept.content.components, [text('One\nline\tand "C:\\u00\\b"')]);
   });
 
+  test('is refused when Intercom would refuse it: above 64 KB, counted in bytes', () => {
+    const half = 'é'.repeat(32 * 1024 - 50);
+    canvas([text(half)], { note: half });
+    for (const longer of ['é'.repeat(32 * 1024), 'é'.repeat(60 * 1024)]) {
+      assert.throws(() => canvas([text(longer)]), /64 KB/);
+      assert.throws(() => canvas([], { note: longer }), /64 KB/);
+    }
+  });
+
   test("makes no link and no bold text of a customer's words, also where stripping joins them", () => {
     const words = escapeMarkdown('[Refund]\u202e(https://evil.example) *\u200f*free*\u0007*');
     const [shown] = canvas([text(words)]).content.components;

@@ -5,7 +5,7 @@ import { AxiosError, type InternalAxiosRequestConfig } from 'axios';
 import express from 'express';
 import { AppError, type Remedy } from '../../src/errors.ts';
 import { noResponseError } from '../../src/http/client.ts';
-import { createIntercomClient } from '../../src/intercom/client.ts';
+import { createIntercomClient, exchangeCode } from '../../src/intercom/client.ts';
 import { intercomFailure } from '../../src/intercom/failures.ts';
 import { rateLimitReset } from '../../src/intercom/rate-limit.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
@@ -126,6 +126,7 @@ describe('what an error response of Intercom means', () => {
     assert.equal(reset({ 'retry-after': '3' }), 3_000);
     assert.equal(reset({ 'retry-after': new Date(NOW_MS + 4_000).toUTCString() }), 4_000);
     assert.equal(reset({ 'retry-after': new Date(NOW_MS - 4_000).toUTCString() }), 7_000, 'over');
+    assert.equal(reset({ 'retry-after': '86400' }), 7_000, 'a window has ten seconds');
     assert.equal(reset({}), 7_000);
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S + 86_400) }), 7_000, 'far away: not meant');
     assert.equal(reset({ 'x-ratelimit-reset': String(RESET_S - 8) }), 250, 'just over by our clock only');
@@ -265,6 +266,54 @@ describe('what an error response of Intercom means', () => {
         ['5', '4711'],
       ],
     );
+  });
+
+  test('a contact that was merged is found by its app user ID, too', async (t) => {
+    const app = express();
+    app.get('/contacts/find_by_external_id/4711', (_req, res) => {
+      res.status(410).set('Link', '</contacts/5>; rel="canonical"').json({});
+    });
+    app.get('/contacts/5', (_req, res) => void res.json({ type: 'contact', id: '5' }));
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    assert.equal((await client.findByExternalId('4711'))?.id, '5');
+    assert.equal(await client.findByExternalId('unknown'), null);
+  });
+
+  test('a note notifies no teammate', async (t) => {
+    const app = express();
+    const bodies: unknown[] = [];
+    app.post('/conversations/:id/reply', express.json(), (req, res) => {
+      bodies.push(req.body);
+      res.json({});
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
+    await client.leaveNote({ conversationId: 'last', adminId: '7', html: '<p>Done</p>' });
+    assert.deepEqual(bodies, [
+      { message_type: 'note', type: 'admin', admin_id: '7', body: '<p>Done</p>', skip_notifications: true },
+    ]);
+  });
+
+  test('a token by either name, and a region however it is written', async (t) => {
+    const app = express();
+    const tokens: object[] = [{ token: 'one' }, { access_token: 'two' }, {}];
+    app.post('/auth/eagle/token', (_req, res) => void res.json(tokens.shift()));
+    const regions = ['EU', 'au', undefined, 'elsewhere'];
+    app.get('/me', (_req, res) => void res.json({ id: 1, app: { id_code: 'a', region: regions.shift() } }));
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const { url: apiUrl } = intercom;
+    const exchange = (): Promise<string> =>
+      exchangeCode({ apiUrl, clientId: 'id', clientSecret: 'secret', code: 'a=', now: () => NOW_MS });
+    assert.deepEqual([await exchange(), await exchange()], ['one', 'two']);
+    await assert.rejects(exchange(), { code: 'intercom_rejected' });
+    const client = createIntercomClient({ apiUrl, accessToken: 'token' });
+    const read: string[] = [];
+    while (regions.length > 0) read.push((await client.me()).app.region);
+    assert.deepEqual(read, ['EU', 'AU', 'US', 'US']);
   });
 
   test('an outage at the end of several merges is not a deleted contact, and merges without end are', async (t) => {

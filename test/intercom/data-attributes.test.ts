@@ -6,7 +6,7 @@ import {
   type IntercomClient,
   type IntercomDataAttribute,
 } from '../../src/intercom/client.ts';
-import { provisionAttributes } from '../../src/intercom/data-attributes.ts';
+import { fitAttribute, provisionAttributes } from '../../src/intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 const ALL = CONTACT_ATTRIBUTES.map(({ name }) => name);
@@ -56,6 +56,27 @@ describe('creating contact attributes', () => {
     const { available, created, failed } = await provisionAttributes(client);
     assert.deepEqual([...available.keys()].toSorted(), ALL.slice(1).toSorted());
     assert.deepEqual([created, failed.map(({ name }) => name)], [[], ALL.slice(0, 1)]);
+  });
+
+  test('an archived one that cannot be restored is missing: Intercom refuses to write it', async () => {
+    const { client } = workspaceOf(existing({ expires_at: { archived: true } }), {
+      updateDataAttribute: async () => {
+        throw new AppError('intercom_rejected', 'You have reached the limit of 250 attributes');
+      },
+    });
+    const { available, created, failed } = await provisionAttributes(client);
+    assert.deepEqual([available.has('expires_at'), created], [false, []]);
+    assert.deepEqual(
+      failed.map(({ name }) => name),
+      ['expires_at'],
+    );
+  });
+
+  test('a whole number is written where the workspace has made an attribute for those', () => {
+    assert.deepEqual(
+      [9.99, 9.4, '9', true].map((value) => fitAttribute(value, 'integer')),
+      [10, 9, undefined, undefined],
+    );
   });
 
   test('customers cannot write any of them, whoever made it', async () => {

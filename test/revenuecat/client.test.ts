@@ -80,13 +80,33 @@ describe('RevenueCat client', () => {
     assert.deepEqual(observed, [['customer', { usage: 5, limit: 480 }]]);
   });
 
-  test('an item that the next page repeats counts once, and a next_page that leads back ends the list', async (t) => {
+  test('what RevenueCat limits as customer information takes no call of the 60 for the configuration', async (t) => {
+    const app = express();
+    app.use((_req, res) => void res.json({ items: [], next_page: null }));
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const domains: string[] = [];
+    const gate = {
+      enter: async (domain: string) => void domains.push(domain),
+      pause: async () => {},
+      observe: () => {},
+    };
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test', gate });
+    await client.findBuyers('proj1', 'GPA.1');
+    await client.listCustomers('proj1', null);
+    await client.listProducts('proj1');
+    assert.deepEqual(domains, ['customer', 'customer', 'customer', 'configuration']);
+  });
+
+  test('an item that the next page repeats counts once, an empty page is not the last, and a next_page that leads back ends the list', async (t) => {
     const app = express();
     const base = '/v2/projects/proj1/customers/user-1/subscriptions';
     const pages: Record<string, { ids: string[]; next: string | null }> = {
       first: { ids: ['sub1', 'sub2'], next: `${base}?starting_after=sub2` },
       sub2: { ids: ['sub2', 'sub3'], next: `${base}?starting_after=sub3` },
-      sub3: { ids: ['sub1', 'sub2'], next: `${base}?starting_after=sub2` },
+      sub3: { ids: [], next: `${base}?starting_after=none` },
+      none: { ids: ['sub4'], next: `${base}?starting_after=sub4` },
+      sub4: { ids: ['sub1', 'sub2'], next: `${base}?starting_after=sub2` },
     };
     let calls = 0;
     app.get(base, (req, res) => {
@@ -106,9 +126,54 @@ describe('RevenueCat client', () => {
     const subscriptions = await client.listSubscriptions('proj1', 'user-1');
     assert.deepEqual(
       subscriptions.map(({ id }) => id),
-      ['sub1', 'sub2', 'sub3'],
+      ['sub1', 'sub2', 'sub3', 'sub4'],
     );
-    assert.equal(calls, 3);
+    assert.equal(calls, 5);
+  });
+
+  test('attributes that do not fit into the response of a customer are read from their next page', async (t) => {
+    const app = express();
+    const base = '/v2/projects/proj1/customers/user-1';
+    const attribute = (name: string): object => ({ name, value: name, updated_at: 1 });
+    app.get(base, (_req, res) => {
+      const attributes = { items: [attribute('one')], next_page: `${base}/attributes?starting_after=one` };
+      res.json({ id: 'user-1', attributes });
+    });
+    app.get(`${base}/attributes`, (_req, res) => {
+      res.json({ items: [attribute('two')], next_page: null });
+    });
+    app.use((_req, res) => void res.json({ items: [], next_page: null }));
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    const read = await client.readCustomer('proj1', 'user-1');
+    assert.deepEqual(
+      read?.attributes.map(({ name }) => name),
+      ['one', 'two'],
+    );
+  });
+
+  test("a customer's events are there where the key may read them, and have the time when they happened", async (t) => {
+    const app = express();
+    let status = 200;
+    app.get('/v2/projects/proj1/customers/user-1/events', (_req, res) => {
+      const event = { id: 'ev1', type: 'RENEWAL', created_at: 2_000, occurred_at: 1_000 };
+      const items = [
+        { ...event, body: null },
+        { ...event, id: 'ev2', body: { event_timestamp_ms: 1_500 } },
+      ];
+      res.status(status).json({ items, next_page: null });
+    });
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    assert.deepEqual(await client.listCustomerEvents('proj1', 'user-1'), [
+      { event_timestamp_ms: 1_000, id: 'ev1', type: 'RENEWAL' },
+      { event_timestamp_ms: 1_500, id: 'ev2', type: 'RENEWAL' },
+    ]);
+    for (status of [403, 404]) assert.equal(await client.listCustomerEvents('proj1', 'user-1'), null);
+    status = 500;
+    await assert.rejects(client.listCustomerEvents('proj1', 'user-1'), { code: 'revenuecat_unavailable' });
   });
 
   test('a malformed next_page fails the call that read it, and no other', async (t) => {
@@ -131,6 +196,9 @@ describe('RevenueCat client', () => {
     nextPage = null;
     assert.deepEqual(await client.listProjects(), [{ id: 'proj1', name: 'One' }]);
     nextPage = '/v2/projects/proj1/customers?starting_after=user-1';
+    assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
+    // Behind a proxy RevenueCat still names its own host; and a page without the ID of a customer has a last one.
+    nextPage = 'https://api.revenuecat.com/v2/projects/proj1/customers?page=2';
     assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
   });
 
