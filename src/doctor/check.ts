@@ -45,8 +45,6 @@ export function resultOf(
   return { check, status, workspace, project, message, remedy };
 }
 
-export const unreachable = (reason: string) => ({ state: 'unreachable', reason }) as const;
-
 export function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }

@@ -5,39 +5,29 @@ import { DAY_MS } from '../time.ts';
 import { type Project, webhookUrl } from '../workspaces/projects.ts';
 import { checkApiKey, lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { type CheckOutcome, type Checks, lowerFirst, ok, problem, unreachable, warning } from './check.ts';
+import { type CheckOutcome, type Checks, lowerFirst, ok, problem, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
 
 /** Some apps sell little: a shorter silence means nothing. */
 const SILENT_DAYS = 7;
 
-/**
- * What RevenueCat answers for one project.
- *
- * @param client `null`: the project has no key, or no encryption key decrypts it
- */
-export async function probeRevenueCat(
-  project: Project,
-  client: RevenueCatClient | null,
-  settings: WorkspaceSettings,
-) {
-  if (client === null) return { state: project.apiKey === null ? 'no_key' : 'locked' } as const;
+/** @throws AppError when RevenueCat does not answer */
+export async function askRevenueCat(client: RevenueCatClient, project: Project, settings: WorkspaceSettings) {
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
-  if (key.outcome === 'unreachable')
-    return key.code === 'revenuecat_rate_limited'
-      ? ({ state: 'rate_limited' } as const)
-      : unreachable('RevenueCat could not be asked.');
-  if (key.outcome === 'rejected') return { state: 'rejected' } as const;
-  if (key.outcome !== 'valid') return { state: 'wrong_project' } as const;
-  const webhooks = await answerOrError(client.listWebhooks(project.revenueCatProjectId));
-  // Empty where every feature that is switched on works.
-  const missingScopes = lacksPermission(key.missingScopes) ? key.missingScopes : [];
-  return { state: 'accepted', missingScopes, webhooks } as const;
+  if (key.outcome === 'unreachable') throw new AppError(key.code, 'RevenueCat could not be asked');
+  const isValid = key.outcome === 'valid';
+  return {
+    outcome: key.outcome,
+    /** Empty where every feature that is switched on works. */
+    missingScopes: isValid && lacksPermission(key.missingScopes) ? key.missingScopes : [],
+    webhooks: isValid ? await answerOrError(client.listWebhooks(project.revenueCatProjectId)) : null,
+  };
 }
 
 interface ProjectSubject {
   readonly project: Project;
-  readonly revenueCat: Awaited<ReturnType<typeof probeRevenueCat>>;
+  /** `null`: it was not called, because there is no key, or no encryption key decrypts it. */
+  readonly revenueCat: Awaited<ReturnType<typeof askRevenueCat>> | AppError | null;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
 }
@@ -49,23 +39,24 @@ const SEND_TEST_EVENT =
   'In RevenueCat, open the webhook, compare its address, and choose "Send test event". A 401 there means that the authorization value differs: choose New authorization value in Settings › RevenueCat.';
 
 export const PROJECT_CHECKS: Checks<ProjectSubject> = {
-  revenuecat_api({ revenueCat: probe }) {
-    if (probe.state === 'unreachable')
-      return problem(
-        probe.reason,
-        'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
+  revenuecat_api({ revenueCat }) {
+    if (!(revenueCat instanceof AppError)) return null;
+    if (revenueCat.code === 'revenuecat_rate_limited')
+      return warning(
+        "RevenueCat was not asked: the key's rate limit is used up for now.",
+        'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
       );
-    if (probe.state !== 'rate_limited') return null;
-    return warning(
-      "RevenueCat was not asked: the key's rate limit is used up for now.",
-      'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
+    return problem(
+      `${revenueCat.message}.`,
+      'Try again in a minute. If it remains: check the connection to api.revenuecat.com from here, and https://status.revenuecat.com.',
     );
   },
   revenuecat_key: checkKey,
-  revenuecat_scopes({ project, revenueCat: probe }) {
-    if (probe.state !== 'accepted' || probe.missingScopes.length === 0) return null;
+  revenuecat_scopes({ project, revenueCat }) {
+    if (revenueCat === null || revenueCat instanceof AppError) return null;
+    if (revenueCat.missingScopes.length === 0) return null;
     return problem(
-      `The API key of ${project.name} lacks permissions: ${probe.missingScopes.join(', ')}.`,
+      `The API key of ${project.name} lacks permissions: ${revenueCat.missingScopes.join(', ')}.`,
       'Give the key these permissions in RevenueCat (Project settings › API keys).',
     );
   },
@@ -94,41 +85,42 @@ export const PROJECT_CHECKS: Checks<ProjectSubject> = {
   },
 };
 
-function checkKey({ project, config, revenueCat: probe }: ProjectSubject): CheckOutcome | null {
+function checkKey({ project, config, revenueCat }: ProjectSubject): CheckOutcome | null {
   const settings = `${config.publicUrl}/settings/revenuecat`;
-  switch (probe.state) {
-    case 'no_key':
-      return warning(
-        `${project.name} has no API key: no grants, no refreshing, no import.`,
-        `Paste a secret API key of version 2 at ${settings}.`,
-      );
-    case 'locked':
-      return problem(
-        `The API key of ${project.name} cannot be decrypted.`,
-        `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
-      );
+  if (project.apiKey === null)
+    return warning(
+      `${project.name} has no API key: no grants, no refreshing, no import.`,
+      `Paste a secret API key of version 2 at ${settings}.`,
+    );
+  if (revenueCat === null)
+    return problem(
+      `The API key of ${project.name} cannot be decrypted.`,
+      `Add the key that encrypted it to ENCRYPTION_KEYS, or paste the API key again at ${settings}.`,
+    );
+  if (revenueCat instanceof AppError) return null;
+  switch (revenueCat.outcome) {
     case 'rejected':
       return problem(
         `RevenueCat rejects the API key of ${project.name}: no grants, no refreshing, no import.`,
         `Make a secret API key of version 2 in RevenueCat (Project settings › API keys) and paste it at ${settings}.`,
       );
-    case 'wrong_project':
+    case 'valid':
+      return revenueCat.missingScopes.length > 0
+        ? null
+        : ok(`RevenueCat accepts the API key of ${project.name}.`);
+    default:
       return problem(
         `The API key does not belong to project ${project.revenueCatProjectId}.`,
         `Paste a key of that project at ${settings}, or connect the project that the key belongs to.`,
       );
-    case 'accepted':
-      return probe.missingScopes.length > 0 ? null : ok(`RevenueCat accepts the API key of ${project.name}.`);
-    default:
-      return null;
   }
 }
 
 function checkRegistered(subject: ProjectSubject): CheckOutcome | null {
-  const { revenueCat: probe, config } = subject;
-  if (probe.state !== 'accepted') return null;
+  const { revenueCat, config } = subject;
+  if (revenueCat === null || revenueCat instanceof AppError || revenueCat.webhooks === null) return null;
   const { publicUrl } = config;
-  const listed = probe.webhooks;
+  const { webhooks: listed } = revenueCat;
   if (publicUrl === UNKNOWN_URL)
     return warning(
       'Whether a webhook leads here is unknown: PUBLIC_URL is wrong.',

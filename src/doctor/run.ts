@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/sql.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { createHttpClient, type Platform } from '../http/client.ts';
 import { INTERCOM_VERSION, intercomApiUrl } from '../intercom/client.ts';
 import { withTimeout } from '../time.ts';
@@ -8,8 +9,8 @@ import { createPlatformClients, type PlatformClients } from '../workspaces/app-c
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { listInstalled, readWorkspace, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
-import { type CheckResult, runChecks, unreachable } from './check.ts';
-import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
+import { type CheckResult, runChecks } from './check.ts';
+import { askRevenueCat, PROJECT_CHECKS } from './project-checks.ts';
 import {
   type ClockOffset,
   DATABASE_CHECKS,
@@ -19,7 +20,7 @@ import {
   readServerClock,
   SERVER_CHECKS,
 } from './server-checks.ts';
-import { probeIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
+import { askIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
 
 export interface DoctorContext {
   readonly config: Config;
@@ -91,19 +92,20 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
  * Calls a platform for one workspace or project. A hundred calls of one that hangs would take a hundred times as long
  * and say the same: one that has not answered is not called again.
  *
- * @param client `null`: there is no secret, or no key decrypts it
+ * @returns `null`: there is no client to call it with
  */
-async function probe<Client, Answer extends { readonly state: string }>(
+async function ask<Client, Answer>(
   platform: { readonly name: Platform; readonly silent: Set<Platform> },
   client: Client | null,
-  call: (client: Client | null) => Promise<Answer>,
-): Promise<Answer | ReturnType<typeof unreachable>> {
+  call: (client: Client) => Promise<Answer>,
+): Promise<Answer | AppError | null> {
   const { name, silent } = platform;
-  if (client && silent.has(name)) return unreachable(`${name} was not asked: it has not answered before.`);
-  const answer = await withTimeout(call(client), PLATFORM_TIMEOUT_MS, () =>
-    unreachable(`${name} answers too slowly.`),
-  );
-  if (answer.state === 'unreachable') silent.add(name);
+  const code = name === 'Intercom' ? 'intercom_unavailable' : 'revenuecat_unavailable';
+  if (client === null) return null;
+  if (silent.has(name)) return new AppError(code, `${name} has not answered before`);
+  const tooSlow = () => new AppError(code, `${name} answers too slowly`);
+  const answer = await withTimeout(answerOrError(call(client)), PLATFORM_TIMEOUT_MS, tooSlow);
+  if (answer instanceof AppError && answer.code === code) silent.add(name);
   return answer;
 }
 
@@ -123,17 +125,16 @@ async function runWorkspaceChecks(
   const calls = { timeoutMs: CALL_TIMEOUT_MS };
   const projects = await listProjects(database, workspaceId);
   const ofWorkspace = async (): Promise<CheckResult[]> => {
-    const client = nullIfThrown(() => clients.intercom(workspace, calls));
-    const intercom = await probe({ name: 'Intercom', silent }, client, (asked) =>
-      probeIntercom(workspace, asked),
-    );
+    const isRejected = workspace.status === 'disconnected';
+    const client = isRejected ? null : nullIfThrown(() => clients.intercom(workspace, calls));
+    const intercom = await ask({ name: 'Intercom', silent }, client, askIntercom);
     const subject = { config, database, workspace, intercom, projectCount: projects.length };
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
     const client = nullIfThrown(() => clients.revenueCat(project, calls));
-    const revenueCat = await probe({ name: 'RevenueCat', silent }, client, (asked) =>
-      probeRevenueCat(project, asked, workspace.settings),
+    const revenueCat = await ask({ name: 'RevenueCat', silent }, client, (called) =>
+      askRevenueCat(called, project, workspace.settings),
     );
     const scope = { workspace: workspaceId, project: project.projectId };
     return runChecks(PROJECT_CHECKS, { project, revenueCat, config, nowMs: now() }, scope);

@@ -7,29 +7,21 @@ import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.t
 import { attributeType } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import type { Workspace } from '../workspaces/repository.ts';
-import { type CheckOutcome, type Checks, lowerFirst, ok, problem, unreachable, warning } from './check.ts';
+import { type CheckOutcome, type Checks, lowerFirst, ok, problem, warning } from './check.ts';
 
-/** What Intercom answers for one workspace. @param client `null`: there is no token, or no key decrypts it */
-export async function probeIntercom(
-  workspace: Pick<Workspace, 'status' | 'accessToken'>,
-  client: IntercomClient | null,
-) {
-  if (workspace.status === 'disconnected') return { state: 'disconnected' } as const;
-  if (client === null) return { state: workspace.accessToken === null ? 'no_token' : 'locked' } as const;
-  const me = await answerOrError(client.me());
-  if (me instanceof AppError)
-    return me.remedy.kind === 'reauthorize'
-      ? ({ state: 'rejected' } as const)
-      : unreachable(`Intercom could not be asked: ${me.message}.`);
+/** @throws AppError when Intercom rejects our access, or does not answer */
+export async function askIntercom(client: IntercomClient) {
+  const me = await client.me();
   const attributes = await answerOrError(client.listDataAttributes());
-  return { state: 'accepted', attributes, verifiesIdentity: me.app.identity_verification } as const;
+  return { attributes, verifiesIdentity: me.app.identity_verification };
 }
 
 interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
-  readonly workspace: Pick<Workspace, 'workspaceId' | 'name' | 'statusReason'>;
-  readonly intercom: Awaited<ReturnType<typeof probeIntercom>>;
+  readonly workspace: Workspace;
+  /** `null`: it was not called, because there is no token, it was rejected before, or no key decrypts it. */
+  readonly intercom: Awaited<ReturnType<typeof askIntercom>> | AppError | null;
   readonly projectCount: number;
 }
 
@@ -41,37 +33,31 @@ const RETENTION_SLACK_DAYS = 3;
 export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
   intercom_token({ workspace, config, intercom }) {
     const reinstall = `An admin of ${workspace.name} must install the app again at ${config.publicUrl}/install. Waiting events are then delivered.`;
-    switch (intercom.state) {
-      case 'disconnected':
-        return problem(
-          `Intercom rejects our access (${workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
-          reinstall,
-        );
-      case 'locked':
-        return problem(
-          'The encryption keys do not decrypt the access token: deliveries wait.',
-          `Add the key that encrypted it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall)}`,
-        );
-      case 'no_token':
-        return problem('There is no access token.', reinstall);
-      case 'rejected':
-        return problem('Intercom rejects our access token.', reinstall);
-      case 'accepted':
-        return ok('Intercom accepts our access.');
-      default:
-        return null;
-    }
+    if (workspace.status === 'disconnected')
+      return problem(
+        `Intercom rejects our access (${workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
+        reinstall,
+      );
+    if (workspace.accessToken === null) return problem('There is no access token.', reinstall);
+    if (intercom === null)
+      return problem(
+        'The encryption keys do not decrypt the access token: deliveries wait.',
+        `Add the key that encrypted it to ENCRYPTION_KEYS. Only if it is lost: ${lowerFirst(reinstall)}`,
+      );
+    if (!(intercom instanceof AppError)) return ok('Intercom accepts our access.');
+    return isRejected(intercom) ? problem('Intercom rejects our access token.', reinstall) : null;
   },
   intercom_api({ intercom }) {
-    if (intercom.state !== 'unreachable') return null;
+    if (!(intercom instanceof AppError) || isRejected(intercom)) return null;
     return problem(
-      intercom.reason,
+      `Intercom could not be asked: ${intercom.message}.`,
       'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.',
     );
   },
-  attributes: ({ intercom }) => (intercom.state === 'accepted' ? checkAttributes(intercom.attributes) : null),
+  attributes: ({ intercom }) =>
+    intercom === null || intercom instanceof AppError ? null : checkAttributes(intercom.attributes),
   identity_verification({ intercom }) {
-    if (intercom.state !== 'accepted' || intercom.verifiesIdentity !== false) return null;
+    if (intercom === null || intercom instanceof AppError || intercom.verifiesIdentity !== false) return null;
     return warning(
       'Intercom does not enforce identity verification in the Messenger.',
       'Enforce it in Intercom under Settings › Channels › Messenger › Security. Until then the Messenger shows no subscription, unless an admin accepts that under Settings › Messenger and Fin.',
@@ -154,6 +140,8 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
           `Connect one at ${config.publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
         ),
 };
+
+const isRejected = ({ remedy }: AppError): boolean => remedy.kind === 'reauthorize';
 
 function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
   if (listed instanceof AppError) {
