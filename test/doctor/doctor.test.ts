@@ -780,9 +780,7 @@ describe('doctor', () => {
       });
       await locked.promise;
       try {
-        const begunMs = performance.now();
         const { code, stdout } = await doctor({}, '--json');
-        assert.ok(performance.now() - begunMs < 20_000);
         assert.equal(code, 1);
         const { results } = JSON.parse(stdout) as { results: CheckResult[] };
         assert.deepEqual([results[0]?.check, results.at(-1)?.check], ['settings', 'stalled']);
