@@ -26,15 +26,23 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   }
 }
 
-/** Where an event is about a period that began after the known one had ended: its purchase was not received. */
+/**
+ * Where an event is about a period that began when the known one had ended, or later: its purchase was not received.
+ * What an introductory period cost says nothing about it.
+ */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { purchasedAtMs, expiresAtMs } = event;
-  if (!builder.isPurchaseKnown || purchasedAtMs === null || purchasedAtMs <= accessEndMs(builder)) return;
+  const { endsAtMs, periodStartedAtMs, periodType } = builder;
+  const endMs = Math.min(endsAtMs ?? Number.POSITIVE_INFINITY, accessEndMs(builder));
+  if (!builder.isPurchaseKnown || purchasedAtMs === null) return;
+  if (purchasedAtMs < endMs || purchasedAtMs <= (periodStartedAtMs ?? 0)) return;
   Object.assign(builder, {
     ...NEW_PERIOD,
     periodStartedAtMs: purchasedAtMs,
     periodEndsAtMs: expiresAtMs,
     endsAtMs: expiresAtMs,
+    periodType: event.periodType ?? periodType,
+    price: periodType === 'INTRO' ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);
 }

@@ -781,6 +781,36 @@ export const CASES: readonly Case[] = [
     says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
   },
   {
+    name: 'cancelled in the first paid period, which began as the free trial ended and was not received',
+    events: [trial(0, 7), cancel(20, 'UNSUBSCRIBE', period(7, 37))],
+    on: 21,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(20)}. Access until ${date(37)}. No further charge.`,
+    attributes: { rc_trial_ends_at: 7, rc_period_type: 'NORMAL' },
+  },
+  {
+    name: 'a pause ahead in a period whose payment, after one that failed, was not received',
+    events: [
+      buy(0, 30, play),
+      issue(30, 46, play),
+      event('SUBSCRIPTION_PAUSED', 40, { ...period(30, 60), ...play, auto_resume_at_ms: day(90) }),
+    ],
+    on: 41,
+    status: 'active',
+    says: `Pro until ${date(60)}, then paused until ${date(90)}. No charge while paused.`,
+    attributes: { rc_billing_issue_at: null },
+  },
+  {
+    name: 'an introductory price is not that of the next period, whose renewal was not received',
+    events: [
+      buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 }),
+      event('UNCANCELLATION', 35, period(30, 60)),
+    ],
+    on: 36,
+    status: 'active',
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
     name: 'an introductory price is not that of the next period, which only the API shows',
     events: [buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 })],
     snapshot: snapshotOf(31, [
