@@ -64,10 +64,12 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
  * never, or unknown.
  */
 function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
+  // Beside a plan that has ended, access is what RevenueCat lists without a purchase.
+  const plan = primary?.givesAccess ? primary : null;
   const ends = entitlements
-    .filter(({ lookupKey }) => primary?.entitlements.includes(lookupKey))
+    .filter(({ lookupKey }) => plan === null || plan.entitlements.includes(lookupKey))
     .map(({ endsAtMs }) => endsAtMs);
-  if (ends.length === 0 || !primary?.isEndKnown) return primary && accessEndDate(primary);
+  if (ends.length === 0 || plan?.isEndKnown === false) return primary && accessEndDate(primary);
   return ends.includes(null) ? null : endDate(Math.max(...ends.map(Number)));
 }
 

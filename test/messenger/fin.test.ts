@@ -9,6 +9,7 @@ import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { disconnectProject, reconnectProject } from '../../src/workspaces/projects.ts';
+import { apiSubscription, day, snapshotOf } from '../subscription/histories.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';
 
@@ -62,20 +63,25 @@ it('links no page where the customer has nothing to manage', async () => {
   }
 });
 
+const CUSTOMER = {
+  subscriberId: 's',
+  projectId: 'p',
+  appUserIds: ['ann'],
+  ownHistory: [],
+  snapshotAtMs: null,
+  canRefresh: false,
+  names: { product: () => null, entitlement: () => null },
+};
+
 it('names the same days as its sentence, and none for what never ends', () => {
   const endsAtMs = Date.UTC(2026, 0, 31, 3);
   const customerWith = (fields: Record<string, unknown>): Customer => {
     const body = eventBody({ expiration_at_ms: endsAtMs, event_timestamp_ms: START_MS, ...fields });
     const event = readEvent(body, { receivedAtMs: START_MS, fallbackId: 'e' });
     return {
-      subscriberId: 's',
-      projectId: 'p',
-      appUserIds: ['ann'],
+      ...CUSTOMER,
       state: deriveState([event], null, START_MS),
       ownHistory: [event as TimelineEntry],
-      snapshotAtMs: null,
-      canRefresh: false,
-      names: { product: () => null, entitlement: () => null },
     };
   };
   const fin = answerFin([customerWith({})], 'America/Chicago', START_MS);
@@ -95,6 +101,16 @@ it('names the same days as its sentence, and none for what never ends', () => {
     [granted.summary, granted.access_until],
     ['You have Pro as a gift from us, for life.', ''],
   );
+});
+
+it('says until when access lasts that RevenueCat lists without a purchase, whatever ended before', () => {
+  const ended = apiSubscription({ status: 'expired', givesAccess: false, entitlements: ['team'] });
+  for (const subscriptions of [[], [ended]]) {
+    const activeEntitlements = [{ lookupKey: 'pro', endsAtMs: day(90) }];
+    const state = deriveState([], { ...snapshotOf(40, subscriptions), activeEntitlements }, day(41));
+    const fin = answerFin([{ ...CUSTOMER, state }], 'UTC', day(41));
+    assert.deepEqual([fin.has_access, fin.entitlements, fin.access_until], [true, 'Pro', '2026-04-01']);
+  }
 });
 
 it('says until when the plan can be used, also when a grant or a purchase gives it for longer', async () => {
