@@ -100,8 +100,12 @@ function applyState(segments: OpenSegment[], subscription: SubscriptionState, pr
   const { accessEndsAtMs, givesAccess, periodStartedAtMs, startedAtMs, status, store } = subscription;
   const toMs = endOf(accessEndsAtMs);
   const fromMs = periodStartedAtMs ?? startedAtMs;
-  const last = segments.findLast((each) => each.product === product && each.kind !== 'paused');
-  if (last) last.toMs = givesAccess ? toMs : Math.min(last.toMs, toMs);
+  const own = segments.filter((each) => each.product === product && each.kind !== 'paused');
+  const last = own.at(-1);
+  if (last) {
+    if (givesAccess) last.toMs = toMs;
+    endAt(own, toMs);
+  }
   // Imported without its events.
   else if (fromMs !== null && !subscription.isIncomplete) {
     const kind = product.startsWith('granted') ? 'granted' : status.includes('trial') ? 'trial' : 'paid';

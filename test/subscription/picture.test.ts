@@ -59,6 +59,25 @@ const PICTURES: readonly {
     markers: ['payment 0', 'payment 2', 'refund 10', 'refund 10'],
   },
   {
+    name: 'two subscriptions to one product that have both ended, which only the API shows',
+    events: [buy(0, 30), buy(2, 32, { original_transaction_id: '2000' })],
+    snapshot: snapshotOf(11, [
+      apiSubscription({ status: 'expired', givesAccess: false, periodEndsAtMs: day(10), endsAtMs: day(10) }),
+      apiSubscription({
+        id: 'sub2',
+        storeSubscriptionId: '2000',
+        status: 'expired',
+        givesAccess: false,
+        periodStartsAtMs: day(2),
+        periodEndsAtMs: day(10),
+        endsAtMs: day(10),
+      }),
+    ]),
+    on: 12,
+    segments: ['paid 0..10', 'paid 2..10 +'],
+    markers: ['payment 0', 'payment 2'],
+  },
+  {
     name: 'a pause, and the purchase that ends it',
     events: [
       buy(0, 30, { store: 'PLAY_STORE' }),
