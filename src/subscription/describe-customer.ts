@@ -139,7 +139,9 @@ function listedStatements(state: SubscriberState, { names }: DescriptionContext)
 
 /** For a customer who has neither a subscription nor a grant. */
 function nothingStatements(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
-  if (state.firstPurchaseAtMs !== null) return [{ kind: 'nothing', why: 'one_time_only' }];
+  // Of a purchase that was not received, its refund tells.
+  const hasBought = state.consumables.some(({ environment }) => environment === 'production');
+  if (state.firstPurchaseAtMs !== null || hasBought) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
   if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
   const isTester =

@@ -1027,6 +1027,13 @@ export const CASES: readonly Case[] = [
     attributes: { rc_first_purchase_at: 0, rc_entitlements: null },
   },
   {
+    name: 'a consumable whose refund alone was received was bought',
+    events: [refund(1, { ...period(0, null, -10), product_id: 'coins', entitlement_ids: [] })],
+    on: 2,
+    status: null,
+    says: 'No subscription. Made one-time purchases.',
+  },
+  {
     name: 'incomplete never gave access and was never bought',
     events: [],
     snapshot: snapshotOf(1, [
