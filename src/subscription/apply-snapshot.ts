@@ -1,7 +1,7 @@
 import { compareTexts } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import { isOtherProduct } from './apply-event.ts';
-import { addBuilder, grantKey, type HistoryFold, indexKey } from './history-fold.ts';
+import { addBuilder, foldTrial, grantKey, type HistoryFold, indexKey } from './history-fold.ts';
 import { isInternalId } from './names.ts';
 import { accessEndMs, emptyBuilder, endAccess, type StateBuilder } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
@@ -17,7 +17,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     matched.add(builder);
     applySubscription(builder, item, takenAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
-      fold.trialEndsAtMs = item.periodEndsAtMs ?? fold.trialEndsAtMs;
+      foldTrial(fold, builder);
   }
   // Of several passes the last one gives an entitlement until its end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {

@@ -32,6 +32,8 @@ export function emptyFold() {
     chargedUsdCents: 0,
     firstPaidAtMs: null as number | null,
     trialEndsAtMs: null as number | null,
+    /** When the trial began that `trialEndsAtMs` is about. */
+    trialStartedAtMs: 0,
   };
 }
 
@@ -60,12 +62,22 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (event.kind === 'product_change') findReplacement(fold, builder, event);
   if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
-  if (builder.environment !== 'sandbox') foldTotals(fold, event, sum);
+  if (builder.environment === 'sandbox') return;
+  foldTrial(fold, builder);
+  foldTotals(fold, event, sum);
+}
+
+/** Of several trials the one that began last: a late event about another one changes nothing. */
+export function foldTrial(fold: HistoryFold, builder: StateBuilder): void {
+  const { periodType, periodStartedAtMs, endsAtMs, endedAtMs } = builder;
+  const startedAtMs = periodStartedAtMs ?? 0;
+  if (periodType !== 'TRIAL' || endsAtMs === null || startedAtMs < fold.trialStartedAtMs) return;
+  fold.trialStartedAtMs = startedAtMs;
+  fold.trialEndsAtMs = Math.min(endsAtMs, endedAtMs ?? endsAtMs);
 }
 
 function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {
   const atMs = event.purchasedAtMs ?? event.atMs;
-  if (event.periodType === 'TRIAL' && event.expiresAtMs !== null) fold.trialEndsAtMs = event.expiresAtMs;
   if (!sum) return;
   const usdCents = sum.usdCents ?? 0;
   if (sum.price && sum.price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);

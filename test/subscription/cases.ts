@@ -445,6 +445,30 @@ export const CASES: readonly Case[] = [
     attributes: { rc_trial_ends_at: 3 },
   },
   {
+    name: 'a late cancellation of a free trial that was paid for before its end moves no end',
+    events: [
+      trial(0, 7),
+      renew(3, 33, { is_trial_conversion: true }),
+      cancel(3.05, 'UNSUBSCRIBE', { ...period(0, 7), period_type: 'TRIAL' }),
+    ],
+    on: 4,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(33)}.`,
+    attributes: { rc_trial_ends_at: 3 },
+  },
+  {
+    name: 'a late expiration of an earlier free trial moves no end of the one that runs',
+    events: [
+      trial(0, 7),
+      trial(7, 14, { original_transaction_id: '2000', product_id: 'pro_yearly' }),
+      expire(7.05, 'UNSUBSCRIBE', { ...period(0, 7), period_type: 'TRIAL' }),
+    ],
+    on: 8,
+    status: 'trial',
+    says: `Pro, free trial until ${date(14)}. Then it renews and is charged.`,
+    attributes: { rc_trial_ends_at: 14 },
+  },
+  {
     name: 'paid since the first money and not since the trial',
     events: [trial(0, 7), renew(7, 37, { is_trial_conversion: true })],
     on: 10,
