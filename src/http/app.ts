@@ -35,7 +35,6 @@ export function createApp(options: {
   app.disable('x-powered-by');
   app.set('etag', false);
   app.enable('case sensitive routing');
-  app.enable('strict routing');
   app.set('trust proxy', options.trustedProxies ?? []);
   const log = requestLog(options.logger);
   for (const handler of options.first ?? []) app.use(handler);
