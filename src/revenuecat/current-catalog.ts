@@ -38,7 +38,6 @@ export async function readCurrentCatalog(
     // Another process may have read it since.
     if (!isCurrent()) await loadStored(context, state);
     if (isCurrent()) return state.entries;
-    if (!isFresh()) state.known.clear();
     try {
       await refreshCatalog(context);
       await loadStored(context, state);

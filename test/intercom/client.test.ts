@@ -231,16 +231,21 @@ describe('what an error response of Intercom means', () => {
     });
   });
 
-  test('the timeout covers a response that arrives byte by byte', async (t) => {
+  test('the timeout covers a response that arrives byte by byte, and frees its connection', async (t) => {
     const app = express();
+    const closed = Promise.withResolvers<void>();
     app.get('/me', (_req, res) => {
       const timer = setInterval(() => res.write(' '), 20);
-      res.on('close', () => clearInterval(timer));
+      res.on('close', () => {
+        clearInterval(timer);
+        closed.resolve();
+      });
     });
     const intercom = await listenOnLoopback(app);
     t.after(() => intercom.close());
     const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token', timeoutMs: 200 });
     await assert.rejects(client.me(), { code: 'intercom_unavailable', message: /ETIMEDOUT/ });
+    await closed.promise;
   });
 
   test('a contact may have numbers as ids, and lists and single contacts are read alike', async (t) => {
@@ -279,6 +284,42 @@ describe('what an error response of Intercom means', () => {
     const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });
     assert.equal((await client.findByExternalId('4711'))?.id, '5');
     assert.equal(await client.findByExternalId('unknown'), null);
+  });
+
+  test('archived attributes are listed, too: one that an admin archived is restored', async (t) => {
+    const app = express();
+    const seen: object[] = [];
+    app.get('/data_attributes', (req, res) => {
+      seen.push({ ...req.query });
+      res.json({ data: [] });
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    await createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' }).listDataAttributes();
+    assert.deepEqual(seen, [{ model: 'contact', include_archived: 'true' }]);
+  });
+
+  test('the place of a call is free again after every call, and the gate learns whether Intercom answered', async (t) => {
+    const app = express();
+    const statuses = [200, 503];
+    app.get('/me', (req, res) => {
+      const status = statuses.shift();
+      if (status === undefined) return void req.socket.destroy();
+      res.status(status).json({ id: 1, app: { id_code: 'abc123' } });
+    });
+    const intercom = await listenOnLoopback(app);
+    t.after(() => intercom.close());
+    const released: boolean[] = [];
+    const gate = {
+      acquire: async () => {},
+      release: (answered: boolean) => void released.push(answered),
+      observe: () => {},
+    };
+    const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token', gate });
+    await client.me();
+    await assert.rejects(client.me(), { code: 'intercom_unavailable' });
+    await assert.rejects(client.me(), { code: 'intercom_unavailable' });
+    assert.deepEqual(released, [true, true, false]);
   });
 
   test('a note notifies no teammate', async (t) => {

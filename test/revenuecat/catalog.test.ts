@@ -61,6 +61,21 @@ describe('display names of products and entitlements', () => {
     assert.notEqual(await cache.names(sql, 'w1', 'p1'), first);
   });
 
+  test('are the identifier for what has none, where only its ID is known', async () => {
+    const { it, cache, sql } = world();
+    it.rows = [{ ...product(''), displayName: null }];
+    const names = await cache.names(sql, 'w1', 'p1');
+    assert.deepEqual([names.product('prod1'), names.product('pro_yearly')], ['pro_yearly', null]);
+  });
+
+  test('reach who waits for them while they are invalidated', async () => {
+    const { it, cache, name } = world();
+    it.rows = [product('Pro Yearly')];
+    const waiting = name();
+    cache.invalidate('w1', 'p1');
+    assert.equal(await waiting, 'Pro Yearly');
+  });
+
   test('a failed read is not the answer for a minute', async () => {
     const { it, name } = world();
     it.isBroken = true;

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { AppError } from '../../src/errors.ts';
+import { createRevenueCatClient, type RevenueCatClient } from '../../src/revenuecat/client.ts';
+import { readCurrentCatalog } from '../../src/revenuecat/current-catalog.ts';
 import { openAgain, openFor, tell } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
+import { silent, WORKSPACE_ID } from '../support/world.ts';
 
 describe('the names of products', () => {
   let product: Product;
@@ -13,6 +17,31 @@ describe('the names of products', () => {
 
   const readings = () =>
     product.revenueCat.faults.requests().filter(({ path }) => /\/products(\?|$)/.test(path)).length;
+
+  test('may be closed to the key, and those of entitlements are still read; an outage is no empty catalog', async () => {
+    const refusing = (code: 'revenuecat_scope_missing' | 'revenuecat_unavailable') => async () => {
+      throw new AppError(code, 'refused');
+    };
+    const read = (projectId: string, methods: Partial<RevenueCatClient>) =>
+      readCurrentCatalog({
+        database: product.db.database,
+        logger: silent,
+        project: { workspaceId: WORKSPACE_ID, projectId, revenueCatProjectId: 'projnone' },
+        client: {
+          ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
+          listEntitlements: async () => [{ id: 'entl1', lookupKey: 'pro', displayName: 'Pro' }],
+          ...methods,
+        },
+        now: Date.now,
+      });
+    const closed = await read('no_products', { listProducts: refusing('revenuecat_scope_missing') });
+    assert.deepEqual(
+      closed.map(({ lookupKey }) => lookupKey),
+      ['pro'],
+    );
+    const listProducts = refusing('revenuecat_unavailable');
+    await assert.rejects(read('outage', { listProducts }), { code: 'revenuecat_unavailable' });
+  });
 
   test('that are newer than the last read are read when a customer has one', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_early' });
