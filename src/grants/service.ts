@@ -148,7 +148,7 @@ async function checkApproval(
   action: Action,
   shown: Reviewed | undefined,
 ): Promise<Reviewed> {
-  const { kind, admin, actionId, reason } = action;
+  const { kind, admin, reason } = action;
   const { settings } = context.workspace;
   if (admin.id === context.request.admin.id) throw refused('same_person');
   const isRequesterRefused = checkTeammate(policyOf(settings, kind), admin.id) !== null;
@@ -157,7 +157,7 @@ async function checkApproval(
       (isRequesterRefused ? refused('requester_not_allowed') : null) ??
       checkReason(isReasonRequired(settings, kind), reason),
   );
-  if (shown?.key !== actionId) throw failed('stale');
+  if (!shown) throw failed('stale');
   const checked = await orActionError(recheck(context, shown));
   if (!(checked instanceof ActionError)) return checked;
   // The request is shown again, with what its approval would do now.

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
+import { backfillJobs } from '../../src/backfill/jobs.ts';
 import { expectedChangeMs, listReconcilable, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import type { Jobs } from '../../src/jobs/jobs.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import { apiSubscription, day, snapshotOf } from '../subscription/histories.ts';
@@ -157,6 +159,18 @@ describe('reconciling', () => {
     return reconcileWorkspace({ ...world.app, logger }, WORKSPACE_ID, new AbortController().signal);
   };
 
+  /** Runs the job; after how many seconds it queues itself again. */
+  async function slice(): Promise<number[]> {
+    const queued: number[] = [];
+    const send: Jobs['send'] = async (name, data, { afterSeconds = 0 } = {}) => {
+      assert.deepEqual([name, data], ['reconcile.workspace', { workspaceId: WORKSPACE_ID }]);
+      queued.push(afterSeconds);
+    };
+    const jobs = backfillJobs({ ...world.app, jobs: { send } }, new AbortController().signal);
+    await jobs['reconcile.workspace']?.run({ workspaceId: WORKSPACE_ID });
+    return queued;
+  }
+
   const asked = () =>
     new Set(
       world.revenueCat.faults
@@ -244,6 +258,9 @@ describe('reconciling', () => {
     const clear = world.revenueCat.faults.add({ status: 429, pathPrefix: '/v2' });
     const held = await pass();
     assert.ok(held.continueAtMs !== null && held.continueAtMs > Date.now());
+    const continued = await slice();
+    assert.equal(continued.length, 1, 'the job queues itself again');
+    assert.ok(continued.every((seconds) => seconds > 0 && seconds <= 3_600));
     clear();
     const [key] = [...world.revenueCat.state.keys.values()];
     assert.ok(key);
@@ -254,6 +271,7 @@ describe('reconciling', () => {
     key.status = 'valid';
     await world.db.database.query(`update projects set api_key_state = 'valid'`);
     assert.equal((await pass()).corrected, 1);
+    assert.deepEqual(await slice(), [], 'until the next night');
   });
 
   const failFor = (id: string) =>

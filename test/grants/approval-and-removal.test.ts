@@ -326,11 +326,13 @@ describe('removing', { concurrency: 3 }, () => {
       status: 403,
       times: 1,
     });
-    assert.match(
-      (await checked.press('revoke.confirm')).text,
-      /key lacks a permission for this\. Nothing was changed/,
-    );
-    assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
+    const refused = await checked.press('revoke.confirm');
+    assert.match(refused.text, /key lacks a permission for this\. Nothing was changed/);
+    const now = async () => (await stored(product, card.appUserId)).map(({ state, error }) => [state, error]);
+    assert.deepEqual(await now(), [['confirmed', 'revenuecat_scope_missing']]);
+    // The next attempt is another one: nothing of the first is stored or shown with its result.
+    await refused.press('revoke.confirm');
+    assert.deepEqual(await now(), [['revoked', null]]);
   });
 
   test('RevenueCat reports a conflict: the card does not explain it as one of granting', async () => {

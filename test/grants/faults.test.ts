@@ -279,6 +279,33 @@ describe('RevenueCat', () => {
     await noteIn(product, card, /Granted Pro until/);
   });
 
+  test('a note whose job has ended is left when a worker starts, and each night', async () => {
+    const card = await openCustomer(product);
+    const { database } = product.server.connected;
+    const setStatus = (status: string) =>
+      database.query(`update workspaces set status = $2 where workspace_id = $1`, [WORKSPACE_ID, status]);
+    await setStatus('disconnected');
+    await grantOf(card);
+    const [{ action_id: actionId } = { action_id: '' }] = await stored(product, card.appUserId);
+    await until(async () => {
+      const ended = await database.query(
+        `delete from pgboss.job
+          where name = 'action.note' and state = 'created' and data->>'actionId' = $1
+            and start_after > now() + interval '5 minutes' returning 1`,
+        [actionId],
+      );
+      return ended.length > 0;
+    }, 'the note to wait');
+    await setStatus('connected');
+    await database.query(
+      `update action_notes set created_at = now() - interval '2 minutes'
+        where workspace_id = $1 and action_id = $2`,
+      [WORKSPACE_ID, actionId],
+    );
+    await database.query(`insert into pgboss.job (name, data) values ('action.resume', '{}')`);
+    await noteIn(product, card, /Granted Pro until/);
+  });
+
   test('429: the card says that nothing was changed', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 429, times: 1 });

@@ -334,40 +334,51 @@ describe('the timeline', () => {
     );
     const { subscriber_id: id, project_id: projectId } = await subscriberOf('user_grant');
     const endMs = nowMs + 30 * DAY_MS;
-    await database().query(
-      `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target, lookup_key,
-                           duration, requested_end_at, actual_end_at, reason, idempotency_key, admin, state)
-       values ($1, $2, $3, $4, 'user_grant', 'entl1', 'pro', 'monthly', to_timestamp($5 / 1000.0),
-               to_timestamp($5 / 1000.0), 'lost data', $6, '{"id":"7001","name":"Ada Agent"}', 'confirmed')`,
-      [WORKSPACE_ID, randomUUID(), projectId, id, endMs, randomUUID()],
-    );
+    const grantMade = (actionId: string, atMs: number, endsAtMs: number) =>
+      database().query(
+        `insert into actions (workspace_id, action_id, project_id, subscriber_id, app_user_id, target, lookup_key,
+                             duration, requested_end_at, actual_end_at, reason, idempotency_key, admin, state, created_at)
+         values ($1, $2, $3, $4, 'user_grant', 'entl1', 'pro', 'monthly', to_timestamp($5 / 1000.0),
+                 to_timestamp($5 / 1000.0), 'lost data', $6, '{"id":"7001","name":"Ada Agent"}', 'confirmed',
+                 to_timestamp($7 / 1000.0))`,
+        [WORKSPACE_ID, actionId, projectId, id, endsAtMs, randomUUID(), atMs],
+      );
+    const grantWebhook = (eventId: string, atMs: number, endsAtMs: number) =>
+      send(product, {
+        ...purchase('user_grant', {
+          id: eventId,
+          product_id: 'rc_promo_pro_custom',
+          store: 'PROMOTIONAL',
+          period_type: 'PROMOTIONAL',
+          event_timestamp_ms: atMs,
+          purchased_at_ms: atMs,
+          expiration_at_ms: endsAtMs,
+          transaction_id: eventId,
+          original_transaction_id: eventId,
+          price: 0,
+          price_in_purchased_currency: 0,
+        }),
+        type: 'NON_RENEWING_PURCHASE',
+      });
+    // The webhook of an earlier grant was lost. One that was made in RevenueCat in between replaces neither.
+    const lost = randomUUID();
+    await grantMade(lost, nowMs - 50 * DAY_MS, nowMs - 45 * DAY_MS);
+    await grantWebhook('grant-elsewhere', nowMs - 25 * DAY_MS, nowMs - 22 * DAY_MS);
+    await grantMade(randomUUID(), nowMs, endMs);
+    const earlier = ['event:grant-elsewhere', 'event:grant-base', `event:grant-${lost}-promotional_granted`];
     const card = await openFor(product, { externalId: 'user_grant' });
     assert.match(card.text, /^Pro, granted by Ada Agent until /m);
     const timeline = await card.press('timeline');
     assert.match(timeline.text, /^Access granted \| Pro \|/m);
-    const [fallback = ''] = eventsOn(timeline);
+    const [fallback = '', ...others] = eventsOn(timeline);
+    assert.deepEqual(others, earlier);
     assert.match(
       (await timeline.press(fallback)).text,
       /Granted here; RevenueCat's event has not arrived yet/,
     );
-    await send(product, {
-      ...purchase('user_grant', {
-        id: 'grant-webhook',
-        product_id: 'rc_promo_pro_custom',
-        store: 'PROMOTIONAL',
-        period_type: 'PROMOTIONAL',
-        event_timestamp_ms: nowMs + 1_000,
-        purchased_at_ms: nowMs,
-        expiration_at_ms: endMs,
-        transaction_id: 'promo-1',
-        original_transaction_id: 'promo-1',
-        price: 0,
-        price_in_purchased_currency: 0,
-      }),
-      type: 'NON_RENEWING_PURCHASE',
-    });
+    await grantWebhook('grant-webhook', nowMs + 1_000, endMs);
     const after = await (await openAgain(product, card)).press('timeline');
-    assert.deepEqual(eventsOn(after), ['event:grant-webhook', 'event:grant-base']);
+    assert.deepEqual(eventsOn(after), ['event:grant-webhook', ...earlier]);
     // Nothing was charged for it.
     assert.doesNotMatch((await after.press('event:grant-webhook')).text, /^Price/m);
     await setSettings(product, {});

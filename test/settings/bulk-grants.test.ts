@@ -499,6 +499,25 @@ describe('Settings › Grants › Grant to many', () => {
     assert.doesNotMatch(done, /RevenueCat is unavailable/);
   });
 
+  it('gives up those for whom RevenueCat was unavailable for a day, says so, and finishes', async () => {
+    const { app, db, revenueCat } = site;
+    const { id } = await draft({ customers: 'active_1\ntrial_1' });
+    await send('/start', { id }).expect(303);
+    const endOutage = revenueCat.faults.add({ pathPrefix: '/v2/projects/projp1/customers', status: 503 });
+    await db.database.query(
+      `update bulk_grant_customers set attempts = 149 where workspace_id = $1 and bulk_grant_id = $2`,
+      ['abc123', id],
+    );
+    assert.equal(
+      await runBulkGrant(app, { workspaceId: 'abc123', bulkGrantId: id }, Date.now() + 10_000),
+      false,
+    );
+    endOutage();
+    const { text } = await browser.get(`/settings/grants/many?id=${id}`).expect(200);
+    assert.match(text, /Done[\s\S]*2 failed/);
+    assert.match(text, /<li>2 customers: revenuecat_unavailable/);
+  });
+
   it('is undone without waiting for customers who wait for RevenueCat', async () => {
     const { id } = await draft({ customers: 'one\ntwo' });
     await send('/start', { id }).expect(303);
