@@ -32,37 +32,41 @@ const reviewedStoreAction = z.object({
   details: z.custom<StoreActionDetails>(isRecord),
 });
 
-const typed = z.string().optional();
+/** What is typed or chosen in forms, by what follows the dot in the ids of their components. */
+export const formFields = z
+  .object({
+    entitlement: z.string(),
+    duration: z.string(),
+    start: z.string(),
+    end: z.string(),
+    days: z.string(),
+    /** Apple's reason for an extension. */
+    code: z.string(),
+    transaction: z.string(),
+    target: z.string(),
+    order: z.string(),
+    reason: z.string(),
+  })
+  .partial();
 
-const grantForm = z.object({
-  kind: z.literal('grant'),
-  entitlement: typed,
-  duration: typed,
-  start: typed,
-  end: typed,
-  reason: typed,
+const common = formFields.extend({
+  /** Of the page of the purchase that it is about. */
+  subscription: z.string().optional(),
   /** The page of entitlements that it shows, from 0; absent: that of the chosen one. */
   page: z.number().optional(),
   /** For more of one entitlement: the form says that it extends a grant. */
   extends: z.boolean().optional(),
 });
 
-const storeForm = z.object({
-  kind: z.enum(STORE_ACTION_KINDS),
-  /** Of the subscription's page; empty for a transfer. */
-  subscription: z.string(),
-  days: typed,
-  reasonCode: typed,
-  transaction: typed,
-  target: typed,
-  order: typed,
-  reason: typed,
-});
+const form = z.discriminatedUnion('kind', [
+  common.extend({ kind: z.literal('grant') }),
+  common.extend({ kind: z.enum(STORE_ACTION_KINDS) }),
+]);
 
 /** What canvases of actions pass on to the next request, signed with the card's form state. Times are epoch ms. */
 export const actionFormState = {
   /** What a form has no field for; and what was typed, after a review or when RevenueCat could not be read. */
-  form: z.union([grantForm, storeForm]).optional(),
+  form: form.optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
   /** The action that waits for approval. */
@@ -76,10 +80,10 @@ export const actionFormState = {
 const schema = z.object(actionFormState);
 
 export type ActionFormState = z.infer<typeof schema>;
-export type GrantForm = z.infer<typeof grantForm>;
-export type StoreForm = z.infer<typeof storeForm>;
 /** What the agent has filled in so far. */
-export type Form = GrantForm | StoreForm;
+export type Form = z.infer<typeof form>;
+export type GrantForm = Extract<Form, { kind: 'grant' }>;
+export type StoreForm = Exclude<Form, GrantForm>;
 export type ReviewedGrant = z.infer<typeof reviewedGrant>;
 export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
 export type Reviewed = ReviewedGrant | ReviewedStoreAction;

@@ -34,7 +34,7 @@ export function findEntitlement(entitlements: readonly Entitlement[], value = ''
   const only = entitlements.length === 1 && first ? first : null;
   if (value === '') return only;
   const known = entitlements.find((each) => each.id === value || each.lookupKey === value);
-  return known ?? (only?.displayName === value ? only : null);
+  return known ?? (only?.displayName?.trim() === value ? only : null);
 }
 
 /** The end of a chosen duration. */

@@ -17,13 +17,13 @@ export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): Sub
   return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
 }
 
-export function findPurchase(context: ActionContext, id: string): SubscriptionState | null {
+export function findPurchase(context: ActionContext, id: string | undefined): SubscriptionState | null {
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
 /** Which of RevenueCat's objects a form is about. */
 export function targetTypeOf(context: ActionContext, form: Form): StoreActionDetails['targetType'] {
-  if (form.kind === 'grant' || form.subscription === '') return 'customer';
+  if (form.subscription === undefined) return 'customer';
   return findPurchase(context, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
@@ -41,7 +41,7 @@ export function readLivePurchases(context: ActionContext, what: StoreActionDetai
 }
 
 /** A stored purchase, with what RevenueCat has of it now; `null`: it has nothing. Throws ActionError, as above. */
-export async function readPurchase(context: ActionContext, id: string) {
+export async function readPurchase(context: ActionContext, id: string | undefined) {
   const subscription = findPurchase(context, id);
   if (!subscription) return null;
   const what = subscription.isOneTime ? 'purchase' : 'subscription';

@@ -122,7 +122,7 @@ function extensionOf(
 ): Pick<StoreActionDetails, 'days' | 'reasonCode'> {
   const days = /^\d{1,3}$/.test(form.days ?? '') ? Number(form.days) : 0;
   if (days < 1 || days > maxExtensionDays(store)) throw invalid('days');
-  const code = APPLE_REASON_CODES.find((each) => String(each) === form.reasonCode) ?? 1;
+  const code = APPLE_REASON_CODES.find((each) => String(each) === form.code) ?? 1;
   return { days, reasonCode: isApple(store) ? code : undefined };
 }
 

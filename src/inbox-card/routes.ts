@@ -2,13 +2,13 @@ import { type RequestHandler, type Response, Router } from 'express';
 import { wakeWaitingFor } from '../contacts/repository.ts';
 import { MAX_CATCH_UP_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
-import type { StoreActionKind } from '../grants/action.ts';
+import type { PurchaseActionKind } from '../grants/action-kinds.ts';
 import { findPurchase } from '../grants/purchases.ts';
 import { approveAction, declineAction } from '../grants/service.ts';
 import { confirmReview, decide, revokeConfirm } from '../grants/views/confirm.ts';
-import { grantForm, turnEntitlementPage } from '../grants/views/grant-form.ts';
-import { storeForm, subscriptionPage } from '../grants/views/purchase.ts';
-import { addToEnd, changeForm, reviewGrant, reviewStoreAction } from '../grants/views/review.ts';
+import { actionForm, turnEntitlementPage } from '../grants/views/form.ts';
+import { subscriptionPage } from '../grants/views/purchase.ts';
+import { addToEnd, changeForm, reviewForm } from '../grants/views/review.ts';
 import {
   actionList,
   extendGrant,
@@ -181,9 +181,9 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'match:': changes(choose),
     'match.confirm': changes(link),
     unlink: changes(forCustomer(unlink)),
-    grant: changes(forCustomer((context) => grantForm(context, { kind: 'grant' }))),
+    grant: changes(forCustomer((context) => actionForm(context, { kind: 'grant' }))),
     'grant.page:': changes(forCustomer(turnEntitlementPage)),
-    'grant.review': changes(forCustomer(reviewGrant)),
+    'grant.review': changes(forCustomer(reviewForm)),
     'grant.add': changes(forCustomer(addToEnd)),
     'grant.confirm': changes(forCustomer(confirmReview)),
     grants: reads(forCustomer((context) => actionList(context))),
@@ -192,12 +192,12 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'revoke:': changes(forCustomer(revokeReview)),
     'revoke.confirm': changes(forCustomer(revokeConfirm)),
     'subscription:': reads(forCustomer(subscriptionPage)),
-    'cancel:': changes(forCustomer(storeFormOf('cancel'))),
-    'refund:': changes(forCustomer(storeFormOf('refund'))),
+    'cancel:': changes(forCustomer(purchaseForm('cancel'))),
+    'refund:': changes(forCustomer(purchaseForm('refund'))),
     'extend:': changes(forCustomer(extend)),
-    'manage:': changes(forCustomer(storeFormOf('manage'))),
-    transfer: changes(forCustomer(storeFormOf('transfer'))),
-    'action.review': changes(forCustomer(reviewStoreAction)),
+    'manage:': changes(forCustomer(purchaseForm('manage'))),
+    transfer: changes(forCustomer((context) => actionForm(context, { kind: 'transfer' }))),
+    'action.review': changes(forCustomer(reviewForm)),
     'action.change': changes(forCustomer(changeForm)),
     'action.confirm': changes(forCustomer(confirmReview)),
     'action.approve': changes(forCustomer((context) => decide(context, approveAction))),
@@ -206,14 +206,14 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
   }),
 );
 
-function storeFormOf(kind: StoreActionKind): Render<CustomerContext> {
-  return (context, subscription) => storeForm(context, { kind, subscription });
+function purchaseForm(kind: PurchaseActionKind): Render<CustomerContext> {
+  return (context, subscription) => actionForm(context, { kind, subscription });
 }
 
 /** `extend:` is on the page of a subscription and on that of a grant. */
 function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
   return findPurchase(context, id)
-    ? storeForm(context, { kind: 'extend', subscription: id })
+    ? actionForm(context, { kind: 'extend', subscription: id })
     : extendGrant(context, id);
 }
 

@@ -15,8 +15,9 @@ import type { Reviewed } from '../form-state.ts';
 import { MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
 import { confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
+import { formOf } from './form.ts';
 import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
-import { formAgain, reviewCanvas, reviewedForm } from './review.ts';
+import { formAgain, reviewCanvas } from './review.ts';
 import { actionResult, approvalCanvas, removalCanvas, withAction, withGrant } from './stored-actions.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
@@ -38,7 +39,7 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
     kind: reviewed.kind,
     find: async () => (await findEarlier(context, reviewed))?.action ?? null,
     onError(error) {
-      const form = reviewedForm(context);
+      const form = formOf(context);
       if (error.kind !== 'failed' && error.kind !== 'outdated') return formAgain(context, form, error);
       const problem = errorText(context, reviewed.kind, error);
       return reviewCanvas(context, { review: error.again ?? reviewed, form }, problem);

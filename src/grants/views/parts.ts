@@ -8,6 +8,8 @@ import {
   linkButton,
   text,
 } from '../../intercom/canvas.ts';
+import { productOf } from '../../subscription/names.ts';
+import type { SubscriptionState } from '../../subscription/types.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { ActionKind } from '../action.ts';
 import { type ActionError, failed } from '../action-error.ts';
@@ -133,4 +135,11 @@ export function refusedPage(context: ViewContext, kind: ActionKind, error: Actio
     settingsPage && linkButton('settings', t('card.button.settings'), settings),
     error.code === 'unconfirmed' && listButton(context),
   ]);
+}
+
+export function purchaseName(
+  { customer, messages }: Pick<ViewContext, 'customer' | 'messages'>,
+  purchase: SubscriptionState,
+): string {
+  return productOf(purchase, customer.names) || messages.t('action.state.unnamed');
 }

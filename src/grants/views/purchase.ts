@@ -2,41 +2,26 @@ import { endLine, endRow, labeled, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
-  choice,
   clip,
   componentsOf,
   escapeMarkdown,
   type InboxCanvas,
-  input,
   item,
   list,
-  option,
   type Part,
   table,
   text,
-  tightText,
 } from '../../intercom/canvas.ts';
-import type { LivePurchase } from '../../revenuecat/store-actions.ts';
 import { endOf } from '../../subscription/describe-subscription.ts';
-import { APPLE_SUBSCRIPTIONS_PAGE, isApple, productOf } from '../../subscription/names.ts';
+import { APPLE_SUBSCRIPTIONS_PAGE, isApple } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, orActionError, refused } from '../action-error.ts';
-import { maxExtensionDays, PURCHASE_ACTIONS, refundsCharges, whyUnavailable } from '../action-kinds.ts';
+import { PURCHASE_ACTIONS, whyUnavailable } from '../action-kinds.ts';
 import type { ViewContext } from '../context.ts';
-import type { StoreForm } from '../form-state.ts';
 import { findRefusal } from '../policy.ts';
-import {
-  allPurchases,
-  findPurchase,
-  listRefundableCharges,
-  readPurchase,
-  subscriptionId,
-  targetTypeOf,
-} from '../purchases.ts';
-import { APPLE_REASON_CODES } from '../store-actions.ts';
-import { customerMessages, errorText, reasonField, refusedPage } from './parts.ts';
+import { allPurchases, findPurchase, readPurchase, subscriptionId } from '../purchases.ts';
+import { customerMessages, errorText, purchaseName } from './parts.ts';
 
-const MAX_CHARGES = 10;
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
 const MAX_LISTED = 20;
 
@@ -96,13 +81,6 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
   ]);
 }
 
-function purchaseName(
-  { customer, messages }: Pick<ViewContext, 'customer' | 'messages'>,
-  purchase: SubscriptionState,
-): string {
-  return productOf(purchase, customer.names) || messages.t('action.state.unnamed');
-}
-
 async function actionComponents(context: ViewContext, id: string): Promise<Part[]> {
   const { messages } = context;
   const { t } = messages;
@@ -146,115 +124,4 @@ function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionStat
     !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_PAGE),
     field('refund', APPLE_REFUND_URL),
   ];
-}
-
-/** The form of an action on one subscription or purchase. */
-export async function storeForm(
-  context: ViewContext,
-  form: StoreForm,
-  error?: ActionError,
-): Promise<InboxCanvas> {
-  const { t } = context.messages;
-  const { kind } = form;
-  const refusal = await findRefusal(context, { kind, details: { targetType: targetTypeOf(context, form) } });
-  if (refusal) return refusedPage(context, kind, refusal);
-  const fields =
-    kind === 'transfer' ? transferFields(context, form) : await orActionError(purchaseFields(context, form));
-  if (fields instanceof ActionError)
-    return fields.kind === 'refused'
-      ? refusedPage(context, kind, fields)
-      : tryAgainPage(context, form, { error: fields, id: `${kind}:${form.subscription}` });
-  if (fields.length === 0) return context.page([text(t('action.state.notInRevenueCat'), 'muted')]);
-  return context.page(
-    [
-      tightText(t(`action.title.${kind}`), 'header'),
-      error && text(errorText(context, kind, error), 'error'),
-      fields,
-      reasonField(context, kind, { value: form.reason }),
-      button('action.review', t('action.button.review'), 'primary'),
-    ],
-    { form: { kind, subscription: form.subscription } },
-  );
-}
-
-function transferFields({ messages: { t } }: ViewContext, form: StoreForm): Part[] {
-  return [
-    text(t('action.form.transfer'), 'muted'),
-    input({ id: 'transfer.target', label: t('action.label.target'), value: form.target }),
-    input({
-      id: 'transfer.order',
-      label: t('action.label.order'),
-      placeholder: 'GPA.1234-5678-9012-34567',
-      value: form.order,
-    }),
-  ];
-}
-
-/** RevenueCat could not be read. What was typed stays in the form state for the next try. */
-export function tryAgainPage(
-  context: ViewContext,
-  form: StoreForm,
-  { error, id }: { readonly error: ActionError; readonly id: string },
-): InboxCanvas {
-  const { t } = context.messages;
-  return context.page(
-    [
-      tightText(t(`action.title.${form.kind}`), 'header'),
-      text(errorText(context, form.kind, error), 'error'),
-      button(id, t('action.button.tryAgain'), 'secondary'),
-    ],
-    { form },
-  );
-}
-
-/** Empty: RevenueCat does not have the purchase. Throws ActionError. */
-async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Part[]> {
-  const { messages } = context;
-  const { t } = messages;
-  const purchase = await readPurchase(context, form.subscription);
-  if (!purchase) return [];
-  const { subscription, live } = purchase;
-  const rows = table([
-    [t('card.label.product'), purchaseName(context, subscription)],
-    [t('card.label.store'), storeText(messages, live.store)],
-  ]);
-  if (form.kind === 'extend') return [rows, ...extensionFields(context, form, live)];
-  if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
-  const charges = await listRefundableCharges(context, live);
-  const options = charges.slice(0, MAX_CHARGES).map(({ id, purchasedAtMs, rest }) => {
-    const about = [messages.date(purchasedAtMs), rest && messages.money(rest), id];
-    return option(id, about.filter(Boolean).join(' · '));
-  });
-  const label = t('action.label.transaction');
-  const value = form.transaction ?? charges[0]?.id;
-  return [rows, choice({ id: 'action.transaction', label, options, value })];
-}
-
-function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, live: LivePurchase): Part[] {
-  const label = t('action.label.days', { max: maxExtensionDays(live.store) });
-  const days = input({ id: 'action.days', label, value: form.days ?? '7' });
-  if (!isApple(live.store)) return [days];
-  const code = choice({
-    id: 'action.code',
-    label: t('action.label.code'),
-    options: APPLE_REASON_CODES.map((each) => option(String(each), t(`action.code.${each}`))),
-    value: form.reasonCode ?? '1',
-  });
-  return [days, code];
-}
-
-/** The form as the request has it. */
-export function submittedStoreForm({ request: { inputs }, formState }: ViewContext): StoreForm | null {
-  const { form } = formState;
-  if (!form || form.kind === 'grant') return null;
-  const of = (name: string): string | undefined => inputs[name]?.trim();
-  return {
-    ...form,
-    days: of('action.days') ?? form.days,
-    reasonCode: of('action.code') ?? form.reasonCode,
-    transaction: of('action.transaction') ?? form.transaction,
-    target: of('transfer.target') ?? form.target,
-    order: of('transfer.order') ?? form.order,
-    reason: of('action.reason') ?? form.reason,
-  };
 }

@@ -18,9 +18,8 @@ import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form
 import { canAddToEnd, noEffectOf } from '../grant.ts';
 import { needsSecondPerson } from '../policy.ts';
 import { reviewAction } from '../service.ts';
-import { grantForm, submittedGrant } from './grant-form.ts';
+import { actionForm, formOf, submittedForm, tryAgainPage } from './form.ts';
 import { accessText, exactEnd, prefixOf, refusedPage, secondPersonText, shownValues } from './parts.ts';
-import { storeForm, submittedStoreForm, tryAgainPage } from './purchase.ts';
 
 /** What another choice in the form can change. */
 const FORM_REFUSALS: readonly string[] = [
@@ -31,31 +30,18 @@ const FORM_REFUSALS: readonly string[] = [
   'no_effect',
 ];
 
-export function reviewGrant(context: ViewContext): Promise<InboxCanvas> {
-  return showReview(context, submittedGrant(context));
+export function reviewForm(context: ViewContext): Promise<InboxCanvas> {
+  return showReview(context, submittedForm(context));
 }
 
 /** The same duration, added to an end that would stay. */
 export function addToEnd(context: ViewContext): Promise<InboxCanvas> {
-  const form = reviewedForm(context);
-  return showReview(context, form.kind === 'grant' ? { ...form, start: 'after' } : form);
+  return showReview(context, { ...formOf(context), start: 'after' });
 }
 
 /** The form as it was before the review. */
 export function changeForm(context: ViewContext): Promise<InboxCanvas> {
-  const form = reviewedForm(context);
-  return form.kind === 'grant' ? grantForm(context, form) : storeForm(context, form);
-}
-
-export function reviewedForm({ formState }: ViewContext): Form {
-  return formState.form ?? { kind: 'grant' };
-}
-
-export function reviewStoreAction(context: ViewContext): InboxCanvas | Promise<InboxCanvas> {
-  const form = submittedStoreForm(context);
-  return form
-    ? showReview(context, form)
-    : context.page([text(context.messages.t('action.state.notFound'), 'muted')]);
+  return actionForm(context, formOf(context));
 }
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
@@ -74,9 +60,9 @@ export function formAgain(
 ): InboxCanvas | Promise<InboxCanvas> {
   const { kind, code } = error;
   if (kind === 'refused' && !FORM_REFUSALS.includes(code)) return refusedPage(context, form.kind, error);
-  if (form.kind === 'grant') return grantForm(context, form, error);
-  if (kind === 'failed') return tryAgainPage(context, form, { error, id: 'action.review' });
-  return storeForm(context, form, error);
+  if (kind === 'failed' && form.kind !== 'grant')
+    return tryAgainPage(context, form, { error, id: 'action.review' });
+  return actionForm(context, form, error);
 }
 
 export function reviewCanvas(

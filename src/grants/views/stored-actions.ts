@@ -23,7 +23,7 @@ import { hasFailedNote } from '../notes.ts';
 import { checkTeammate, findRefusalExceptLimit } from '../policy.ts';
 import { listActions } from '../repository.ts';
 import { findAction, reviewRequested } from '../service.ts';
-import { grantForm } from './grant-form.ts';
+import { actionForm } from './form.ts';
 import {
   accessText,
   customerMessages,
@@ -117,7 +117,7 @@ export function storedAction(context: ViewContext, actionId: string): Promise<In
 /** The form for more of what was granted. */
 export function extendGrant(context: ViewContext, actionId: string): Promise<InboxCanvas> {
   return withGrant(context, actionId, ({ target }) =>
-    grantForm(context, { kind: 'grant', entitlement: target, extends: true }),
+    actionForm(context, { kind: 'grant', entitlement: target, extends: true }),
   );
 }
 
