@@ -185,8 +185,8 @@ export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>)
 }
 
 /** Whether it gives access now, and nothing has begun to remove it. */
-export function isActiveGrant(grant: Grant, nowMs: number): boolean {
-  return grant.state === 'confirmed' && grantEndMs(grant) > nowMs;
+export function isActiveGrant(action: Action, nowMs: number): action is Grant {
+  return action.kind === 'grant' && action.state === 'confirmed' && grantEndMs(action) > nowMs;
 }
 
 export function nameOf(person: Teammate): string {

@@ -69,10 +69,8 @@ export const actionFormState = {
   form: form.optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
-  /** The action that waits for approval. */
-  decide: z.string().optional(),
-  /** The grant that is to be revoked. */
-  revoke: z.string().optional(),
+  /** The action that waits for approval, or the grant that is to be revoked. */
+  action: z.string().optional(),
   /** The page of the list, from 0. */
   grants: z.number().int().min(0).optional(),
 };

@@ -11,10 +11,11 @@ import { subscriptionPage } from '../grants/views/purchase.ts';
 import { addToEnd, changeForm, reviewForm } from '../grants/views/review.ts';
 import {
   actionList,
+  actionResult,
   extendGrant,
+  forAction,
   nextActionPage,
-  revokeReview,
-  storedAction,
+  removalCanvas,
 } from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
@@ -188,9 +189,9 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'grant.confirm': changes(forCustomer(confirmReview)),
     grants: reads(forCustomer((context) => actionList(context))),
     'grants:': reads(forCustomer(nextActionPage)),
-    'grant:': reads(forCustomer(storedAction)),
-    'revoke:': changes(forCustomer(revokeReview)),
-    'revoke.confirm': changes(forCustomer(revokeConfirm)),
+    'grant:': reads(forCustomer(forAction(actionResult))),
+    'revoke:': changes(forCustomer(forAction(removalCanvas))),
+    'revoke.confirm': changes(forCustomer(forAction(revokeConfirm))),
     'subscription:': reads(forCustomer(subscriptionPage)),
     'cancel:': changes(forCustomer(purchaseForm('cancel'))),
     'refund:': changes(forCustomer(purchaseForm('refund'))),
@@ -200,9 +201,9 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'action.review': changes(forCustomer(reviewForm)),
     'action.change': changes(forCustomer(changeForm)),
     'action.confirm': changes(forCustomer(confirmReview)),
-    'action.approve': changes(forCustomer((context) => decide(context, approveAction))),
-    'action.decline': changes(forCustomer((context) => decide(context, declineAction))),
-    'action.withdraw': changes(forCustomer((context) => decide(context, declineAction))),
+    'action.approve': changes(forCustomer(forAction(decide(approveAction)))),
+    'action.decline': changes(forCustomer(forAction(decide(declineAction)))),
+    'action.withdraw': changes(forCustomer(forAction(decide(declineAction)))),
   }),
 );
 
@@ -214,7 +215,7 @@ function purchaseForm(kind: PurchaseActionKind): Render<CustomerContext> {
 function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
   return findPurchase(context, id)
     ? actionForm(context, { kind: 'extend', subscription: id })
-    : extendGrant(context, id);
+    : forAction(extendGrant)(context, id);
 }
 
 /** The view of a component, with what follows the colon of its id. An unknown one shows the overview. */

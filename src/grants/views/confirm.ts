@@ -18,7 +18,7 @@ import { confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
 import { formOf } from './form.ts';
 import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
 import { formAgain, reviewCanvas } from './review.ts';
-import { actionResult, approvalCanvas, removalCanvas, withAction, withGrant } from './stored-actions.ts';
+import { actionResult, approvalCanvas, removalCanvas } from './stored-actions.ts';
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
@@ -49,10 +49,9 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
 
 /** Approves or declines what waits for a second teammate; its requester withdraws it. */
 export function decide(
-  context: ViewContext,
   work: (context: ViewContext, action: Action, shown?: Reviewed) => Promise<ActionResult>,
-): Promise<InboxCanvas> {
-  return withAction(context, context.formState.decide, (action) => {
+): (context: ViewContext, action: Action) => Promise<InboxCanvas> {
+  return (context, action) => {
     const again = (problem: string): Promise<InboxCanvas> => approvalCanvas(context, action, problem);
     if (context.isOutdated && action.state === 'awaiting_approval')
       return again(context.messages.t('action.outdated.stale'));
@@ -61,21 +60,20 @@ export function decide(
       find: () => readAgain(context.app.database, action),
       onError: (error) => again(errorText(context, action.kind, error)),
     });
-  });
+  };
 }
 
 /** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
-export function revokeConfirm(context: ViewContext): Promise<InboxCanvas> {
-  return withGrant(context, context.formState.revoke, (grant) => {
-    const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, grant, problem);
-    if (context.isOutdated && isActiveGrant(grant, context.app.now()))
-      return again(context.messages.t('action.outdated.stale'));
-    const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
-    return showResult(context, revokeGrant(context, grant, reason), {
-      kind: 'grant',
-      find: () => readAgain(context.app.database, grant),
-      onError: (error) => again(removalErrorText(context, error)),
-    });
+export function revokeConfirm(context: ViewContext, action: Action): Promise<InboxCanvas> {
+  if (action.kind !== 'grant') return actionResult(context, action);
+  const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, action, problem);
+  if (context.isOutdated && isActiveGrant(action, context.app.now()))
+    return again(context.messages.t('action.outdated.stale'));
+  const reason = clip((context.request.inputs['revoke.reason'] ?? '').trim(), MAX_REASON_LENGTH);
+  return showResult(context, revokeGrant(context, action, reason), {
+    kind: 'grant',
+    find: () => readAgain(context.app.database, action),
+    onError: (error) => again(removalErrorText(context, error)),
   });
 }
 

@@ -13,7 +13,7 @@ import {
 } from '../../intercom/canvas.ts';
 import { FOREVER_MS, isForever } from '../../time.ts';
 import { endsOf, readShownAccess, upcomingCharges } from '../access.ts';
-import { type Action, type Grant, grantEndMs, isActiveGrant, nameOf } from '../action.ts';
+import { type Action, grantEndMs, isActiveGrant, nameOf } from '../action.ts';
 import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
@@ -89,63 +89,45 @@ function actionItem(context: ViewContext, action: Action): ListItem {
   });
 }
 
-/** Draws what needs one of the customer's actions. */
-export async function withAction(
-  context: ViewContext,
-  actionId: string | undefined,
-  draw: (action: Action) => InboxCanvas | Promise<InboxCanvas>,
-): Promise<InboxCanvas> {
-  const action = actionId === undefined ? null : await findAction(context, actionId);
-  if (action) return draw(action);
-  return context.page([text(context.messages.t('action.state.notFound'), 'muted'), listButton(context)]);
-}
-
-export async function withGrant(
-  context: ViewContext,
-  actionId: string | undefined,
-  draw: (grant: Grant) => InboxCanvas | Promise<InboxCanvas>,
-): Promise<InboxCanvas> {
-  return withAction(context, actionId, (action) =>
-    action.kind === 'grant' ? draw(action) : actionResult(context, action),
-  );
-}
-
-export function storedAction(context: ViewContext, actionId: string): Promise<InboxCanvas> {
-  return withAction(context, actionId, (action) => actionResult(context, action));
+/** For a view of one of the customer's actions: that of the component's id, else the one that the canvas is about. */
+export function forAction(
+  draw: (context: ViewContext, action: Action) => InboxCanvas | Promise<InboxCanvas>,
+): (context: ViewContext, actionId: string) => Promise<InboxCanvas> {
+  return async (context, actionId) => {
+    const id = actionId || context.formState.action;
+    const action = id === undefined ? null : await findAction(context, id);
+    if (action) return draw(context, action);
+    return context.page([text(context.messages.t('action.state.notFound'), 'muted'), listButton(context)]);
+  };
 }
 
 /** The form for more of what was granted. */
-export function extendGrant(context: ViewContext, actionId: string): Promise<InboxCanvas> {
-  return withGrant(context, actionId, ({ target }) =>
-    actionForm(context, { kind: 'grant', entitlement: target, extends: true }),
-  );
-}
-
-export function revokeReview(context: ViewContext, actionId: string): Promise<InboxCanvas> {
-  return withGrant(context, actionId, (grant) => removalCanvas(context, grant));
+export function extendGrant(context: ViewContext, action: Action): Promise<InboxCanvas> {
+  if (action.kind !== 'grant') return actionResult(context, action);
+  return actionForm(context, { kind: 'grant', entitlement: action.target, extends: true });
 }
 
 /** What is removed, and what stays. */
 export async function removalCanvas(
   context: ViewContext,
-  grant: Grant,
+  action: Action,
   problem?: string,
 ): Promise<InboxCanvas> {
   const { t } = context.messages;
-  if (!isActiveGrant(grant, context.app.now())) return actionResult(context, grant);
+  if (!isActiveGrant(action, context.app.now())) return actionResult(context, action);
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
   if (refusal) return refusedPage(context, 'grant', refusal);
   const access = await readShownAccess(context);
-  const { boughtEndMs } = endsOf(access, { id: grant.target, lookupKey: grant.lookupKey });
-  const { name = '' } = shownValues(context, grant);
+  const { boughtEndMs } = endsOf(access, { id: action.target, lookupKey: action.lookupKey });
+  const { name = '' } = shownValues(context, action);
   return context.page(
     [
       tightText(t('action.title.revoke'), 'header'),
       problem !== undefined && text(problem, 'error'),
-      text(t('action.revoke.question', { name, end: exactEnd(context, grantEndMs(grant)) })),
+      text(t('action.revoke.question', { name, end: exactEnd(context, grantEndMs(action)) })),
       table([
         [t('action.label.currentAccess'), accessText(context, access)],
-        [t('action.label.customer'), grant.appUserId],
+        [t('action.label.customer'), action.appUserId],
       ]),
       tightText(
         boughtEndMs === null
@@ -156,9 +138,9 @@ export async function removalCanvas(
       text(t('action.revoke.rule'), 'muted'),
       { type: 'textarea', id: 'revoke.reason', label: t('action.label.reasonOptional') },
       button('revoke.confirm', t('action.button.revokeNow'), 'primary'),
-      button(`grant:${grant.actionId}`, t('action.button.keep'), 'secondary'),
+      button(`grant:${action.actionId}`, t('action.button.keep'), 'secondary'),
     ],
-    { revoke: grant.actionId },
+    { action: action.actionId },
   );
 }
 
@@ -184,7 +166,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     ]);
   }
   const outcome = standing === 'confirmed' ? doneKey(action) : standing;
-  const running = action.kind === 'grant' && isActiveGrant(action, app.now()) ? action : null;
+  const running = isActiveGrant(action, app.now()) ? action : null;
   // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
   const canExtend = running && !isForever(grantEndMs(running)) && customer.project.apiKey !== null;
@@ -305,6 +287,6 @@ export async function approvalCanvas(
           ]
         : listButton(context),
     ],
-    { decide: actionId, ...(review && canDecide ? { review } : {}) },
+    { action: actionId, ...(review && canDecide ? { review } : {}) },
   );
 }
