@@ -1,14 +1,12 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import { AppError } from '../errors.ts';
 import { jsonBody } from '../http/body.ts';
 import { languageOf } from '../i18n/languages.ts';
-import { isRecord } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { messengerSecretOf } from './api-keys.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { findCustomerState, findCustomers } from './customer.ts';
 import { answerFin } from './fin.ts';
-import { readUser, readUserId, signIdentityToken } from './identity-token.ts';
+import { localeSchema, readFields, signIdentityToken, userIdSchema, userSchema } from './identity-token.ts';
 import { encryptClaims, newLinkId } from './support-link.ts';
 
 const MAX_BODY_BYTES = 16 * 1024;
@@ -25,7 +23,7 @@ export function messengerApiRouter(app: AppContext): Router {
 
   const token: RequestHandler = async (req, res) => {
     const holder = await authenticate(req, res, 'messenger');
-    const user = readUser(req.body);
+    const user = readFields(userSchema, req.body);
     const secret = messengerSecretOf(app, holder);
     const customer = await findCustomerState(app, holder.workspaceId, user.userId);
     const signed = signIdentityToken(secret, user, { customer, nowMs: now() });
@@ -34,8 +32,9 @@ export function messengerApiRouter(app: AppContext): Router {
 
   const supportLink: RequestHandler = async (req, res) => {
     const holder = await authenticate(req, res, 'messenger');
-    const user = readUser(req.body);
-    const locale = readLocale(isRecord(req.body) ? req.body.locale : undefined);
+    const user = readFields(userSchema, req.body);
+    // Without a translation the page uses the browser's language.
+    const locale = languageOf(readFields(localeSchema, req.body).locale);
     // A missing secret is reported to the engineer now, not to the customer later.
     messengerSecretOf(app, holder);
     const { workspaceId, keyId } = holder;
@@ -45,30 +44,19 @@ export function messengerApiRouter(app: AppContext): Router {
     send(res, { url: url.href, expires_at: link.expiresAtS });
   };
 
-  async function answerFinFor(req: Request, res: Response, userId: unknown): Promise<void> {
+  async function answerFinFor(req: Request, res: Response, fields: unknown): Promise<void> {
     const { workspaceId, timezone } = await authenticate(req, res, 'fin');
-    const customers = await findCustomers(app, workspaceId, readUserId(userId));
+    const { user_id: userId } = readFields(userIdSchema, fields);
+    const customers = await findCustomers(app, workspaceId, userId);
     send(res, answerFin(customers, timezone, now()));
   }
 
   const router = Router({ strict: true, caseSensitive: true });
   router.post('/messenger/token', body, token);
   router.post('/messenger/support-link', body, supportLink);
-  router.get('/fin/subscription', (req, res) => answerFinFor(req, res, req.query.user_id));
-  router.post('/fin/subscription', body, (req, res) =>
-    answerFinFor(req, res, isRecord(req.body) ? req.body.user_id : undefined),
-  );
+  router.get('/fin/subscription', (req, res) => answerFinFor(req, res, req.query));
+  router.post('/fin/subscription', body, (req, res) => answerFinFor(req, res, req.body));
   return router;
-}
-
-function readLocale(value: unknown): string | null {
-  if (value === undefined || value === null) return null;
-  // Phones add preferences, such as `en-US-u-hc-h23` for a clock of 24 hours.
-  if (typeof value === 'string' && /^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8}){0,12}$/.test(value)) {
-    // Without a translation the page uses the browser's language.
-    return languageOf(value);
-  }
-  throw new AppError('locale_invalid', '"locale" must be a language tag such as "de" or "pt-BR"');
 }
 
 function send(res: Response, answer: object): void {

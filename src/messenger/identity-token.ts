@@ -1,6 +1,6 @@
 import jwt from 'jsonwebtoken';
 import { z } from 'zod';
-import { AppError, badRequest } from '../errors.ts';
+import { AppError, badRequest, type ErrorCode } from '../errors.ts';
 import { contactAttributes } from '../subscription/contact-values.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isRecord } from '../text.ts';
@@ -10,10 +10,7 @@ import type { CustomerState } from './customer.ts';
 const VALID_S = 2 * 3_600;
 const MAX_LENGTH = 255;
 
-/** Internationalised addresses are common; whether one exists is not checked. */
-const emailSchema = z.email({ pattern: z.regexes.unicodeEmail }).max(254).refine(isPlainText);
-
-type MessengerUser = Readonly<ReturnType<typeof readUser>>;
+type MessengerUser = Readonly<z.infer<typeof userSchema>>;
 
 /**
  * Signs the token with which the Messenger identifies a customer: HS256 with the workspace's Messenger secret;
@@ -40,54 +37,57 @@ export function signIdentityToken(
   return { token: jwt.sign(claims, secret, { algorithm: 'HS256' }), expiresAtS };
 }
 
-/** Reads a body that the customer's backend sent. Throws AppError 400 with a code for each field. */
-export function readUser(body: unknown) {
+/** What is wrong with a field of a request, by the error's code, which the schemas have as their messages. */
+const PROBLEMS = {
+  user_id_missing: 'Send "user_id": the RevenueCat app user ID of the signed-in customer',
+  user_id_invalid: `"user_id" must be the RevenueCat app user ID: a string of 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
+  user_id_blocked:
+    '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
+  email_invalid: '"email" is not an email address; leave it out when it is unknown',
+  name_invalid: `"name" must be a string of 1 to ${MAX_LENGTH} characters; leave it out when it is unknown`,
+  locale_invalid: '"locale" must be a language tag such as "de" or "pt-BR"',
+} as const satisfies Partial<Record<ErrorCode, string>>;
+
+/** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. */
+export const userIdSchema = z.object({
+  user_id: z
+    .string({ error: ({ input }) => (input == null ? 'user_id_missing' : 'user_id_invalid') })
+    .refine((id) => id !== '', 'user_id_missing')
+    .refine((id) => !isBlockedId(id), 'user_id_blocked')
+    .refine((id) => isPlainText(id) && id === id.trim(), 'user_id_invalid'),
+});
+
+/** `user_id` becomes the contact's `external_id`. */
+export const userSchema = userIdSchema
+  .extend({
+    /** Internationalised addresses are common; whether one exists is not checked. */
+    email: z
+      .email({ pattern: z.regexes.unicodeEmail, error: 'email_invalid' })
+      .refine((email) => email.length <= 254 && isPlainText(email), 'email_invalid')
+      .nullish(),
+    name: z
+      .string('name_invalid')
+      .refine((name) => name.trim() !== '' && isPlainText(name), 'name_invalid')
+      .nullish(),
+  })
+  .transform(({ user_id: userId, email = null, name = null }) => ({ userId, email, name }));
+
+/** Phones add preferences, such as `en-US-u-hc-h23` for a clock of 24 hours. */
+export const localeSchema = z.object({
+  locale: z
+    .string('locale_invalid')
+    .regex(/^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8}){0,12}$/, 'locale_invalid')
+    .nullish(),
+});
+
+/** Reads what the customer's backend, or Fin, sent. Throws AppError 400 with a code for each field. */
+export function readFields<T>(schema: z.ZodType<T>, body: unknown): T {
   if (body === undefined) throw new AppError('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
   if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');
-  return {
-    /** The RevenueCat app user ID, which becomes the contact's `external_id`. */
-    userId: readUserId(body.user_id),
-    email: readEmail(body.email),
-    name: readName(body.name),
-  };
-}
-
-/** An app user ID exactly as RevenueCat knows it: case-sensitive and never trimmed. Throws AppError 400. */
-export function readUserId(value: unknown): string {
-  if (value === undefined || value === null || value === '')
-    throw new AppError(
-      'user_id_missing',
-      'Send "user_id": the RevenueCat app user ID of the signed-in customer',
-    );
-  if (typeof value !== 'string')
-    throw new AppError('user_id_invalid', '"user_id" must be a string: the RevenueCat app user ID');
-  if (isBlockedId(value))
-    throw new AppError(
-      'user_id_blocked',
-      '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
-    );
-  if (!isPlainText(value) || value !== value.trim())
-    throw new AppError(
-      'user_id_invalid',
-      `"user_id" must have 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
-    );
-  return value;
-}
-
-function readEmail(value: unknown): string | null {
-  if (value === undefined || value === null) return null;
-  const { success, data } = emailSchema.safeParse(value);
-  if (success) return data;
-  throw new AppError('email_invalid', '"email" is not an email address; leave it out when it is unknown');
-}
-
-function readName(value: unknown): string | null {
-  if (value === undefined || value === null) return null;
-  if (typeof value === 'string' && value.trim() !== '' && isPlainText(value)) return value;
-  throw new AppError(
-    'name_invalid',
-    `"name" must be a string of 1 to ${MAX_LENGTH} characters; leave it out when it is unknown`,
-  );
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const code = parsed.error.issues[0]?.message as keyof typeof PROBLEMS;
+  throw new AppError(code, PROBLEMS[code]);
 }
 
 /** The body's parser has replaced a NUL with U+FFFD, which nothing else contains. */
