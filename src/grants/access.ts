@@ -235,8 +235,8 @@ export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'reve
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds(customer: ActionCustomer): string[] {
-  const { appUserIds } = customer.subscriber;
-  const ids = customer.appUserId === '' ? appUserIds : [customer.appUserId, ...appUserIds];
+  const { appUserId, appUserIds } = customer;
+  const ids = appUserId === '' ? appUserIds : [appUserId, ...appUserIds];
   return preferredAppUserIds(ids);
 }
 

@@ -12,10 +12,8 @@ import type { ActionFormState } from './form-state.ts';
 
 /** The part of the inbox card's customer that actions need. */
 export interface ActionCustomer {
-  readonly subscriber: {
-    readonly subscriberId: string;
-    readonly appUserIds: readonly string[];
-  };
+  readonly subscriberId: string;
+  readonly appUserIds: readonly string[];
   readonly project: Project;
   readonly state: SubscriberState;
   /** The newest grants that were made here. */

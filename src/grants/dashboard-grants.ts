@@ -41,7 +41,7 @@ function grantOf(context: ActionContext, entitlement: Entitlement, subscription:
     actionId: `${PREFIX}${entitlement.lookupKey}`,
     workspaceId: workspace.workspaceId,
     projectId: customer.project.projectId,
-    subscriberId: customer.subscriber.subscriberId,
+    subscriberId: customer.subscriberId,
     appUserId: customer.appUserId,
     reason: '',
     admin: REVENUECAT,

@@ -63,7 +63,7 @@ export async function prepareGrant(context: ActionContext, form: GrantForm): Pro
     {
       kind: 'grant',
       key: randomUUID(),
-      subscriberId: customer.subscriber.subscriberId,
+      subscriberId: customer.subscriberId,
       appUserId: access.appUserId,
       target: entitlement.id,
       lookupKey: entitlement.lookupKey,

@@ -129,7 +129,7 @@ export async function readPayments(
        from actions
       where workspace_id = $1 and subscriber_id = $2 and kind = 'refund' and state = 'confirmed'
         and details->>'transactionId' = any($3)`,
-    [workspace.workspaceId, customer.subscriber.subscriberId, transactionIds],
+    [workspace.workspaceId, customer.subscriberId, transactionIds],
   );
   return transactionIds.map((id) => paymentOf(rows.filter(({ transactionId }) => transactionId === id)));
 }

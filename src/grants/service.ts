@@ -216,7 +216,7 @@ export async function revokeGrant(
 export async function findAction(context: ActionContext, actionId: string): Promise<Action | null> {
   const { app, customer } = context;
   const { workspaceId } = context.workspace;
-  const { subscriberId } = customer.subscriber;
+  const { subscriberId } = customer;
   if (isDashboardGrant(actionId))
     // It is stored when its removal begins: a second press shows that removal.
     return (

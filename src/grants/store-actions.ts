@@ -43,7 +43,7 @@ export async function prepareStoreAction(
     ...(await describe(context, form)),
     kind: form.kind,
     key: randomUUID(),
-    subscriberId: context.customer.subscriber.subscriberId,
+    subscriberId: context.customer.subscriberId,
     reason: form.reason ?? '',
     reviewedAtMs: context.app.now(),
   };

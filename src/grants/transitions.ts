@@ -190,7 +190,7 @@ export async function auditRefusal<T>(
         action: auditName(attempt.kind, attempt.step),
         conversationId: request.conversationId,
         contactId: request.contact.id || null,
-        subscriberId: customer.subscriber.subscriberId,
+        subscriberId: customer.subscriberId,
         details: { app_user_id: customer.appUserId, ...attempt.details },
         result: `refused: ${error.code}`,
       });

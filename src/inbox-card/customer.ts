@@ -33,8 +33,8 @@ export function certainCandidate({ candidates }: CardContext): Candidate | undef
 }
 
 /** Whether something was granted to the customer or done for them. */
-export function hasGrantsOrActions({ subscriber, state }: Customer): boolean {
-  return subscriber.hasActions || state.grants.some(({ givesAccess }) => givesAccess);
+export function hasGrantsOrActions({ hasActions, state }: Customer): boolean {
+  return hasActions || state.grants.some(({ givesAccess }) => givesAccess);
 }
 
 /** Whether the contact would see their own data in the customer's card. */
@@ -63,8 +63,7 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
   const description = describeCustomer(state, { names, nowMs: app.now(), counts, grantedBy });
   const latest = [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3);
   return {
-    subscriber: candidate,
-    project,
+    ...candidate,
     state,
     names,
     /** What the state means, for sentences and tables. */

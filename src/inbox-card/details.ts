@@ -27,8 +27,7 @@ const MAX_ATTRIBUTES = 25;
 export async function details(context: CustomerContext): Promise<InboxCanvas> {
   const snapshot = await snapshotOf(context);
   const { customer, messages: m, projects } = context;
-  const { state, subscriber, project } = customer;
-  const { link, snapshotAtMs } = subscriber;
+  const { state, project, link, snapshotAtMs } = customer;
   const all = allSubscriptions(customer);
   const date = (atMs: number | null | undefined): string | null => (atMs == null ? null : m.date(atMs));
   const hasMore = all.length > MAX_SUBSCRIPTIONS_IN_DETAILS;
@@ -44,7 +43,7 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.
     text(escapeMarkdown(clip(customer.appUserId, 300))),
     table([
-      [m.t('card.label.email'), subscriber.email],
+      [m.t('card.label.email'), customer.email],
       [
         m.t('card.label.lifetimeValue'),
         m.money({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }),
@@ -61,21 +60,20 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     ]),
     project.apiKey === null && text(m.t('card.state.noKey'), 'muted'),
     button('technical', m.t('card.button.technical'), 'secondary'),
-    canShare(context.request.contact, subscriber.appUserIds) &&
+    canShare(context.request.contact, customer.appUserIds) &&
       button('share', m.t('card.button.share'), 'secondary'),
     revenueCatButton(context),
     button('match', m.t('card.button.wrongCustomer'), 'link'),
     link && button('unlink', m.t('card.button.unlink'), 'link'),
   ];
-  return context.page(parts, link === null ? undefined : { unlink: subscriber.subscriberId });
+  return context.page(parts, link === null ? undefined : { unlink: customer.subscriberId });
 }
 
 /** What an engineer asks for: every id, the app's version and the customer's attributes. */
 export async function technicalDetails(context: CustomerContext): Promise<InboxCanvas> {
   const snapshot = await snapshotOf(context);
   const { customer, messages: m } = context;
-  const { appUserIds } = customer.subscriber;
-  const ids = appUserIds.filter((id) => id !== customer.appUserId);
+  const ids = customer.appUserIds.filter((id) => id !== customer.appUserId);
   const attributes = Object.entries(snapshot?.attributes ?? {});
   const { firstSeenAtMs, appVersion } = snapshot ?? {};
   const isEmpty = ids.length === 0 && attributes.length === 0 && firstSeenAtMs == null && !appVersion;
@@ -97,8 +95,8 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
 }
 
 async function snapshotOf({ app, request, customer }: CustomerContext): Promise<Snapshot | null> {
-  const { subscriberId } = customer.subscriber;
-  return (await readSubscriber(app.readDatabase, request.workspaceId, subscriberId))?.snapshot ?? null;
+  const stored = await readSubscriber(app.readDatabase, request.workspaceId, customer.subscriberId);
+  return stored?.snapshot ?? null;
 }
 
 /** Everything bought or granted: what gives access first, then the latest; test purchases last. */

@@ -33,7 +33,7 @@ export async function initialize(context: CardContext): Promise<CardAnswer> {
 }
 
 export function home(context: CustomerContext): CardAnswer {
-  refreshIfStale(context, context.customer.subscriber);
+  refreshIfStale(context, context.customer);
   return overview(context, standingNotice(context));
 }
 
@@ -49,7 +49,7 @@ export function projects(context: CustomerContext): CardAnswer | Promise<CardAns
  */
 export function share(context: CustomerContext): CardAnswer {
   const { messages: m, page, request, customer } = context;
-  if (!canShare(request.contact, customer.subscriber.appUserIds))
+  if (!canShare(request.contact, customer.appUserIds))
     return page([text(m.t('messenger.share.unverified'), 'muted')]);
   const canvas = page([text(m.t('messenger.share.added'))]);
   return JSON.stringify({ canvas, card_creation_options: { card: 'subscription' } });
@@ -84,15 +84,15 @@ function failureOf({ code }: AppError): keyof typeof REFRESH_NOTICES {
 
 export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { app, request, messages: m } = before;
-  const { subscriber, project } = before.customer;
+  const { project, subscriberId } = before.customer;
   const { workspaceId } = request;
-  const refreshing = refreshSubscriber(app, { ...subscriber, workspaceId }, { priority: 'interactive' });
+  const refreshing = refreshSubscriber(app, { subscriberId, workspaceId }, { priority: 'interactive' });
   const answer = await withTimeout(answerOrError(refreshing), REFRESH_WAIT_MS, () => 'later' as const);
   const outcome = answer instanceof AppError ? failureOf(answer) : answer;
   // The names of products may have been read with the customer.
   app.catalog.invalidate(workspaceId, project.projectId);
   const context = await readCardContext(before);
-  const candidate = context?.candidates.find(({ subscriberId }) => subscriberId === subscriber.subscriberId);
+  const candidate = context?.candidates.find((each) => each.subscriberId === subscriberId);
   if (!context || !candidate) return sentenceCanvas(before, m.t('card.state.notFound'));
   const customer = await loadCustomer(app, candidate);
   const after = { ...context, customer };

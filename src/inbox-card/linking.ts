@@ -67,8 +67,8 @@ async function reviewLink(context: CardContext, subscriberId: string) {
   };
 }
 
-function fingerprintOf({ subscriber, appUserId }: Customer, linkedId: string | null): string {
-  const { subscriberId, appUserIds, email } = subscriber;
+function fingerprintOf(customer: Customer, linkedId: string | null): string {
+  const { subscriberId, appUserId, appUserIds, email } = customer;
   const shown = JSON.stringify([subscriberId, appUserId, [...appUserIds].sort(), email, linkedId]);
   return createHash('sha256').update(shown).digest('base64url');
 }
@@ -82,7 +82,7 @@ function reviewCanvas(
   const { messages: m, projects } = context;
   if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), searchForm(context, null)]);
   const { customer, canLink, replaces, foundBy, fingerprint } = review;
-  const { subscriberId, email } = customer.subscriber;
+  const { subscriberId, email } = customer;
   return context.page(
     [
       text(m.t('match.title.review'), 'header'),
@@ -136,7 +136,7 @@ async function storeLink(
   const { app, request, customer } = context;
   const { workspaceId, admin } = request;
   const contactId = request.contact.id;
-  const { subscriberId } = customer.subscriber;
+  const { subscriberId } = customer;
   const { projectId } = customer.project;
   await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
@@ -163,7 +163,7 @@ async function storeLink(
 /** Removes a link; the contact is then matched as it would be without it. */
 export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   const { app, request, customer, formState, isOutdated, messages: m } = context;
-  const { subscriberId, link: shown } = customer.subscriber;
+  const { subscriberId, link: shown } = customer;
   if (shown === null) return sentenceCanvas(context, m.t('card.state.notFound'));
   if (formState.unlink !== subscriberId || isOutdated) return details(context);
   const { workspaceId, contact } = request;

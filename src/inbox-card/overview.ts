@@ -72,7 +72,7 @@ type Parts = ReturnType<typeof partsOf>;
 
 function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
   const { messages: m, customer, app, request, candidates, projects } = context;
-  const { grantActions, project, receiverId, subscriber } = customer;
+  const { grantActions, project, receiverId, appUserIds } = customer;
   const isRejected = project.apiKeyState === 'rejected';
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
   const otherNames = projects
@@ -92,7 +92,7 @@ function partsOf(context: CustomerContext, notice: string | null, maxSentenceLen
     receiver: receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
     details: item('details', m.t('card.button.details')),
     grants: hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
-    share: canShare(request.contact, subscriber.appUserIds) && item('share', m.t('card.button.share')),
+    share: canShare(request.contact, appUserIds) && item('share', m.t('card.button.share')),
     projects:
       candidates.length > 1 &&
       item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 30) }),
@@ -132,7 +132,7 @@ function urlButton(id: string, label: string, url: string): Component {
 
 /** With the time of the last one. */
 function refreshLabel({ customer, messages: m }: CustomerContext): string {
-  const { snapshotAtMs } = customer.subscriber;
+  const { snapshotAtMs } = customer;
   const label = m.t('card.button.refresh');
   return snapshotAtMs === null ? label : `${label} · ${m.dateTime(snapshotAtMs)}`;
 }
@@ -157,9 +157,8 @@ function statusEmoji({ shown, primary }: CustomerDescription): string {
 
 /** Who the customer is, and why the contact was matched with them. */
 function identityText({ customer, messages: m }: CustomerContext): string {
-  const { appUserId, subscriber } = customer;
-  const { matchedBy, link } = subscriber;
-  const id = isAnonymous(appUserId) && subscriber.email !== null ? subscriber.email : appUserId;
+  const { appUserId, email, matchedBy, link } = customer;
+  const id = isAnonymous(appUserId) && email !== null ? email : appUserId;
   const reason =
     link === null
       ? m.t(matchedBy === 'chosen' ? 'card.matchedBy.chosen' : 'card.matchedBy.external_id')

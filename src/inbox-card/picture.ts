@@ -20,15 +20,15 @@ const VALID_MS = 10 * MINUTE_MS;
  */
 export async function pictureComponents(context: CustomerContext): Promise<Component[]> {
   const { customer, messages: m, request, app, workspace } = context;
-  const { subscriber, state, fallbackEvents } = customer;
+  const { subscriberId, state, fallbackEvents } = customer;
   if (!workspace.settings.card.picture || !app.config.picturesUrl.startsWith('https://')) return [];
   if (state.subscriptions.length + state.grants.length === 0) return [];
   const picture = await readPicture(app, customer);
   if (picture === null) return [];
   const expiresAtMs = (Math.floor(app.now() / VALID_MS) + 2) * VALID_MS;
   // The version changes with what is drawn, so that a browser loads it again.
-  const version = `${subscriber.version}-${fallbackEvents.length}`;
-  const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriber.subscriberId}/${version}/${expiresAtMs}`;
+  const version = `${customer.version}-${fallbackEvents.length}`;
+  const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriberId}/${version}/${expiresAtMs}`;
   const url = `${app.config.picturesUrl}${path}/${signatureOf(app.pictureKey, path)}.png`;
   const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
   return [
@@ -86,7 +86,7 @@ async function drawIfShown(app: CardApp, workspaceId: string, subscriberId: stri
 /** Only what can be drawn is read: with 5,000 events the whole history took 340 ms of processor time. */
 async function readPicture(
   { readDatabase, now }: CardApp,
-  { sources, project, subscriber, state, fallbackEvents }: Customer,
+  { sources, project, appUserIds, state, fallbackEvents }: Customer,
 ): Promise<Picture | null> {
   const newest = await readTimeline(readDatabase, project.workspaceId, {
     sources,
@@ -95,6 +95,6 @@ async function readPicture(
     from: null,
     limit: MAX_PICTURE_EVENTS,
   });
-  const stored = newest.map(({ entry }) => markWithinCustomer(entry, subscriber.appUserIds)).reverse();
+  const stored = newest.map(({ entry }) => markWithinCustomer(entry, appUserIds)).reverse();
   return pictureOf([...stored, ...fallbackEvents], state, now());
 }

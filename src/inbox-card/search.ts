@@ -53,7 +53,7 @@ export async function chooseProject(context: CardContext): Promise<InboxCanvas> 
     list(
       customers.map((customer, index) =>
         item(
-          `match:${customer.subscriber.subscriberId}`,
+          `match:${customer.subscriberId}`,
           clip(customer.project.name, 40),
           index < max ? { subtitle: overviewText(context.messages, customer.description) } : {},
         ),

@@ -99,7 +99,7 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
     const entry = toTimelineEntry(row);
     const own = sources.filter((source) => source.subscriberId === row.subscriber_id);
     if (own.some((source) => isOnTimeline(source, entry)))
-      return markWithinCustomer(entry, customer.subscriber.appUserIds);
+      return markWithinCustomer(entry, customer.appUserIds);
   }
   return null;
 }
@@ -114,11 +114,11 @@ export async function readTimelinePage(
 ): Promise<TimelineRow[]> {
   const { kinds, environment, from } = wanted;
   const limit = PAGE_SIZE + 1;
-  const { sources, subscriber } = customer;
+  const { sources, appUserIds } = customer;
   const stored = await readTimeline(app.readDatabase, request.workspaceId, { ...wanted, sources, limit });
   const rows = stored.map(({ cursor, entry }) => ({
     cursor,
-    entry: markWithinCustomer(entry, subscriber.appUserIds),
+    entry: markWithinCustomer(entry, appUserIds),
   }));
   const fallback = customer.fallbackEvents
     .filter((event) => kinds === null || kinds.includes(event.kind))

@@ -334,7 +334,7 @@ for (const fields of [{}, { store: undefined }]) {
   test(`a stored grant ${name} is access that was granted, not bought`, () => {
     const state = deriveState([grantEvent(0, 30, fields)], null, day(1));
     const names = { entitlement: () => null };
-    const customer = { state, names, appUserId: 'anna', subscriber: { appUserIds: ['anna'] } };
+    const customer = { state, names, appUserId: 'anna', appUserIds: ['anna'] };
     const access = storedAccess(customer as unknown as ActionCustomer);
     assert.deepEqual(endsOf(access, { id: 'entl1', lookupKey: 'pro' }), {
       grantEndMs: day(30),

@@ -29,7 +29,7 @@ const FIRST_PRESS_MS = 10_000;
 export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
   const { t } = context.messages;
   const { review: reviewed } = context.formState;
-  if (reviewed?.subscriberId !== context.customer.subscriber.subscriberId) {
+  if (reviewed?.subscriberId !== context.customer.subscriberId) {
     return context.page([
       text(t('card.state.outdated'), 'error'),
       button('grant', t('action.title.grant'), 'secondary'),
