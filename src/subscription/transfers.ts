@@ -76,6 +76,8 @@ function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, r
     else if (transfer.side === 'source' && receivers.get(transfer.id) !== source) {
       for (const held of earlier) {
         if (held.owner !== source || !canMove(held.event) || !isInScope(transfer, held.event)) continue;
+        // It came after this transfer.
+        if ((held.event.receivedByTransferAtMs ?? 0) >= transfer.atMs) continue;
         held.owner = receivers.get(transfer.id) ?? null;
         held.sinceMs = transfer.atMs;
       }
@@ -109,17 +111,10 @@ export function markWithinCustomer<E extends LifecycleEvent>(event: E, appUserId
   return isWithin ? { ...event, isWithinCustomer: true } : event;
 }
 
-/** The events whose purchases this customer still holds. @param events in order, `joinTransfersWithin` applied */
+/** The events whose purchases this customer still holds. @param events of one customer, `joinTransfersWithin` applied */
 export function withoutMovedAway(events: readonly LifecycleEvent[]): LifecycleEvent[] {
-  const transfersAway = events.filter(({ side }) => side === 'source');
-  const isTaken = (event: LifecycleEvent, transfer: LifecycleEvent): boolean => {
-    const { receivedByTransferAtMs: sinceMs } = event;
-    const isBefore = sinceMs === null ? compareEvents(event, transfer) < 0 : sinceMs < transfer.atMs;
-    return isBefore && isInScope(transfer, event);
-  };
-  return events.filter(
-    (event) => !canMove(event) || !transfersAway.some((transfer) => isTaken(event, transfer)),
-  );
+  const held = replayTransfers(new Map([['', events]])).filter(({ owner }) => owner !== null);
+  return held.map(({ event }) => event);
 }
 
 /** What is left of RevenueCat's answer after transfers that came later. */
