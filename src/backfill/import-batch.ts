@@ -127,7 +127,7 @@ async function storeBatch(
     const hasEvents = read.some(({ events }) => events !== null);
     await setHasEvents(sql, running, hasEvents);
   }
-  return stored.filter((_, index) => read[index]?.isNew === false);
+  return stored.flatMap((each, index) => (each && read[index]?.isNew === false ? [each] : []));
 }
 
 function countRead(read: readonly ReadCustomer[]): Omit<BatchCounts, 'missing' | 'failed'> {

@@ -144,9 +144,8 @@ export async function storeCustomer(
   const [stored] = await app.database.transaction((sql) =>
     storeCustomers({ sql, secrets: app.secrets }, project, [customer]),
   );
-  if (!stored) throw new Error('Nothing was stored');
+  if (!stored) return false;
   await reportDisagreement(app, project, stored);
-  if (stored.subscriberId === '') return false;
   // Time may have changed the state even if RevenueCat's response is the same.
   await markPending(app.database, project.workspaceId, [stored.subscriberId]);
   return true;

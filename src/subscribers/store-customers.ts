@@ -12,7 +12,7 @@ export interface StoredCustomer {
   /** `unchanged`: what is stored is newer. */
   readonly outcome: 'created' | 'updated' | 'unchanged';
   readonly subscriberId: string;
-  /** Whether it has a history: only then can events and API disagree. `false` where nothing was stored. */
+  /** Whether it has a history: only then can events and API disagree. */
   readonly hadEvents: boolean;
 }
 
@@ -25,13 +25,13 @@ export interface StoredCustomer {
  * a project has many customers who never bought anything, and searching Intercom for each would be wasted.
  *
  * @param within an open transaction
- * @returns for each customer, in order
+ * @returns for each customer, in order; `null`: one who is erased, or has only blocked ids
  */
 export async function storeCustomers(
   within: ErasedContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
-): Promise<StoredCustomer[]> {
+): Promise<(StoredCustomer | null)[]> {
   const { sql } = within;
   await lockProject(sql, project);
   const remaining = await dropErased(within, project, received);
@@ -48,8 +48,7 @@ export async function storeCustomers(
   const stored = await saveSnapshots(sql, project, [...newest]);
   if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
   return resolved.map(({ group }) => {
-    // Only blocked ids, or an erased customer: nothing is stored.
-    if (!group) return { outcome: 'unchanged', subscriberId: '', hadEvents: false };
+    if (!group) return null;
     const { subscriberId } = group;
     const outcome = group.isNew ? 'created' : stored.has(subscriberId) ? 'updated' : 'unchanged';
     return { outcome, subscriberId, hadEvents: stored.get(subscriberId) ?? false };
