@@ -143,6 +143,7 @@ describe('one grant for many customers', () => {
     const dry = await run([...wish(), '--dry-run']);
     assert.deepEqual([dry.state, dry.total, dry.left_out], ['draft', CUSTOMERS + 1, 0]);
     assert.deepEqual(dry.examples, ids.slice(0, 10));
+    assert.deepEqual(dry.errors, { not_imported: 1 });
     assert.equal(product.revenueCat.state.grantRequests.length, 0);
     await product.server.connected.database.query(
       `delete from bulk_grant_customers where workspace_id = $1`,

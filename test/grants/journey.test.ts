@@ -313,7 +313,7 @@ describe('an admin grants to many', () => {
   test('a filter finds customers; a list is granted, its results are a CSV, and it is undone', async () => {
     await page.goto(`${appUrl}/settings/grants/many`);
     await page.getByLabel('Reason').fill('Outage on Monday');
-    await page.getByLabel('Or everyone who is').selectOption({ label: 'In a free trial' });
+    await page.getByLabel('Or a group of customers').selectOption({ label: 'In a free trial' });
     await press('Dry run');
     await says(/Among them: user_ben, user_cleo, user_noa_2\./);
 

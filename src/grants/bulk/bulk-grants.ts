@@ -165,7 +165,7 @@ export function checkBulkRules(
 /** The code of a customer's error, with cause and fix. */
 export function describeFailure({ state }: Pick<BulkGrant, 'state'>, code: string): string {
   if (code === 'not_imported')
-    return `${code}: the app does not know these app user IDs. Correct the list, or import them first: cli backfill.`;
+    return `${code}: the app does not know these app user IDs. Correct the list, or import them first: Settings › Import customers, or cli backfill.`;
   if (code === 'granted_since')
     return `${code}: more was granted to these customers later, which the undo would remove, too. Undo that grant to many, then this one again; or remove it on their cards.`;
   const messages = messagesFor('en', 'UTC');

@@ -146,6 +146,7 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
     if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
     process.stdout.write(`${shown.join('\n')}\n`);
   }
+  if (bulk.state === 'draft') return 0;
   if (hasFailed) return 1;
-  return isFinished || bulk.state === 'draft' || bulk.state === 'awaiting_approval' ? 0 : 1;
+  return isFinished || bulk.state === 'awaiting_approval' ? 0 : 1;
 }

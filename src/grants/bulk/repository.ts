@@ -259,11 +259,16 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
   };
 }
 
-/** How many customers failed or, while it is paused, wait for another key, by the error's code; most frequent first. */
-export async function countErrors(
-  sql: Sql,
-  { workspaceId, bulkGrantId, state }: BulkGrant,
-): Promise<Readonly<Record<string, number>>> {
+/**
+ * How many customers failed or, while it is paused, wait for another key, by the error's code; most frequent first. Of
+ * a draft: how many would fail, because the app does not know them.
+ */
+export async function countErrors(sql: Sql, bulk: BulkGrant): Promise<Readonly<Record<string, number>>> {
+  const { workspaceId, bulkGrantId, state } = bulk;
+  if (state === 'draft') {
+    const unknown = await countUnknown(sql, bulk);
+    return unknown === 0 ? {} : { not_imported: unknown };
+  }
   const rows = await sql.query<{ error: string; count: string }>(
     `select coalesce(error, 'internal') as error, count(*) as count from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id = $2
@@ -272,6 +277,17 @@ export async function countErrors(
     [workspaceId, bulkGrantId, state === 'paused' ? KEY_ERRORS : []],
   );
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
+}
+
+async function countUnknown(sql: Sql, { workspaceId, projectId, bulkGrantId }: BulkGrant): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `select count(*)::integer as count from bulk_grant_customers c
+      where c.workspace_id = $1 and c.bulk_grant_id = $2
+        and not exists (select 1 from subscriber_ids i
+                         where i.workspace_id = $1 and i.project_id = $3 and i.app_user_id = c.app_user_id)`,
+    [workspaceId, bulkGrantId, projectId],
+  );
+  return row?.count ?? 0;
 }
 
 export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: BulkKey, limit: number) {
