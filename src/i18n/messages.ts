@@ -52,7 +52,7 @@ function createMessages(language: Language, timeZone: string) {
   const numbers = new Intl.NumberFormat(locale);
   // American English would put a comma before the last "and".
   const lists = new Intl.ListFormat(language === 'en' ? 'en-GB' : locale, { type: 'conjunction' });
-  const { date, time, isoDay } = createDateFormats(locale, timeZone);
+  const { date, time, zone, isoDay } = createDateFormats(locale, timeZone);
   return {
     language,
     /** BCP 47. */
@@ -64,6 +64,9 @@ function createMessages(language: Language, timeZone: string) {
     date,
     /** `Jan 8, 2019 at 1:05PM`. */
     dateTime: (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    /** `Jan 8, 2019 at 1:05PM EST`, for readers elsewhere. */
+    zonedDateTime: (atMs: number): string =>
+      `${t('date.atTime', { date: date(atMs), time: time(atMs) })} ${zone(atMs)}`,
     /** `2019-01-08`, for machines. */
     isoDay,
     /** `$9.99`, `¥500`. */
@@ -93,6 +96,7 @@ function createDateFormats(locale: string, timeZone: string) {
     minute: '2-digit',
     hourCycle: is12h ? 'h12' : 'h23',
   });
+  const zoned = new Intl.DateTimeFormat(locale, { timeZone: zone, timeZoneName: 'short' });
   return {
     // French writes the first of a month as an ordinal; Intl does not.
     date: (atMs: number): string => {
@@ -101,6 +105,9 @@ function createDateFormats(locale: string, timeZone: string) {
     },
     // "1:05PM" has no space; Intl puts a narrow one.
     time: (atMs: number): string => clock.format(atMs).replaceAll(/\s/g, ''),
+    /** `EST`, `GMT-5`. */
+    zone: (atMs: number): string =>
+      zoned.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? zone,
     isoDay: (atMs: number): string => iso.format(atMs),
   };
 }

@@ -77,7 +77,7 @@ describe('granting', () => {
     assert.match(done.text, new RegExp(`^✅ Pro is granted until ${date(grant.endsAtMs)} at `, 'm'));
     assert.match(
       String(component(done, 'action.tell')?.value),
-      /^You now have Pro until .* free of charge\./,
+      /^You now have Pro until \w+ \d+, \d{4} at \d+:\d\d[AP]M E[SD]T, free of charge\./,
     );
     const [row] = await stored(product, card.appUserId);
     assert.equal(row?.state, 'confirmed');

@@ -202,7 +202,8 @@ function customerText(
     text(t('action.result.otherEnd', { end: endText(context, action.requestedEndMs) }), 'muted');
   const isCharged = action.kind === 'grant' && upcomingCharges(context, action).length > 0;
   const values = {
-    ...messageValuesOf(inReply, action),
+    // Customers do not know the workspace's time zone.
+    ...messageValuesOf({ ...inReply, dateTime: inReply.zonedDateTime }, action),
     url: url ?? '',
     charged: isCharged ? 'charged' : null,
   };
