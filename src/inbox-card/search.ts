@@ -22,7 +22,7 @@ import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardContext, type FormState, type FoundBy } from './context.ts';
-import { loadCustomer } from './customer.ts';
+import { certainCandidate, loadCustomer } from './customer.ts';
 import { fitsFirstCanvas } from './height.ts';
 
 const MAX_FOUND = 10;
@@ -125,8 +125,13 @@ function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number)
 
 /** The search alone, for a contact that already has a customer. */
 export function searchView(context: CardContext): InboxCanvas {
-  const title = text(context.messages.t('match.title.search'), 'header');
-  return context.page([title, searchForm(context, null)]);
+  const { messages: m } = context;
+  const candidate = certainCandidate(context);
+  const parts = [text(m.t('match.title.search'), 'header'), searchForm(context, null)];
+  if (!candidate?.link) return context.page(parts);
+  // None may be the right one.
+  const unlink = button('unlink', m.t('card.button.unlink'), 'link');
+  return context.page([...parts, unlink], { unlink: candidate.subscriberId });
 }
 
 export function searchForm({ messages: m }: CardContext, query: string | null): Component[] {

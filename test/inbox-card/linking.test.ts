@@ -79,7 +79,7 @@ describe('linking a customer', () => {
     assert.deepEqual(await foundBy(card.contactId), ['unknown']);
   });
 
-  test('a link is removed only from the details that showed it', async () => {
+  test('a link is removed only from the details or the search that showed it', async () => {
     const card = await openFor(product, { role: 'lead' });
     const found = await card.press('match.search', { 'match.query': 'user_b' });
     const id = await idOf('user_b');
@@ -94,6 +94,8 @@ describe('linking a customer', () => {
     // The way back from a press too many names its origin.
     await (await removed.press(`match:${id}`)).press('match.confirm');
     assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'earlier_link']);
+    await (await (await openAgain(product, card)).press('match')).press('unlink');
+    assert.equal(await linkOf(card.contactId), null);
   });
 
   test('a contact that is unlinked loses the attributes of the customer, unless it has the customer’s id', async () => {
