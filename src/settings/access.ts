@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { displayName } from '../workspaces/repository.ts';
-import { deleteOtherSessions, IDLE_MINUTES, listSessions } from '../workspaces/sessions.ts';
+import { deleteOtherSessions, IDLE_MINUTES, listSessions, SESSION_HOURS } from '../workspaces/sessions.ts';
 import { canChangeSettings } from '../workspaces/settings.ts';
 import { audit, changeSettings } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, problems } from './page.ts';
@@ -27,6 +27,7 @@ export const accessPage: Page = {
         device: deviceOf(each.userAgent),
         isCurrent: sessionHash === session.sessionHash,
       })),
+      sessionHours: SESSION_HOURS,
       idleHours: IDLE_MINUTES / 60,
     };
   },

@@ -13,7 +13,7 @@ import { readCookie, setCookie } from './cookies.ts';
 import { type Admin, readWorkspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 
-const SESSION_HOURS = 12;
+export const SESSION_HOURS = 12;
 /** A session that is not used for this long ends. */
 export const IDLE_MINUTES = 120;
 /** How soon a teammate who was removed in Intercom loses access. */
