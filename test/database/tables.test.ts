@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 /** Columns that name a customer. A table with one of them holds customers' data. */
 const CUSTOMER_COLUMNS = ['subscriber_id', 'app_user_id', 'customer_id', 'event_id'];
 
-describe('the registry of tables', () => {
+describe('the registry of tables (src/database/tables.ts)', () => {
   let db: TestDatabase;
   /** Column names by table. */
   let schema: Map<string, readonly string[]>;

@@ -207,7 +207,8 @@ describe('the text of every event', () => {
 
   test('every kind has a line here', () => {
     const shown = new Set(LINES.map(([item]) => item.kind));
-    for (const kind of [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS]) assert.ok(shown.has(kind), kind);
+    for (const kind of [...EVENT_KINDS, ...TIMELINE_ONLY_KINDS])
+      assert.ok(shown.has(kind), `${kind}: add an event of it to LINES`);
   });
 });
 
@@ -288,11 +289,13 @@ describe('the history that a customer reads', () => {
     });
     for (const item of LINES.map(([each]) => each).filter(({ kind }) => isShownToCustomers(kind))) {
       const { title, subtitle } = text(item);
-      assert.match(`${title} ${subtitle}`, /\b(you|your|we|a payment)\b/i);
+      const missing = `${item.kind}: no title in the customer’s words`;
+      assert.match(`${title} ${subtitle}`, /\b(you|your|we|a payment)\b/i, missing);
       for (const language of LANGUAGES)
         assert.notEqual(
           text(item, language).title,
           eventText(messagesFor(language), item, { voice: 'agent', names }).title,
+          `${language}: ${missing}`,
         );
     }
   });
