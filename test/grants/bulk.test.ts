@@ -26,6 +26,8 @@ test('a list may be pasted or be the first column of a CSV; each id counts once'
     ['  a ;x\n$RCAnonymousID:1\t2', ['a', '$RCAnonymousID:1']],
     ['\n \n', []],
     ['App User ID\n"a,b",1\n"say ""hi""" ;2\n"open', ['a,b', 'say "hi"', '"open']],
+    ['id,note\r\na,"one\r\nx, ""two""\n\ny",1\r\n"b";"open\nc,"" shut"\nd', ['a', 'b', 'd']],
+    ['id\n"a\nb"\n"c', ['a\nb', '"c']],
     ["app_user_id,result\n'+49151,failed\n'=1,failed\n'quoted'", ['+49151', '=1', "'quoted'"]],
   ];
   for (const [text, expected] of cases) assert.deepEqual(parseCustomerList(text), expected);
@@ -37,6 +39,11 @@ test('reading a list takes little time, whatever it consists of', () => {
     [`a${'\n'.repeat(size)}b`, 2],
     [`a${'\r\n \t'.repeat(size / 4)}`, 1],
     [Array.from({ length: 1_000_000 }, (_, index) => `u${index}`).join('\n'), 100_001],
+    [`"a${'\nb'.repeat(size / 16)}`, 2],
+    [`a,${'"\n'.repeat(size / 16)}`, 1],
+    [`a${',"'.repeat(size / 2)}`, 1],
+    [`"${'""'.repeat(size / 2)}`, 1],
+    [`a${','.repeat(size)}`, 1],
   ] as const) {
     const before = process.cpuUsage();
     assert.equal(parseCustomerList(text).length, ids);
@@ -173,7 +180,8 @@ describe('one grant for many customers', () => {
         LONG.timeout,
       );
       working.child.kill('SIGKILL');
-      await working.ended;
+      const { stderr } = await working.ended;
+      if (kill === 1) assert.match(stderr, new RegExp(`^Grant ${id}$`, 'm'), 'to resume it');
       // What the killed process had claimed is free again after a minute; here it is not waited for.
       await product.server.connected.database.query(
         `update bulk_grant_customers set claimed_until = null where workspace_id = $1 and state = 'pending'`,

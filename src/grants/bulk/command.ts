@@ -111,7 +111,8 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   if (options.dryRun) return draft;
   const rules = { by: COMMAND_LINE, secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove };
   const started = (await startBulkGrant(app, draft, rules)) ?? draft;
-  if (!options.json) process.stdout.write(`Grant ${started.bulkGrantId}\n`);
+  // Whoever interrupts it needs the id to resume it.
+  (options.json ? process.stderr : process.stdout).write(`Grant ${started.bulkGrantId}\n`);
   return started;
 }
 
