@@ -220,7 +220,7 @@ export async function countThisMonth(
 /** What changes together with the state; with an approval, the end approved and the one granted before. */
 export type Changes = Partial<
   Pick<Grant, 'error' | 'decidedBy' | 'requestedEndMs' | 'previousEndMs' | 'actualEndMs' | 'isUnchanged'> &
-    Pick<Grant, 'revokedBy' | 'revokeReason'> &
+    Pick<Grant, 'revokedBy' | 'revokeReason' | 'conversationId'> &
     Pick<StoreAction, 'details'>
 >;
 

@@ -204,10 +204,15 @@ export async function revokeGrant(
     throwRefusal(checkTeammate(workspace.settings.grants, admin.id));
     if (!isActiveGrant(shown, app.now())) return null;
     if (isDashboardGrant(actionId)) grant = await adoptGrant(app.database, shown);
-    return transition(app, grant, { event: 'revoke', revokedBy: admin, revokeReason: reason });
+    return transition(app, grant, {
+      event: 'revoke',
+      revokedBy: admin,
+      revokeReason: reason,
+      conversationId,
+    });
   });
   if (!moved) return { action: await readAgain(app.database, grant), isRepeated: true };
-  const done = await callAndConfirm(app, customer.project, { ...moved, conversationId });
+  const done = await callAndConfirm(app, customer.project, moved);
   if (done.action.state === 'confirmed') throw failed(done.action.error ?? '');
   return done;
 }

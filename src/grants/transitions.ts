@@ -79,7 +79,10 @@ export async function transition(
     const scope = { ...app, sql };
     if (isCalledNext) await lockTarget(sql, action);
     if (lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange) return null;
-    const moved = await updateState(sql, action, change);
+    // RevenueCat may confirm a removal long after the press: its note is left where it was pressed.
+    const changes =
+      change.event === 'revoke' && conversationId !== null ? { ...change, conversationId } : change;
+    const moved = await updateState(sql, action, changes);
     if (!moved) return null;
     if (isCalledNext) await scheduleConfirm(scope, moved, CONFIRM_AFTER_SECONDS);
     if (!audit) return moved;

@@ -297,6 +297,16 @@ describe('a grant made in RevenueCat’s dashboard', () => {
     );
   });
 
+  test('confirmed in the background, its removal leaves a note', async () => {
+    const card = await openGranted();
+    const grant = await (await card.press('grants')).press('grant:revenuecat/pro');
+    const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
+    product.revenueCat.faults.add({ ...onRemoving, drop: 'after', times: 1 });
+    const checked = await grant.press('revoke:revenuecat/pro');
+    assert.match((await checked.press('revoke.confirm')).text, /Not confirmed yet/);
+    await noteIn(product, card, /Removed the grant of Pro/);
+  });
+
   test('is extended from its end', async () => {
     const card = await openGranted();
     const [before] = grantsAt(product, card.appUserId);
@@ -326,8 +336,10 @@ describe('removing', { concurrency: 3 }, () => {
       status: 403,
       times: 1,
     });
-    const refused = await checked.press('revoke.confirm');
+    const refused = await checked.press('revoke.confirm', { 'revoke.reason': 'Fraud' });
     assert.match(refused.text, /key lacks a permission for this\. Nothing was changed/);
+    const field = refused.canvas.content?.components.find((each) => each.type === 'textarea');
+    assert.equal(field?.value, 'Fraud');
     const now = async () => (await stored(product, card.appUserId)).map(({ state, error }) => [state, error]);
     assert.deepEqual(await now(), [['confirmed', 'revenuecat_scope_missing']]);
     // The next attempt is another one: nothing of the first is stored or shown with its result.
@@ -443,6 +455,27 @@ describe('removing', { concurrency: 3 }, () => {
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'revoked', 'the removal');
     await noteIn(product, card, /Removed the grant/);
     assert.equal(notesIn(product, card).filter(({ body }) => /Removed/.test(body)).length, 1);
+  });
+
+  test('confirmed in the background, its note is left in the conversation where it was pressed', async () => {
+    const card = await openCustomer(product);
+    const done = await grantOf(card);
+    await noteIn(product, card, /Granted/);
+    const { id: conversationId } = product.intercom.addConversation(WORKSPACE_ID, {
+      contactIds: [card.contactId],
+      body: '<p>Hello again</p>',
+    });
+    const elsewhere = await openAgain(product, { ...card, conversationId }, { adminId: SECOND });
+    const checked = await (await (await elsewhere.press('grants')).press(`grant:${grantIdOn(done)}`)).press(
+      `revoke:${grantIdOn(done)}`,
+    );
+    const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
+    product.revenueCat.faults.add({ ...onRemoving, drop: 'after', times: 1 });
+    assert.match((await checked.press('revoke.confirm')).text, /Not confirmed yet/);
+    await noteIn(product, elsewhere, /Removed the grant/);
+    assert.equal(notesIn(product, card).length, 1);
+    const removal = (await audited(product, card.appUserId)).find(({ action }) => action === 'revoke');
+    assert.deepEqual([removal?.conversation, removal?.actor], [conversationId, SECOND]);
   });
 
   test('RevenueCat fails: the removal is retried in the background', async () => {

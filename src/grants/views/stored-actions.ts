@@ -20,7 +20,7 @@ import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
 import { hasFailedNote } from '../notes.ts';
-import { checkTeammate, findRefusalExceptLimit } from '../policy.ts';
+import { checkTeammate, findRefusalExceptLimit, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions } from '../repository.ts';
 import { findAction, reviewRequested } from '../service.ts';
 import { actionForm } from './form.ts';
@@ -120,6 +120,7 @@ export async function removalCanvas(
   const access = await readShownAccess(context);
   const { boughtEndMs } = endsOf(access, { id: action.target, lookupKey: action.lookupKey });
   const { name = '' } = shownValues(context, action);
+  const typed = clip(context.request.inputs['revoke.reason'] ?? '', MAX_REASON_LENGTH);
   return context.page(
     [
       tightText(t('action.title.revoke'), 'header'),
@@ -136,7 +137,12 @@ export async function removalCanvas(
         'muted',
       ),
       text(t('action.revoke.rule'), 'muted'),
-      { type: 'textarea', id: 'revoke.reason', label: t('action.label.reasonOptional') },
+      {
+        type: 'textarea',
+        id: 'revoke.reason',
+        label: t('action.label.reasonOptional'),
+        ...(typed ? { value: typed } : {}),
+      },
       button('revoke.confirm', t('action.button.revokeNow'), 'primary'),
       button(`grant:${action.actionId}`, t('action.button.keep'), 'secondary'),
     ],
