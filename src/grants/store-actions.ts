@@ -177,6 +177,8 @@ function hasChanged(reviewed: StoreActionDetails, now: StoreActionDetails): bool
     reviewed.before?.givesAccess !== now.before?.givesAccess ||
     reviewed.before?.willRenew !== now.before?.willRenew ||
     !isSameEnd(reviewed.before?.endsAtMs ?? null, now.before?.endsAtMs ?? null) ||
+    reviewed.amount?.amountMinor !== now.amount?.amountMinor ||
+    reviewed.amount?.currency !== now.amount?.currency ||
     reviewed.moveCount !== now.moveCount ||
     reviewed.moves?.join() !== now.moves?.join()
   );

@@ -225,6 +225,20 @@ describe('a store action', () => {
     assert.equal(calls(charge), 0);
   });
 
+  test('a charge that was refunded in part since the review is reviewed again, with the rest', async () => {
+    const { card, own, page } = await openBuyer('play_store');
+    const charge = own.storeSubscriptionId ?? '';
+    const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
+    assert.match(checked.text, /^Amount: €4\.99$/m);
+    await refundElsewhere(card.appUserId, own, -2);
+    const again = await checked.press('action.confirm');
+    assert.match(again.text, /has changed since the review/);
+    assert.match(again.text, /^Amount: €2\.99$/m);
+    assert.equal(calls(charge), 0);
+    assert.match((await again.press('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
+    await noteIn(product, card, /Refunded €2\.99 for Pro Web/);
+  });
+
   test('a charge that only Google knows as refunded is refused when it is confirmed', async () => {
     const { own, page } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
