@@ -96,7 +96,9 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
   },
   extend: {
     scopes: [SUBSCRIPTIONS],
-    isOffered: (live) => live.kind === 'subscription' && maxExtensionDays(live.store) > 0,
+    // A pause without an end has none that could be later.
+    isOffered: (live) =>
+      live.kind === 'subscription' && live.endsAtMs !== null && maxExtensionDays(live.store) > 0,
     call({ stores }, projectId, { target, details: { days = 0, reasonCode } }: StoreAction) {
       return stores.extendSubscription(projectId, target, { days, reasonCode: reasonCode ?? null });
     },

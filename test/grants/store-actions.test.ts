@@ -346,6 +346,11 @@ describe('a store action', () => {
     assert.deepEqual(await states(card.appUserId), ['confirmed', 'confirmed', 'failed']);
   });
 
+  test('a subscription without an end cannot be extended', async () => {
+    const { page } = await openBuyer('play_store', { endsAtMs: null, periodEndsAtMs: null });
+    assert.ok(!idsOn(page.canvas).some((id) => id.startsWith('extend:')), page.text);
+  });
+
   test('an extension of what does not renew promises no charge', async () => {
     const { page } = await openBuyer('play_store', { autoRenewalStatus: 'will_not_renew' });
     const checked = await reviewAction(page, 'extend', { 'action.days': '3' });
