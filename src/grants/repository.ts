@@ -79,18 +79,26 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
   });
 }
 
+/** A subscriber's actions on the target of one; every transfer is about everything that was bought. */
+const ON_SAME_TARGET = `workspace_id = $1 and subscriber_id = $2 and (target = $3 or (kind = 'transfer' and kind = $4))`;
+
 /**
  * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat, it
  * shows later whether anything was done since.
  */
 export async function readLastChange(
   sql: Sql,
-  { workspaceId, subscriberId, target }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target'>,
+  {
+    workspaceId,
+    subscriberId,
+    target,
+    kind,
+  }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target' | 'kind'>,
 ): Promise<string | null> {
   const [row] = await sql.query<{ at: string | null }>(
     `select max(greatest(created_at, called_at, completed_at, revoke_called_at))::text as at
-       from actions where workspace_id = $1 and subscriber_id = $2 and target = $3`,
-    [workspaceId, subscriberId, target],
+       from actions where ${ON_SAME_TARGET}`,
+    [workspaceId, subscriberId, target, kind],
   );
   return row?.at ?? null;
 }
@@ -146,16 +154,17 @@ export function findAdopted(
  */
 export async function lockTarget(
   sql: Sql,
-  action: ActionKey & Pick<Action, 'subscriberId' | 'target'> & { readonly details?: StoreActionDetails },
+  action: ActionKey &
+    Pick<Action, 'subscriberId' | 'target' | 'kind'> & { readonly details?: StoreActionDetails },
 ): Promise<void> {
   await lockSubscriber(sql, action);
-  const { workspaceId, subscriberId, target, actionId, details } = action;
+  const { workspaceId, subscriberId, target, kind, actionId, details } = action;
   const rows = await sql.query(
     `select 1 from actions
-      where workspace_id = $1 and subscriber_id = $2 and target = $3 and state = any($4) and action_id <> $5::uuid
-        and coalesce(details->>'transactionId', $6) = $6
+      where ${ON_SAME_TARGET} and state = any($5) and action_id <> $6::uuid
+        and coalesce(details->>'transactionId', $7) = $7
       limit 1`,
-    [workspaceId, subscriberId, target, UNCONFIRMED_STATES, actionId, details?.transactionId ?? ''],
+    [workspaceId, subscriberId, target, kind, UNCONFIRMED_STATES, actionId, details?.transactionId ?? ''],
   );
   if (rows.length > 0) throw refused('unconfirmed');
 }

@@ -414,6 +414,30 @@ describe('a store action', () => {
     assert.equal(calls(card.appUserId), 1);
   });
 
+  test('of two transfers to different customers at the same time one is made', async () => {
+    const { card } = await openBuyer('rc_billing');
+    const reviewed = async (adminId: string) => {
+      const { id } = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
+        id: `receiver_${randomUUID()}`,
+      });
+      const details = await (await openAgain(product, card, { adminId })).press('details');
+      return (await details.press('transfer')).press('action.review', {
+        'transfer.target': id,
+        'action.reason': 'New account',
+      });
+    };
+    const both = [await reviewed('7001'), await reviewed(SECOND)];
+    const texts = (await Promise.all(both.map((each) => each.press('action.confirm')))).map(
+      ({ text }) => text,
+    );
+    assert.equal(texts.filter((text) => /✅ 1 purchase is transferred/.test(text)).length, 1);
+    assert.ok(
+      texts.some((text) => /is not confirmed yet|has changed since the review/.test(text)),
+      texts.join(),
+    );
+    assert.equal(calls(card.appUserId), 1);
+  });
+
   test('a transfer whose receiver is erased before the answer is read back from its source', async () => {
     const { card } = await openBuyer('rc_billing');
     const receiver = await openCustomer(product);

@@ -146,7 +146,7 @@ async function grantOnce(
   if (!client) throw failed('revenuecat_unauthorized');
   const [subscriberId] = await findInProject(database, bulk, [appUserId]);
   if (subscriberId === undefined) throw failed('not_imported');
-  const lastChange = await readLastChange(database, { workspaceId, subscriberId, target });
+  const lastChange = await readLastChange(database, { workspaceId, subscriberId, target, kind: 'grant' });
   if (await isGrantedBy(database, bulk, subscriberId)) return null;
   const reading = readAccess(client, project.revenueCatProjectId, appUserId);
   const access = await nullOn('revenuecat_not_found', reading);
