@@ -1,36 +1,10 @@
 import { compareTexts } from '../text.ts';
 import { isGrant } from './kinds.ts';
 import type { LifecycleEvent } from './read-event.ts';
-import type {
-  Environment,
-  Money,
-  SubscriptionFacts,
-  SubscriptionState,
-  SubscriptionStatus,
-} from './types.ts';
+import type { Environment, Money, SubscriptionState, SubscriptionStatus } from './types.ts';
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** A subscription, one-time purchase or grant while its events are applied in order. */
-export interface StateBuilder extends Mutable<SubscriptionFacts> {
-  isGrant: boolean;
-  /** Whether the purchase of the period in force is known, and not only events about it. */
-  isPurchaseKnown: boolean;
-  originalTransactionId: string | null;
-  /** Products that this subscription was changed from. */
-  formerProductIds: readonly string[];
-  /** Access ended before or at the period's end: expiration, refund, removal. */
-  endedAtMs: number | null;
-  /** Until when RevenueCat's `gives_access` overrules an end that has passed. */
-  trustedUntilMs: number | null;
-  /** The cost of the current period, which a refund without a sum gives back. */
-  charge: Sum | null;
-  isChangeAnnounced: boolean;
-  /** What the last refund gave back: what its reversal without a sum restores. */
-  refunded: Sum | null;
-  /** How access was before the refund: what its reversal restores. */
-  beforeRefund: { readonly endedAtMs: number | null; readonly expirationReason: string | null } | null;
-}
+/** A `SubscriptionState` while its events are applied in order. */
+export type StateBuilder = ReturnType<typeof emptyBuilder>;
 
 /** A sum in the currency paid and in US cents, either of which RevenueCat may leave out. */
 export interface Sum {
@@ -40,23 +14,27 @@ export interface Sum {
 
 /** What a new period clears. */
 export const NEW_PERIOD = {
-  endedAtMs: null,
-  trustedUntilMs: null,
-  cancelledAtMs: null,
-  cancelReason: null,
-  expirationReason: null,
-  billingIssueAtMs: null,
-  gracePeriodEndsAtMs: null,
-  pausedAtMs: null,
-  resumesAtMs: null,
-  refundedAtMs: null,
-  refunded: null,
-  beforeRefund: null,
-} as const satisfies Partial<StateBuilder>;
+  /** Access ended before or at the period's end: expiration, refund, removal. */
+  endedAtMs: null as number | null,
+  /** Until when RevenueCat's `gives_access` overrules an end that has passed. */
+  trustedUntilMs: null as number | null,
+  cancelledAtMs: null as number | null,
+  cancelReason: null as string | null,
+  expirationReason: null as string | null,
+  billingIssueAtMs: null as number | null,
+  gracePeriodEndsAtMs: null as number | null,
+  pausedAtMs: null as number | null,
+  resumesAtMs: null as number | null,
+  refundedAtMs: null as number | null,
+  /** What the last refund gave back: what its reversal without a sum restores. */
+  refunded: null as Sum | null,
+  /** How access was before the refund: what its reversal restores. */
+  beforeRefund: null as { endedAtMs: number | null; expirationReason: string | null } | null,
+};
 
 export function sharesEntitlement(
-  one: Pick<SubscriptionFacts, 'entitlements'>,
-  other: Pick<SubscriptionFacts, 'entitlements'>,
+  one: Pick<SubscriptionState, 'entitlements'>,
+  other: Pick<SubscriptionState, 'entitlements'>,
 ): boolean {
   return one.entitlements.some((key) => other.entitlements.includes(key));
 }
@@ -71,7 +49,7 @@ export function grantedEntitlement(event: LifecycleEvent): string {
   return event.entitlements[0] ?? event.productId?.replace(/^rc_promo_/, '').replace(/_[^_]*$/, '') ?? '';
 }
 
-export function emptyBuilder(key: string, environment: Environment): StateBuilder {
+export function emptyBuilder(key: string, environment: Environment) {
   return {
     ...NEW_PERIOD,
     key,
@@ -83,27 +61,30 @@ export function emptyBuilder(key: string, environment: Environment): StateBuilde
     isIncomplete: false,
     awaitsPriceConsent: false,
     isPriceRising: false,
+    /** Whether the purchase of the period in force is known, and not only events about it. */
     isPurchaseKnown: false,
     isChangeAnnounced: false,
     willRenew: false,
-    originalTransactionId: null,
-    transactionId: null,
-    productId: null,
-    productName: null,
-    pendingProductId: null,
-    formerProductIds: [],
-    store: null,
-    periodType: null,
-    entitlements: [],
-    startedAtMs: null,
-    periodStartedAtMs: null,
-    periodEndsAtMs: null,
-    endsAtMs: null,
-    price: null,
-    charge: null,
+    originalTransactionId: null as string | null,
+    transactionId: null as string | null,
+    productId: null as string | null,
+    productName: null as string | null,
+    pendingProductId: null as string | null,
+    /** Products that this subscription was changed from. */
+    formerProductIds: [] as readonly string[],
+    store: null as string | null,
+    periodType: null as string | null,
+    entitlements: [] as readonly string[],
+    startedAtMs: null as number | null,
+    periodStartedAtMs: null as number | null,
+    periodEndsAtMs: null as number | null,
+    endsAtMs: null as number | null,
+    price: null as Money | null,
+    /** The cost of the current period, which a refund without a sum gives back. */
+    charge: null as Sum | null,
     renewals: 0,
-    paid: [],
-    managementUrl: null,
+    paid: [] as readonly Money[],
+    managementUrl: null as string | null,
   };
 }
 

@@ -30,8 +30,8 @@ export const SUBSCRIPTION_STATUSES = [
 
 export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
 
-/** What is known of one subscription, one-time purchase with an entitlement, or grant. */
-export interface SubscriptionFacts {
+/** One subscription, one-time purchase with an entitlement, or grant at one time. */
+export interface SubscriptionState {
   /** Stable within a subscriber: the store's original transaction, else product and store. */
   readonly key: string;
   readonly productId: string | null;
@@ -75,10 +75,8 @@ export interface SubscriptionFacts {
   readonly isPriceRising: boolean;
   readonly managementUrl: string | null;
   readonly transactionId: string | null;
-}
 
-/** The same at one time, with what follows from it. */
-export interface SubscriptionState extends SubscriptionFacts {
+  // What follows from all that.
   readonly status: SubscriptionStatus;
   readonly givesAccess: boolean;
   /** When access ends or ended, grace period included; `null`: never. */
