@@ -130,21 +130,38 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
 
 /** What RevenueCat's API says overrules older events; prices and renewals are only in events. */
 function applySubscription(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
-  const { status, givesAccess, periodEndsAtMs } = item;
-  // Both are the end of the paid period; `ends_at` is the later one where the next period is paid already.
-  const endsAtMs = item.endsAtMs ?? periodEndsAtMs;
   // What was known to be the end of access, a grace period included, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
+  // The API lists what the store has confirmed.
+  builder.isTemporary = false;
+  builder.isIncomplete = item.status === 'incomplete' && !item.givesAccess;
+  applyProduct(builder, item);
+  const isSamePeriod = applyPeriod(builder, item);
+  applyRenewal(builder, item);
+  applyPeriodType(builder, item.status);
+  builder.trustedUntilMs = isOverdue(builder, item, takenAtMs) ? takenAtMs + DAY_MS : null;
+  applyBilling(builder, item, takenAtMs);
+  applyPause(builder, item, takenAtMs);
+  if (item.givesAccess) {
+    Object.assign(builder, { endedAtMs: null, expirationReason: null });
+    return;
+  }
+  const ends = [isSamePeriod ? knownEndMs : Infinity, builder.endsAtMs ?? Infinity];
+  builder.endedAtMs = ends.find((atMs) => atMs <= takenAtMs) ?? takenAtMs;
+}
+
+function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
   if (isOtherProduct(builder.productId, item.productId))
     Object.assign(builder, { price: null, charge: null });
   builder.productId = productIdOf(builder, item.productId);
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;
   builder.isFamilyShare ||= item.isFamilyShare;
-  // The API lists what the store has confirmed.
-  builder.isTemporary = false;
-  builder.isIncomplete = status === 'incomplete' && !givesAccess;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
+}
+
+/** @returns whether it is the period that was known before */
+function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean {
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
   // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
   // same period stays.
@@ -153,32 +170,32 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   if (!isSamePeriod && builder.periodType === 'INTRO') builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
-  if (!isStatedByPurchase) builder.periodEndsAtMs = periodEndsAtMs ?? endsAtMs;
+  if (!isStatedByPurchase) builder.periodEndsAtMs = item.periodEndsAtMs ?? item.endsAtMs;
   builder.periodStartedAtMs = startedAtMs;
   builder.startedAtMs ??= item.startsAtMs;
-  builder.endsAtMs = endsAtMs;
+  builder.endsAtMs = item.endsAtMs;
   builder.isPurchaseKnown = true;
-  applyRenewal(builder, item);
+  return isSamePeriod;
+}
+
+function applyPeriodType(builder: StateBuilder, status: string): void {
   if (status === 'trialing') builder.periodType = 'TRIAL';
   else if (status === 'active' && builder.periodType === 'TRIAL') builder.periodType = 'NORMAL';
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
-  // Access is trusted over a date that has passed: it lasts at least until the next response.
-  const graceEndsAtMs = status === 'in_grace_period' ? (builder.gracePeriodEndsAtMs ?? 0) : 0;
-  const isOverdue =
-    givesAccess && !builder.isGrant && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
-  builder.trustedUntilMs = isOverdue ? takenAtMs + DAY_MS : null;
-  applyBilling(builder, item, takenAtMs);
-  // While paused, the period's end may be the end of the pause.
-  if (status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs ?? takenAtMs, takenAtMs);
-  else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? (endsAtMs ?? takenAtMs) : null;
-  if (givesAccess) {
-    builder.endedAtMs = null;
-    builder.expirationReason = null;
-    return;
-  }
-  const hasPassed = (atMs: number) => atMs <= takenAtMs;
-  builder.endedAtMs =
-    [isSamePeriod ? knownEndMs : Infinity, endsAtMs ?? Infinity].find(hasPassed) ?? takenAtMs;
+}
+
+/** Access is trusted over a date that has passed: it lasts at least until the next response. */
+function isOverdue(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): boolean {
+  const { endsAtMs, gracePeriodEndsAtMs, isGrant } = builder;
+  const graceEndsAtMs = item.status === 'in_grace_period' ? (gracePeriodEndsAtMs ?? 0) : 0;
+  return item.givesAccess && !isGrant && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
+}
+
+/** While paused, the period's end may be the end of the pause. */
+function applyPause(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
+  const endsAtMs = builder.endsAtMs ?? takenAtMs;
+  if (item.status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs, takenAtMs);
+  else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? endsAtMs : null;
 }
 
 /**
