@@ -346,6 +346,12 @@ describe('a store action', () => {
     assert.deepEqual(await states(card.appUserId), ['confirmed', 'confirmed', 'failed']);
   });
 
+  test('while a payment is retried without access, it is not said that the subscription has ended', async () => {
+    const { page } = await openBuyer('rc_billing', { status: 'in_billing_retry', givesAccess: false });
+    assert.match(page.text, /^Refund: It gives no access now\.$/m);
+    assert.doesNotMatch(page.text, /It has ended/);
+  });
+
   test('a subscription without an end cannot be extended', async () => {
     const { page } = await openBuyer('play_store', { endsAtMs: null, periodEndsAtMs: null });
     assert.ok(!idsOn(page.canvas).some((id) => id.startsWith('extend:')), page.text);
