@@ -172,7 +172,7 @@ export function readEvent(
     expirationReason: event.expiration_reason,
     price: priceOf(event),
     /** The same in US cents. */
-    priceUsdCents: event.price === null ? null : toMinor(event.price, 'USD'),
+    priceUsdCents: usdCentsOf(event),
     transactionId: event.transaction_id,
     originalTransactionId: event.original_transaction_id,
     isFamilyShare: event.is_family_share,
@@ -193,6 +193,11 @@ function priceOf(event: EventBody): Money | null {
   const paid = event.currency === null ? null : event.price_in_purchased_currency;
   const amount = paid ?? (currency === 'USD' ? event.price : null);
   return amount === null ? null : { amountMinor: toMinor(amount, currency), currency };
+}
+
+function usdCentsOf({ currency, price, price_in_purchased_currency: paid }: EventBody): number | null {
+  const dollars = price ?? (currency === 'USD' ? paid : null);
+  return dollars === null ? null : toMinor(dollars, 'USD');
 }
 
 /** Older events name one. */

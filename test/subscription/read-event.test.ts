@@ -115,6 +115,12 @@ describe('reading an event', () => {
     assert.equal(event.priceUsdCents, 670);
   });
 
+  test('what was paid in US dollars is known in US cents without a price of its own', () => {
+    const fields = { price: null, price_in_purchased_currency: 9.99 };
+    assert.equal(readEvent(body('RENEWAL', 0, fields), received).priceUsdCents, 999);
+    assert.equal(readEvent(body('RENEWAL', 0, { ...fields, currency: 'EUR' }), received).priceUsdCents, null);
+  });
+
   test('what was paid in an unknown currency is given in US dollars', () => {
     const fields = { price: 6.7, price_in_purchased_currency: 1000, currency: null };
     assert.deepEqual(readEvent(body('RENEWAL', 0, fields), received).price, {
