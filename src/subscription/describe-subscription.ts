@@ -272,7 +272,10 @@ export function chargesOf({ subscriptions }: SubscriberState, nowMs: number): 'a
   const mayCharge = subscriptions.some(
     (each) =>
       !each.isFamilyShare &&
-      (each.willRenew || isPaymentFailing(each, nowMs) || (each.pausedAtMs !== null && isRunning(each))),
+      (each.willRenew ||
+        each.isIncomplete ||
+        isPaymentFailing(each, nowMs) ||
+        ((each.pausedAtMs !== null || each.awaitsPriceConsent) && isRunning(each))),
   );
   return mayCharge ? 'again' : 'never';
 }

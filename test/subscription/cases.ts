@@ -310,6 +310,18 @@ export const CASES: readonly Case[] = [
     says: 'Pro (App Store, bought once) and Pro (monthly, App Store, cancelled). No further charge.',
   },
   {
+    name: 'bought for life while the store retries a payment for something else',
+    events: [
+      buyLifetime(0),
+      event('INITIAL_PURCHASE', 0, { ...period(0, 30), ...team }),
+      issue(30, null, team),
+      expire(30, 'BILLING_ERROR', team),
+    ],
+    on: 31,
+    says:
+      `Payment for Team failed on ${date(30)}. No access since ${date(30)}. Pro, bought once, for life.`,
+  },
+  {
     name: 'bought for life beside a subscription that still renews',
     events: [
       buy(0, 30),
@@ -1069,6 +1081,25 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
   },
   {
+    name: 'a first payment that is pending may be charged, beside a lifetime purchase',
+    events: [buyLifetime(0)],
+    snapshot: {
+      ...snapshotOf(1, [
+        apiSubscription({
+          status: 'incomplete',
+          givesAccess: false,
+          productId: 'team',
+          storeSubscriptionId: 'st1',
+          entitlements: ['team'],
+        }),
+      ]),
+      purchases: [apiPurchase()],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
+    },
+    on: 2,
+    says: 'Pro, bought once, for life. Team: the first payment is pending. No access yet.',
+  },
+  {
     name: 'a price increase without consent ends the subscription',
     events: [buy(0, 30)],
     snapshot: snapshotOf(1, [apiSubscription({ autoRenewalStatus: 'requires_price_increase_consent' })]),
@@ -1124,6 +1155,18 @@ export const CASES: readonly Case[] = [
     ],
     on: 35,
     says: `Pro (monthly, App Store) and Team (every 2 months, Stripe). Next charge $12.00 on ${date(60)}.`,
+  },
+  {
+    name: 'a price increase that may be agreed to, beside a lifetime purchase: it may be charged',
+    events: [
+      buy(0, 30),
+      event('PRICE_INCREASE_CONSENT_REQUIRED', 4),
+      buyLifetime(5, { original_transaction_id: 'max1', transaction_id: 'max1', entitlement_ids: ['max'] }),
+    ],
+    on: 6,
+    says:
+      'Max (App Store, bought once) and Pro (monthly, App Store, ' +
+      `ends on ${date(30)} unless the price increase is agreed to).`,
   },
   {
     name: 'a price increase that was refused is a cancellation',
