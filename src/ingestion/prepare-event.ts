@@ -6,7 +6,7 @@ import {
 } from '../subscribers/erased-ids.ts';
 import { toEmail } from '../subscription/identities.ts';
 import { eventIdOf, identifiersOf, type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
-import { isRecord, stripNul, toStorableJson } from '../text.ts';
+import { isRecord, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 
 type EventBody = Readonly<Record<string, unknown>>;
@@ -36,13 +36,7 @@ export function prepareEvent(
   receivedAtMs: number,
   eventId = eventIdOf(body),
 ): PreparedEvent {
-  const read = readEvent(body, { receivedAtMs, fallbackId: eventId });
-  const event = {
-    ...read,
-    id: eventId,
-    type: stripNul(read.type),
-    transactionId: read.transactionId === null ? null : stripNul(read.transactionId),
-  };
+  const event = { ...readEvent(body, { receivedAtMs, fallbackId: eventId }), id: eventId };
   const { customer, source } = identifiersOf(body);
   return { event, customer, source, email: emailOf(body), receivedAtMs, fields: fieldsOf(body) };
 }

@@ -13,6 +13,8 @@ const text = z
   .nullish()
   .transform((value) => (value == null || value === '' || !fitsKey(value) ? null : value.toWellFormed()))
   .catch(null);
+/** Of what can be part of a key or a column of its own: PostgreSQL stores no NUL. */
+const key = text.transform((value) => (value === null ? null : stripNul(value) || null));
 const capitals = text.transform((value) => value?.toUpperCase() ?? null);
 const number = z
   .union([
@@ -50,9 +52,9 @@ const texts = z
   .catch([]);
 
 const eventSchema = z.object({
-  id: text,
-  event_id: text,
-  type: text,
+  id: key,
+  event_id: key,
+  type: key,
   event_timestamp_ms: ms,
   environment: capitals,
   purchase_environment: capitals,
@@ -73,7 +75,7 @@ const eventSchema = z.object({
   price,
   price_in_purchased_currency: price,
   currency: capitals,
-  transaction_id: text,
+  transaction_id: key,
   original_transaction_id: text,
   is_family_share: flag,
   renewal_number: number,
@@ -260,9 +262,7 @@ export function eventIdOf(event: Readonly<Record<string, unknown>>): string {
 
 /** A text that can be part of a key; anything else counts as absent. */
 export function keyText(value: unknown): string | null {
-  const text = typeof value === 'number' ? String(value) : value;
-  if (typeof text !== 'string' || !fitsKey(text)) return null;
-  return stripNul(text).toWellFormed() || null;
+  return key.parse(value);
 }
 
 /** An event without an id gets a hash of its content, so that a repeat is recognized as a duplicate. */
