@@ -36,6 +36,8 @@ const startForm = form(
     const { app, session } = request;
     const project = await projectOf(request);
     if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
+    if (Date.parse(since) > app.now())
+      return problems({ events_since: 'Choose a day that has begun, or leave it empty.' });
     const { progress, isResumed } = await startImport(app.database, {
       workspaceId: project.workspaceId,
       projectId: project.projectId,

@@ -245,6 +245,14 @@ describe('the inbox', () => {
     );
     assert.equal(overflow, 0);
   });
+
+  test('the conversation that the address names is in view, also at the end of the list', async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(`${origin()}/inbox?conversation=610`);
+    await idle();
+    const box = await page.getByTestId('conversation-610').boundingBox();
+    assert.ok(box && box.x >= 0 && box.x + box.width <= 390, JSON.stringify(box));
+  });
 });
 
 test('the app is installed from the App Store page into the workspace that does not have it', async () => {

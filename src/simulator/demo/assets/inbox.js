@@ -100,8 +100,17 @@ async function openConversation(id, { remember }) {
   byId('actions').replaceChildren();
   shown.delete('actions');
   drawConversations();
+  if (!remember) centerOpenConversation();
   openCard();
   await refreshConversation();
+}
+
+/** Not `scrollIntoView`, from which the Tab key would go on. */
+function centerOpenConversation() {
+  const list = byId('conversations');
+  const open = list.querySelector('[aria-current]');
+  const left = open.offsetLeft - (list.clientWidth - open.offsetWidth) / 2;
+  list.scrollTo(left, open.offsetTop - (list.clientHeight - open.offsetHeight) / 2);
 }
 
 function cardSubject() {
