@@ -318,8 +318,7 @@ export const CASES: readonly Case[] = [
       expire(30, 'BILLING_ERROR', team),
     ],
     on: 31,
-    says:
-      `Payment for Team failed on ${date(30)}. No access since ${date(30)}. Pro, bought once, for life.`,
+    says: `Payment for Team failed on ${date(30)}. No access since ${date(30)}. Pro, bought once, for life.`,
   },
   {
     name: 'bought for life beside a subscription that still renews',

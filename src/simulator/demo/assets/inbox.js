@@ -105,7 +105,7 @@ async function openConversation(id, { remember }) {
   await refreshConversation();
 }
 
-/** Not `scrollIntoView`, from which the Tab key would go on. */
+/** Not by `scrollIntoView`: Chromium moves the start of the Tab order with it. */
 function centerOpenConversation() {
   const list = byId('conversations');
   const open = list.querySelector('[aria-current]');
