@@ -200,8 +200,8 @@ export function option(id: string, label: string): Option {
  *
  * @param field.options at most ten; the caller pages the rest
  */
-export function choice({ id, label, value, ...field }: Field & { options: readonly Option[] }): Component {
-  const options = field.options.slice(0, 10);
+export function choice(field: Field & { options: readonly Option[] }): Component {
+  const { id, label, value, options } = field;
   if (options.length < 2) return { type: 'input', id, label, value: options[0]?.id ?? '' };
   const isOffered = options.some((option) => option.id === value);
   return { type: 'dropdown', id, label, options, ...(value !== undefined && isOffered ? { value } : {}) };

@@ -112,7 +112,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     [t('messenger.label.price'), price && priceText(messages, price)],
     [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],
     ...endRow(messages, end),
-    [t('messenger.label.store'), isGrant ? null : place],
+    [t('messenger.label.store'), place],
   ];
   return {
     title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,

@@ -393,6 +393,8 @@ describe('refused', () => {
       assert.match(refused.text, said);
       assert.ok(idsOn(refused.canvas).includes('grant.review'), 'the form is there again');
       if (wish?.end) assert.equal(component(refused, 'grant.end')?.value, wish.end);
+      const marked = component(refused, 'grant.end')?.save_state;
+      assert.equal(marked, wish?.end ? 'failed' : undefined, 'the field that is wrong is marked');
       if (wish?.reason?.trim())
         assert.equal(component(refused, 'grant.reason')?.value, clip(wish.reason, 2_000));
       if (wish?.duration === 'two_month') {

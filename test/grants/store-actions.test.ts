@@ -41,6 +41,7 @@ import {
   assertRowsOnce,
   audited,
   contextOf,
+  give,
   noteIn,
   notesIn,
   openCustomer,
@@ -418,6 +419,8 @@ describe('a store action', () => {
       [own.id],
     );
     assert.equal(calls(card.appUserId), 1);
+    give(product, card.appUserId, { endsAtMs: Date.now() + DAY_MS });
+    assert.match((await transferTo(receiver.id)).text, /has no purchases to transfer/, 'grants stay');
   });
 
   test('of two transfers to different customers at the same time one is made', async () => {

@@ -33,6 +33,24 @@ describe('a canvas', () => {
   });
 });
 
+test('a card that is not drawn in time says that it is slow', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const lines: string[] = [];
+  const drawn = drawInTime(new Promise<string>(() => {}), { headers: {} } as Request, {
+    place: 'inbox',
+    logger: pino({ base: null }, { write: (line: string) => void lines.push(line) }),
+    workspaceId: 'w',
+    componentId: 'timeline',
+    fallback: (problem) => problem,
+  });
+  t.mock.timers.tick(4_500);
+  assert.equal(await drawn, 'slow');
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)).map(({ level, component }) => [level, component]),
+    [[pino.levels.values.warn, 'timeline']],
+  );
+});
+
 test('a card that fails is an error in the log, and a warning while the database is unavailable', async () => {
   const levels: number[] = [];
   const write = (line: string): void => void levels.push(JSON.parse(line).level);

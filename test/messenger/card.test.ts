@@ -368,6 +368,7 @@ describe('the store’s own page', () => {
       ['APP_STORE', 'https://pay.example.com/upgrade', apple],
       ['APP_STORE', 'https://apple.com.example.com/', apple],
       ['APP_STORE', 'javascript:alert(1)', apple],
+      ['APP_STORE', 'http://apps.apple.com/account/subscriptions?x=1', apple],
       ['PLAY_STORE', null, 'https://play.google.com/store/account/subscriptions'],
       [
         'AMAZON',

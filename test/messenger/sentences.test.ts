@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import type { Customer } from '../../src/messenger/customer.ts';
-import { type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
+import { type CustomerView, type Holding, viewCustomer } from '../../src/messenger/customer-view.ts';
 import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -12,11 +12,11 @@ import { eventBody, START_MS } from '../support/events.ts';
 
 const UNNAMED = { product: () => null, entitlement: () => null };
 
-function holdingOf(
+function viewOf(
   events: readonly Record<string, unknown>[],
   afterDays: number,
   locale: Language = 'en',
-): Holding {
+): CustomerView {
   const history = events.map((fields) =>
     readEvent(eventBody(fields), { receivedAtMs: START_MS, fallbackId: 'none', side: 'customer' }),
   );
@@ -30,7 +30,11 @@ function holdingOf(
     canRefresh: false,
     names: UNNAMED,
   };
-  const [holding] = viewCustomer([customer], messagesFor(locale), START_MS + afterDays * DAY_MS).holdings;
+  return viewCustomer([customer], messagesFor(locale), START_MS + afterDays * DAY_MS);
+}
+
+function holdingOf(...of: Parameters<typeof viewOf>): Holding {
+  const [holding] = viewOf(...of).holdings;
   assert.ok(holding);
   return holding;
 }
@@ -140,6 +144,56 @@ describe('what customers read', () => {
       assert.deepEqual([manage, mustAsk], [null, false]);
     }
     assert.equal(holdingOf([{ store: 'STRIPE' }], 0.5).mustAsk, true);
+    assert.ok(holdingOf([{ store: 'PLAY_STORE' }, PAUSE], 2).manage, 'a pause ahead can be taken back');
+    const rising = { type: 'PRICE_INCREASE_CONSENT_REQUIRED', event_timestamp_ms: START_MS + DAY_MS };
+    assert.ok(holdingOf([{}, rising], 2).manage, 'the new price can be agreed to');
+  });
+
+  it('lists what runs, and three at most that have ended', () => {
+    const plan = (n: number, fields: object = {}) => ({
+      transaction_id: `plan-${n}`,
+      original_transaction_id: `plan-${n}`,
+      product_id: `plan_${n}`,
+      entitlement_ids: [`plan_${n}`],
+      ...fields,
+    });
+    const titles = (events: readonly Record<string, unknown>[]): string[] =>
+      viewOf(events, 40).holdings.map(({ title, tone }) => `${title}${tone === 'ended' ? ' (ended)' : ''}`);
+    const ended = [1, 2, 3, 4].map((n) => plan(n));
+    const running = plan(5, { expiration_at_ms: START_MS + 60 * DAY_MS });
+    const [first = '', ...others] = titles([...ended, running]);
+    assert.match(first, /plan.5$/i);
+    assert.equal(others.length, 3);
+    assert.ok(others.every((title) => title.endsWith('(ended)')));
+    // A grant that has ended says nothing to who has paid since.
+    const grant = { type: 'NON_RENEWING_PURCHASE', store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' };
+    assert.equal(titles([plan(6, grant)]).length, 1);
+    assert.deepEqual(titles([plan(6, grant), running]), [first]);
+  });
+
+  it('shows test purchases to those alone who have nothing else', () => {
+    const trying = { environment: 'SANDBOX', id: 'test', transaction_id: 't', original_transaction_id: 't' };
+    const tester = viewOf([trying], 1);
+    assert.deepEqual([tester.holdings.length, tester.history.length, tester.isTester], [1, 1, true]);
+    const customer = viewOf([{}, trying], 1);
+    assert.deepEqual([customer.holdings.length, customer.history.length, customer.isTester], [1, 1, false]);
+    assert.equal(viewOf([], 1).isTester, false);
+  });
+
+  it('shows a failed payment once, and every other event', () => {
+    const at = (days: number) => ({ event_timestamp_ms: START_MS + days * DAY_MS });
+    const failed = { type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' };
+    const shown = (...events: Record<string, unknown>[]): number =>
+      viewOf([{}, ...events], 29).history.length;
+    const issue = { type: 'BILLING_ISSUE', ...at(2) };
+    assert.equal(shown(issue, { ...failed, ...at(2) }), 2);
+    assert.equal(shown(issue, { ...failed, ...at(12) }), 3, 'another failure');
+    assert.equal(
+      shown({ ...issue, product_id: 'team_monthly' }, { ...failed, ...at(2) }),
+      3,
+      'of another product',
+    );
+    assert.equal(shown(issue, { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', ...at(2) }), 3);
   });
 
   it('offers a way to the card that the store still retries after access has ended', () => {

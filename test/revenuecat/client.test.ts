@@ -215,6 +215,32 @@ describe('RevenueCat client', () => {
     }
   });
 
+  test('a subscription is read with whatever RevenueCat leaves out or writes otherwise', () => {
+    const read = (fields: object) => subscriptionSchema.parse({ id: 'sub1', ...fields });
+    const sparse = read({});
+    assert.deepEqual(
+      [sparse.status, sparse.givesAccess, sparse.store, sparse.environment, sparse.entitlements],
+      ['unknown', false, null, 'production', []],
+    );
+    assert.deepEqual([sparse.endsAtMs, sparse.revenueUsdCents, sparse.storeSubscriptionId], [null, 0, null]);
+    const full = read({
+      store: 'app_store',
+      environment: 'SANDBOX',
+      // Grants of early 2025 have no `ends_at`.
+      current_period_ends_at: 5_000,
+      store_subscription_identifier: 4711,
+      total_revenue_in_usd: { gross: 9.99 },
+      pending_changes: 'odd',
+      entitlements: { items: [{ lookup_key: 'pro' }] },
+    });
+    assert.deepEqual([full.store, full.environment, full.endsAtMs], ['APP_STORE', 'sandbox', 5_000]);
+    assert.deepEqual(
+      [full.storeSubscriptionId, full.revenueUsdCents, full.pendingProductId, full.entitlements],
+      ['4711', 999, null, ['pro']],
+    );
+    assert.equal(read({ current_period_ends_at: 5_000, ends_at: 6_000 }).endsAtMs, 6_000);
+  });
+
   test('a blank name counts as none: a list would have an empty option', () => {
     for (const [name, read] of [
       ['', null],

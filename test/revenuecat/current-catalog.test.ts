@@ -3,6 +3,8 @@ import { after, before, describe, test } from 'node:test';
 import { AppError } from '../../src/errors.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { readCurrentCatalog } from '../../src/revenuecat/current-catalog.ts';
+import { readCustomer } from '../../src/revenuecat/customer.ts';
+import { customerSchema, subscriptionSchema } from '../../src/revenuecat/schemas.ts';
 import { openAgain, openFor, tell } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -41,6 +43,57 @@ describe('the names of products', () => {
     );
     const listProducts = refusing('revenuecat_unavailable');
     await assert.rejects(read('outage', { listProducts }), { code: 'revenuecat_unavailable' });
+  });
+
+  test("are the store's and the lookup keys wherever a customer has RevenueCat's own ids", async () => {
+    const entitlements = [{ id: 'entl1', lookupKey: 'pro', displayName: null }];
+    const products = ['pro_monthly', 'pro_yearly'].map((lookupKey) => ({
+      id: `prod_${lookupKey}`,
+      lookupKey,
+      displayName: null,
+    }));
+    const read = (entitlementId: string) =>
+      readCustomer(
+        {
+          database: product.db.database,
+          logger: silent,
+          project: { workspaceId: WORKSPACE_ID, projectId: 'own_ids', revenueCatProjectId: 'projnone' },
+          client: {
+            ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
+            listEntitlements: async () => entitlements,
+            listProducts: async () => products,
+            readCustomer: async () => ({
+              requestedAtMs: 1,
+              date: undefined,
+              customer: customerSchema.parse({ id: 'user-1' }),
+              aliases: [],
+              attributes: [{ name: '$email', value: 'Ada@Example.com', updated_at: 7 }],
+              active: [{ entitlementId, endsAtMs: null }],
+              subscriptions: [
+                subscriptionSchema.parse({
+                  id: 'sub1',
+                  product_id: 'prod_pro_monthly',
+                  pending_changes: { product: { id: 'prod_pro_yearly' } },
+                }),
+              ],
+              purchases: [],
+            }),
+          },
+          now: Date.now,
+        },
+        'user-1',
+      );
+    const customer = await read('entl1');
+    assert.deepEqual(customer?.email, { value: 'ada@example.com', atMs: 7 });
+    const { subscriptions, activeEntitlements } = customer.snapshot;
+    assert.deepEqual(
+      subscriptions.map(({ productId, pendingProductId }) => [productId, pendingProductId]),
+      [['pro_monthly', 'pro_yearly']],
+    );
+    assert.deepEqual(activeEntitlements, [{ lookupKey: 'pro', endsAtMs: null }]);
+    // Made since the names were read.
+    entitlements.push({ id: 'entl2', lookupKey: 'team', displayName: null });
+    assert.equal((await read('entl2'))?.snapshot.activeEntitlements[0]?.lookupKey, 'team');
   });
 
   test('that are newer than the last read are read when a customer has one', async () => {
