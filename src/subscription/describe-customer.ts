@@ -35,10 +35,12 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   );
   const running = subscriptions.filter(({ subscription }) => isRunning(subscription));
   const listed = listedStatements(state, context);
-  // What ended is not all that the customer has.
-  const ended = listed.length > 0 && !primary?.subscription.givesAccess ? undefined : primary;
-  const main = running[0] ?? ended;
-  const shown = running.length > 1 ? running : main ? [main] : [];
+  // Beside what RevenueCat lists without a purchase, one that ended is not all that the customer has.
+  const isPrimaryAll = listed.length === 0 || primary?.subscription.givesAccess;
+  const fallback = primary && isPrimaryAll ? [primary] : [];
+  /** What the sentences are about: all that runs, else the primary one, also when it has ended. */
+  const shown = running.length > 0 ? running : fallback;
+  const [main] = shown;
   const paid = state.paid.filter((money) => money.amountMinor > 0);
   return {
     /** Answers what most tickets ask: are they charged, how much, when, what went wrong. */
