@@ -34,8 +34,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { purchasedAtMs, expiresAtMs } = event;
   const { endsAtMs, periodStartedAtMs, periodType } = builder;
   const endMs = Math.min(endsAtMs ?? Number.POSITIVE_INFINITY, accessEndMs(builder));
-  if (!builder.isPurchaseKnown || purchasedAtMs === null) return;
-  if (purchasedAtMs < endMs || purchasedAtMs <= (periodStartedAtMs ?? 0)) return;
+  if (purchasedAtMs === null || purchasedAtMs < endMs || purchasedAtMs <= (periodStartedAtMs ?? 0)) return;
   Object.assign(builder, {
     ...NEW_PERIOD,
     periodStartedAtMs: purchasedAtMs,

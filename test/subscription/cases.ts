@@ -824,6 +824,13 @@ export const CASES: readonly Case[] = [
     attributes: { rc_trial_ends_at: 7, rc_period_type: 'NORMAL' },
   },
   {
+    name: 'cancelled in a period of which, as of those before, no purchase was received',
+    events: [cancel(5, 'UNSUBSCRIBE'), expire(30, 'UNSUBSCRIBE'), cancel(50, 'UNSUBSCRIBE', period(40, 70))],
+    on: 51,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(50)}. Access until ${date(70)}. No further charge.`,
+  },
+  {
     name: 'a pause ahead in a period whose payment, after one that failed, was not received',
     events: [
       buy(0, 30, play),
