@@ -27,7 +27,14 @@ test('calls go through the proxy of the environment, but not to the hosts that i
       await createIntercomClient({ apiUrl, accessToken: 'token' }).me();
     process.exit();`;
   await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
-    env: { ...process.env, HTTP_PROXY: proxy, NO_PROXY: '127.0.0.1' },
+    // Names in small letters go first.
+    env: {
+      ...process.env,
+      http_proxy: proxy,
+      HTTP_PROXY: proxy,
+      no_proxy: '127.0.0.1',
+      NO_PROXY: '127.0.0.1',
+    },
   });
   assert.deepEqual(seen, ['http://intercom.invalid/me', '/me']);
 });
