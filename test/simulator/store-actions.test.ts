@@ -83,6 +83,7 @@ describe('the simulated store actions', () => {
       web.events.slice(-2).map(({ type }) => type),
       ['CANCELLATION', 'EXPIRATION'],
     );
+    assert.equal(web.events.at(-2)?.price, -9.99, 'of three payments the last');
     await expectStatuses([
       [post(path), 409, 'resource_already_exists'],
       [post(`${subscriptionOf(add('active_monthly'))}/actions/refund`), 422, 'unprocessable_entity_error'],
@@ -123,6 +124,7 @@ describe('the simulated store actions', () => {
     );
     assert.equal((await post(path)).status, 200);
     assert.equal(google.subscriptions[0]?.givesAccess, true);
+    assert.equal(lastEvent(google).price, -9.99, 'of three payments the last');
     const web = add('web_monthly');
     const ofWeb = web.subscriptions[0]?.storeSubscriptionId;
     const old = add('google_monthly');

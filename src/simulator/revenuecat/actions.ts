@@ -181,9 +181,8 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       throw refusal(422, 'The transaction is too old to be refunded');
     transaction.isRefunded = true;
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
-    send(project, customer, [
-      eventOf(project, customer, { own, type: 'CANCELLATION', extra, price: -own.grossUsd }),
-    ]);
+    const price = -lastPaymentUsd(customer, own);
+    send(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price })]);
     const product = project.products.find(({ id }) => id === own.productId);
     res.json(transactionView(transaction, product?.storeIdentifier));
   });
@@ -277,7 +276,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
         own,
         type: 'CANCELLATION',
         extra: { cancel_reason: reason },
-        price: -own.grossUsd,
+        price: -lastPaymentUsd(customer, own),
       }),
       eventOf(project, customer, { own, type: 'EXPIRATION', extra: { expiration_reason: reason } }),
     ];
@@ -292,6 +291,15 @@ export function actionRoutes(context: Context, announce: Announce): Router {
   }
 
   return router;
+}
+
+/** What a refund gives back: RevenueCat's description of the call says "the most recent payment". */
+function lastPaymentUsd({ events }: Customer, own: Subscription): number {
+  const original = own.storeSubscriptionId ?? own.id;
+  const payment = events.findLast(
+    ({ original_transaction_id, price }) => original_transaction_id === original && Number(price) > 0,
+  );
+  return payment ? Number(payment.price) : own.grossUsd;
 }
 
 function findOneTime(project: Project, id: string): [Customer, Purchase] {
