@@ -241,6 +241,26 @@ describe('RevenueCat client', () => {
     assert.equal(read({ current_period_ends_at: 5_000, ends_at: 6_000 }).endsAtMs, 6_000);
   });
 
+  test('what pauses or ends next has nothing left to cancel', async (t) => {
+    const app = express();
+    const renewals = ['will_renew', 'will_change_product', 'will_not_renew', 'will_pause', null];
+    app.use((req, res) => {
+      const items = renewals.map((auto_renewal_status) => ({
+        id: `sub_${auto_renewal_status}`,
+        auto_renewal_status,
+      }));
+      res.json({ items: req.path.endsWith('/subscriptions') ? items : [], next_page: null });
+    });
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    const bought = await client.stores.listPurchases('proj1', 'user-1');
+    assert.deepEqual(
+      bought.map(({ willRenew }) => willRenew),
+      [true, true, false, false, false],
+    );
+  });
+
   test('a blank name counts as none: a list would have an empty option', () => {
     for (const [name, read] of [
       ['', null],
