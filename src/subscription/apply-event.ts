@@ -22,6 +22,8 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
   else if (!isOutdated(builder, event)) {
     startMissedPeriod(builder, event);
+    // The API knows no introductory period. A price increase names no period.
+    if (event.purchasedAtMs !== null) builder.periodType = event.periodType ?? builder.periodType;
     CHANGES[event.kind]?.(builder, event);
   }
 }
@@ -40,7 +42,6 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     periodStartedAtMs: purchasedAtMs,
     periodEndsAtMs: expiresAtMs,
     endsAtMs: expiresAtMs,
-    periodType: event.periodType ?? periodType,
     price: periodType === 'INTRO' ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);

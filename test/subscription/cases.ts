@@ -863,6 +863,15 @@ export const CASES: readonly Case[] = [
     says: `Pro. Next charge ${date(61)}.`,
   },
   {
+    name: 'an introductory period that only an event after the API response names',
+    events: [event('UNCANCELLATION', 5, { ...period(0, 30), period_type: 'INTRO' })],
+    snapshot: snapshotOf(2, [apiSubscription({ autoRenewalStatus: 'will_not_renew' })]),
+    on: 6,
+    status: 'intro',
+    says: `Pro, introductory price. Next charge ${date(30)}.`,
+    attributes: { rc_period_type: 'INTRO' },
+  },
+  {
     name: 'a failed payment of the period after a free trial, which only the API shows',
     events: [trial(0, 7)],
     snapshot: snapshotOf(38, [
