@@ -398,6 +398,8 @@ describe('with the keyboard alone', () => {
     for (const key of ['Tab', 'Shift+Tab']) {
       await page.goto(`${origin()}/inbox?conversation=504&admin=1001`);
       await page.locator('[data-testid=card] .canvas').waitFor();
+      // What is drawn above the focus later moves it out of view.
+      await page.locator('#event-count', { hasText: /\d/ }).waitFor();
       const passed: string[] = [];
       for (;;) {
         await page.keyboard.press(key);
