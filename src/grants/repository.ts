@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { CLOCK, type Database, type Sql } from '../database/sql.ts';
+import { CLOCK, type Database, queryRow, type Sql } from '../database/sql.ts';
 import { lockSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import {
@@ -95,12 +95,13 @@ export async function readLastChange(
     kind,
   }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target' | 'kind'>,
 ): Promise<string | null> {
-  const [row] = await sql.query<{ at: string | null }>(
+  const { at } = await queryRow<{ at: string | null }>(
+    sql,
     `select max(greatest(created_at, called_at, completed_at, revoke_called_at))::text as at
        from actions where ${ON_SAME_TARGET}`,
     [workspaceId, subscriberId, target, kind],
   );
-  return row?.at ?? null;
+  return at;
 }
 
 /** Locks the teammate's row until the transaction ends. */
@@ -114,12 +115,12 @@ export async function lockAdmin(sql: Sql, workspaceId: string, adminId: string):
 
 export async function insertAction(sql: Sql, action: NewAction | Grant): Promise<Action> {
   const columns = toColumns(action);
-  const [stored] = await sql.query(
+  const stored = await queryRow(
+    sql,
     `insert into actions (${columns.map(({ column }) => column).join(', ')})
      values (${columns.map((_, index) => `$${index + 1}`).join(', ')}) returning ${ACTION}`,
     columns.map(({ value }) => value),
   );
-  if (!stored) throw new Error('A stored action was not returned');
   return toAction(stored);
 }
 
@@ -216,14 +217,15 @@ export async function countThisMonth(
   sql: Sql,
   { workspaceId, admin, kind }: Pick<Action, 'workspaceId' | 'admin' | 'kind'>,
 ): Promise<number> {
-  const [row] = await sql.query<{ count: string }>(
+  const { count } = await queryRow<{ count: string }>(
+    sql,
     `select count(*) from actions
       where workspace_id = $1 and admin->>'id' = $2 and kind = any($3)
         and state not in ('failed', 'declined', 'withdrawn') and idempotency_key not like '%|%'
         and created_at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`,
     [workspaceId, admin.id, TRANSFERS.includes(kind) ? TRANSFERS : [kind]],
   );
-  return Number(row?.count ?? 0);
+  return Number(count);
 }
 
 /** What changes together with the state; with an approval, the end approved and the one granted before. */

@@ -112,10 +112,9 @@ const BATCHES = { maxItems: 32, spacingMs: 5 };
 
 /** Reads what cards show. Cards of a workspace that are opened while others are being read share the next statement. */
 export function createCardReader(sql: Sql) {
-  const read = createBatcher<CardQuery, CardRecord | null>(BATCHES, async (workspaceId, queries) => {
-    const records = await readCards(sql, workspaceId, queries);
-    return queries.map((_, index) => records?.[index] ?? null);
-  });
+  const read = createBatcher<CardQuery, CardRecord | null>(BATCHES, (workspaceId, queries) =>
+    readCards(sql, workspaceId, queries),
+  );
   return {
     /** `null`: unknown workspace. */
     read,
@@ -142,7 +141,7 @@ async function readCards(
   sql: Sql,
   workspaceId: string,
   queries: readonly CardQuery[],
-): Promise<CardRecord[] | null> {
+): Promise<(CardRecord | null)[]> {
   const [row] = await sql.query<CardRow>(
     READ_CARDS,
     [
@@ -153,7 +152,7 @@ async function readCards(
     ],
     'read-cards',
   );
-  if (!row) return null;
+  if (!row) return queries.map(() => null);
   const { projects: storedProjects, candidates, ...stored } = row;
   const workspace = toWorkspace(stored);
   const projects = (storedProjects ?? []).map(toProject);
