@@ -25,8 +25,13 @@ export interface Database extends Sql, Entities {
   /**
    * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Statements that it starts
    * without waiting share a round trip, and run in the order in which they were started.
+   *
+   * @param options.statementTimeoutMs instead of `STATEMENT_TIMEOUT_MS`
    */
-  transaction<T>(work: (sql: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(
+    work: (sql: Transaction) => Promise<T>,
+    options?: { readonly statementTimeoutMs?: number },
+  ): Promise<T>;
   /** Open connections, for the metrics. */
   connections(): { total: number; idle: number; waiting: number };
 }
@@ -43,14 +48,23 @@ export async function queryRow<Row extends QueryResultRow>(
   return row;
 }
 
-/** @param options.prepare not behind a pooler: a named statement may meet a connection that has never prepared it */
-export function sqlOn(target: Pool | PoolClient | Client, options: { readonly prepare: boolean }): Sql {
+/**
+ * @param options.prepare not behind a pooler: a named statement may meet a connection that has never prepared it
+ * @param options.statementTimeoutMs instead of the connection's
+ */
+export function sqlOn(
+  target: Pool | PoolClient | Client,
+  options: { readonly prepare: boolean; readonly statementTimeoutMs?: number },
+): Sql {
+  // The driver takes it with each statement, which its types do not say.
+  const timeout = { query_timeout: options.statementTimeoutMs };
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
       const result = await target.query<Row>({
         text,
         values: [...values],
         ...(name === undefined || !options.prepare ? {} : { name }),
+        ...timeout,
       });
       return result.rows;
     },
@@ -65,7 +79,7 @@ export function databaseOn(
   return {
     manager: dataSource.manager,
     ...sqlOn(pool, options),
-    async transaction(work) {
+    async transaction(work, { statementTimeoutMs } = {}) {
       // The same connection for SQL and for repositories.
       const runner = dataSource.createQueryRunner();
       try {
@@ -74,7 +88,7 @@ export function databaseOn(
         const begun = client.query('begin');
         try {
           const [result] = await Promise.all([
-            work({ ...sqlOn(client, options), manager: runner.manager }),
+            work({ ...sqlOn(client, { ...options, statementTimeoutMs }), manager: runner.manager }),
             begun,
           ]);
           await client.query('commit');

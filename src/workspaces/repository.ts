@@ -12,6 +12,7 @@ import {
 } from '../database/entities.ts';
 import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
+import { HOUR_MS } from '../time.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
 export type Region = WorkspaceRow['region'];
@@ -202,20 +203,25 @@ export async function eraseUninstalled(database: Database, afterDays: number): P
     [afterDays],
   );
   for (const { workspace_id: workspaceId } of candidates) {
-    await database.transaction(async (sql) => {
-      // Locked and checked again: it may be installed at this very time.
-      const still = await sql.query(
-        `select 1 from workspaces
-          where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)
-            for update`,
-        [workspaceId, afterDays],
-      );
-      if (still.length === 0) return;
-      for (const table of WORKSPACE_TABLES) {
-        await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
-      }
-      erased.push(workspaceId);
+    const isErased = await database.transaction((sql) => eraseWorkspace(sql, workspaceId, afterDays), {
+      // Of millions of rows one statement takes minutes.
+      statementTimeoutMs: HOUR_MS,
     });
+    if (isErased) erased.push(workspaceId);
   }
   return erased;
+}
+
+async function eraseWorkspace(sql: Sql, workspaceId: string, afterDays: number): Promise<boolean> {
+  // Locked and checked again: it may be installed at this very time.
+  const still = await sql.query(
+    `select 1 from workspaces
+      where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)
+        for update`,
+    [workspaceId, afterDays],
+  );
+  if (still.length === 0) return false;
+  for (const table of WORKSPACE_TABLES)
+    await sql.query(`delete from ${table} where workspace_id = $1`, [workspaceId]);
+  return true;
 }

@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto';
 import { after, before, describe, it, mock } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
+import { openDatabase } from '../../src/database/data-source.ts';
 import { errorHandler } from '../../src/http/errors.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/install.ts';
@@ -429,12 +430,22 @@ describe('uninstalling', () => {
     assert.equal(site.intercom.state.workspaces.get('other1')?.installed, false);
   });
 
-  it('erases every trace after 30 days, of that workspace alone', async () => {
+  it('erases every trace after 30 days, of that workspace alone, however long a statement takes', async () => {
     const { database } = site.db;
     await database.query(
       `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'other1'`,
     );
-    assert.deepEqual(await eraseUninstalled(database, 30), ['other1']);
+    await database.query(
+      `create function sleep_before_delete() returns trigger language plpgsql
+           as $$ begin perform pg_sleep(2); return null; end $$`,
+    );
+    await database.query(
+      `create trigger slow before delete on events for each statement execute function sleep_before_delete()`,
+    );
+    const impatient = await openDatabase({ url: site.db.url, logger: silent, statementTimeoutMs: 1_000 });
+    assert.deepEqual(await eraseUninstalled(impatient.database, 30), ['other1']);
+    await impatient.close();
+    await database.query('drop function sleep_before_delete cascade');
     assert.equal(await readWorkspace(database, 'other1'), null);
     assert.equal((await readWorkspace(database, 'abc123'))?.status, 'connected');
     const tables = await database.query<{ table_name: string }>(
