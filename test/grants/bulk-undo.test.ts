@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
+import { AppError } from '../../src/errors.ts';
 import { changeBulkGrant, draftBulkGrant, startBulkGrant } from '../../src/grants/bulk/bulk-grants.ts';
 import { type BulkKey, countErrors, readBulkGrant, readProgress } from '../../src/grants/bulk/repository.ts';
 import { runBulkGrant } from '../../src/grants/bulk/run.ts';
@@ -12,7 +13,7 @@ import { createTestContext } from '../support/app-context.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { give, grantOf, grantsAt, openCustomer, setPolicy } from './support.ts';
+import { callsFor, give, grantOf, grantsAt, openCustomer, setPolicy } from './support.ts';
 
 let product: Product;
 let app: AppContext;
@@ -45,12 +46,16 @@ async function finish(key: BulkKey): Promise<Result> {
 }
 
 async function grantTo(appUserIds: readonly string[], reason: string): Promise<Result> {
+  return finish(await start(appUserIds, reason));
+}
+
+async function start(appUserIds: readonly string[], reason: string): Promise<BulkKey> {
   const workspace = await requireWorkspace(app, WORKSPACE_ID);
   const form = { entitlement: 'pro', duration: 'weekly', start: 'after', reason, appUserIds };
   const draft = await draftBulkGrant(app, { workspace, project, admin: ADMIN }, form);
   assert.ok('bulkGrantId' in draft);
   await startBulkGrant(app, draft, { by: ADMIN, secondPersonAbove: null });
-  return finish(draft);
+  return draft;
 }
 
 async function undo({ key }: Result): Promise<Result> {
@@ -129,4 +134,54 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
     );
     return rows.map(({ state }) => state).join() === 'revoked,revoked';
   }, 'both grants to be stored as removed');
+});
+
+describe('a process that is stopped (Ctrl-Z) for longer than its claim lasts', () => {
+  /** Works on the grant in a process that reads one customer's access and is stopped until `wake`. */
+  async function workAndStop(key: BulkKey, appUserId: string) {
+    const { promise: waking, ...woken } = Promise.withResolvers<void>();
+    const reading = Promise.withResolvers<void>();
+    const client = app.revenueCat(project);
+    assert.ok(client);
+    const stopped = {
+      ...client,
+      async activeEntitlements(...of: Parameters<typeof client.activeEntitlements>) {
+        const found = await client.activeEntitlements(...of);
+        if (of[1] === appUserId) {
+          reading.resolve();
+          await waking;
+        }
+        return found;
+      },
+    };
+    const working = runBulkGrant({ ...app, revenueCat: () => stopped }, key, Number.POSITIVE_INFINITY);
+    await reading.promise;
+    await app.database.query(
+      `update bulk_grant_customers set claimed_until = now() - interval '1 second'
+        where workspace_id = $1 and bulk_grant_id = $2 and finished_at is null`,
+      [WORKSPACE_ID, key.bulkGrantId],
+    );
+    return { ...woken, working };
+  }
+
+  test('grants nothing after the grant was undone', async () => {
+    const one = await openCustomer(product);
+    const key = await start([one.appUserId], 'stopped');
+    const stopped = await workAndStop(key, one.appUserId);
+    assert.equal((await undo({ key })).state, 'undone');
+    stopped.resolve();
+    await stopped.working;
+    assert.equal(callsFor(product, one.appUserId), 0);
+  });
+
+  test('leaves the result of who has taken over its customers: an undo finds all of them', async () => {
+    const one = await openCustomer(product);
+    const key = await start([one.appUserId], 'taken over');
+    const stopped = await workAndStop(key, one.appUserId);
+    assert.equal((await finish(key)).granted, 1);
+    stopped.reject(new AppError('revenuecat_unavailable', 'No answer', { remedy: { kind: 'retry' } }));
+    await stopped.working;
+    assert.equal((await undo({ key })).undone, 1);
+    assert.deepEqual(daysAt(one.appUserId), []);
+  });
 });

@@ -122,7 +122,7 @@ export async function moveBulkGrant(
 }
 
 export type ClaimedCustomer = Readonly<
-  Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'attempts' | 'actionId'>
+  Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'attempts' | 'actionId'> & { claimedUntil: Date }
 >;
 
 /** How long a worker has for its customers; those of a killed one are claimed again after it. */
@@ -157,10 +157,12 @@ export async function claimCustomers(
           and (c.claimed_until is null or c.claimed_until < now())
         order by c.app_user_id limit $3
           for update skip locked)
-     update bulk_grant_customers c set claimed_until = now() + make_interval(secs => $4)
+     -- In whole ms, as it is compared later.
+     update bulk_grant_customers c set claimed_until = date_trunc('ms', now()) + make_interval(secs => $4)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
-     returning c.app_user_id as "appUserId", c.state, c.attempts, c.action_id as "actionId"`,
+     returning c.app_user_id as "appUserId", c.state, c.attempts, c.action_id as "actionId",
+               c.claimed_until as "claimedUntil"`,
     [workspaceId, bulkGrantId, limit, CLAIM_SECONDS],
   );
 }
@@ -186,18 +188,32 @@ export interface CustomerOutcome
   readonly retryInSeconds?: number;
 }
 
-export async function setCustomer(
+type CustomerClaim = BulkKey & Pick<ClaimedCustomer, 'appUserId' | 'claimedUntil'>;
+
+/** @returns `false`: nothing was stored, since another worker has claimed the customer after this claim had ended */
+export function setCustomer(
   database: Entities,
-  { workspaceId, bulkGrantId, appUserId }: BulkKey & { readonly appUserId: string },
+  { workspaceId, bulkGrantId, appUserId, claimedUntil }: CustomerClaim,
   { retryInSeconds, error = null, ...outcome }: CustomerOutcome,
-): Promise<void> {
+): Promise<boolean> {
   const at = new Date(Date.now() + (retryInSeconds ?? 0) * 1_000);
   const times =
     retryInSeconds === undefined
       ? { claimedUntil: null, finishedAt: at }
       : { claimedUntil: at, finishedAt: null };
-  const key = { workspaceId, bulkGrantId, appUserId };
-  await updateRows(database, BulkGrantCustomerEntity, key, { ...outcome, error, ...times });
+  const key = { workspaceId, bulkGrantId, appUserId, claimedUntil };
+  return updateRows(database, BulkGrantCustomerEntity, key, { ...outcome, error, ...times });
+}
+
+/** Whether the claim has not ended. A process that was stopped for a while may find the grant undone. */
+export async function isClaimed(sql: Sql, claim: CustomerClaim): Promise<boolean> {
+  const rows = await sql.query(
+    `select 1 from bulk_grant_customers
+      where workspace_id = $1 and bulk_grant_id = $2 and app_user_id = $3
+        and claimed_until = $4 and claimed_until > now()`,
+    [claim.workspaceId, claim.bulkGrantId, claim.appUserId, claim.claimedUntil],
+  );
+  return rows.length > 0;
 }
 
 /** Whether a customer got this bulk grant already, under another of their ids. */

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pLimit from 'p-limit';
 import { AppError, mayPass, nullOn } from '../../errors.ts';
 import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findInProject } from '../../subscribers/search.ts';
@@ -21,6 +20,7 @@ import {
   type CustomerOutcome,
   claimCustomers,
   hasCustomersLeft,
+  isClaimed,
   isGrantedBy,
   isGrantedSince,
   KEY_ERRORS,
@@ -28,9 +28,8 @@ import {
   setCustomer,
 } from './repository.ts';
 
-/** Customers that a worker claims together, and how many of them it works on at the same time. */
-const BATCH_SIZE = 20;
-const CONCURRENCY = 4;
+/** Customers that a worker claims and works on at the same time: none waits for its turn while its claim ends. */
+const BATCH_SIZE = 4;
 /** A job continues in another one after this time, so that a stopping server does not wait for it. */
 const SLICE_MS = 30_000;
 const RETRY_SECONDS = 10;
@@ -56,8 +55,7 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     const { state } = bulk;
     const claimed = await claimCustomers(app.database, bulk, { state, limit: BATCH_SIZE });
     if (claimed.length > 0) {
-      const limit = pLimit(CONCURRENCY);
-      await Promise.all(claimed.map((customer) => limit(() => workOn(app, { bulk, project, customer }))));
+      await Promise.all(claimed.map((customer) => workOn(app, { bulk, project, customer })));
     } else if (await hasCustomersLeft(app.database, bulk, state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > untilMs) return true;
@@ -80,17 +78,23 @@ interface Task {
 /** Grants, or undoes, and stores the outcome. */
 async function workOn(app: AppContext, task: Task): Promise<void> {
   const { bulk, project, customer } = task;
-  const key = { ...bulk, appUserId: customer.appUserId };
+  const claim = { ...bulk, ...customer };
   const work = customer.state === 'granted' ? undo : grant;
   const outcome = await work(app, task).catch((error: unknown) => outcomeOf(error, customer));
   const error = outcome.error ?? '';
   if (outcome.state !== 'failed' || !KEY_ERRORS.includes(error)) {
-    await setCustomer(app.database, key, outcome);
+    await setCustomer(app.database, claim, outcome);
     return;
   }
   // No customer can be granted anything until an admin has replaced the key.
   const attempts = customer.attempts + 1;
-  await setCustomer(app.database, key, { state: 'pending', error, attempts, retryInSeconds: 0 });
+  const isOurs = await setCustomer(app.database, claim, {
+    state: 'pending',
+    error,
+    attempts,
+    retryInSeconds: 0,
+  });
+  if (!isOurs) return;
   if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
     await recordKeyState(app, project, 'rejected');
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
@@ -137,10 +141,11 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
 /** The same as one grant of a card. `null`: it would change nothing. */
 async function grantOnce(
   app: AppContext,
-  { bulk, project, customer: { appUserId } }: Task,
+  { bulk, project, customer }: Task,
   idempotencyKey: string,
 ): Promise<Action | null> {
   const { database } = app;
+  const { appUserId } = customer;
   const { workspaceId, projectId, lookupKey, entitlementId: target } = bulk;
   const client = app.revenueCat(project);
   if (!client) throw failed('revenuecat_unauthorized');
@@ -154,6 +159,7 @@ async function grantOnce(
   const ends = endsOf(access, { id: target, lookupKey });
   const requestedEndMs = endOfGrant(app.now(), bulk, ends);
   if (findNoEffect(ends, requestedEndMs)) return null;
+  if (!(await isClaimed(database, { ...bulk, ...customer }))) throw outdated('changed');
   const stored = await requestAction(
     app,
     {
