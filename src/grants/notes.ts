@@ -57,14 +57,18 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
   return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-/** Whether a note of the action could not be left. */
-export async function hasFailedNote(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<boolean> {
+/** `failed`: a note of the action could not be left. */
+export async function hasNote(
+  sql: Sql,
+  { workspaceId, actionId }: ActionKey,
+  state: 'sending' | 'failed',
+): Promise<boolean> {
   if (!isUuid(actionId)) return false;
-  const failed = await sql.query(
-    `select 1 from action_notes where workspace_id = $1 and action_id = $2 and state = 'failed' limit 1`,
-    [workspaceId, actionId],
+  const found = await sql.query(
+    `select 1 from action_notes where workspace_id = $1 and action_id = $2 and state = $3 limit 1`,
+    [workspaceId, actionId, state],
   );
-  return failed.length > 0;
+  return found.length > 0;
 }
 
 /**
@@ -81,6 +85,9 @@ export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> 
     await app.jobs.send('action.note', key, { afterSeconds: DISCONNECTED_RETRY_SECONDS });
     return;
   }
+  // Of one that is being sent: its process may have been killed.
+  if (await hasNote(database, key, 'sending'))
+    await app.jobs.send('action.note', key, { afterSeconds: LEASE_SECONDS });
   const notes = await claimNotes(database, key);
   const action = notes.length > 0 && (await readAction(database, key));
   if (!action) return;

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
+import { sendNotes } from '../../src/grants/notes.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { idsOn, openAgain } from '../inbox-card/support.ts';
+import { createTestContext } from '../support/app-context.ts';
 import { startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -176,6 +178,35 @@ describe('what is retried', { concurrency: true }, () => {
       product.intercom.faults.add({ ...notes(card), status: 500, times: 1 });
       product.intercom.faults.add({ ...notes(card), status: 429, times: 1 });
       await grantOf(card);
+      await noteLeft(card.appUserId);
+      assert.equal(notesIn(product, card).length, 1);
+    });
+
+    test('when its process is killed, and its job is tried again before that is certain', async () => {
+      const card = await openCustomer(product);
+      await grantOf(card);
+      await noteLeft(card.appUserId);
+      const [{ action_id: actionId } = { action_id: '' }] = await stored(product, card.appUserId);
+      const { database } = product.server.connected;
+      const setAttempted = (secondsAgo: number) =>
+        database.query(
+          `update action_notes set state = 'sending', attempted_at = now() - make_interval(secs => $3)
+            where workspace_id = $1 and action_id::text = $2`,
+          [WORKSPACE_ID, actionId, secondsAgo],
+        );
+      const sent: unknown[] = [];
+      const app = createTestContext(database, {
+        secrets: product.server.secrets,
+        config: { intercom: { apiUrl: product.environment.INTERCOM_API_URL ?? '' } },
+        jobs: { send: async (name, data, options) => void sent.push({ name, data, ...options }) },
+      });
+      const key = { workspaceId: WORKSPACE_ID, actionId };
+      await setAttempted(25);
+      await sendNotes(app, key);
+      assert.deepEqual(sent, [{ name: 'action.note', data: key, afterSeconds: 45 }]);
+      await noteState(card.appUserId, 'sending');
+      await setAttempted(50);
+      await sendNotes(app, key);
       await noteLeft(card.appUserId);
       assert.equal(notesIn(product, card).length, 1);
     });

@@ -19,7 +19,7 @@ import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
 import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
-import { hasFailedNote } from '../notes.ts';
+import { hasNote } from '../notes.ts';
 import { checkTeammate, findRefusalExceptLimit, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions } from '../repository.ts';
 import { findAction, reviewRequested } from '../service.ts';
@@ -176,7 +176,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
   const canExtend = running && !isForever(grantEndMs(running)) && customer.project.apiKey !== null;
-  const isNoteMissing = await hasFailedNote(app.database, action);
+  const isNoteMissing = await hasNote(app.database, action, 'failed');
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
     refusal !== null && text(t('action.state.notRemoved', { why: refusal }), 'error'),
