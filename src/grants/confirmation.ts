@@ -1,3 +1,4 @@
+import { epochMs, queryRow } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
@@ -69,7 +70,7 @@ async function confirmByReading(
   client: RevenueCatClient,
   { action, project }: { readonly action: Action; readonly project: Project },
 ): Promise<Action> {
-  const isOverdue = app.now() - lastStepAtMs(action) >= NOT_DONE_AFTER_MS;
+  const isOverdue = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
   try {
     const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
     const known = { ...action, isAnswered, isOverdue };
@@ -85,10 +86,11 @@ async function confirmByReading(
 
 /** Reads it again later, for a day. */
 async function leaveUnconfirmed(app: AppContext, action: Action, code?: string): Promise<Action> {
-  if (app.now() - lastStepAtMs(action) > GIVEN_UP_AFTER_MS) return fail(app, action, 'never_confirmed');
+  const sinceMs = await msSinceLastStep(app, action);
+  if (sinceMs > GIVEN_UP_AFTER_MS) return fail(app, action, 'never_confirmed');
   const { workspaceId, actionId } = action;
   app.logger.warn({ workspaceId, actionId, code }, 'action not confirmed yet');
-  await scheduleConfirm(app, action, secondsUntilNextRead(app, action));
+  await scheduleConfirm(app, action, secondsUntilNextRead(sinceMs));
   return action;
 }
 
@@ -108,7 +110,7 @@ async function fail(app: AppContext, action: Action, code: string): Promise<Acti
   const { workspaceId, actionId } = action;
   app.logger.warn({ workspaceId, actionId, code }, 'action failed');
   const event = action.state === 'revoking' ? 'fail_revoke' : 'fail';
-  const isLate = app.now() - lastStepAtMs(action) >= NOT_DONE_AFTER_MS;
+  const isLate = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
   return (
     (await transition(app, action, { event: isLate ? `${event}_later` : event, error: code })) ??
     readAgain(app.database, action)
@@ -122,7 +124,8 @@ export async function confirmAction(app: AppContext, key: ActionKey): Promise<vo
   const project = await readProject(app.database, key.workspaceId, action.projectId);
   const client = project && app.revenueCat(project);
   // Without a project or its key nothing can be read: it waits for a new one.
-  if (!project || !client) await scheduleConfirm(app, action, secondsUntilNextRead(app, action));
+  if (!project || !client)
+    await scheduleConfirm(app, action, secondsUntilNextRead(await msSinceLastStep(app, action)));
   // The link of a portal was lost with the process that created it.
   else if (action.kind === 'manage') await fail(app, action, 'revenuecat_unavailable');
   // Certainly not called, because the process was killed before; or a removal, which may be called for again.
@@ -132,8 +135,14 @@ export async function confirmAction(app: AppContext, key: ActionKey): Promise<vo
 }
 
 /** The longer it takes, the less often: from 2 s to 10 minutes. */
-function secondsUntilNextRead(app: Pick<AppContext, 'now'>, action: Action): number {
-  return Math.min(600, Math.max(2, Math.round((app.now() - lastStepAtMs(action)) / 4_000)));
+function secondsUntilNextRead(sinceMs: number): number {
+  return Math.min(600, Math.max(2, Math.round(sinceMs / 4_000)));
+}
+
+/** By the clock that stored the last step, the database's: with ours ahead, a grant just made would count as ignored. */
+async function msSinceLastStep({ database }: AppContext, action: Action): Promise<number> {
+  const { nowMs } = await queryRow<{ nowMs: number }>(database, `select ${epochMs('now()')} as "nowMs"`);
+  return nowMs - lastStepAtMs(action);
 }
 
 export function lastStepAtMs(action: Action): number {

@@ -346,6 +346,19 @@ describe('RevenueCat', () => {
   });
 });
 
+test('a clock that is ten minutes ahead makes no grant late that RevenueCat shows a little later', async () => {
+  const card = await openCustomer(product);
+  const actionId = await storeRequested(card);
+  const key = { workspaceId: WORKSPACE_ID, actionId };
+  const ahead = { ...contextOf(product), now: () => Date.now() + 600_000 };
+  product.revenueCat.state.grantTimings.set(card.appUserId, { madeAfterMs: 1_000, answeredAfterMs: 0 });
+  await confirmAction(ahead, key);
+  assert.equal((await stored(product, card.appUserId))[0]?.state, 'requested');
+  await until(() => grantsAt(product, card.appUserId).length === 1, 'RevenueCat to have made it');
+  await confirmAction(ahead, key);
+  assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
+});
+
 describe('a process that is killed', () => {
   test('between storing and calling: another process makes the grant, once', async () => {
     const card = await openCustomer(product);
