@@ -16,8 +16,9 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
     matched.add(builder);
     applySubscription(builder, item, takenAtMs);
+    // `ends_at` is that of the next period where it is paid already.
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
-      foldTrial(fold, builder);
+      foldTrial(fold, builder, item.periodEndsAtMs ?? builder.endsAtMs);
   }
   // Of several passes the last one gives an entitlement until its end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {

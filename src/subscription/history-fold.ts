@@ -68,8 +68,8 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
 }
 
 /** Of several trials the one that began last: a late event about another one changes nothing. */
-export function foldTrial(fold: HistoryFold, builder: StateBuilder): void {
-  const { periodType, periodStartedAtMs, endsAtMs, endedAtMs } = builder;
+export function foldTrial(fold: HistoryFold, builder: StateBuilder, endsAtMs = builder.endsAtMs): void {
+  const { periodType, periodStartedAtMs, endedAtMs } = builder;
   const startedAtMs = periodStartedAtMs ?? 0;
   if (periodType !== 'TRIAL' || endsAtMs === null || startedAtMs < fold.trialStartedAtMs) return;
   fold.trialStartedAtMs = startedAtMs;

@@ -1120,4 +1120,11 @@ describe('the state of a history', () => {
     );
     assert.deepEqual(state.lastEvent, { kind: 'cancellation', type: 'CANCELLATION', atMs: day(5) });
   });
+
+  test('a free trial whose next period is paid already ends when it would have', () => {
+    const paidAhead = { status: 'trialing', autoRenewalStatus: 'has_already_renewed' };
+    const periods = { periodEndsAtMs: day(7), endsAtMs: day(37) };
+    const snapshot = snapshotOf(6, [apiSubscription({ ...paidAhead, ...periods })]);
+    assert.equal(deriveState([trial(0, 7)], snapshot, day(6)).trialEndsAtMs, day(7));
+  });
 });
