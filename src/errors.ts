@@ -153,10 +153,10 @@ export function codeOf(error: unknown): string | undefined {
 /**
  * SQLSTATE classes and codes that mean "the database is unavailable", not "the query is wrong" (PostgreSQL,
  * appendix A): no connection (08, 28 refused user, 3D000 no such database), no disk, memory or connection (53, 58),
- * stopped or cancelled (57), a lock that was not free in time (55), a standby (25006), a transaction that was idle for
- * too long (25P03).
+ * stopped or cancelled (57), a lock that was not free in time (55), a standby (25006), a transaction that was idle
+ * (25P03) or open (25P04) for longer than the server allows.
  */
-const UNAVAILABLE_STATES = /^(08|28|3D|53|55|57|58)...$|^25(006|P03)$/;
+const UNAVAILABLE_STATES = /^(08|28|3D|53|55|57|58)...$|^25(006|P0[34])$/;
 /** Of sockets, DNS and TLS. */
 const CONNECTION_ERRNOS =
   /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|ETIMEDOUT|ENOENT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN))$|_CERT(_|$)|^(CERT|UNABLE_TO_VERIFY)_/;

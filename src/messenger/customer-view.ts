@@ -8,7 +8,7 @@ import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { DAY_MS, isForever } from '../time.ts';
+import { DAY_MS } from '../time.ts';
 import type { Customer } from './customer.ts';
 
 export type CustomerView = ReturnType<typeof viewCustomer>;
@@ -101,7 +101,7 @@ function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleE
 function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const { t, date } = messages;
   const { subscription, price, end, tone } = description;
-  const { store, startedAtMs, environment, endsAtMs } = subscription;
+  const { store, startedAtMs, environment } = subscription;
   const what = description.what || t('sentence.customer.unnamed');
   const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
   const canChange = isChangeable(description);
@@ -121,7 +121,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
     /** Something that runs and can only be changed by asking. */
-    mustAsk: canChange && !isGrant && url === null && !isForever(endsAtMs),
+    mustAsk: canChange && !isGrant && url === null,
   };
 }
 

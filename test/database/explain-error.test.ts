@@ -33,6 +33,7 @@ test('a time limit that PostgreSQL has is named, and not a server that cannot be
     ['57014', 'statement timeout'],
     ['55P03', 'lock timeout'],
     ['25P03', 'idle-in-transaction timeout'],
+    ['25P04', 'transaction timeout'],
   ] as const) {
     const error = Object.assign(new Error(`canceling statement due to ${limit}`), { code });
     const { remedy } = explainDatabaseError(error, 'DATABASE_URL');

@@ -129,6 +129,7 @@ describe('a lost database connection', () => {
       '58030',
       '25006',
       '25P03',
+      '25P04',
     ])
       assert.ok(isDatabaseUnavailable(errorOf(code)), code);
     for (const code of [

@@ -144,6 +144,11 @@ describe('what customers read', () => {
       assert.deepEqual([manage, mustAsk], [null, false]);
     }
     assert.equal(holdingOf([{ store: 'STRIPE' }], 0.5).mustAsk, true);
+    assert.equal(
+      holdingOf([{ store: 'STRIPE', expiration_at_ms: null }], 0.5).mustAsk,
+      true,
+      'no end is known',
+    );
     assert.ok(holdingOf([{ store: 'PLAY_STORE' }, PAUSE], 2).manage, 'a pause ahead can be taken back');
     const rising = { type: 'PRICE_INCREASE_CONSENT_REQUIRED', event_timestamp_ms: START_MS + DAY_MS };
     assert.ok(holdingOf([{}, rising], 2).manage, 'the new price can be agreed to');
