@@ -17,7 +17,6 @@ const GROUPS: readonly (readonly string[])[] = [
     'test/jobs/',
     'test/operations/disk-full',
     'test/operations/metrics',
-    'test/operations/start',
     'test/revenuecat/call-limiter',
     'test/subscribers/erase.test',
     'test/workspaces/health',
