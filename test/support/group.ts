@@ -1,11 +1,10 @@
-import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { after, describe } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 /** After the last test, ms. */
 const ENDS_WITHIN_MS = 15_000;
 
-const require = createRequire(import.meta.url);
 const ends: (() => Promise<unknown>)[] = [];
 
 /** For what the test files of a process share: `end` runs after the last one. */
@@ -24,7 +23,7 @@ export function runGroup(files: readonly string[]): void {
     }, ENDS_WITHIN_MS).unref();
   });
   for (const file of files)
-    describe(relative(process.cwd(), file), () => {
-      require(file);
+    describe(relative(process.cwd(), file), async () => {
+      await import(pathToFileURL(file).href);
     });
 }

@@ -84,7 +84,6 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
     concurrency: CONCURRENT_GROUPS,
     timeout: GROUP_TIMEOUT_MS,
     execArgv: [
-      `--import=${join(import.meta.dirname, 'promises-untracked.ts')}`,
       `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
       `--test-timeout=${FILE_TIMEOUT_MS}`,
     ],
