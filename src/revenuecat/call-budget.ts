@@ -82,7 +82,8 @@ with stored as (
 ), paced as (
   select *, greatest(allowed - capacity - ceil(allowed / 48.0), 1)::float8 / 60000 as per_ms from sized
 ), filled as (
-  select *, least(capacity, tokens + greatest(0, now_ms - at_ms) * per_ms,
+  -- What is left of the former limit is the same share of a new one.
+  select *, least(capacity, tokens * allowed / per_minute + greatest(0, now_ms - at_ms) * per_ms,
                   case when $6::integer is null then capacity else greatest(0, $6::integer - $7::integer) end) as have
     from paced
 ), taken as (

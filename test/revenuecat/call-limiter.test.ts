@@ -129,6 +129,21 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     assert.ok(Math.abs(total - (480 - 40 - 10)) <= 2, `${total} calls`);
   });
 
+  it('lets a higher limit be used as soon as RevenueCat announces it', async () => {
+    const budget = { ...newProject(), domain: 'customer' } as const;
+    const nowMs = 1_800_000_000_000;
+    await takeFromBudget(db.database, budget, { calls: 10, keepShare: 0, nowMs });
+    const usage = { limit: 4_800, usage: 10 };
+    const { granted } = await takeFromBudget(db.database, budget, {
+      calls: 1_000,
+      keepShare: 0,
+      usage,
+      nowMs,
+    });
+    // Three quarters of what a bucket holds, a twelfth of the limit.
+    assert.equal(granted, 300);
+  });
+
   it('reserves a part of the budget for urgent calls', async () => {
     const project = newProject();
     const nowMs = 1_800_000_000_000;
