@@ -15,10 +15,13 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   for (const item of [...snapshot.subscriptions].sort(currentFirst)) {
     const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
     matched.add(builder);
-    applySubscription(builder, item, takenAtMs);
-    // `ends_at` is that of the next period where it is paid already.
+    applySubscription(builder, latestPaidPeriod(item), takenAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
-      foldTrial(fold, builder, item.periodEndsAtMs ?? builder.endsAtMs);
+      foldTrial(fold, {
+        periodStartedAtMs: item.periodStartsAtMs ?? builder.periodStartedAtMs,
+        endsAtMs: item.periodEndsAtMs ?? item.endsAtMs,
+        endedAtMs: builder.endedAtMs,
+      });
   }
   // Of several passes the last one gives an entitlement until its end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {
@@ -127,6 +130,19 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
   const productKey = indexKey(environment, store, productId ?? '');
   if (productId !== null && !fold.byProduct.has(productKey)) fold.byProduct.set(productKey, builder);
   return builder;
+}
+
+/**
+ * The period that was paid last, as its RENEWAL has it: stores charge up to a day before the current one ends, a trial
+ * included. Its end is `ends_at`. Source: RevenueCat, API v2, `has_already_renewed`.
+ */
+function latestPaidPeriod(item: SnapshotSubscription): SnapshotSubscription {
+  const { autoRenewalStatus, status, periodEndsAtMs, endsAtMs } = item;
+  if (autoRenewalStatus !== 'has_already_renewed' || periodEndsAtMs === null || endsAtMs === null)
+    return item;
+  if (endsAtMs <= periodEndsAtMs) return item;
+  const period = { periodStartsAtMs: periodEndsAtMs, periodEndsAtMs: endsAtMs };
+  return { ...item, ...period, status: status === 'trialing' ? 'active' : status };
 }
 
 /** What RevenueCat's API says overrules older events; prices and renewals are only in events. */

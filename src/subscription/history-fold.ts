@@ -63,15 +63,21 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
   if (builder.environment === 'sandbox') return;
-  foldTrial(fold, builder);
+  if (builder.periodType === 'TRIAL') foldTrial(fold, builder);
   foldTotals(fold, event, sum);
 }
 
 /** Of several trials the one that began last: a late event about another one changes nothing. */
-export function foldTrial(fold: HistoryFold, builder: StateBuilder, endsAtMs = builder.endsAtMs): void {
-  const { periodType, periodStartedAtMs, endedAtMs } = builder;
+export function foldTrial(
+  fold: HistoryFold,
+  {
+    periodStartedAtMs,
+    endsAtMs,
+    endedAtMs,
+  }: Pick<StateBuilder, 'periodStartedAtMs' | 'endsAtMs' | 'endedAtMs'>,
+): void {
   const startedAtMs = periodStartedAtMs ?? 0;
-  if (periodType !== 'TRIAL' || endsAtMs === null || startedAtMs < fold.trialStartedAtMs) return;
+  if (endsAtMs === null || startedAtMs < fold.trialStartedAtMs) return;
   fold.trialStartedAtMs = startedAtMs;
   fold.trialEndsAtMs = Math.min(endsAtMs, endedAtMs ?? endsAtMs);
 }

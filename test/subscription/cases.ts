@@ -59,6 +59,15 @@ const expire = (at: number, reason: string, fields = {}): LifecycleEvent =>
   event('EXPIRATION', at, { ...period(0, 30), expiration_reason: reason, ...fields });
 const refund = (at: number, fields = {}): LifecycleEvent =>
   cancel(at, 'CUSTOMER_SUPPORT', { ...period(0, 30, -10), ...fields });
+/** What the API says of a subscription whose next period is paid already. */
+const paidAhead = (status: string, periodEnd: number, nextEnd: number) =>
+  apiSubscription({
+    status,
+    autoRenewalStatus: 'has_already_renewed',
+    periodStartsAtMs: day(0),
+    periodEndsAtMs: day(periodEnd),
+    endsAtMs: day(nextEnd),
+  });
 const yearly = { product_id: 'pro_yearly', original_transaction_id: '1001', ...play };
 
 const lifetime = { ...period(0, null), product_id: 'pro_lifetime' };
@@ -105,6 +114,32 @@ export const CASES: readonly Case[] = [
     on: 3,
     status: 'cancelled_trial',
     says: `Pro, free trial, cancelled. Access until ${date(7)}. Will not be charged.`,
+  },
+  {
+    name: 'a free trial whose first period the store has charged before its end, as events and the API say',
+    events: [trial(0, 7), event('RENEWAL', 6.5, { ...period(7, 37, 10), is_trial_conversion: true })],
+    snapshot: snapshotOf(6.6, [paidAhead('trialing', 7, 37)]),
+    on: 6.7,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(37)}.`,
+    attributes: { rc_trial_ends_at: 7, expires_at: 37 },
+  },
+  {
+    name: 'the same of which only the API is known',
+    events: [trial(0, 7)],
+    snapshot: snapshotOf(6.6, [paidAhead('trialing', 7, 37)]),
+    on: 8,
+    status: 'active',
+    says: `Pro. Next charge ${date(37)}.`,
+    attributes: { rc_trial_ends_at: 7, expires_at: 37 },
+  },
+  {
+    name: 'a regular period that the store has charged before the introductory one ended',
+    events: [buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 })],
+    snapshot: snapshotOf(29.6, [paidAhead('active', 30, 60)]),
+    on: 29.7,
+    status: 'active',
+    says: `Pro. Next charge ${date(60)}.`,
   },
   {
     name: 'a free trial that was cancelled and has ended was never paid for',
