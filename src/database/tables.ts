@@ -11,6 +11,8 @@ interface CustomerRows {
   readonly onErase: 'delete' | 'anonymize';
   /** Whether the rows are part of what is stored about the customer, or only bookkeeping. */
   readonly isExported: boolean;
+  /** Of a list of customers, some of whom may not be stored: the column with their app user IDs. */
+  readonly idColumn?: string;
 }
 
 interface Table {
@@ -28,6 +30,12 @@ function customerTable(rows: Pick<CustomerRows, 'onMerge' | 'isExported'> & Part
   return { ...WORKSPACE, customer: { where: 'subscriber_id = any($2::uuid[])', onErase: 'delete', ...rows } };
 }
 
+function listTable(idColumn: string): Table {
+  const where = `${idColumn} in (select app_user_id from subscriber_ids
+                                  where workspace_id = $1 and subscriber_id = any($2::uuid[]))`;
+  return customerTable({ onMerge: 'nothing', isExported: false, where, idColumn });
+}
+
 /**
  * Every table with its place in erasing, exporting, merging and key rotation. A test compares it with the schema:
  * a table that is missing here would keep data that must be erased. Erasing follows this order, so tables whose
@@ -40,18 +48,8 @@ export const TABLES: Readonly<Record<string, Table>> = {
     where: `(project_id, event_id) in (select project_id, event_id from events
               where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
   }),
-  import_customers: customerTable({
-    onMerge: 'nothing',
-    isExported: false,
-    where: `customer_id in (select app_user_id from subscriber_ids
-              where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
-  }),
-  bulk_grant_customers: customerTable({
-    onMerge: 'nothing',
-    isExported: false,
-    where: `app_user_id in (select app_user_id from subscriber_ids
-              where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
-  }),
+  import_customers: listTable('customer_id'),
+  bulk_grant_customers: listTable('app_user_id'),
   subscriber_ids: customerTable({ onMerge: 'move', isExported: true }),
   events: customerTable({ onMerge: 'move', isExported: true }),
   event_deliveries: customerTable({ onMerge: 'move', isExported: true }),
@@ -92,6 +90,10 @@ export const WORKSPACE_TABLES: readonly string[] = Object.keys(TABLES).filter(
 export const CUSTOMER_TABLES: readonly (CustomerRows & { readonly table: string })[] = Object.entries(
   TABLES,
 ).flatMap(([table, { customer }]) => (customer ? [{ table, ...customer }] : []));
+
+/** Lists of customers: all that names one who is not stored. */
+export const LIST_TABLES: readonly { readonly table: string; readonly idColumn: string }[] =
+  CUSTOMER_TABLES.flatMap(({ table, idColumn }) => (idColumn === undefined ? [] : [{ table, idColumn }]));
 
 export const ENCRYPTED_COLUMNS: readonly {
   readonly table: string;

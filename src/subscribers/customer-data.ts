@@ -1,5 +1,5 @@
 import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
-import { CUSTOMER_TABLES } from '../database/tables.ts';
+import { CUSTOMER_TABLES, LIST_TABLES } from '../database/tables.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import { identifiersOf } from '../subscription/read-event.ts';
 import { withoutCustomer } from '../workspaces/audit.ts';
@@ -116,12 +116,6 @@ export async function findListingProjects(
   return rows.map((row) => row.project_id);
 }
 
-/** What names a customer ($2) who may not be stored. */
-const LISTS = [
-  { table: 'import_customers', where: 'workspace_id = $1 and customer_id = $2' },
-  { table: 'bulk_grant_customers', where: 'workspace_id = $1 and app_user_id = $2' },
-] as const;
-
 /** Everything that is stored about a customer who is on lists and is not stored: a list of rows for each table. */
 export async function exportFromLists(
   sql: Sql,
@@ -129,8 +123,11 @@ export async function exportFromLists(
   appUserId: string,
 ): Promise<Record<string, unknown[]>> {
   const data: Record<string, unknown[]> = {};
-  for (const { table, where } of LISTS)
-    data[table] = await sql.query(`select * from ${table} where ${where}`, [workspaceId, appUserId]);
+  for (const { table, idColumn } of LIST_TABLES)
+    data[table] = await sql.query(`select * from ${table} where workspace_id = $1 and ${idColumn} = $2`, [
+      workspaceId,
+      appUserId,
+    ]);
   return data;
 }
 
@@ -146,8 +143,11 @@ export async function eraseFromLists(
     const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
     await recordErased({ sql, secrets }, workspaceId, { ids, by });
     await restartLists(sql, workspaceId, [appUserId]);
-    for (const { table, where } of LISTS)
-      await sql.query(`delete from ${table} where ${where}`, [workspaceId, appUserId]);
+    for (const { table, idColumn } of LIST_TABLES)
+      await sql.query(`delete from ${table} where workspace_id = $1 and ${idColumn} = $2`, [
+        workspaceId,
+        appUserId,
+      ]);
     await deleteCustomerJobs(sql, workspaceId, { appUserIds: [appUserId], emails: [], subscriberIds: [] });
   });
 }
