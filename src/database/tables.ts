@@ -11,7 +11,7 @@ interface CustomerRows {
   readonly onErase: 'delete' | 'anonymize';
   /** Whether the rows are part of what is stored about the customer, or only bookkeeping. */
   readonly isExported: boolean;
-  /** Of a list of customers, some of whom may not be stored: the column with their app user IDs. */
+  /** Of a list of customers, who may not be stored: the column with their app user IDs. */
   readonly idColumn?: string;
 }
 
