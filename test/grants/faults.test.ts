@@ -217,7 +217,7 @@ describe('what is retried', { concurrency: true }, () => {
       product.intercom.faults.add({ ...notes(card), status: 404 });
       const done = await checked.press('grant.confirm');
       await noteState(card.appUserId, 'failed');
-      const shown = await done.press('grants');
+      const shown = await (await openAgain(product, card)).press('grants');
       assert.match((await shown.press(`grant:${grantIdOn(done)}`)).text, /note could not be left/);
     });
 
