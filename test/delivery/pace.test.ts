@@ -166,7 +166,8 @@ describe('pacing', { concurrency: true }, () => {
       full.every((used) => used >= QUOTA * 0.95),
       full.join(', '),
     );
-    assert.ok(behind.refused() <= 8, `${behind.refused()} refused`);
+    // At most what was on its way when the first refusal arrived.
+    assert.ok(behind.refused() <= 16, `${behind.refused()} refused`);
   });
 
   test('a clock that was set back by an hour holds up no call', async () => {
