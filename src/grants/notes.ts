@@ -57,7 +57,7 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
   return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-/** `failed`: a note of the action could not be left. */
+/** Whether the action has a note in this state. `failed`: it could not be left. */
 export async function hasNote(
   sql: Sql,
   { workspaceId, actionId }: ActionKey,

@@ -52,7 +52,8 @@ function createMessages(language: Language, timeZone: string) {
   const numbers = new Intl.NumberFormat(locale);
   // American English would put a comma before the last "and".
   const lists = new Intl.ListFormat(language === 'en' ? 'en-GB' : locale, { type: 'conjunction' });
-  const { date, time, zone, isoDay } = createDateFormats(locale, timeZone);
+  const { date, time, zoneName, isoDay } = createDateFormats(locale, timeZone);
+  const dateTime = (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) });
   return {
     language,
     /** BCP 47. */
@@ -63,10 +64,9 @@ function createMessages(language: Language, timeZone: string) {
     /** `Jan 8, 2019`. */
     date,
     /** `Jan 8, 2019 at 1:05PM`. */
-    dateTime: (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) }),
+    dateTime,
     /** `Jan 8, 2019 at 1:05PM EST`, for readers elsewhere. */
-    zonedDateTime: (atMs: number): string =>
-      `${t('date.atTime', { date: date(atMs), time: time(atMs) })} ${zone(atMs)}`,
+    zonedDateTime: (atMs: number): string => `${dateTime(atMs)} ${zoneName(atMs)}`,
     /** `2019-01-08`, for machines. */
     isoDay,
     /** `$9.99`, `¥500`. */
@@ -106,7 +106,7 @@ function createDateFormats(locale: string, timeZone: string) {
     // "1:05PM" has no space; Intl puts a narrow one.
     time: (atMs: number): string => clock.format(atMs).replaceAll(/\s/g, ''),
     /** `EST`, `GMT-5`. */
-    zone: (atMs: number): string =>
+    zoneName: (atMs: number): string =>
       zoned.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? zone,
     isoDay: (atMs: number): string => iso.format(atMs),
   };

@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { confirmAction } from '../../src/grants/confirmation.ts';
 import { sendNotes } from '../../src/grants/notes.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
-import { idsOn, openAgain } from '../inbox-card/support.ts';
+import { idsOn, type OpenCard, openAgain } from '../inbox-card/support.ts';
 import { createTestContext } from '../support/app-context.ts';
 import { startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
@@ -289,14 +289,23 @@ describe('RevenueCat', () => {
     assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
   });
 
+  const setIntercom = (status: 'connected' | 'disconnected') =>
+    product.server.connected.database.query(`update workspaces set status = $2 where workspace_id = $1`, [
+      WORKSPACE_ID,
+      status,
+    ]);
+  const grantWhileDisconnected = async (card: OpenCard & { appUserId: string }): Promise<string> => {
+    await setIntercom('disconnected');
+    await grantOf(card);
+    const [action] = await stored(product, card.appUserId);
+    assert.ok(action);
+    return action.action_id;
+  };
+
   test('a note waits while Intercom is disconnected, and is left when it is connected again', async () => {
     const card = await openCustomer(product);
     const { database } = product.server.connected;
-    const setStatus = (status: string) =>
-      database.query(`update workspaces set status = $2 where workspace_id = $1`, [WORKSPACE_ID, status]);
-    await setStatus('disconnected');
-    await grantOf(card);
-    const [{ action_id: actionId } = { action_id: '' }] = await stored(product, card.appUserId);
+    const actionId = await grantWhileDisconnected(card);
     const waiting = `name = 'action.note' and state = 'created' and data->>'actionId' = $1`;
     await until(async () => {
       const rows = await database.query<{ isLater: boolean }>(
@@ -305,7 +314,7 @@ describe('RevenueCat', () => {
       );
       return rows[0]?.isLater;
     }, 'the note to wait');
-    await setStatus('connected');
+    await setIntercom('connected');
     await database.query(`update pgboss.job set start_after = now() where ${waiting}`, [actionId]);
     await noteIn(product, card, /Granted Pro until/);
   });
@@ -313,11 +322,7 @@ describe('RevenueCat', () => {
   test('a note whose job has ended is left when a worker starts, and each night', async () => {
     const card = await openCustomer(product);
     const { database } = product.server.connected;
-    const setStatus = (status: string) =>
-      database.query(`update workspaces set status = $2 where workspace_id = $1`, [WORKSPACE_ID, status]);
-    await setStatus('disconnected');
-    await grantOf(card);
-    const [{ action_id: actionId } = { action_id: '' }] = await stored(product, card.appUserId);
+    const actionId = await grantWhileDisconnected(card);
     await until(async () => {
       const ended = await database.query(
         `delete from pgboss.job
@@ -327,7 +332,7 @@ describe('RevenueCat', () => {
       );
       return ended.length > 0;
     }, 'the note to wait');
-    await setStatus('connected');
+    await setIntercom('connected');
     await database.query(
       `update action_notes set created_at = now() - interval '2 minutes'
         where workspace_id = $1 and action_id = $2`,

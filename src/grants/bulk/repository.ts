@@ -7,7 +7,7 @@ import {
   type Teammate,
   updateRows,
 } from '../../database/entities.ts';
-import type { Entities, Sql } from '../../database/sql.ts';
+import { type Entities, queryRow, type Sql } from '../../database/sql.ts';
 import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
@@ -296,14 +296,15 @@ export async function countErrors(sql: Sql, bulk: BulkGrant): Promise<Readonly<R
 }
 
 async function countUnknown(sql: Sql, { workspaceId, projectId, bulkGrantId }: BulkGrant): Promise<number> {
-  const [row] = await sql.query<{ count: number }>(
+  const { count } = await queryRow<{ count: number }>(
+    sql,
     `select count(*)::integer as count from bulk_grant_customers c
       where c.workspace_id = $1 and c.bulk_grant_id = $2
         and not exists (select 1 from subscriber_ids i
                          where i.workspace_id = $1 and i.project_id = $3 and i.app_user_id = c.app_user_id)`,
     [workspaceId, bulkGrantId, projectId],
   );
-  return row?.count ?? 0;
+  return count;
 }
 
 export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: BulkKey, limit: number) {
