@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import packedChromium from '@sparticuz/chromium';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { atEnd } from './group.ts';
+import { atEnd } from './test-process.ts';
 
 const run = promisify(execFile);
 

@@ -12,13 +12,16 @@ import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
 import { makeDatabaseFolder } from './folder.ts';
-import { groupFiles } from './groups.ts';
+import { orderFiles } from './order.ts';
 
-/** For a file, and for a group whose process does not end because something was left open. */
+/** For a file, and for a process that does not end because something was left open. */
 const FILE_TIMEOUT_MS = 180_000;
-const GROUP_TIMEOUT_MS = 900_000;
-/** Three that work and the one that waits: with four that work, tests of real processes starved on two cores. */
-const CONCURRENT_GROUPS = 4;
+const PROCESS_TIMEOUT_MS = 900_000;
+/**
+ * Each runs many files, so it loads and compiles the app once: with a process for each file, half of the suite's
+ * processor time went into that.
+ */
+const PROCESSES = 4;
 
 /**
  * Runs test files, all of them by default, against one embedded PostgreSQL with a migrated template database.
@@ -70,19 +73,26 @@ function templateUrl(url: string): string {
 
 async function runTests(files: readonly string[], folder: string, databaseUrl: string): Promise<boolean> {
   const statements = join(folder, 'statements');
-  await mkdir(statements);
+  const claims = join(folder, 'claims');
+  await Promise.all([mkdir(statements), mkdir(claims)]);
   Object.assign(process.env, {
     TEST_DATABASE_URL: databaseUrl,
     TEST_STATEMENTS: statements,
     NODE_ENV: 'test',
   });
-  const groups = await Promise.all(
-    groupFiles(files).map((group, index) => writeGroup(join(folder, `group-${index + 1}.ts`), group)),
+  const ordered = orderFiles(
+    files.map((file) => resolve(file)),
+    PROCESSES,
   );
+  const modules = ordered.map(async (each, index) => {
+    const path = join(folder, `process-${index + 1}.ts`);
+    await writeFile(path, moduleOf(each, claims));
+    return path;
+  });
   const events = run({
-    files: groups,
-    concurrency: CONCURRENT_GROUPS,
-    timeout: GROUP_TIMEOUT_MS,
+    files: await Promise.all(modules),
+    concurrency: PROCESSES,
+    timeout: PROCESS_TIMEOUT_MS,
     execArgv: [
       `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
       `--test-timeout=${FILE_TIMEOUT_MS}`,
@@ -97,12 +107,9 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
 }
 
 /** A process of the test runner gets a module to run, and no arguments. */
-async function writeGroup(path: string, files: readonly string[]): Promise<string> {
-  const group = pathToFileURL(join(import.meta.dirname, 'group.ts')).href;
-  const absolute = files.map((file) => resolve(file));
-  await writeFile(
-    path,
-    `import { runGroup } from ${JSON.stringify(group)};\nrunGroup(${JSON.stringify(absolute)});\n`,
-  );
-  return path;
+function moduleOf(files: readonly string[], claims: string): string {
+  const testProcess = pathToFileURL(join(import.meta.dirname, 'test-process.ts')).href;
+  return `import { runFiles } from ${JSON.stringify(testProcess)};
+await runFiles(${JSON.stringify(files)}, ${JSON.stringify(claims)});
+`;
 }
