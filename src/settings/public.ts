@@ -6,7 +6,6 @@ import { sendPublicPage } from './render.ts';
 
 const ASSETS = join(import.meta.dirname, 'assets');
 const LEGAL = join(import.meta.dirname, '..', '..', 'docs', 'legal');
-const LONG_CACHE = { maxAge: '1h' };
 
 const DOCUMENTS = [
   ['help', 'Help'],
@@ -17,8 +16,9 @@ const DOCUMENTS = [
 /** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
 export function publicRouter(sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
+  // Compared at each page: after an upgrade none has the styles of the version before.
   for (const asset of ['app.css', 'icon.svg', 'icon.png', 'settings.js'])
-    router.get(`/assets/${asset}`, (_req, res) => res.sendFile(join(ASSETS, asset), LONG_CACHE));
+    router.get(`/assets/${asset}`, (_req, res) => res.sendFile(join(ASSETS, asset)));
   router.get(['/', '/signin'], (req, res) => sendPublicPage(req, res, { view: 'signin', title: 'Sign in' }));
   for (const [name, title] of DOCUMENTS) {
     const text = readFileSync(join(LEGAL, `${name}.html`), 'utf8');

@@ -90,6 +90,14 @@ describe('every page', () => {
     }
   });
 
+  it('has its styles and scripts compared at each visit: an upgrade counts immediately', async () => {
+    for (const asset of ['app.css', 'settings.js']) {
+      const answer = await browser.get(`/assets/${asset}`).expect(200);
+      assert.equal(answer.headers['cache-control'], 'public, max-age=0');
+      await browser.get(`/assets/${asset}`).set('If-None-Match', `${answer.headers.etag}`).expect(304);
+    }
+  });
+
   it('shows a message only for codes that it knows', async () => {
     assert.match((await browser.get('/settings/events?done=events_saved')).text, /Event names saved/);
     const { text } = await browser.get(`/settings/events?done=${encodeURIComponent(SCRIPT)}`);
