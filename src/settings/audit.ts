@@ -1,12 +1,26 @@
+import { messagesFor } from '../i18n/messages.ts';
+import { defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
+import { isRecord } from '../text.ts';
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
-import { audit } from './change-settings.ts';
+import { displayName } from '../workspaces/repository.ts';
+import { audit, type differences } from './change-settings.ts';
 import { csvFile } from './csv.ts';
-import { AUDIT_SECTIONS, auditEntry } from './messages.ts';
+import { KINDS, textFor } from './messages.ts';
 import type { Download, Page, PageRequest } from './page.ts';
+import texts from './texts.json' with { type: 'json' };
 
 const PAGE_SIZE = 50;
 const MAX_CSV_ROWS = 10_000;
 const MAX_PERSON_LENGTH = 200;
+
+/** Parts of the log that can be shown separately, with the texts of their actions. */
+const SECTIONS: Readonly<
+  Record<string, { readonly label: string; readonly actions: Readonly<Record<string, string>> }>
+> = texts.auditSections;
+const ACTIONS: Readonly<Record<string, string>> = Object.assign(
+  {},
+  ...Object.values(SECTIONS).map(({ actions }) => actions),
+);
 
 export const auditPage: Page = {
   path: '/audit',
@@ -23,7 +37,7 @@ export const auditPage: Page = {
     return {
       person: filter.person,
       about,
-      sections: Object.entries(AUDIT_SECTIONS).map(([id, { label }]) => [id, label]),
+      sections: Object.entries(SECTIONS).map(([id, { label }]) => [id, label]),
       entries: rows.slice(0, PAGE_SIZE).map(auditEntry),
       isFiltered: filter.person !== '' || filter.actions !== null,
       csvQuery: String(query),
@@ -47,7 +61,7 @@ export const auditPage: Page = {
 function filterOf(request: PageRequest): AuditFilter {
   const about = request.input('about');
   const before = request.input('before');
-  const section = Object.hasOwn(AUDIT_SECTIONS, about) ? AUDIT_SECTIONS[about] : undefined;
+  const section = Object.hasOwn(SECTIONS, about) ? SECTIONS[about] : undefined;
   return {
     person: request.input('who').slice(0, MAX_PERSON_LENGTH),
     actions: section ? Object.keys(section.actions) : null,
@@ -68,4 +82,106 @@ export function auditCsv(name: string, entries: readonly AuditEntry[]): Download
     contact: ({ contactId }) => contactId ?? '',
     details: ({ details }) => JSON.stringify(details),
   });
+}
+
+/** An entry in words. */
+export function auditEntry(row: AuditEntry) {
+  const detail = (name: string): string => {
+    const value = row.details[name];
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+  };
+  const end = Date.parse(detail('actual_end') || detail('requested_end'));
+  const requestedBy = row.action.endsWith('_approve') ? detail('requested_by') : '';
+  const whats = [
+    detail('entitlement'),
+    detail('product'),
+    amountText(row.details),
+    detail('duration').replaceAll('_', ' '),
+    detail('project'),
+    detail('name'),
+    detail('count'),
+  ];
+  return {
+    at: row.at,
+    who: displayName(row.actor),
+    action: actionText(row.action, row.result) + (requestedBy ? ` of ${requestedBy}` : ''),
+    what: whats.filter(Boolean).join(', '),
+    changes: changesOf(row),
+    until: Number.isNaN(end) ? null : new Date(end),
+    customer: detail('app_user_id'),
+    conversation: row.conversationId ?? '',
+    reason: detail('reason'),
+    result: resultText(row.result),
+  };
+}
+
+function amountText({ amount_minor: minor, currency }: AuditEntry['details']): string {
+  if (typeof minor !== 'number' || typeof currency !== 'string') return '';
+  return messagesFor('en').money({ amountMinor: minor, currency });
+}
+
+const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'declined', 'withdrawn', 'ok', 'done'];
+
+/** What was only requested or tried does not read as done. */
+function actionText(action: string, result: string): string {
+  if (DONE_RESULTS.includes(result)) return textFor(ACTIONS, action);
+  const notDone = result === 'awaiting_approval' ? texts.requests : texts.attempts;
+  return textFor({ ...ACTIONS, ...notDone }, action);
+}
+
+const REFUSED = 'refused: ';
+
+function resultText(result: string): string {
+  if (!result.startsWith(REFUSED)) return textFor(texts.results, result);
+  const reason = textFor({ ...texts.results, ...texts.refusals }, result.slice(REFUSED.length));
+  return `Refused: ${reason.replace('Failed: ', '')}`;
+}
+
+/** The settings that were changed, with their values before and after. */
+function changesOf({ action, details }: AuditEntry) {
+  const changes = (details.changes ?? []) as ReturnType<typeof differences>;
+  return changes.map(({ what: path, from, to }) => {
+    const { label, format } = action === 'events_changed' ? eventSettingOf(path) : settingOf(path);
+    return { what: label, before: format(from), after: format(to) };
+  });
+}
+
+interface Setting {
+  readonly label: string;
+  format(value: unknown): string;
+}
+
+/** @param path `renewal.name`, `renewal.enabled` */
+function eventSettingOf(path: string): Setting {
+  const [first, field] = path.split('.');
+  const kind = EVENT_KINDS.find((each) => each === first);
+  if (!kind) return settingOf(path);
+  const format = (value: unknown): string => {
+    if (field === 'enabled') return value === false ? 'switched off' : 'switched on';
+    return String(value || defaultEventName(kind));
+  };
+  return { label: KINDS[kind].label, format };
+}
+
+/** Settings for which `null` means that there is no restriction to people. */
+const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
+
+/** @param path a setting, or a rule of a store action: `refund.enabled` */
+function settingOf(path: string): Setting {
+  const [kind = '', rule = path] = path.split('.');
+  const action = Object.entries(texts.storeActions).find(([each]) => each === kind)?.[1];
+  const label = action
+    ? [action.label, textFor(texts.storeRules, rule)].filter(Boolean).join(': ')
+    : textFor(texts.settings, path);
+  const isOfPeople = EVERYONE_SETTINGS.includes(rule);
+  return { label, format: (value) => (value === null && isOfPeople ? 'everyone' : valueText(value)) };
+}
+
+function valueText(value: unknown): string {
+  if (value === null || value === '') return 'not set';
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  if (Array.isArray(value)) return value.length === 0 ? 'nobody' : value.map(valueText).join(', ');
+  // A person of a list, or why a risk was accepted.
+  if (isRecord(value)) return String(value.name ?? value.reason);
+  return String(value);
 }

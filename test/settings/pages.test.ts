@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type supertest from 'supertest';
-import { auditEntry } from '../../src/settings/messages.ts';
+import { auditEntry } from '../../src/settings/audit.ts';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
