@@ -173,20 +173,16 @@ interface DeliveryQuery {
   readonly limit: number;
 }
 
-/** Where a filter finds its events: tables with `e`, a condition, and the table that they are ordered by. */
+/** A query for events `e` and their deliveries `d` that follows an index of `order`, newest first. */
 interface Source {
   readonly from: string;
+  /** The filter's own condition by default. */
   readonly where?: string;
   readonly order?: 'd' | 'e';
 }
 
-const EVENTS: Source = { from: EVENTS_WITH_DELIVERY };
 /** Failed and skipped deliveries have an index of their own. */
-const notSent = (state: 'failed' | 'skipped'): Source => ({
-  from: DELIVERIES_WITH_EVENT,
-  where: `d.not_sent = '${state}'`,
-  order: 'd',
-});
+const DELIVERIES: Source = { from: DELIVERIES_WITH_EVENT, order: 'd' };
 /**
  * Pending deliveries are found through their subscribers, and put in order before their events are read: to read all
  * of those took half a second for 10,000.
@@ -217,19 +213,25 @@ const OF_CUSTOMER = `unnest(array(select distinct subscriber_id from subscriber_
   ${EVENTS_OF_SUBSCRIBERS}`;
 const IS_WAITING = `d.reason is not distinct from 'waiting_for_contact'`;
 
-/** `where` is the same of all events, for one customer's, which are few. */
-const FILTERS: Readonly<Record<DeliveryFilter, { sources: readonly Source[]; where: string }>> = {
-  all: { sources: [EVENTS], where: 'true' },
-  failed: { sources: [notSent('failed')], where: `d.not_sent = 'failed'` },
-  waiting: { sources: [pending(IS_WAITING)], where: `${IS_PENDING} and ${IS_WAITING}` },
+/**
+ * `where` is a condition on an event and its delivery. `sources` find the events of all customers, by default among all
+ * events; one customer's are few.
+ */
+const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readonly Source[] }>> = {
+  all: { where: 'true' },
+  failed: { where: `d.not_sent = 'failed'`, sources: [DELIVERIES] },
+  waiting: { where: `${IS_PENDING} and ${IS_WAITING}`, sources: [pending(IS_WAITING)] },
   pending: {
-    sources: [pending(`not (${IS_WAITING})`), NOT_PLANNED],
     where: `${IS_PENDING} and not (${IS_WAITING})`,
+    sources: [pending(`not (${IS_WAITING})`), NOT_PLANNED],
   },
-  delivered: { sources: [EVENTS], where: 'd.delivered_at is not null' },
+  delivered: { where: 'd.delivered_at is not null' },
   skipped: {
-    sources: [{ from: 'events e', where: 'e.skip_reason is not null' }, notSent('skipped')],
     where: `(e.skip_reason is not null or d.not_sent = 'skipped')`,
+    sources: [
+      { from: 'events e', where: 'e.skip_reason is not null' },
+      { ...DELIVERIES, where: `d.not_sent = 'skipped'` },
+    ],
   },
 };
 
@@ -253,13 +255,13 @@ export function listDeliveries(
   workspaceId: string,
   { show, customer, kind, before, limit }: DeliveryQuery,
 ): Promise<DeliveryRow[]> {
-  const { sources, where } = FILTERS[show];
-  const found = customer === null ? sources : [{ from: OF_CUSTOMER }];
-  const newest = found.map((source) => newestOf({ where, ...source }, kind !== null));
+  const { where, sources = [{ from: EVENTS_WITH_DELIVERY }] } = FILTERS[show];
+  const searched = customer === null ? sources : [{ from: OF_CUSTOMER }];
+  const newest = searched.map((source) => newestOf({ where, ...source }, kind !== null));
   return sql.query<DeliveryRow>(
     `select ${DELIVERY_COLUMNS}
-       from (${newest.join(' union ')}) k
-      cross join lateral (${eventOf('k')}) e
+       from (${newest.join(' union ')}) newest
+      cross join lateral (${eventOf('newest')}) e
        left join lateral (${DELIVERY_OF_EVENT}) d on true
       order by e.received_at desc, e.event_id desc
       limit $4`,
