@@ -1,5 +1,5 @@
 import type { Transaction } from '../database/sql.ts';
-import { AppError, type ErrorCode } from '../errors.ts';
+import { AppError, answerOrError, type ErrorCode } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
@@ -161,23 +161,18 @@ async function postpone(
 }
 
 /**
- * Why no customer can be read: an error that concerns all of them, or a RevenueCat that fails for each. Where a whole
- * batch fails, a customer that was read before distinguishes the two: without it, the last customer of an import, if
- * RevenueCat cannot answer for this one, would be retried forever.
+ * Why no customer can be read: an error of the key or of all of RevenueCat. Where a whole batch fails, a customer that
+ * was read before is read again: if that works, RevenueCat cannot answer for these ones, and waiting would retry the
+ * last customers of an import forever.
  */
 async function findObstacle(context: ImportRun, { sql, running, results }: Batch): Promise<AppError | null> {
   const errors = results.flatMap((result) => (result.kind === 'failed' ? [result.error] : []));
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
   const transient = errors.find(({ remedy }) => remedy.kind === 'retry');
-  if (!transient || results.some(({ kind }) => kind === 'read' || kind === 'missing')) return null;
+  if (!transient || errors.length < results.length) return null;
   const readBefore = await findReadCustomer(sql, running);
   if (readBefore === null) return transient;
-  try {
-    await readCustomer(context, readBefore);
-    return null;
-  } catch (error) {
-    if (error instanceof AppError) return error;
-    throw error;
-  }
+  const answer = await answerOrError(readCustomer(context, readBefore));
+  return answer instanceof AppError ? answer : null;
 }

@@ -28,26 +28,14 @@ export async function readCurrentCatalog(
   context: CatalogContext,
   ids: readonly string[] = [],
 ): Promise<readonly CatalogRow[]> {
-  const { logger, now, project } = context;
   const state = stateOf(context);
-  const isFresh = (): boolean => state.readAtMs >= now() - MAX_AGE_MS;
-  const isCurrent = (): boolean => isFresh() && ids.every((id) => state.known.has(id));
+  const isCurrent = (): boolean => isFresh(context, state) && ids.every((id) => state.knownIds.has(id));
   // What is known waits for no read of what is not: that of an import may take long.
   if (isCurrent()) return state.entries;
   return state.turn(async () => {
-    // Another process may have read it since.
+    // This process may have read it while this call waited, or another one.
     if (!isCurrent()) await loadStored(context, state);
-    if (isCurrent()) return state.entries;
-    try {
-      await refreshCatalog(context);
-      await loadStored(context, state);
-      state.readAtMs = now();
-      for (const id of ids) state.known.add(id);
-    } catch (error) {
-      if (!(error instanceof AppError) || !isFresh()) throw error;
-      // The customer is read without the new names; the next read tries again.
-      logger.warn({ code: error.code, projectId: project.projectId }, 'new names not read');
-    }
+    if (!isCurrent()) await refresh(context, state, ids);
     return state.entries;
   });
 }
@@ -60,7 +48,7 @@ interface CatalogState {
   /** When they were last read from RevenueCat, epoch ms. */
   readAtMs: number;
   /** Ids in `entries`, and those that RevenueCat does not list: deleted products, or a key that may not read them. */
-  readonly known: Set<string>;
+  readonly knownIds: Set<string>;
 }
 
 const states = new WeakMap<Database, (key: string) => CatalogState>();
@@ -68,25 +56,40 @@ const states = new WeakMap<Database, (key: string) => CatalogState>();
 function stateOf({ database, project }: CatalogContext): CatalogState {
   const stateFor =
     states.get(database) ??
-    keyed((): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, known: new Set() }));
+    keyed((): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, knownIds: new Set() }));
   states.set(database, stateFor);
   return stateFor(`${project.workspaceId}|${project.projectId}`);
 }
 
+const isFresh = ({ now }: CatalogContext, { readAtMs }: CatalogState) => readAtMs >= now() - MAX_AGE_MS;
+
 async function loadStored({ database, project }: CatalogContext, state: CatalogState): Promise<void> {
   state.entries = await readCatalog(database, project.workspaceId, project.projectId);
   for (const { id, fetchedAt } of state.entries) {
-    state.known.add(id);
+    state.knownIds.add(id);
     // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
     state.readAtMs = Math.max(state.readAtMs, fetchedAt.getTime());
+  }
+}
+
+async function refresh(context: CatalogContext, state: CatalogState, ids: readonly string[]): Promise<void> {
+  try {
+    await storeCatalog(context);
+    await loadStored(context, state);
+    state.readAtMs = context.now();
+    for (const id of ids) state.knownIds.add(id);
+  } catch (error) {
+    if (!(error instanceof AppError) || !isFresh(context, state)) throw error;
+    // The customer is read without the new names; the next read tries again.
+    context.logger.warn({ code: error.code, projectId: context.project.projectId }, 'new names not read');
   }
 }
 
 /** A statement takes at most 65,535 parameters. */
 const BATCH_SIZE = 1_000;
 
-/** Reads the names of entitlements and products. A key that may not read products still gives entitlements. */
-async function refreshCatalog({ database, logger, now, project, client }: CatalogContext): Promise<void> {
+/** Stores the names of RevenueCat's entitlements and products. A key that may not read products still gives entitlements. */
+async function storeCatalog({ database, logger, now, project, client }: CatalogContext): Promise<void> {
   const { workspaceId, projectId, revenueCatProjectId } = project;
   const entitlements = await client.listEntitlements(revenueCatProjectId);
   const products = await nullOn('revenuecat_scope_missing', client.listProducts(revenueCatProjectId));
