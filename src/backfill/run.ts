@@ -1,4 +1,4 @@
-import { AppError, mayPass } from '../errors.ts';
+import { AppError, answerOrError, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
@@ -90,7 +90,7 @@ async function runWorker(run: Run): Promise<void> {
       return;
     }
     if (await hasOtherKey(run)) return;
-    const obstacle = await step(run, running);
+    const obstacle = await answerOrError(step(run, running));
     if (signal.aborted) return;
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
@@ -105,24 +105,19 @@ async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
 /** Lists a page or imports a batch. @returns why no customer could be read; `null`: nothing was in the way */
 async function step(run: Run, running: ImportProgress): Promise<AppError | null> {
   const { database, ref, signal } = run;
-  try {
-    if (!running.isListed && !run.isListing) {
-      run.isListing = true;
-      await listPage(run).finally(() => {
-        run.isListing = false;
-      });
-      return null;
-    }
-    const { isEmpty, obstacle } = await importBatch(run, running);
-    if (isEmpty) {
-      if (await finishImport(database, ref)) await deleteList(database, ref);
-      else await pause(IDLE_MS, signal);
-    }
-    return obstacle;
-  } catch (error) {
-    if (error instanceof AppError) return error;
-    throw error;
+  if (!running.isListed && !run.isListing) {
+    run.isListing = true;
+    await listPage(run).finally(() => {
+      run.isListing = false;
+    });
+    return null;
   }
+  const { isEmpty, obstacle } = await importBatch(run, running);
+  if (isEmpty) {
+    if (await finishImport(database, ref)) await deleteList(database, ref);
+    else await pause(IDLE_MS, signal);
+  }
+  return obstacle;
 }
 
 /** Another process may list the same page at the same time: it is stored once. */

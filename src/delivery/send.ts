@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { fitAttribute } from '../intercom/data-attributes.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { eventMetadata } from '../subscription/contact-values.ts';
@@ -48,12 +48,10 @@ async function sendEvent(
   const request = { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata };
   const { id: eventId, projectId } = entry;
   const sent = { projectId, subscriberId: claim.subscriberId, eventId, request };
-  try {
-    await client.sendEvent(request);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    const { interruption, ...outcome } = await applyFailure(delivery, entry, error);
-    return { result: { ...sent, ...responseOf(error), ...outcome }, interruption };
+  const answer = await answerOrError(client.sendEvent(request));
+  if (answer instanceof AppError) {
+    const { interruption, ...outcome } = await applyFailure(delivery, entry, answer);
+    return { result: { ...sent, ...responseOf(answer), ...outcome }, interruption };
   }
   await recordAccepted(delivery, 'events');
   context.metrics.attempt('delivered', 'ok');

@@ -1,6 +1,6 @@
 import type { CatalogRow } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
-import { AppError, nullOn } from '../errors.ts';
+import { AppError, answerOrError, nullOn } from '../errors.ts';
 import { readCatalog } from '../revenuecat/catalog.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCurrentCatalog } from '../revenuecat/current-catalog.ts';
@@ -202,12 +202,9 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
   const known = await listEntitlements(app.database, project);
   const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) return known;
-  try {
-    await readCurrentCatalog({ ...app, project, client });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    app.logger.warn({ code: error.code, workspaceId: project.workspaceId }, 'entitlements not read');
-  }
+  const read = await answerOrError(readCurrentCatalog({ ...app, project, client }));
+  if (read instanceof AppError)
+    app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
   return listEntitlements(app.database, project);
 }
 
@@ -262,14 +259,11 @@ export async function readNow<T>(
   const { workspaceId } = customer.project;
   const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
   if (!client) throw failed('revenuecat_unauthorized');
-  try {
-    return await withTimeout(read(client), READ_TIMEOUT_MS, () => {
-      throw failed('revenuecat_unavailable');
-    });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
-    app.logger.warn({ code: error.code, workspaceId }, 'not read from RevenueCat');
-    throw failed(error.code);
-  }
+  const found = await withTimeout(answerOrError(read(client)), READ_TIMEOUT_MS, () => {
+    throw failed('revenuecat_unavailable');
+  });
+  if (!(found instanceof AppError)) return found;
+  if (found.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
+  app.logger.warn({ code: found.code, workspaceId }, 'not read from RevenueCat');
+  throw failed(found.code);
 }

@@ -1,5 +1,5 @@
 import { epochMs, queryRow } from '../database/sql.ts';
-import { AppError, mayPass } from '../errors.ts';
+import { AppError, answerOrError, mayPass } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
@@ -38,15 +38,14 @@ export async function callAndConfirm(
   const claimed = action.state === 'revoking' ? action : await claimForCall(app.database, action);
   if (!claimed) return { action: await readAgain(app.database, action) };
   if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
-  let answer: unknown;
-  try {
-    answer = await ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (mayStillBeDone(claimed, error)) return { action: await leaveUnconfirmed(app, claimed, error.code) };
+  const answer = await answerOrError(
+    ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed),
+  );
+  if (answer instanceof AppError) {
+    if (mayStillBeDone(claimed, answer)) return { action: await leaveUnconfirmed(app, claimed, answer.code) };
     // A key that has replaced this one since keeps its own state.
-    if (error.code === 'revenuecat_unauthorized') await recordKeyState(app, project, 'rejected');
-    return { action: await fail(app, claimed, error.code) };
+    if (answer.code === 'revenuecat_unauthorized') await recordKeyState(app, project, 'rejected');
+    return { action: await fail(app, claimed, answer.code) };
   }
   await recordResponse(app.database, claimed);
   const answered = { ...claimed, isAnswered: true };

@@ -2,7 +2,7 @@ import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { createOutageLog, describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
 
@@ -17,13 +17,10 @@ export type JobName = keyof JobData;
 
 /** Does a job's work. @returns after how many seconds to queue it again; `null`: no platform asked to wait */
 export async function secondsToWait(work: Promise<unknown>, now: () => number): Promise<number | null> {
-  try {
-    await work;
-    return null;
-  } catch (error) {
-    if (!(error instanceof AppError) || error.remedy.kind !== 'wait_until') throw error;
-    return Math.max(1, Math.ceil((error.remedy.atMs - now()) / 1_000));
-  }
+  const answer = await answerOrError(work);
+  if (!(answer instanceof AppError)) return null;
+  if (answer.remedy.kind !== 'wait_until') throw answer;
+  return Math.max(1, Math.ceil((answer.remedy.atMs - now()) / 1_000));
 }
 
 /** The sending side, which is all that most of the app needs. */
