@@ -8,14 +8,21 @@ const WIDTH = 330;
 /** Of a list's row without its arrow; and with a text at its end. */
 const ITEM_WIDTH = WIDTH - 18;
 const HALF_ITEM = ITEM_WIDTH / 2;
+/** How much wider bold text is. */
+const BOLD = 1.07;
 
-const TYPE = 14;
-const SMALL_TYPE = 13;
+/** In px, as all that follow. */
+const FONT_SIZE = 14;
+const SMALL_FONT_SIZE = 13;
 const LINE = 20;
 const SMALL_LINE = 18;
+/** Below each component. */
 const MARGIN = 10;
-
-const BOLD = 1.07;
+const ITEM_PADDING = 15;
+const ROW_PADDING = 8;
+const BUTTON = 30;
+const INPUT = 34;
+const INPUT_LABEL = 24;
 
 /** Advance widths in em, those of a wide humanist face; what fits none of these is `OTHER`. */
 const CHAR_WIDTHS: readonly (readonly [RegExp, number])[] = [
@@ -31,6 +38,7 @@ const CHAR_WIDTHS: readonly (readonly [RegExp, number])[] = [
   [/[MmW@%œ—]/, 0.94],
   [/[DGUHNOQw&…]/, 0.77],
   [/\p{Lu}/u, 0.66],
+  [/[\u{10000}-\u{10ffff}]/u, 1.4],
 ];
 const OTHER = 0.63;
 
@@ -48,40 +56,34 @@ const chars = new Map<string, Char>();
 function charOf(char: string): Char {
   let known = chars.get(char);
   if (known === undefined) {
-    const width = CHAR_WIDTHS.find(([pattern]) => pattern.test(char))?.[1];
+    const width = CHAR_WIDTHS.find(([pattern]) => pattern.test(char))?.[1] ?? OTHER;
     const isSpace = /[^\S\u00a0\u202f]/.test(char);
-    known = {
-      width: width ?? ((char.codePointAt(0) ?? 0) > 0xffff ? 1.4 : OTHER),
-      isSpace,
-      endsWord: isSpace || FULL_WIDTH.test(char),
-    };
+    known = { width, isSpace, endsWord: isSpace || FULL_WIDTH.test(char) };
     // Names may hold any character; those of ordinary texts are a few hundred.
     if (chars.size < 2_000) chars.set(char, known);
   }
   return known;
 }
 
-function countLines(text: string, widthPx: number, type = TYPE): number {
-  const max = widthPx / type;
+function countLines(text: string, widthPx: number, fontSize = FONT_SIZE): number {
+  const max = widthPx / fontSize;
   let count = 1;
   let used = 0;
   let word = 0;
-  const endWord = (space: number): void => {
+  // The space ends the last word.
+  for (const char of `${text} `) {
+    const { width, isSpace, endsWord } = charOf(char);
+    if (!isSpace) word += width;
+    if (!endsWord) continue;
     if (used > 0 && used + word > max) {
       count += 1;
       used = 0;
     }
     // A word longer than a line is cut.
     count += Math.max(0, Math.ceil(word / max) - 1);
-    used += word > max ? word % max : word + space;
+    used += word > max ? word % max : word + (isSpace ? width : 0);
     word = 0;
-  };
-  for (const char of text) {
-    const { width, isSpace, endsWord } = charOf(char);
-    if (!isSpace) word += width;
-    if (endsWord) endWord(isSpace ? width : 0);
   }
-  endWord(0);
   return count;
 }
 
@@ -101,9 +103,9 @@ function itemHeight(item: ListItem): number {
   const titleWidth = item.tertiary_text ? HALF_ITEM : ITEM_WIDTH;
   const main =
     countLines(item.title, titleWidth) * LINE +
-    (item.subtitle ? countLines(item.subtitle, ITEM_WIDTH, SMALL_TYPE) * SMALL_LINE : 0);
+    (item.subtitle ? countLines(item.subtitle, ITEM_WIDTH, SMALL_FONT_SIZE) * SMALL_LINE : 0);
   const atEnd = item.tertiary_text ? countLines(item.tertiary_text, HALF_ITEM) * LINE : 0;
-  return 15 + Math.max(main, atEnd);
+  return ITEM_PADDING + Math.max(main, atEnd);
 }
 
 function textHeight(component: Extract<Component, { type: 'text' }>): number {
@@ -117,13 +119,13 @@ function heightOf(component: Component): number {
     case 'text':
       return measureOnce(component, textHeight);
     case 'button':
-      return 30 + MARGIN;
+      return BUTTON + MARGIN;
     case 'data-table':
-      return component.items.length * (LINE + 8) - 8 + MARGIN;
+      return component.items.length * (LINE + ROW_PADDING) - ROW_PADDING + MARGIN;
     case 'list':
       return component.items.reduce((sum, item) => sum + measureOnce(item, itemHeight), -1) + MARGIN;
     case 'input':
-      return 34 + (component.label ? 24 : 0) + MARGIN;
+      return INPUT + (component.label ? INPUT_LABEL : 0) + MARGIN;
     default:
       throw new Error(`No first canvas has a ${component.type} yet: add its height`);
   }
