@@ -1,5 +1,5 @@
 import { readShownAccess } from './access.ts';
-import { type Action, type ActionResult, type Grant, isActiveGrant, nameOf } from './action.ts';
+import { type Action, type ActionResult, isActiveGrant, nameOf } from './action.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
@@ -55,11 +55,12 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {
     const earlier = await findEarlier(context, reviewed);
-    const done = earlier ?? (await orActionError(checkAndCall(context, reviewed)));
+    if (earlier) return earlier;
+    const done = await orActionError(checkAndCall(context, reviewed));
     if (!(done instanceof ActionError)) return done;
-    // A first press of the same button may have used up the month, or have changed what was reviewed.
-    const first = await findEarlier(context, reviewed);
-    if (first) return first;
+    // A concurrent press of the same button may have used up the month, or have changed what was reviewed.
+    const concurrent = await findEarlier(context, reviewed);
+    if (concurrent) return concurrent;
     throw done;
   });
 }
@@ -128,7 +129,7 @@ export async function approveAction(
     event: 'approve',
     decidedBy: admin,
     ...ends,
-    conversationId,
+    decidedIn: conversationId,
     lastChange,
   });
   // Another teammate was faster, or what was read before has changed: it is read again.
@@ -184,15 +185,15 @@ export async function declineAction(context: ActionContext, action: Action): Pro
       throwRefusal(checkTeammate(policyOf(workspace.settings, action.kind), admin.id)),
     );
   const moved = isOwn
-    ? await transition(app, action, { event: 'withdraw', conversationId })
-    : await transition(app, action, { event: 'decline', decidedBy: admin, conversationId });
+    ? await transition(app, action, { event: 'withdraw', decidedIn: conversationId })
+    : await transition(app, action, { event: 'decline', decidedBy: admin, decidedIn: conversationId });
   return { action: moved ?? (await readAgain(app.database, action)), isRepeated: moved === null };
 }
 
 /** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
 export async function revokeGrant(
   context: ActionContext,
-  shown: Grant,
+  shown: Action,
   reason: string,
 ): Promise<ActionResult> {
   const { app, customer, workspace } = context;
@@ -208,7 +209,8 @@ export async function revokeGrant(
       event: 'revoke',
       revokedBy: admin,
       revokeReason: reason,
-      conversationId,
+      // RevenueCat may confirm it long after the press: its note is left where it was pressed.
+      conversationId: conversationId ?? grant.conversationId,
     });
   });
   if (!moved) return { action: await readAgain(app.database, grant), isRepeated: true };
@@ -222,12 +224,12 @@ export async function findAction(context: ActionContext, actionId: string): Prom
   const { app, customer } = context;
   const { workspaceId } = context.workspace;
   const { subscriberId } = customer;
-  if (isDashboardGrant(actionId))
+  if (isDashboardGrant(actionId)) {
+    const grants = await listDashboardGrants(context);
+    const shown = grants.find((grant) => grant.actionId === actionId);
     // It is stored when its removal begins: a second press shows that removal.
-    return (
-      (await listDashboardGrants(context)).find((grant) => grant.actionId === actionId) ??
-      findAdopted(app.database, { workspaceId, subscriberId, actionId })
-    );
+    return shown ?? findAdopted(app.database, { workspaceId, subscriberId, actionId });
+  }
   const action = await readAction(app.database, { workspaceId, actionId });
   return action?.subscriberId === subscriberId ? action : null;
 }

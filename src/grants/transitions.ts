@@ -57,7 +57,7 @@ type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
  * action on the same target may be unconfirmed.
  *
  * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
- * @param change.conversationId where it happens, if that is not where the action was requested
+ * @param change.decidedIn the conversation of a decision, if that is not where the action was requested
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
  */
 export async function transition(
@@ -65,12 +65,12 @@ export async function transition(
   action: Action,
   {
     lastChange,
-    conversationId = action.conversationId,
+    decidedIn = action.conversationId,
     ...change
   }: Changes & {
     readonly event: ActionEvent;
     readonly lastChange?: string | null;
-    readonly conversationId?: string | null;
+    readonly decidedIn?: string | null;
   },
 ): Promise<Action | null> {
   const { audit, note, to }: Transition = TRANSITIONS[change.event];
@@ -79,17 +79,14 @@ export async function transition(
     const scope = { ...app, sql };
     if (isCalledNext) await lockTarget(sql, action);
     if (lastChange !== undefined && (await readLastChange(sql, action)) !== lastChange) return null;
-    // RevenueCat may confirm a removal long after the press: its note is left where it was pressed.
-    const changes =
-      change.event === 'revoke' && conversationId !== null ? { ...change, conversationId } : change;
-    const moved = await updateState(sql, action, changes);
+    const moved = await updateState(sql, action, change);
     if (!moved) return null;
     if (isCalledNext) await scheduleConfirm(scope, moved, CONFIRM_AFTER_SECONDS);
     if (!audit) return moved;
     const isRemoval = change.event === 'confirm_revoke' && moved.kind === 'grant';
     const alsoEnded = isRemoval ? await revokeOthers(sql, moved) : [];
     const result = change.error ?? (audit === 'approve' ? 'approved' : to);
-    await writeAuditAndNote(scope, moved, { audit, note, result, conversationId, alsoEnded });
+    await writeAuditAndNote(scope, moved, { audit, note, result, conversationId: decidedIn, alsoEnded });
     return moved;
   });
 }

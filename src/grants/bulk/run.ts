@@ -78,23 +78,14 @@ interface Task {
 /** Grants, or undoes, and stores the outcome. */
 async function workOn(app: AppContext, task: Task): Promise<void> {
   const { bulk, project, customer } = task;
-  const claim = { ...bulk, ...customer };
   const work = customer.state === 'granted' ? undo : grant;
   const outcome = await work(app, task).catch((error: unknown) => outcomeOf(error, customer));
-  const error = outcome.error ?? '';
-  if (outcome.state !== 'failed' || !KEY_ERRORS.includes(error)) {
-    await setCustomer(app.database, claim, outcome);
-    return;
-  }
+  const { state, error = null } = outcome;
   // No customer can be granted anything until an admin has replaced the key.
-  const attempts = customer.attempts + 1;
-  const isOurs = await setCustomer(app.database, claim, {
-    state: 'pending',
-    error,
-    attempts,
-    retryInSeconds: 0,
-  });
-  if (!isOurs) return;
+  const isPaused = state === 'failed' && KEY_ERRORS.includes(error ?? '');
+  const retry = { state: 'pending', error, attempts: customer.attempts + 1, retryInSeconds: 0 } as const;
+  const isOurs = await setCustomer(app.database, { ...bulk, ...customer }, isPaused ? retry : outcome);
+  if (!isPaused || !isOurs) return;
   if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
     await recordKeyState(app, project, 'rejected');
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
@@ -131,11 +122,10 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const { actionId, error, state } = granted;
   const isUnchanged = granted.kind === 'grant' && granted.isUnchanged;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
+  // Not known yet.
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
-  // Certainly not granted.
-  return error !== null && OUTAGE_ERRORS.includes(error)
-    ? retryOf(customer, error)
-    : { state: 'failed', actionId, error };
+  const isOutage = error !== null && OUTAGE_ERRORS.includes(error);
+  return isOutage ? retryOf(customer, error) : { state: 'failed', actionId, error };
 }
 
 /** The same as one grant of a card. `null`: it would change nothing. */

@@ -65,7 +65,6 @@ export function decide(
 
 /** Removes the grant that was reviewed; pressed twice, shows the result of the first press. */
 export function revokeConfirm(context: ViewContext, action: Action): Promise<InboxCanvas> {
-  if (action.kind !== 'grant') return actionResult(context, action);
   const again = (problem: string): Promise<InboxCanvas> => removalCanvas(context, action, problem);
   if (context.isOutdated && isActiveGrant(action, context.app.now()))
     return again(context.messages.t('action.outdated.stale'));
