@@ -250,7 +250,8 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     isPriceRising: false,
     periodStartedAtMs: startMs,
     transactionId: event.transactionId ?? builder.transactionId,
-    endsAtMs: event.expiresAtMs,
+    // Of a pass only the API knows the end.
+    endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
     periodEndsAtMs: hasRepeatedStart ? null : event.expiresAtMs,
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,

@@ -1,9 +1,17 @@
 import { compareTexts } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import { isOtherProduct } from './apply-event.ts';
-import { addBuilder, foldTrial, grantKey, type HistoryFold, indexKey } from './history-fold.ts';
+import {
+  addBuilder,
+  endTrialEarly,
+  foldTrial,
+  grantKey,
+  type HistoryFold,
+  indexKey,
+  trialEnd,
+} from './history-fold.ts';
 import { isInternalId } from './names.ts';
-import { accessEndMs, emptyBuilder, endAccess, type StateBuilder } from './state-builder.ts';
+import { accessEndMs, emptyBuilder, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /** Applies RevenueCat's API response to what the events before it added up to. */
@@ -12,10 +20,17 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   listEntitlements(fold, snapshot);
   const matched = new Set<StateBuilder>();
   const unmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
-  for (const item of [...snapshot.subscriptions].sort(currentFirst)) {
+  const isKnown = (item: SnapshotSubscription) => Number(findByTransaction(fold, item) !== undefined);
+  // Who resubscribed has two of one product: each is first looked for by its own transaction.
+  const subscriptions = snapshot.subscriptions
+    .filter((item) => !isNamelessGrant(fold, item))
+    .sort((a, b) => isKnown(b) - isKnown(a) || currentFirst(a, b));
+  for (const item of subscriptions) {
     const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
+    const trialEndsAtMs = trialEnd(builder);
     matched.add(builder);
     applySubscription(builder, latestPaidPeriod(item), takenAtMs);
+    endTrialEarly(fold, builder, trialEndsAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
       foldTrial(fold, {
         periodStartedAtMs: item.periodStartsAtMs ?? builder.periodStartedAtMs,
@@ -31,7 +46,18 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     matched.add(builder);
   }
   endUnlisted(fold, matched, takenAtMs);
-  applyRevenue(fold, snapshot);
+  applyRevenue(fold, matched, snapshot);
+}
+
+/** RevenueCat may list what has ended without its entitlement: then what events said of the grants says more. */
+function isNamelessGrant(fold: HistoryFold, item: SnapshotSubscription): boolean {
+  const { store, givesAccess, entitlements } = item;
+  return (
+    store === 'PROMOTIONAL' &&
+    !givesAccess &&
+    entitlements.length === 0 &&
+    [...fold.builders.values()].some(({ isGrant }) => isGrant)
+  );
 }
 
 /** So that of several of one product the one in force is recognized in the events. */
@@ -85,12 +111,18 @@ function endBy(builder: StateBuilder, takenAtMs: number): void {
   if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
 }
 
-/** More than all events together: the history began before the first of them. Later events add to it. */
-function applyRevenue(fold: HistoryFold, { subscriptions, purchases }: Snapshot): void {
+/** More than all events together: the history began before the first of them. Later charges add to it. */
+function applyRevenue(
+  fold: HistoryFold,
+  matched: ReadonlySet<StateBuilder>,
+  { subscriptions, purchases }: Snapshot,
+): void {
   const revenueUsdCents = [...subscriptions, ...purchases]
     .filter(({ environment }) => environment === 'production')
     .reduce((sum, item) => sum + item.revenueUsdCents, 0);
-  if (revenueUsdCents > fold.chargedUsdCents) fold.lifetimeValueUsdCents = revenueUsdCents;
+  if (revenueUsdCents <= fold.chargedUsdCents) return;
+  fold.lifetimeValueUsdCents = revenueUsdCents;
+  for (const builder of matched) builder.isRevenueListed = true;
 }
 
 function matchSubscription(
@@ -98,14 +130,22 @@ function matchSubscription(
   item: SnapshotSubscription,
   unmatched: (found: StateBuilder | undefined) => StateBuilder | undefined,
 ): StateBuilder | undefined {
-  const { environment, store, storeSubscriptionId, productId, entitlements } = item;
+  const { environment, store, productId, entitlements } = item;
   if (store === 'PROMOTIONAL') {
     const grants = entitlements.map((key) => unmatched(fold.builders.get(grantKey(environment, key))));
     return grants.find((grant) => grant !== undefined);
   }
-  const at = (index: ReadonlyMap<string, StateBuilder>, id: string | null) =>
-    id === null ? undefined : unmatched(index.get(indexKey(environment, store, id)));
-  return at(fold.byTransaction, storeSubscriptionId) ?? at(fold.byProduct, productId);
+  const sameProduct =
+    productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
+  return unmatched(findByTransaction(fold, item)) ?? unmatched(sameProduct);
+}
+
+function findByTransaction(
+  fold: HistoryFold,
+  { environment, store, storeSubscriptionId }: SnapshotSubscription,
+): StateBuilder | undefined {
+  if (storeSubscriptionId === null) return undefined;
+  return fold.byTransaction.get(indexKey(environment, store, storeSubscriptionId));
 }
 
 function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBuilder {
@@ -173,7 +213,6 @@ function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
   builder.productId = productIdOf(builder, item.productId);
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;
-  builder.isFamilyShare ||= item.isFamilyShare;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
 }
 
@@ -182,7 +221,12 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
   // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
   // same period stays.
-  const isSamePeriod = Math.abs((builder.periodStartedAtMs ?? 0) - (startedAtMs ?? 0)) < DAY_MS;
+  const laterMs = (startedAtMs ?? 0) - (builder.periodStartedAtMs ?? 0);
+  const isSamePeriod = Math.abs(laterMs) < DAY_MS;
+  // What events said of an earlier period, such as a refund or who paid, says nothing about this one.
+  const isNew = laterMs >= DAY_MS;
+  if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
+  builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
   // Nor does it know an introductory price: that of an earlier period and a free trial have ended with it.
   if (!isSamePeriod && builder.periodType === 'INTRO') builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';

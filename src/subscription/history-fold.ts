@@ -1,4 +1,4 @@
-import { HOUR_MS } from '../time.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import { applyEvent, isOtherProduct, isPurchase } from './apply-event.ts';
 import { isGrant } from './kinds.ts';
 import { addMoney } from './money.ts';
@@ -51,11 +51,10 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (!known && event.kind === 'price_increase_consent') return;
   const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
-  const trialEndsAtMs = builder.periodType === 'TRIAL' ? builder.endsAtMs : null;
+  const trialEndsAtMs = trialEnd(builder);
+  const isCounted = isInRevenue(builder, event);
   applyEvent(builder, event);
-  // A free trial that was paid for early ended then.
-  if (trialEndsAtMs !== null && trialEndsAtMs === fold.trialEndsAtMs && builder.periodType !== 'TRIAL')
-    fold.trialEndsAtMs = Math.min(trialEndsAtMs, builder.periodStartedAtMs ?? trialEndsAtMs);
+  endTrialEarly(fold, builder, trialEndsAtMs);
   indexBuilder(fold, builder, event);
   for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
@@ -64,7 +63,30 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
   if (builder.environment === 'sandbox') return;
   if (builder.periodType === 'TRIAL') foldTrial(fold, builder);
-  foldTotals(fold, event, sum);
+  foldTotals(fold, event, sum && isCounted ? { ...sum, usdCents: 0 } : sum);
+}
+
+/** Whether the revenue that RevenueCat's API lists has the charge already: its event can be the later of both. */
+function isInRevenue(builder: StateBuilder, event: LifecycleEvent): boolean {
+  const { isRevenueListed, periodStartedAtMs, productId } = builder;
+  return (
+    isRevenueListed &&
+    isPurchase(event) &&
+    !isOtherProduct(productId, event.productId) &&
+    (event.purchasedAtMs ?? event.atMs) < (periodStartedAtMs ?? 0) + MINUTE_MS
+  );
+}
+
+/** `null`: it is no free trial. */
+export function trialEnd({ periodType, endsAtMs }: StateBuilder): number | null {
+  return periodType === 'TRIAL' ? endsAtMs : null;
+}
+
+/** A free trial that was paid for early ended then. @param trialEndsAtMs its end until now */
+export function endTrialEarly(fold: HistoryFold, builder: StateBuilder, trialEndsAtMs: number | null): void {
+  if (trialEndsAtMs === null || trialEndsAtMs !== fold.trialEndsAtMs || builder.periodType === 'TRIAL')
+    return;
+  fold.trialEndsAtMs = Math.min(trialEndsAtMs, builder.periodStartedAtMs ?? trialEndsAtMs);
 }
 
 /** Of several trials the one that began last: a late event about another one changes nothing. */

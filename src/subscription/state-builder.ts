@@ -64,6 +64,8 @@ export function emptyBuilder(key: string, environment: Environment) {
     /** Whether the purchase of the period in force is known, and not only events about it. */
     isPurchaseKnown: false,
     isChangeAnnounced: false,
+    /** Whether the lifetime value has what RevenueCat's API said was paid for it. */
+    isRevenueListed: false,
     willRenew: false,
     originalTransactionId: null as string | null,
     transactionId: null as string | null,
@@ -142,7 +144,8 @@ export function buildState(
   snapshotAtMs: number | null,
 ): SubscriptionState {
   const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
-  const { endedAtMs, trustedUntilMs, charge, isChangeAnnounced, refunded, beforeRefund, ...facts } = others;
+  const { endedAtMs, trustedUntilMs, charge, isChangeAnnounced, isRevenueListed, ...rest } = others;
+  const { refunded, beforeRefund, ...facts } = rest;
   const endMs = accessEndMs(builder);
   const givesAccess = !facts.isIncomplete && nowMs < endMs;
   // Only a purchase or a grant can be for life.

@@ -68,6 +68,17 @@ const paidAhead = (status: string, periodEnd: number, nextEnd: number) =>
     periodEndsAtMs: day(periodEnd),
     endsAtMs: day(nextEnd),
   });
+const secondPeriod = apiSubscription({
+  periodStartsAtMs: day(30),
+  periodEndsAtMs: day(60),
+  endsAtMs: day(60),
+});
+const bought = (id: string, at: number): LifecycleEvent =>
+  event('INITIAL_PURCHASE', at, {
+    ...period(Math.floor(at), Math.floor(at) + 30, 10),
+    ...stripe,
+    original_transaction_id: id,
+  });
 const yearly = { product_id: 'pro_yearly', original_transaction_id: '1001', ...play };
 
 const lifetime = { ...period(0, null), product_id: 'pro_lifetime' };
@@ -547,6 +558,122 @@ export const CASES: readonly Case[] = [
     ]),
     on: 41,
     says: `Pro. Next charge ${date(395)}.`,
+  },
+  ...[
+    { ending: 'and its purchase comes later', events: [bought('sub_b', 60.002)] },
+    { ending: 'and its purchase is lost', events: [] },
+  ].map(({ ending, events }) => ({
+    name: `a second subscription of one product that the API lists first, ${ending}`,
+    events: [
+      bought('sub_a', 0),
+      expire(30, 'UNSUBSCRIBE', { ...stripe, original_transaction_id: 'sub_a' }),
+      ...events,
+    ],
+    snapshot: snapshotOf(60.001, [
+      apiSubscription({
+        store: 'STRIPE',
+        storeSubscriptionId: 'sub_a',
+        status: 'expired',
+        givesAccess: false,
+        autoRenewalStatus: 'will_not_renew',
+      }),
+      apiSubscription({
+        id: 'sub2',
+        store: 'STRIPE',
+        storeSubscriptionId: 'sub_b',
+        startsAtMs: day(60),
+        periodStartsAtMs: day(60),
+        periodEndsAtMs: day(90),
+        endsAtMs: day(90),
+      }),
+    ]),
+    on: 61,
+    says: `Pro${events.length > 0 ? ', $10.00 a month' : ''}. Next charge ${date(90)}.`,
+    attributes: { rc_lifetime_value_usd: 20 },
+  })),
+  {
+    name: 'a charge that the API has listed before its event',
+    events: [buy(0, 30), renew(30, 60, { event_timestamp_ms: day(30.002) })],
+    snapshot: snapshotOf(30.001, [{ ...secondPeriod, revenueUsdCents: 2_000 }]),
+    on: 31,
+    says: `Pro, $10.00 a month. Next charge ${date(60)}.`,
+    attributes: { rc_lifetime_value_usd: 20 },
+  },
+  {
+    name: 'a charge after the one that the API has listed',
+    events: [renew(60, 90)],
+    snapshot: snapshotOf(31, [{ ...secondPeriod, revenueUsdCents: 2_000 }]),
+    on: 61,
+    says: `Pro, $10.00 a month. Next charge ${date(90)}.`,
+    attributes: { rc_lifetime_value_usd: 30 },
+  },
+  {
+    name: 'a refund before a period that only the API knows',
+    events: [buy(0, 30), refund(5)],
+    snapshot: snapshotOf(31, [secondPeriod]),
+    on: 32,
+    says: `Pro, $10.00 a month. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'a cancellation before a period that only the API knows, which is cancelled, too',
+    events: [buy(0, 30), cancel(5, 'UNSUBSCRIBE')],
+    snapshot: snapshotOf(40, [{ ...secondPeriod, autoRenewalStatus: 'will_not_renew' }]),
+    on: 41,
+    status: 'cancelled',
+    says: `Pro, cancelled. Access until ${date(60)}. No further charge.`,
+  },
+  {
+    name: 'a failed payment before a period that only the API knows, whose payment failed, too',
+    events: [buy(0, 30), issue(30, 46)],
+    snapshot: snapshotOf(60.5, [{ ...secondPeriod, status: 'in_grace_period' }]),
+    on: 60.6,
+    says: `Payment failed on ${date(60)}. Still has Pro while Apple retries the card.`,
+    attributes: { rc_billing_issue_at: 60 },
+  },
+  {
+    name: 'a family share before a period that the customer pays for, which only the API knows',
+    events: [buy(0, 30, family)],
+    snapshot: snapshotOf(31, [secondPeriod]),
+    on: 32,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'a free trial that was paid for early, which only the API knows',
+    events: [trial(0, 14)],
+    snapshot: snapshotOf(4, [
+      apiSubscription({ periodStartsAtMs: day(3), periodEndsAtMs: day(33), endsAtMs: day(33) }),
+    ]),
+    on: 5,
+    says: `Pro. Next charge ${date(33)}.`,
+    attributes: { rc_trial_ends_at: 3 },
+  },
+  {
+    name: 'a pass whose end the API has listed before its event, which has none',
+    events: [buyLifetime(0, { event_timestamp_ms: day(0.002), price: 99, price_in_purchased_currency: 99 })],
+    snapshot: { ...ownedFor(90), takenAtMs: day(0.001) },
+    on: 1,
+    says: `Pro, bought once, until ${date(90)}. No further charge.`,
+    attributes: { expires_at: 90, rc_lifetime_value_usd: 99 },
+  },
+  {
+    name: 'a grant that has ended, which the API lists without its entitlement',
+    events: [grant(0, 30)],
+    snapshot: snapshotOf(40, [
+      apiSubscription({
+        store: 'PROMOTIONAL',
+        productId: null,
+        productName: null,
+        storeSubscriptionId: null,
+        status: 'expired',
+        givesAccess: false,
+        autoRenewalStatus: 'will_not_renew',
+        entitlements: [],
+        revenueUsdCents: 0,
+      }),
+    ]),
+    on: 41,
+    says: `No access since ${date(30)}. Pro had been granted; never paid.`,
+    attributes: { latest_entitlement: 'pro' },
   },
   {
     name: 'a change ahead says no sum that is of the old product',
