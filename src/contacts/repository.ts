@@ -104,6 +104,18 @@ export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
 }
 
+/**
+ * Matching by e-mail was switched off: subscribers that it may have matched are matched again, and those that a worker
+ * is just matching.
+ */
+export function unassignByEmail(sql: Sql, workspaceId: string): Promise<number> {
+  return wakeSubscribers(sql, workspaceId, {
+    set: MATCH_AGAIN,
+    where: 's.email is not null and (s.contact_id is not null or s.lease_owner is not null)',
+    values: [],
+  });
+}
+
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {

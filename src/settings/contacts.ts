@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { wakeAllWaiting } from '../contacts/repository.ts';
+import { unassignByEmail, wakeAllWaiting } from '../contacts/repository.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
@@ -24,7 +24,11 @@ const contactsForm = form(
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
     await changeSettings(request, 'contacts', { create, matchByEmail });
-    await wakeAllWaiting(request.app.database, request.workspace.workspaceId);
+    const { app, workspace } = request;
+    const { workspaceId } = workspace;
+    if (workspace.settings.contacts.matchByEmail && !matchByEmail)
+      await unassignByEmail(app.database, workspaceId);
+    await wakeAllWaiting(app.database, workspaceId);
     return done('/contacts', 'contacts_saved');
   },
 );
