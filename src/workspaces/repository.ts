@@ -99,6 +99,18 @@ export async function storeInstallation(
   await notifyDelivery(database, installation.workspaceId);
 }
 
+/** Looks up the contacts of all customers who wait for one, as soon as deliveries continue. */
+export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<void> {
+  await sql.query(
+    `update subscribers set due_at = now(), version = version + 1, attempts = 0
+      where workspace_id = $1
+        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
+                               order by subscriber_id for no key update)`,
+    [workspaceId],
+  );
+  await notifyDelivery(sql, workspaceId);
+}
+
 /** A workspace by the token that Intercom refused or accepted: a newer one, stored by a reinstall, is not meant. */
 type ByToken = Pick<Workspace, 'workspaceId' | 'accessToken'>;
 

@@ -399,12 +399,20 @@ describe('uninstalling', () => {
   });
 
   it('restores everything when it is installed again', async () => {
+    await site.db.database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, waiting, attempts, due_at)
+       values ('abc123', 'p', gen_random_uuid(), true, 7, now() + interval '7 days')`,
+    );
     const browser = supertest.agent(site.server);
     const begun = await browser.get('/install');
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'abc123'));
     assert.match(text(answer.headers.location), /install_success=true/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'connected');
     assert.equal((await listProjects(site.db.database, 'abc123')).length, 1);
+    const [waiting] = await site.db.database.query<{ isDue: boolean; attempts: number }>(
+      `select due_at <= now() as "isDue", attempts from subscribers where workspace_id = 'abc123' and waiting`,
+    );
+    assert.deepEqual(waiting, { isDue: true, attempts: 0 }, 'a contact may have appeared unreported');
   });
 
   it('does not delete a token that a reinstall has just stored', async () => {
