@@ -64,6 +64,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
     );
   },
   async delivery_lag({ database, workspace }) {
+    if (workspace.status !== 'connected') return null;
     const lagS = await readDeliveryLag(database, workspace.workspaceId);
     if (lagS <= MAX_DELIVERY_LAG_S) return ok('Deliveries to Intercom are on time.');
     return problem(

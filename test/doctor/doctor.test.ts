@@ -604,6 +604,21 @@ describe('doctor', () => {
     }
   });
 
+  it('does not send the operator to a worker for what waits until the app is installed again', async () => {
+    await sql(`update workspaces set status = 'disconnected', status_reason = 'intercom_unauthorized'`);
+    await sql(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
+       values ($1, $2, gen_random_uuid(), now() - interval '10 minutes')`,
+      [WORKSPACE_ID, PROJECT_ID],
+    );
+    try {
+      assert.deepEqual(failing(await check()), ['intercom_token: problem']);
+    } finally {
+      await sql('delete from subscribers');
+      await sql(`update workspaces set status = 'connected', status_reason = null`);
+    }
+  });
+
   it('distinguishes what was never there from what has stopped, and what is there from what leads here', async () => {
     const nowMs = Date.now();
     const [project] = await listProjects(world.db.database, WORKSPACE_ID);
