@@ -59,18 +59,21 @@ const MAX_COUNTED = 100_000;
 async function readBacklog(sql: Sql) {
   const pending = await sql.query<{ code: string; count: string }>(
     `select coalesce(pending_reason, 'queued') as code, sum(pending_events) as count
-       from (select pending_reason, pending_events from subscribers where pending_events > 0 limit $1) as p
+       from (select pending_reason, pending_events from subscribers
+              where pending_events > 0 and (due_at is null or due_at > now()) limit $1) as p
       group by 1`,
     [MAX_COUNTED],
   );
-  const [queued] = await sql.query<{ count: string }>(
-    `select count(*) as count from (
-       select 1 from subscribers s
+  // More may have arrived since their last delivery.
+  const due = await sql.query<{ code: string; count: string }>(
+    `select code, count(*) as count from (
+       select coalesce(d.reason, 'queued') as code from subscribers s
          join events e on e.workspace_id = s.workspace_id and e.subscriber_id = s.subscriber_id
          left join event_deliveries d
            on d.workspace_id = e.workspace_id and d.subscriber_id = e.subscriber_id
               and d.project_id = e.project_id and d.event_id = e.event_id and e.side = 'customer'
-        where s.due_at <= now() and s.pending_events = 0 and ${IS_PENDING} limit $1) as q`,
+        where s.due_at <= now() and ${IS_PENDING} limit $1) as q
+      group by 1`,
     [MAX_COUNTED],
   );
   const [failed] = await sql.query<{ count: string }>(
@@ -84,9 +87,9 @@ async function readBacklog(sql: Sql) {
        join workspaces w on w.workspace_id = s.workspace_id and w.status = 'connected'
       where s.due_at <= now()`,
   );
-  const counts = new Map(pending.map(({ code, count }) => [code, Number(count)]));
-  const queuedCount = Number(queued?.count ?? 0);
-  if (queuedCount > 0) counts.set('queued', (counts.get('queued') ?? 0) + queuedCount);
+  const counts = new Map<string, number>();
+  for (const { code, count } of [...pending, ...due])
+    counts.set(code, (counts.get(code) ?? 0) + Number(count));
   return {
     events_pending: counts,
     events_failed: Number(failed?.count ?? 0),

@@ -28,15 +28,16 @@ export async function readOverview(sql: Sql, workspaceId: string) {
     sql.query<{ reason: string; count: number }>(
       `with pending as (
          select coalesce(pending_reason, '') as reason, pending_events as events from subscribers
-          where workspace_id = $1 and pending_events > 0 limit $2
-       ), queued as (
-         select 1 from subscribers s ${EVENTS_OF_SUBSCRIBERS}
-          where s.workspace_id = $1 and s.due_at <= now() and s.pending_events = 0 and ${IS_PENDING}
+          where workspace_id = $1 and pending_events > 0 and (due_at is null or due_at > now()) limit $2
+       ), due as (
+         -- More may have arrived since their last delivery.
+         select coalesce(d.reason, '') as reason, 1 as events from subscribers s ${EVENTS_OF_SUBSCRIBERS}
+          where s.workspace_id = $1 and s.due_at <= now() and ${IS_PENDING}
           limit $2
        )
        select reason, sum(events)::integer as count
-         from (select reason, events from pending union all select '', (select count(*) from queued)) counted
-        group by 1 having sum(events) > 0 order by 2 desc`,
+         from (select * from pending union all select * from due) counted
+        group by 1 order by 2 desc`,
       [workspaceId, MAX_COUNTED],
     ),
   ]);

@@ -351,6 +351,32 @@ describe('contacts', () => {
     assert.deepEqual((await settings()).contacts, { create: 'never', matchByEmail: false });
   });
 
+  it('matches again who may have been matched by email, once that is switched off', async () => {
+    await send('/contacts', { create: 'never', match_by_email: 'on' }).expect(303);
+    const [byEmail, withoutEmail] = ['person@example.com', null].map((email) => ({
+      id: randomUUID(),
+      email,
+    }));
+    for (const each of [byEmail, withoutEmail])
+      await site.db.database.query(
+        `insert into subscribers (workspace_id, project_id, subscriber_id, email, contact_id, attributes_written)
+         values ('abc123', 'p', $1, $2, 'contact-1', '{}')`,
+        [each?.id, each?.email],
+      );
+    const woken = async () => {
+      const rows = await site.db.database.query<{ subscriber_id: string }>(
+        `select subscriber_id from subscribers
+          where subscriber_id = any($1) and due_at <= now() and attributes_written is null`,
+        [[byEmail?.id, withoutEmail?.id]],
+      );
+      return rows.map((row) => row.subscriber_id);
+    };
+    await send('/contacts', { create: 'identified', match_by_email: 'on' }).expect(303);
+    assert.deepEqual(await woken(), [], 'while it stays on');
+    await send('/contacts', { create: 'never' }).expect(303);
+    assert.deepEqual(await woken(), [byEmail?.id]);
+  });
+
   it('makes missing attributes again', async () => {
     await site.db.database.query(
       `update workspaces set attributes_ready = false where workspace_id = 'abc123'`,
@@ -826,6 +852,25 @@ describe('home', () => {
       (await browser.get('/settings').expect(200)).text,
       /not let the app update or look up/,
     );
+  });
+
+  it('counts every event that waits while Intercom is disconnected, also of who had some before', async () => {
+    for (const table of ['event_deliveries', 'events', 'subscribers'])
+      await site.db.database.query(`delete from ${table} where workspace_id = 'abc123'`);
+    const eventIds = [1, 2, 3, 4].map((n) => `waits-${n}`);
+    await site.db.database.query(
+      `with customer as (
+         insert into subscribers (workspace_id, project_id, subscriber_id, due_at, pending_events, pending_reason)
+         values ('abc123', 'p', gen_random_uuid(), now(), 1, 'intercom_unauthorized') returning subscriber_id)
+       insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
+       select 'abc123', 'p', event_id, subscriber_id, 'RENEWAL', 'renewal', 0, '{}'
+         from customer, unnest($1::text[]) as t (event_id)`,
+      [eventIds],
+    );
+    const { text } = await browser.get('/settings').expect(200);
+    assert.match(text, /<strong>4<\/strong> queued/);
+    const listed = await browser.get('/settings/deliveries?show=pending').expect(200);
+    for (const id of eventIds) assert.ok(listed.text.includes(`id=${id}"`));
   });
 
   it('shows no advice when nothing is wrong', async () => {
