@@ -60,16 +60,16 @@ export function needsApproval(policy: GrantPolicy, days: number | null): boolean
 }
 
 /**
- * Days that count for the policy: of a chosen duration as an admin means it (a month is a month), else the full days
- * that are added to what the customer pays for. `null`: it never ends.
+ * Days that count for the policy: of a chosen duration as an admin means it (a month is a month); of one that is added
+ * to a grant, the full days of both together. `null`: it never ends.
  */
 export function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
   const { duration, start, requestedEndMs, boughtEndMs } = reviewed;
   if (duration === 'lifetime' || requestedEndMs >= LIFETIME_END_MS) return null;
-  const isAdded = start === 'after' && currentEndOrNow(nowMs, endsAtReview(reviewed)) > nowMs;
-  if (duration !== 'custom' && !isAdded) return lengthInDays(duration);
-  const fromMs = isAdded ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
-  return Math.floor((requestedEndMs - fromMs) / DAY_MS);
+  const paidUntilMs = start === 'after' ? Math.max(nowMs, boughtEndMs ?? 0) : nowMs;
+  const isAddedToGrant = start === 'after' && currentEndOrNow(nowMs, endsAtReview(reviewed)) > paidUntilMs;
+  if (duration !== 'custom' && !isAddedToGrant) return lengthInDays(duration);
+  return Math.floor((requestedEndMs - paidUntilMs) / DAY_MS);
 }
 
 /** Whether a second teammate must approve an action; a refund of a sum that is not known, too. */

@@ -281,6 +281,14 @@ describe('the policy', () => {
       } as ReviewedGrant);
     assert.equal(lengthOf({ duration: 'two_month' }), 61);
     assert.equal(lengthOf({ duration: 'two_month', start: 'after', previousEndMs: july + DAY_MS }), 62);
+    assert.equal(lengthOf({ duration: 'two_month', start: 'after', boughtEndMs: july - DAY_MS }), 61);
+    const boughtEndMs = at('2027-12-01T00:00:00Z');
+    const afterBought = { boughtEndMs, requestedEndMs: endOfDuration('two_month', boughtEndMs) };
+    assert.equal(
+      lengthOf({ duration: 'two_month', start: 'after', ...afterBought }),
+      61,
+      'a month of what is free',
+    );
     assert.equal(lengthOf({ duration: 'custom' }), 62);
     assert.equal(lengthOf({ duration: 'lifetime', requestedEndMs: LIFETIME_END_MS }), null);
     assert.equal(lengthOf({ duration: 'custom', requestedEndMs: LIFETIME_END_MS }), null);
@@ -308,7 +316,7 @@ test('a purchase is found among those of its environment only', () => {
 test('nothing is granted any more to a customer who was deleted in RevenueCat', async () => {
   const notFound = () => Promise.reject(new AppError('revenuecat_not_found', 'Deleted'));
   const client = new Proxy({}, { get: () => notFound }) as RevenueCatClient;
-  const grant = { state: 'revoking', appUserId: 'deleted' } as Grant;
+  const grant = { state: 'revoking', appUserId: 'deleted' } as Grant & { nowMs: number; isOverdue: boolean };
   assert.deepEqual(await ACTION_KINDS.grant.readBack(client, 'proj1', grant), {});
 });
 
