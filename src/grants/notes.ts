@@ -2,6 +2,7 @@ import escapeHtml from 'escape-html';
 import type { Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
+import { labeled } from '../i18n/sentences.ts';
 import type { IntercomClient } from '../intercom/client.ts';
 import { isUuid, stripInvisible } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -144,7 +145,13 @@ export function noteHtml(action: Action, step: NoteStep, messages: Messages): st
   // A grant that was made can only have failed to be removed.
   const isFailedRemoval = action.kind === 'grant' && step === 'failed' && action.state !== 'failed';
   const key = step === 'confirmed' ? doneKey(action) : isFailedRemoval ? 'removalFailed' : step;
-  const paragraphs = [t(`action.note.${key}`, messageValuesOf(messages, action))];
+  const values = messageValuesOf(messages, action);
+  const title = t(`action.title.${isFailedRemoval ? 'revoke' : action.kind}`);
+  // It may have been done.
+  const isUnknown = step === 'failed' && action.error === 'never_confirmed';
+  const paragraphs = isUnknown
+    ? [labeled(messages, title, String(values.name)), t('action.failed.never_confirmed')]
+    : [t(`action.note.${key}`, values)];
   if (action.decidedBy && (step === 'confirmed' || step === 'failed') && !isFailedRemoval)
     paragraphs.push(t('action.note.people', { requester, approver: nameOf(action.decidedBy) }));
   else if (step === 'declined') paragraphs.push(t('action.note.requestedBy', { requester }));

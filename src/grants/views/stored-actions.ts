@@ -175,11 +175,12 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   const running = isActiveGrant(action, app.now()) ? action : null;
   // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
+  const isUnknown = running?.error === 'never_confirmed';
   const canExtend = running && !isForever(grantEndMs(running)) && customer.project.apiKey !== null;
   const isNoteMissing = await hasNote(app.database, action, 'failed');
   const headline = t(`action.result.${outcome}`, shownValues(context, action));
   return context.page([
-    refusal !== null && text(t('action.state.notRemoved', { why: refusal }), 'error'),
+    refusal !== null && text(isUnknown ? refusal : t('action.state.notRemoved', { why: refusal }), 'error'),
     text(headline, outcome === 'unchanged' ? 'error' : 'paragraph'),
     customerText(context, action, { outcome, url }),
     isNoteMissing && text(t('action.state.noteFailed'), 'muted'),
