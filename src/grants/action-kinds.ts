@@ -1,8 +1,18 @@
 import { nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
+import { DAY_MS } from '../time.ts';
 import { compareReadBack, endsOf, readAccess } from './access.ts';
-import type { Action, ActionKind, Grant, PurchaseState, StoreAction, StoreActionDetails } from './action.ts';
+import {
+  type Action,
+  type ActionKind,
+  CLOCK_TOLERANCE_MS,
+  doneAtMs,
+  type Grant,
+  type PurchaseState,
+  type StoreAction,
+  type StoreActionDetails,
+} from './action.ts';
 import type { Changes } from './repository.ts';
 
 const WEB_BILLING = 'RC_BILLING';
@@ -19,6 +29,12 @@ const MAX_EXTENSION_DAYS: Readonly<Record<string, number>> = {
 /** What to store of what was done; `missing`: not done, or not done yet; `unknown`: the API cannot show it. */
 type ReadBackResult = Changes | 'missing' | 'unknown';
 
+interface ReadBackTime {
+  readonly nowMs: number;
+  /** What was not done by now will not be. */
+  readonly isOverdue: boolean;
+}
+
 /** What RevenueCat needs to know for a kind of action, and what it shows of it. */
 interface ActionKindDefinition {
   /** Permissions that the key needs. Source: RevenueCat API v2. */
@@ -27,11 +43,11 @@ interface ActionKindDefinition {
   isOffered?(live: LivePurchase): boolean;
   /** The one call to RevenueCat; resolves with the link of `manage`. */
   call(client: RevenueCatClient, projectId: string, action: Action): Promise<unknown>;
-  /** Reads whether it was done, without another call for it. Overdue: what was not done by now will not be. */
+  /** Reads whether it was done, without another call for it. */
   readBack(
     client: RevenueCatClient,
     projectId: string,
-    action: Action & { readonly isOverdue?: boolean },
+    action: Action & ReadBackTime,
   ): Promise<ReadBackResult>;
   /** Of the webhook that follows a store action, if there is one. */
   readonly event?: { readonly type: string; readonly cancel_reason?: string };
@@ -58,7 +74,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
             entitlementId: target,
             expiresAtMs: requestedEndMs,
           }),
-    async readBack(client, projectId, grant: Grant & { readonly isOverdue?: boolean }) {
+    async readBack(client, projectId, grant: Grant & ReadBackTime) {
       const currentMs = await readGrantEnd(client, projectId, grant);
       if (grant.state === 'revoking') return currentMs === null ? {} : 'missing';
       if (currentMs === null) return 'missing';
@@ -85,12 +101,18 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
         ? stores.refundPurchase(projectId, target)
         : stores.refundSubscription(projectId, target);
     },
-    async readBack(client, projectId, action: StoreAction) {
-      const isCharge = action.details.transactionId !== undefined;
+    async readBack(client, projectId, action: StoreAction & ReadBackTime) {
+      const { details, isAnswered, nowMs } = action;
+      const isCharge = details.transactionId !== undefined;
       if (isCharge && !(await isRefundReported(client, projectId, action))) return 'unknown';
-      const isDone = (live: LivePurchase): boolean =>
-        isCharge || live.isRefunded || (live.kind === 'subscription' && !live.givesAccess);
-      return shownByPurchase(isDone)(client, projectId, action);
+      // Access that ended with its period shows no refund.
+      const endMs = details.before?.endsAtMs ?? null;
+      const isRefundShown = isAnswered || endMs === null || endMs > nowMs;
+      return shownByPurchase((live) => {
+        if (isCharge || live.isRefunded) return true;
+        if (live.kind !== 'subscription' || live.givesAccess) return false;
+        return isRefundShown ? true : 'unknown';
+      })(client, projectId, action);
     },
     event: { type: 'CANCELLATION', cancel_reason: 'CUSTOMER_SUPPORT' },
   },
@@ -102,22 +124,26 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
     call({ stores }, projectId, { target, details: { days = 0, reasonCode } }: StoreAction) {
       return stores.extendSubscription(projectId, target, { days, reasonCode: reasonCode ?? null });
     },
-    readBack: shownByPurchase(
-      (live, { before }) => (live.endsAtMs ?? 0) >= (before?.endsAtMs ?? 0) + MIN_EXTENSION_MS,
-    ),
+    readBack: shownByPurchase(({ endsAtMs }, { isAnswered, details: { before, days = 0 } }) => {
+      const addedMs = (endsAtMs ?? 0) - (before?.endsAtMs ?? 0);
+      // A renewal moves the end, too.
+      if (!isAnswered && addedMs > (days + 1) * DAY_MS) return 'unknown';
+      return addedMs >= MIN_EXTENSION_MS;
+    }),
     event: { type: 'SUBSCRIPTION_EXTENDED' },
   },
   manage: {
     scopes: ['customer_information:subscriptions:read'],
     isOffered: isWebSubscription,
     call: ({ stores }, projectId, { target }) => stores.createManagementUrl(projectId, target),
-    readBack: async (_client, _projectId, action: StoreAction) => doneIf(action.isAnswered, action),
+    readBack: async (_client, _projectId, action: StoreAction & ReadBackTime) =>
+      doneIf(action.isAnswered, action),
   },
   transfer: {
     scopes: [CUSTOMERS, SUBSCRIPTIONS, PURCHASES],
     call: ({ stores }, projectId, { appUserId, target }) =>
       stores.transferPurchases(projectId, appUserId, target),
-    async readBack({ stores }, projectId, action: StoreAction) {
+    async readBack({ stores }, projectId, action: StoreAction & ReadBackTime) {
       const { appUserId, target, details } = action;
       // The receiver may have been erased here in between: then what has moved is missing from the source.
       const isKnown = target !== '';
@@ -130,7 +156,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
   restore: {
     scopes: [CUSTOMERS],
     call: ({ stores }, projectId, { appUserId, target }) => stores.restoreOrder(projectId, appUserId, target),
-    async readBack({ stores }, projectId, action: StoreAction) {
+    async readBack({ stores }, projectId, action: StoreAction & ReadBackTime) {
       const { appUserId, target, isAnswered } = action;
       const bought = isAnswered ? [] : await stores.listPurchases(projectId, appUserId);
       return doneIf(isAnswered || bought.some(({ storeId }) => storeId?.startsWith(target)), action);
@@ -150,23 +176,24 @@ export async function readGrantEnd(
 }
 
 function doneIf(
-  isDone: boolean,
+  isDone: boolean | 'unknown',
   { details }: StoreAction,
   after: PurchaseState | null = null,
 ): ReadBackResult {
+  if (isDone === 'unknown') return isDone;
   return isDone ? { details: { ...details, after } } : 'missing';
 }
 
 /** For what the purchase itself shows. */
-function shownByPurchase(isDone: (live: LivePurchase, details: StoreActionDetails) => boolean) {
+function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => boolean | 'unknown') {
   return async (
     { stores }: RevenueCatClient,
     projectId: string,
-    action: StoreAction,
+    action: StoreAction & ReadBackTime,
   ): Promise<ReadBackResult> => {
     const bought = await stores.listPurchases(projectId, action.appUserId, action.details.targetType);
     const live = bought.find(({ id }) => id === action.target);
-    return live ? doneIf(isDone(live, action.details), action, stateOf(live)) : 'unknown';
+    return live ? doneIf(isDone(live, action), action, stateOf(live)) : 'unknown';
   };
 }
 
@@ -174,12 +201,16 @@ function shownByPurchase(isDone: (live: LivePurchase, details: StoreActionDetail
 async function isRefundReported(
   client: RevenueCatClient,
   projectId: string,
-  { isAnswered, appUserId, details }: StoreAction,
+  action: StoreAction,
 ): Promise<boolean> {
+  const { isAnswered, appUserId, details } = action;
   if (isAnswered) return true;
   const events = (await client.listCustomerEvents(projectId, appUserId)) ?? [];
   return events.some(
-    (event) => event.cancel_reason === 'CUSTOMER_SUPPORT' && event.transaction_id === details.transactionId,
+    (event) =>
+      event.cancel_reason === 'CUSTOMER_SUPPORT' &&
+      event.transaction_id === details.transactionId &&
+      Number(event.event_timestamp_ms) >= doneAtMs(action) - CLOCK_TOLERANCE_MS,
   );
 }
 

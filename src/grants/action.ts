@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Teammate } from '../database/entities.ts';
 import type { Environment, Money } from '../subscription/types.ts';
+import { MINUTE_MS } from '../time.ts';
 import { DURATIONS } from './durations.ts';
 
 /**
@@ -67,6 +68,9 @@ export const REVENUECAT: Teammate = { id: 'revenuecat', name: 'RevenueCat', emai
 export const STORE_ACTION_KINDS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
 export type StoreActionKind = (typeof STORE_ACTION_KINDS)[number];
 export type ActionKind = 'grant' | StoreActionKind;
+
+/** RevenueCat's clock may be behind ours: events of what was done here are not older than this before it. */
+export const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
 /** Something that a teammate wants done for a customer through RevenueCat. Times are UTC epoch ms. */
 interface NewActionBase {
@@ -178,6 +182,11 @@ export interface ActionResult {
   readonly isRepeated?: boolean;
   /** The single-use link of `manage`: it is not stored. */
   readonly url?: string;
+}
+
+/** An action that waited for approval was done long after it was requested. */
+export function doneAtMs({ calledAtMs, createdAtMs }: Action): number {
+  return calledAtMs ?? createdAtMs;
 }
 
 export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>): number {

@@ -72,7 +72,7 @@ async function confirmByReading(
   const isOverdue = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
   try {
     const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
-    const known = { ...action, isAnswered, isOverdue };
+    const known = { ...action, isAnswered, isOverdue, nowMs: app.now() };
     const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, known);
     if (typeof found === 'object') return await complete(app, action, found);
     if (found === 'unknown' || !isOverdue) return await leaveUnconfirmed(app, action);

@@ -3,13 +3,18 @@ import type { SubscriberKey } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { toMajor } from '../subscription/money.ts';
 import { readEvent } from '../subscription/read-event.ts';
-import { DAY_MS, MINUTE_MS } from '../time.ts';
-import { type Action, type Grant, grantEndMs, type StoreAction } from './action.ts';
+import { DAY_MS } from '../time.ts';
+import {
+  type Action,
+  CLOCK_TOLERANCE_MS,
+  doneAtMs,
+  type Grant,
+  grantEndMs,
+  type StoreAction,
+} from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';
 
 const GRANTED: ReadonlySet<Grant['state']> = new Set(['confirmed', 'revoking', 'revoked']);
-/** RevenueCat's clock may be behind ours. */
-const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
 /** Events for the actions whose webhook has not arrived yet, oldest first; each webhook replaces one. */
 export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): Promise<TimelineEntry[]> {
@@ -62,11 +67,6 @@ function grantEvents(grant: Grant): TimelineEntry[] {
     ...(isMade ? [grantEvent(grant, 'promotional_granted', doneAtMs(grant))] : []),
     ...(removedAtMs === null ? [] : [grantEvent(grant, 'promotional_revoked', removedAtMs)]),
   ];
-}
-
-/** An action that waited for approval was done long after it was requested. */
-function doneAtMs({ calledAtMs, createdAtMs }: Action): number {
-  return calledAtMs ?? createdAtMs;
 }
 
 function grantEvent(

@@ -4,7 +4,7 @@ import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { toMinor } from '../subscription/money.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { readCustomer, readNow } from './access.ts';
-import type { Action, StoreActionDetails } from './action.ts';
+import { type Action, CLOCK_TOLERANCE_MS, doneAtMs, type StoreActionDetails } from './action.ts';
 import { failed, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Form } from './form-state.ts';
@@ -150,14 +150,15 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
   };
 }
 
-/** Whether a webhook has reported the refund of an action's charge: the API may not show it. */
+/** Whether a webhook has reported the refund of an action's charge, and not an earlier one in part. */
 export async function isChargeRefunded(sql: Sql, action: Action): Promise<boolean> {
   const charge = action.kind === 'refund' ? action.details.transactionId : undefined;
   if (charge === undefined) return false;
   const rows = await sql.query(
     `select 1 from events
-      where workspace_id = $1 and subscriber_id = $2 and transaction_id = $3 and kind = 'refund' limit 1`,
-    [action.workspaceId, action.subscriberId, charge],
+      where workspace_id = $1 and subscriber_id = $2 and transaction_id = $3 and kind = 'refund'
+        and event_at_ms >= $4 limit 1`,
+    [action.workspaceId, action.subscriberId, charge, doneAtMs(action) - CLOCK_TOLERANCE_MS],
   );
   return rows.length > 0;
 }

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
+import type { Action } from '../../src/grants/action.ts';
 import { confirmAction } from '../../src/grants/confirmation.ts';
+import { noteHtml } from '../../src/grants/notes.ts';
+import { readAction } from '../../src/grants/repository.ts';
+import { messagesFor } from '../../src/i18n/messages.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import type { StoryName } from '../../src/simulator/revenuecat/scenarios.ts';
 import type { Subscription } from '../../src/simulator/revenuecat/state.ts';
@@ -25,6 +29,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 import {
   ALL_ON,
   actionStates,
+  type Buyer,
   buttonOf,
   buyOnce,
   callsAbout,
@@ -69,7 +74,7 @@ const calls = (id: string) => callsAbout(product, id);
 const states = (appUserId: string) => actionStates(product, appUserId);
 
 /** Part of a payment, or all of it, is given back without this app. */
-const refundElsewhere = (appUserId: string, own: Subscription, price: number) =>
+const refundElsewhere = (appUserId: string, own: Subscription, price: number, atMs = Date.now()) =>
   send(
     product,
     lifecycleEvent(
@@ -84,7 +89,7 @@ const refundElsewhere = (appUserId: string, own: Subscription, price: number) =>
         purchasedAtMs: own.startsAtMs,
         expirationAtMs: own.endsAtMs,
         transactionId: own.storeSubscriptionId ?? '',
-        atMs: Date.now(),
+        atMs,
         price,
         currency: 'EUR',
       },
@@ -699,6 +704,49 @@ describe('a store action that does not go through', () => {
     await product.revenueCat.flushWebhooks();
     await until(async () => (await states(card.appUserId)).join() === 'confirmed,confirmed', 'the refund');
     assert.equal(calls(charge), 1);
+  });
+
+  test('an earlier refund of a part, a renewal and the end of a period confirm nothing that was not done', async () => {
+    const { database } = product.server.connected;
+    const lose = async (kind: string, { own, page }: Buyer, inputs?: Record<string, string>) => {
+      const checked = await reviewAction(page, kind, inputs);
+      product.revenueCat.faults.add({ ...callsOf(own), drop: 'before', times: 1 });
+      assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
+    };
+    const readBackAfter = async ({ card }: Buyer, ageMs: number): Promise<Action | null> => {
+      const [row] = await database.query<{ action_id: string }>(
+        `update actions set called_at = $3 where workspace_id = $1 and app_user_id = $2 returning action_id`,
+        [WORKSPACE_ID, card.appUserId, new Date(Date.now() - ageMs)],
+      );
+      const key = { workspaceId: WORKSPACE_ID, actionId: row?.action_id ?? '' };
+      await confirmAction(contextOf(product), key);
+      return readAction(database, key);
+    };
+
+    const charged = await openBuyer('play_store');
+    await refundElsewhere(charged.card.appUserId, charged.own, -2, Date.now() - DAY_MS);
+    await lose('refund', charged, { 'action.transaction': charged.own.storeSubscriptionId ?? '' });
+    assert.equal((await readBackAfter(charged, 180_000))?.state, 'requested', 'a part, the day before');
+
+    const renewed = await openBuyer('play_store');
+    await lose('extend', renewed, { 'action.days': '3' });
+    renewed.own.endsAtMs = (renewed.own.endsAtMs ?? 0) + 30 * DAY_MS;
+    assert.equal((await readBackAfter(renewed, 180_000))?.state, 'requested', 'renewed for a month');
+
+    const ended = await openBuyer('rc_billing', { autoRenewalStatus: 'will_not_renew' });
+    await lose('refund', ended);
+    await database.query(
+      `update actions set details = jsonb_set(details::jsonb, '{before,endsAtMs}', to_jsonb($3::bigint))
+        where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, ended.card.appUserId, Date.now() - 60_000],
+    );
+    ended.own.givesAccess = false;
+    assert.equal((await readBackAfter(ended, 180_000))?.state, 'requested', 'the period has ended');
+    const failed = await readBackAfter(ended, DAY_MS + 180_000);
+    assert.equal(failed?.error, 'never_confirmed');
+    const note = noteHtml(failed, 'failed', messagesFor('en', 'UTC'));
+    assert.match(note, /Refund: Pro Web.+so the result is unknown/);
+    assert.doesNotMatch(note, /did not do it/);
   });
 
   test('RevenueCat is unavailable: the form says so, keeps what was typed, and works later', async () => {
