@@ -13,7 +13,6 @@ import { createDemoInbox } from './demo/inbox.ts';
 import { createDemoMessenger } from './demo/messenger.ts';
 import { createDemoPlatforms } from './demo/platforms.ts';
 import { restoreState, saveState } from './demo/saved-state.ts';
-import { createSharedCards } from './demo/shared-cards.ts';
 import { addStates } from './demo/states.ts';
 import {
   connect,
@@ -86,7 +85,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     publicUrl: config.publicUrl,
     database: server.connected.database,
     secrets: server.secrets,
-    cards: createSharedCards(),
+    cards: [],
     labels: new Map(),
   };
   const restoredKey = options.dataDir === undefined ? null : await restoreState(dataDir, world);
@@ -190,7 +189,6 @@ function registerApp({ intercom, revenueCat, appUrl, publicUrl }: DemoWorld): vo
   state.installUrl = `${publicUrl}/install`;
   state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
   state.uninstallUrl = `${appUrl}/intercom/uninstall`;
-  state.healthUrl = `${appUrl}/intercom/health`;
   // After a restart the app may have another port.
   for (const project of revenueCat.state.projects.values()) {
     for (const webhook of project.webhooks) {
@@ -219,7 +217,7 @@ async function addSamples(world: DemoWorld, onProgress: (step: string) => void):
 /** So that a conversation shows what a shared card looks like. */
 function shareOneCard({ cards, publicUrl }: DemoWorld): void {
   const sentence = 'This card shows each customer their own subscription.';
-  cards.add({
+  cards.push({
     conversationId: '510',
     adminName: 'Alex Agent',
     canvas: { content_url: `${publicUrl}/canvas/messenger/live` },

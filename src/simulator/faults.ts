@@ -70,9 +70,8 @@ function withoutSecrets(value: unknown): unknown {
  */
 export function createFaults(
   answers: FaultAnswers,
-  options: { now: () => number; random?: () => number },
+  now: () => number,
 ): { faults: Faults; middleware: RequestHandler; control: Router } {
-  const random = options.random ?? Math.random;
   let active: { fault: Fault; left: number }[] = [];
   let log: { entry: Omit<LoggedRequest, 'body'>; req: Request }[] = [];
 
@@ -100,7 +99,7 @@ export function createFaults(
     const matching = active.filter(({ fault }) => {
       if (fault.pathPrefix !== undefined && !req.path.startsWith(fault.pathPrefix)) return false;
       if (fault.method !== undefined && fault.method !== req.method) return false;
-      return fault.share === undefined || random() < fault.share;
+      return fault.share === undefined || Math.random() < fault.share;
     });
     for (const entry of matching) entry.left -= 1;
     active = active.filter((entry) => entry.left > 0);
@@ -109,7 +108,7 @@ export function createFaults(
 
   const middleware: RequestHandler = async (req, res, next) => {
     if (req.path.startsWith('/__simulator')) return next();
-    const atMs = options.now();
+    const atMs = now();
     const path = withoutSecretsInQuery(req.originalUrl);
     res.once('close', () => {
       const status = res.writableFinished ? res.statusCode : null;

@@ -20,7 +20,6 @@ before(async () => {
     createProduct({ bare: true, environment: { PORT: String(port), PUBLIC_URL: url } }),
     sharedBrowser(),
   ]);
-  product.intercom.state.healthUrl = `${url}/intercom/health`;
   product.intercom.state.uninstallUrl = `${url}/intercom/uninstall`;
 });
 after(async () => {

@@ -108,15 +108,17 @@ export function createDemoInbox(world: DemoWorld): Router {
         atMs: part.createdAtS * 1_000,
       };
     });
-    const shared = cards.of(conversation.id).map(
-      (card): InboxMessage => ({
-        author: 'admin',
-        authorName: card.adminName,
-        html: '<p>Here is your subscription:</p>',
-        atMs: card.atMs,
-        card: card.teammateCanvas,
-      }),
-    );
+    const shared = cards
+      .filter(({ conversationId }) => conversationId === conversation.id)
+      .map(
+        (card): InboxMessage => ({
+          author: 'admin',
+          authorName: card.adminName,
+          html: '<p>Here is your subscription:</p>',
+          atMs: card.atMs,
+          card: card.teammateCanvas,
+        }),
+      );
     return [first, ...parts, ...shared].sort((a, b) => a.atMs - b.atMs);
   }
 
@@ -213,7 +215,7 @@ export function createDemoInbox(world: DemoWorld): Router {
     },
     async sendCard({ conversationId, adminId, canvas }) {
       const conversation = conversationOf(conversationId);
-      cards.add({
+      cards.push({
         conversationId: conversation.id,
         adminName: state.admins.get(adminId)?.name ?? 'Teammate',
         canvas,

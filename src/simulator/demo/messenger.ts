@@ -92,13 +92,15 @@ function messagesOf({ intercom, cards }: DemoWorld, conversation: Conversation, 
       html: part.body,
       atMs: part.createdAtS * 1_000,
     }));
-  const shared = cards.of(conversation.id).map((card) => ({
-    author: 'admin',
-    authorName: card.adminName,
-    html: '<p>Here is your subscription:</p>',
-    atMs: card.atMs,
-    canvas: card.canvas,
-  }));
+  const shared = cards
+    .filter(({ conversationId }) => conversationId === conversation.id)
+    .map((card) => ({
+      author: 'admin',
+      authorName: card.adminName,
+      html: '<p>Here is your subscription:</p>',
+      atMs: card.atMs,
+      canvas: card.canvas,
+    }));
   const first = {
     author: 'customer',
     authorName: name,

@@ -7,7 +7,7 @@ import type { DemoWorld } from './world.ts';
 type SavedState = {
   readonly intercom: object;
   readonly revenueCat: object;
-  readonly cards: DemoWorld['cards']['all'];
+  readonly cards: DemoWorld['cards'];
   readonly labels: ReadonlyMap<string, string>;
   readonly messengerKey: string;
 };
@@ -21,7 +21,7 @@ export async function saveState(dataDir: string, world: Simulated, messengerKey:
   const state: SavedState = {
     intercom: intercom.state,
     revenueCat: revenueCat.state,
-    cards: cards.all,
+    cards,
     labels,
     messengerKey,
   };
@@ -42,7 +42,7 @@ export async function restoreState(dataDir: string, world: Simulated): Promise<s
   const saved = deserialize(file) as SavedState;
   Object.assign(world.intercom.state, saved.intercom);
   Object.assign(world.revenueCat.state, saved.revenueCat);
-  world.cards.all.push(...saved.cards);
+  world.cards.push(...saved.cards);
   for (const [id, label] of saved.labels) world.labels.set(id, label);
   return saved.messengerKey;
 }

@@ -5,11 +5,11 @@ import { connectProject } from '../../workspaces/projects.ts';
 import { saveSettings } from '../../workspaces/repository.ts';
 import { type SecretBox, secretLocation } from '../../workspaces/secrets.ts';
 import { DEFAULT_SETTINGS } from '../../workspaces/settings.ts';
+import type { Canvas } from '../intercom/canvas-rules.ts';
 import type { IntercomSimulator } from '../intercom/server.ts';
 import { customerFromStory, purchaseStory, type StoryName } from '../revenuecat/scenarios.ts';
 import type { RevenueCatSimulator } from '../revenuecat/server.ts';
 import { findProject } from '../revenuecat/state.ts';
-import type { SharedCards } from './shared-cards.ts';
 
 export const WORKSPACE_ID = 'demo1234';
 export const PROJECT_ID = 'projdemo1';
@@ -22,6 +22,17 @@ export const PICTURES_URL = 'https://app.demo.test';
 export const OWN_WORKSPACE_ID = 'demogone';
 export const OWN_PROJECT_ID = 'projyours';
 
+/** A card that a teammate sent in a conversation. */
+interface SharedCard {
+  readonly conversationId: string;
+  readonly adminName: string;
+  /** As the app initialized it: live, so that each viewer gets their own content. */
+  readonly canvas: Canvas;
+  /** What a teammate sees of it; `null`: it could not be drawn. */
+  readonly teammateCanvas: Canvas | null;
+  readonly atMs: number;
+}
+
 /** Both simulated platforms and the running app between them. */
 export interface DemoWorld {
   readonly intercom: IntercomSimulator;
@@ -32,7 +43,8 @@ export interface DemoWorld {
   readonly publicUrl: string;
   readonly database: Database;
   readonly secrets: SecretBox;
-  readonly cards: SharedCards;
+  /** Intercom stores shared cards itself; neither its API nor its webhooks have them. */
+  readonly cards: SharedCard[];
   /** What a conversation is an example of, by its id. */
   readonly labels: Map<string, string>;
 }

@@ -10,7 +10,7 @@ import {
   validateCanvas,
 } from './canvas-rules.ts';
 import { contactView } from './contact-view.ts';
-import { adminView, conversationView, healthProblems } from './conversations.ts';
+import { adminView, conversationView } from './conversations.ts';
 import { type IntercomState, seconds } from './state.ts';
 
 export interface CanvasCall extends CanvasRequest {
@@ -48,12 +48,6 @@ export interface CanvasAnswer {
   readonly durationMs: number;
 }
 
-interface HealthAnswer {
-  readonly status: number;
-  readonly body: unknown;
-  readonly problems: string[];
-}
-
 /** Intercom's own requests to the app. */
 export interface AppCaller {
   /**
@@ -70,8 +64,6 @@ export interface AppCaller {
   emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
   /** The notice to `state.uninstallUrl`. No signature is documented (UNVERIFIED), so none is sent. */
   sendUninstall(workspaceId: string): Promise<number>;
-  /** Calls `state.healthUrl` and stores the response as the workspace's health. */
-  checkHealth(workspaceId: string): Promise<HealthAnswer>;
 }
 
 const CANVAS_TIMEOUT_MS = 10_000;
@@ -192,14 +184,6 @@ export function createAppCaller(options: {
     async sendUninstall(workspaceId) {
       if (state.uninstallUrl === null) throw new Error('state.uninstallUrl is not set');
       return (await post(state.uninstallUrl, { app_id: workspaceId }, () => ({}), WEBHOOK_TIMEOUT_MS)).status;
-    },
-    async checkHealth(workspaceId) {
-      if (state.healthUrl === null) throw new Error('state.healthUrl is not set');
-      const answer = await post(state.healthUrl, { workspace_id: workspaceId }, signed, CANVAS_TIMEOUT_MS);
-      const problems = answer.status === 200 ? healthProblems(answer.data) : [`answered ${answer.status}`];
-      const workspace = state.workspaces.get(workspaceId);
-      if (workspace && problems.length === 0) workspace.health = answer.data as Record<string, unknown>;
-      return { status: answer.status, body: answer.data, problems };
     },
   };
 }

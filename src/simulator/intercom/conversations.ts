@@ -33,7 +33,7 @@ const healthSchema = z
   });
 
 /** What is wrong with an app's health response; empty: nothing. Source: Intercom, "Installation health check". */
-export function healthProblems(body: unknown): string[] {
+function healthProblems(body: unknown): string[] {
   const parsed = healthSchema.safeParse(body);
   if (parsed.success) return [];
   return parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);

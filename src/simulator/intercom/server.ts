@@ -134,7 +134,7 @@ export function createIntercomSimulator(options: {
         );
       },
     },
-    { now },
+    now,
   );
 
   const app = express();

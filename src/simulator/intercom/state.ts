@@ -171,7 +171,6 @@ export interface IntercomState {
   webhookRetryDelayMs: number;
   readonly webhookDeliveries: WebhookDelivery[];
   uninstallUrl: string | null;
-  healthUrl: string | null;
   /** How long new contacts are missing from searches. */
   searchLagMs: number;
 }
@@ -211,7 +210,6 @@ export function createState(): IntercomState {
     webhookRetryDelayMs: 60_000,
     webhookDeliveries: [],
     uninstallUrl: null,
-    healthUrl: null,
     searchLagMs: 0,
   };
 }

@@ -77,7 +77,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
         return errorBody(429, 'Rate limit exceeded');
       },
     },
-    { now },
+    now,
   );
 
   const app = express();
