@@ -206,7 +206,7 @@ export function readEnvFile(): void {
 }
 
 /** Reads the environment and `.env`, or prints every problem and exits. */
-export function loadConfig(overrides: Readonly<Record<string, string>> = {}): Config {
+export function loadConfig(overrides: Readonly<Record<string, string>>): Config {
   readEnvFile();
   return checkConfig(overrides);
 }

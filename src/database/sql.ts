@@ -41,9 +41,8 @@ export async function queryRow<Row extends QueryResultRow>(
   sql: Sql,
   text: string,
   values?: readonly unknown[],
-  name?: string,
 ): Promise<Row> {
-  const [row] = await sql.query<Row>(text, values, name);
+  const [row] = await sql.query<Row>(text, values);
   if (!row) throw new Error('A statement that always has a row had none');
   return row;
 }
