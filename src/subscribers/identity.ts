@@ -68,14 +68,25 @@ export async function resolveIdentities(
     const ids = owned.map(([id]) => id);
     joinIds(groups, ids);
   }
-  for (const group of new Set(groups.values())) {
-    const subscriberIds = new Set([...group.ids].flatMap((id) => owners.get(id) ?? []));
+  const resolved = [...new Set(groups.values())].map((group) => {
+    const subscriberIds = [...new Set([...group.ids].flatMap((id) => owners.get(id) ?? []))];
+    return { group, subscriberIds };
+  });
+  // Each merge locks its own. In one order, as by every statement that writes several: otherwise the batch and a
+  // delivery could wait for each other.
+  if (resolved.some(({ subscriberIds }) => subscriberIds.length > 1))
+    await sql.query(
+      `select 1 from subscribers
+        where workspace_id = $1 and subscriber_id = any($2) order by subscriber_id for update`,
+      [project.workspaceId, [...new Set(owners.values())]],
+    );
+  for (const { group, subscriberIds } of resolved) {
     group.newIds = [...group.ids].filter((id) => !owners.has(id));
     const [first] = subscriberIds;
     if (first === undefined) continue;
     group.isNew = false;
     group.subscriberId =
-      subscriberIds.size === 1 ? first : await mergeSubscribers(sql, project.workspaceId, [...subscriberIds]);
+      subscriberIds.length === 1 ? first : await mergeSubscribers(sql, project.workspaceId, subscriberIds);
   }
   return groups;
 }

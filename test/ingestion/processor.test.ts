@@ -125,6 +125,52 @@ describe('processing the journal', () => {
     );
   });
 
+  test('a batch that merges customers locks its subscribers in the order of deliveries', async () => {
+    const project = await addProject();
+    const store = (...events: readonly Record<string, unknown>[]) =>
+      storeEvents(
+        db.database,
+        project,
+        events.map((event) => prepareEvent(eventBody({ aliases: [], ...event }), START_MS)),
+      );
+    const of = (id: string, ...aliases: readonly string[]) => ({
+      app_user_id: id,
+      original_app_user_id: id,
+      aliases,
+    });
+    await store(of('ann'), of('bob'), of('cy'));
+    const owners = await rows<{ id: string; subscriber: string }>(
+      `select app_user_id as id, subscriber_id as subscriber from subscriber_ids where workspace_id = $1 order by 2`,
+      project.workspaceId,
+    );
+    const [lowest, ...merged] = owners;
+    assert.ok(lowest && merged.length === 2);
+    const [one = '', two = ''] = merged.map(({ id }) => id);
+    let storing: Promise<number> | undefined;
+    await db.database.transaction(async (sql) => {
+      const lock = (of: readonly (typeof lowest)[], ifFree = '') =>
+        sql.query(
+          `select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2) for no key update ${ifFree}`,
+          [project.workspaceId, of.map(({ subscriber }) => subscriber)],
+        );
+      await lock([lowest]);
+      storing = store(of(one, two), of(lowest.id));
+      storing.catch(() => {});
+      await until(
+        async () =>
+          (
+            await rows(
+              `select 1 from pg_locks l join pg_stat_activity a using (pid)
+                where not l.granted and l.locktype = 'transactionid' and a.datname = current_database()`,
+            )
+          ).length > 0,
+        'the batch to wait for the first one',
+      );
+      await lock(merged, 'nowait');
+    });
+    assert.equal(await storing, 2);
+  });
+
   test('events of a subscriber are stored in the order in which they arrived', async () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
