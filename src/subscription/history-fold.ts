@@ -105,7 +105,8 @@ export function foldTrial(
 }
 
 function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {
-  const atMs = event.purchasedAtMs ?? event.atMs;
+  // A store charges up to a day before the period begins.
+  const atMs = Math.min(event.purchasedAtMs ?? event.atMs, event.atMs);
   if (!sum) return;
   const usdCents = sum.usdCents ?? 0;
   if (sum.price && sum.price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
@@ -167,8 +168,9 @@ function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: Lifecycle
     const isFirst = event.type === 'INITIAL_PURCHASE';
     if (old.isTemporary) {
       const isSame = old.transactionId !== null && old.transactionId === event.transactionId;
-      // The purchase may come under another transaction and product than the grant named.
-      if (isSame || isFirst) fold.builders.delete(old.key);
+      const isOfProduct = old.productId !== null && !isOtherProduct(old.productId, bought.productId);
+      // A first purchase may come under another transaction and product than the grant named.
+      if (isSame || isFirst || isOfProduct) fold.builders.delete(old.key);
     } else if (old.isChangeAnnounced) {
       const isReplacement =
         old.pendingProductId === null
@@ -216,12 +218,27 @@ function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
   if (isPurchase(event)) return signed(stated, 1);
-  const isStated = Boolean(stated.price?.amountMinor || stated.usdCents);
-  if (event.kind === 'refund') {
-    const charged = builder.refundedAtMs === null ? builder.charge : null;
-    return signed(isStated ? stated : charged, -1);
-  }
-  return event.kind === 'refund_reversed' ? signed(isStated ? stated : builder.refunded, 1) : null;
+  if (event.kind === 'refund')
+    return signed(completed(stated, builder.refundedAtMs === null ? builder.charge : null), -1);
+  if (event.kind !== 'refund_reversed') return null;
+  // Of a refund that was not received nothing was subtracted.
+  const isSubtracted =
+    !builder.isPurchaseKnown ||
+    builder.refundedAtMs !== null ||
+    event.purchasedAtMs !== builder.periodStartedAtMs;
+  return isSubtracted ? signed(completed(stated, builder.refunded), 1) : null;
+}
+
+/** With what RevenueCat left out of a sum that is all of a known one: everything, or one of its two currencies. */
+function completed(stated: Sum, known: Sum | null): Sum | null {
+  const { price, usdCents } = stated;
+  if (!price?.amountMinor && !usdCents) return known;
+  const isAll =
+    price === null
+      ? Math.abs(usdCents ?? 0) === known?.usdCents
+      : price.currency === known?.price?.currency && Math.abs(price.amountMinor) === known.price.amountMinor;
+  if (known === null || !isAll) return stated;
+  return { price: price ?? known.price, usdCents: usdCents ?? known.usdCents };
 }
 
 function signed(sum: Sum | null, sign: 1 | -1): Sum | null {

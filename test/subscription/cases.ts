@@ -46,6 +46,11 @@ const team = {
   price_in_purchased_currency: 19,
 };
 const family = { is_family_share: true, price: 0, price_in_purchased_currency: 0 };
+const euros = (dollars: number | null, sum: number | null) => ({
+  currency: 'EUR',
+  price: dollars,
+  price_in_purchased_currency: sum,
+});
 const unknownPrice = { price: null, price_in_purchased_currency: null };
 const issue = (at: number, graceDay: number | null, fields = {}): LifecycleEvent =>
   event('BILLING_ISSUE', at, {
@@ -134,6 +139,7 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(37)}.`,
     attributes: { rc_trial_ends_at: 7, expires_at: 37 },
+    rows: { paid: `$10.00 since ${date(6.5)}` },
   },
   {
     name: 'the same of which only the API is known',
@@ -416,6 +422,15 @@ export const CASES: readonly Case[] = [
     events: [event('TEMPORARY_ENTITLEMENT_GRANT', 0, { ...period(0, 1), original_transaction_id: null })],
     on: 0.5,
     says: `Pro, temporarily until ${date(1)}: the store has not confirmed the purchase yet.`,
+  },
+  {
+    name: 'a purchase that the store has confirmed as a renewal of an earlier subscription',
+    events: [
+      event('TEMPORARY_ENTITLEMENT_GRANT', 0, { ...period(0, 1), original_transaction_id: null }),
+      renew(0.2, 30),
+    ],
+    on: 0.5,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
   },
 
   // Money.
@@ -1590,6 +1605,28 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
     attributes: { rc_will_renew: true },
+  },
+  {
+    name: 'the reversal of a refund that was not received adds nothing to what was paid',
+    events: [buy(0, 30), event('REFUND_REVERSED', 21, period(0, 30, 10))],
+    on: 25,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_lifetime_value_usd: 10 },
+    rows: { paid: `$10.00 since ${date(0)}` },
+  },
+  {
+    name: 'a refund whose sum is known in the currency paid alone',
+    events: [buy(0, 30, euros(11, 10)), refund(5, euros(null, -10))],
+    on: 6,
+    says: `Refunded €10.00 on ${date(5)}. No access since then.`,
+    attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: 'a refund whose sum is known in US dollars alone',
+    events: [buy(0, 30, euros(11, 10)), refund(5, euros(-11, null))],
+    on: 6,
+    says: `Refunded €10.00 on ${date(5)}. No access since then.`,
+    attributes: { rc_lifetime_value_usd: 0 },
   },
   {
     name: 'a reversed refund of a cancelled subscription stays cancelled',
