@@ -69,7 +69,7 @@ const eventsForm = form(schema, async (request, values) => {
   for (const kind of EVENT_KINDS)
     wanted[kind] = { name: String(values[`name.${kind}`]), enabled: values[`enabled.${kind}`] === true };
   const found = checkEventNames(wanted);
-  if (Object.keys(found).length > 0) return problems(found, { typedEvents: wanted });
+  if (Object.keys(found).length > 0) return problems(found);
   await changeSettings(request, 'events', wanted);
   return done('/events', 'events_saved');
 });
@@ -82,12 +82,13 @@ export const eventsPage: Page = {
     const { events } = workspace.settings;
     const counts = await readKindCounts(sql, workspace.workspaceId);
     return {
-      typedEvents: events,
       maxNames: MAX_EVENT_NAMES,
       rows: EVENT_KINDS.map((kind) => ({
         kind,
         ...KINDS[kind],
         defaultName: defaultEventName(kind),
+        name: events[kind]?.name ?? '',
+        enabled: events[kind]?.enabled ?? true,
         recent: counts.get(kind)?.recent ?? 0,
         lastAt: counts.get(kind)?.lastAt ?? null,
       })),

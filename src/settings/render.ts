@@ -44,7 +44,7 @@ export async function sendPage(
     status?: number;
     /** What was typed into the form that failed. */
     typed: Readonly<Record<string, unknown>>;
-    data: object;
+    data: { readonly failedForm?: string | null };
   },
 ): Promise<void> {
   const { session, workspace } = request;
@@ -92,6 +92,9 @@ export async function sendPage(
     rowOf: (name: string): string | null => rows.get(name) ?? null,
     typed: typedText,
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
+    /** Whether a checkbox is ticked: as it was sent, where its form failed. */
+    ticked: (name: string, stored: boolean, form = ''): boolean =>
+      page.data.failedForm === form ? typed[name] === 'on' : stored,
     failed: problems.size > 0,
     field,
     time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),

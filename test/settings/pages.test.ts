@@ -450,6 +450,34 @@ describe('a form of an earlier session', () => {
     assert.doesNotMatch(text, />My backend</, 'no key was made');
     await old({ _csrf: csrfIn(text), name: 'My backend', kind: 'messenger' }).expect(200);
   });
+
+  it('keeps every name and every switch that was changed in it', async () => {
+    const again = await site.signedIn('abc123');
+    const forms: [path: string, changed: Record<string, string>, shown: RegExp[]][] = [
+      [
+        '/events',
+        { 'name.renewal': 'paid_again', 'enabled.refund': 'on' },
+        [
+          /name="name\.renewal" value="paid_again"/,
+          /name="enabled\.refund"[^>]* checked/,
+          /name="enabled\.renewal"(?![^>]* checked)/,
+        ],
+      ],
+      ['/contacts', { create: 'all', match_by_email: 'on' }, [/name="match_by_email"[^>]* checked/]],
+      ['/card', { language: 'fr', picture: 'on' }, [/name="picture"[^>]* checked/]],
+      ['/revenuecat/sandbox', { deliver: 'on' }, [/name="deliver"[^>]* checked/]],
+      ['/grants', { who: 'everyone' }, [/name="enabled"(?![^>]* checked)/]],
+      ['/grants/actions', { extend: 'on' }, [/name="extend"[^>]* checked/]],
+    ];
+    for (const [path, changed, shown] of forms) {
+      const { text } = await again
+        .post(`/settings${path}`)
+        .type('form')
+        .send({ _csrf: csrf, ...changed })
+        .expect(403);
+      for (const pattern of shown) assert.match(text, pattern, path);
+    }
+  });
 });
 
 describe('the setup steps', () => {
