@@ -461,6 +461,16 @@ describe('the inbox page', () => {
     assert.equal(workspace.calls.length, calls + 1, 'a new message does not load the card');
   });
 
+  test('loads a card again that was used before something happened', async () => {
+    const card = await openInbox();
+    await card.getByRole('button', { name: 'Refresh' }).click();
+    await page.locator('[data-testid=card][data-flow=submit]').waitFor();
+    await page.getByTestId('actions-menu').locator('summary').click();
+    await page.getByTestId('action-renew').click();
+    await page.locator('[data-testid=card].is-reloaded').waitFor();
+    assert.equal(lastCall().flow, 'initialize');
+  });
+
   test('opens the next conversation with j and the previous one with k', async () => {
     await openInbox();
     await page.keyboard.press('j');

@@ -41,19 +41,17 @@ export function createCard({ onReplyCard }) {
     await send({ flow: 'initialize' });
   }
 
-  /**
-   * Opens the card of the same conversation again, and highlights it.
-   * @returns whether it was: a card in use stays
-   */
+  /** Opens the card of the same conversation again, and highlights it. */
   async function reload() {
-    if (root.dataset.flow !== 'initialize') return false;
     await open(subject);
     root.classList.remove('is-reloaded');
     // Restarts the animation.
     void root.offsetWidth;
     root.classList.add('is-reloaded');
-    return true;
   }
+
+  /** Whether anything on it was pressed since it was opened. */
+  const isInUse = () => root.dataset.flow !== 'initialize';
 
   async function submit(componentId, control) {
     if (pending > 0 && !allowsDoubleClicks) return;
@@ -132,7 +130,7 @@ export function createCard({ onReplyCard }) {
     panel.scrollIntoView({ block: 'nearest' });
   }
 
-  return { open, reload };
+  return { open, reload, isInUse };
 }
 
 function skeleton() {

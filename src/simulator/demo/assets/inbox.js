@@ -325,8 +325,8 @@ function metadataPair(name, value) {
 }
 
 /**
- * Loads the card again each time the webhooks' events reach the contact, for three seconds, unless the card is in use.
- * What changes nothing on the contact shows on the card all the same.
+ * Loads the card again each time the webhooks' events reach the contact, for three seconds, until the card is used
+ * again. What changes nothing on the contact shows on the card all the same.
  */
 async function reloadCard(before) {
   let seen = before;
@@ -334,8 +334,9 @@ async function reloadCard(before) {
     await refreshConversation();
     const contact = shown.get('contact');
     if (contact !== seen) {
+      if (seen !== before && card.isInUse()) return;
       seen = contact;
-      if (!(await card.reload())) return;
+      await card.reload();
     }
     await new Promise((resolve) => setTimeout(resolve, 150));
   }
