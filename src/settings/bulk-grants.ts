@@ -77,6 +77,13 @@ const draftForm = form(
     if (!first) throw notFound('Connect a RevenueCat project first');
     const project = values.project === '' ? first : await projectOf(request);
     const pasted = parseCustomerList(values.customers);
+    // Ignoring either would grant to customers who were not meant.
+    if (pasted.length > 0 && (values.filter || values.product || values.holds)) {
+      return problems({
+        customers:
+          'Paste a list or choose a group, not both. The product and the entitlement below narrow a group only.',
+      });
+    }
     const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
     const filter = isFilter ? FILTERS[values.filter] : undefined;
     if (!filter && pasted.length === 0)
