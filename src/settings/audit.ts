@@ -96,7 +96,7 @@ export function auditEntry(row: AuditEntry) {
     detail('entitlement'),
     detail('product'),
     amountText(row.details),
-    detail('duration').replaceAll('_', ' '),
+    textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
     detail('name'),
     detail('count'),

@@ -3,12 +3,14 @@ import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
 
-/** What a page says after a form was saved; addresses carry only the codes. */
-export type FlashCode = keyof typeof texts.flashes;
+/** What a page says after a form was saved, or why not everything was done; addresses carry only the codes. */
+export type FlashCode = keyof typeof texts.flashes | keyof typeof texts.warnings;
 
 /** The message of a code from an address; `null`: unknown. */
-export function flashText(code: string): string | null {
-  return Object.hasOwn(texts.flashes, code) ? texts.flashes[code as FlashCode] : null;
+export function flashOf(code: string): { readonly text: string; readonly tone: 'good' | 'todo' } | null {
+  const { flashes, warnings } = texts;
+  if (Object.hasOwn(flashes, code)) return { text: textFor(flashes, code), tone: 'good' };
+  return Object.hasOwn(warnings, code) ? { text: textFor(warnings, code), tone: 'todo' } : null;
 }
 
 export const KINDS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;

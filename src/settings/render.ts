@@ -4,7 +4,7 @@ import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
-import { flashText } from './messages.ts';
+import { flashOf } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
 import texts from './texts.json' with { type: 'json' };
 
@@ -85,7 +85,7 @@ export async function sendPage(
     workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },
     canChange,
     changers: (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
-    flash: flashText(request.input('done')),
+    flash: flashOf(request.input('done')),
     problems: [...problems],
     problem: problemOf,
     // Known once the body is rendered, which comes before the layout.
@@ -123,5 +123,5 @@ export function sendPublicPage(
   res
     .set('Cache-Control', 'no-store')
     .type('html')
-    .send(eta.render(`./${page.view}`, { title: page.title, flash: flashText(done), ...page.data }));
+    .send(eta.render(`./${page.view}`, { title: page.title, flash: flashOf(done), ...page.data }));
 }

@@ -632,7 +632,7 @@ describe('grants', () => {
     });
     const { text } = await browser.get('/settings/audit').expect(200);
     assert.ok(!text.includes(SCRIPT) && !text.includes('Bob <b>') && !text.includes('Foreign'));
-    assert.match(text, /pro, three month/);
+    assert.match(text, /pro, three months/);
     assert.match(
       (await browser.get('/settings/audit?who=nobody-of-this-name')).text,
       /Nothing by this person/,

@@ -71,6 +71,8 @@ describe('refused webhooks', () => {
     assert.match(String(health?.message), /Webhooks of Shop are refused/);
     const checked = await sendForm(ada, '/check');
     assert.equal(checked.headers.location, '/settings?done=checked_refused');
+    // Not as a success.
+    assert.match(await page('?done=checked_refused'), /class="flash todo" role="status">Checked just now/);
   });
 
   it('are remedied by a new value, which is shown once and registered', async () => {
