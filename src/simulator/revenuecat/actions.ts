@@ -52,17 +52,13 @@ const extendSchema = z.strictObject({
   extend_reason_code: z.int().min(0).max(3).optional(),
 });
 
-type Announce = (projectId: string, events: RevenueCatEvent[]) => void;
-
 /**
  * What support can do to what a customer bought. Source: RevenueCat API v2 ("Cancel an active Web Billing
  * subscription", "Refund …", "Transfer …", "Get an authenticated Web Billing customer portal URL"), for `extend` and
  * `restore_purchase_by_order_id` the newer description in RevenueCat/cli, for Apple's limits API v1.
- *
- * @param announce sends the events that follow, a little later
  */
-export function actionRoutes(context: Context, announce: Announce): Router {
-  const { state, now } = context;
+export function actionRoutes(context: Context): Router {
+  const { state, now, announce } = context;
   const router = Router();
   const subscription = '/v2/projects/:projectId/subscriptions/:subscriptionId';
 
@@ -95,11 +91,6 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     return [only];
   }
 
-  function send(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
-    customer.events.push(...events);
-    announce(project.id, events);
-  }
-
   router.post(`${subscription}/actions/cancel`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     readBody(nothing, req.body);
@@ -110,7 +101,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     if (own.autoRenewalStatus === 'will_not_renew')
       throw refusal(409, 'The subscription is already canceled');
     own.autoRenewalStatus = 'will_not_renew';
-    send(project, customer, [
+    announce(project, customer, [
       eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: 'UNSUBSCRIBE' } }),
     ]);
     res.json(subscriptionView(project, own, now()));
@@ -133,7 +124,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       endsAtMs: now(),
       periodEndsAtMs: now(),
     });
-    send(project, customer, refundEvents(project, customer, own));
+    announce(project, customer, refundEvents(project, customer, own));
     res.json(subscriptionView(project, own, now()));
   });
 
@@ -152,7 +143,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
       storeSubscriptionId: own.storePurchaseId,
     };
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT' };
-    send(project, customer, [
+    announce(project, customer, [
       eventOf(project, customer, { own: bought, type: 'CANCELLATION', extra, price: -own.grossUsd }),
     ]);
     res.json(purchaseView(project, own));
@@ -182,7 +173,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     transaction.isRefunded = true;
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
     const price = -lastPaymentUsd(customer, own);
-    send(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price })]);
+    announce(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price })]);
     const product = project.products.find(({ id }) => id === own.productId);
     res.json(transactionView(transaction, product?.storeIdentifier));
   });
@@ -214,7 +205,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     }
     own.periodEndsAtMs = newEndMs;
     own.endsAtMs = newEndMs;
-    send(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
+    announce(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
     res.json(subscriptionView(project, own, now()));
   });
 
@@ -245,7 +236,7 @@ export function actionRoutes(context: Context, announce: Announce): Router {
     const store = [...source.subscriptions, ...source.purchases].find(isMoved)?.store ?? 'rc_billing';
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
-    send(project, target, [
+    announce(project, target, [
       transferEvent(project, { from: source, to: target, store: store.toUpperCase(), atMs: now() }),
     ]);
     res.json({

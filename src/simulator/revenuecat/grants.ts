@@ -2,14 +2,7 @@ import { Router } from 'express';
 import { z } from 'zod';
 import { originalIdOf, promotionalEvent } from './events.ts';
 import { type Context, missing, readBody, refusal, requireCustomer, requireProject } from './http.ts';
-import {
-  type Customer,
-  givesAccess,
-  newId,
-  type Project,
-  type RevenueCatEvent,
-  type Subscription,
-} from './state.ts';
+import { type Customer, givesAccess, newId, type RevenueCatEvent, type Subscription } from './state.ts';
 import { fullCustomerView } from './views.ts';
 
 const SCOPE = 'customer_information:customers:read_write';
@@ -22,14 +15,9 @@ const revokeSchema = z.strictObject({ entitlement_id: entitlementId });
 /**
  * Grants and revocations. Source: RevenueCat API v2, "Grant an entitlement", "Revoke a granted entitlement";
  * v1 names the two hours within which an end counts as the same.
- *
- * @param announce sends the events that follow, a little later
  */
-export function grantRoutes(
-  context: Context,
-  announce: (projectId: string, events: RevenueCatEvent[]) => void,
-): Router {
-  const { state, now } = context;
+export function grantRoutes(context: Context): Router {
+  const { state, now, announce } = context;
   const router = Router();
   const actions = '/v2/projects/:projectId/customers/:customerId/actions';
 
@@ -83,7 +71,7 @@ export function grantRoutes(
     };
     const begin = (): void => {
       customer.subscriptions.push(subscription);
-      record(project, customer, [
+      announce(project, customer, [
         eventOf('NON_RENEWING_PURCHASE', customer, subscription, entitlement.lookupKey),
       ]);
     };
@@ -111,7 +99,7 @@ export function grantRoutes(
         endsAtMs: now(),
         periodEndsAtMs: now(),
       });
-      record(project, customer, [
+      announce(project, customer, [
         eventOf('CANCELLATION', customer, subscription, entitlement.lookupKey),
         eventOf('EXPIRATION', customer, subscription, entitlement.lookupKey),
       ]);
@@ -135,11 +123,6 @@ export function grantRoutes(
       endsAtMs: subscription.endsAtMs,
       atMs: now(),
     });
-  }
-
-  function record(project: Project, customer: Customer, events: RevenueCatEvent[]): void {
-    customer.events.push(...events);
-    announce(project.id, events);
   }
 
   return router;

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import type { z } from 'zod';
-import type { Customer, Project, RevenueCatState } from './state.ts';
+import type { Customer, Project, RevenueCatEvent, RevenueCatState } from './state.ts';
 
 const MAX_CUSTOMER_ID_LENGTH = 1_500;
 const TYPES: Readonly<Record<number, string>> = {
@@ -77,6 +77,8 @@ export interface Session {
 export interface Context {
   readonly state: RevenueCatState;
   readonly now: () => number;
+  /** Stores events of a customer and sends them a little later. */
+  readonly announce: (project: Project, customer: Customer, events: readonly RevenueCatEvent[]) => void;
 }
 
 /** Scopes match part by part; a wildcard matches any part, and `read_write` includes `read`. */

@@ -49,7 +49,6 @@ export interface RevenueCatSimulator {
 export function createRevenueCatSimulator(options: { now?: () => number } = {}): RevenueCatSimulator {
   const now = options.now ?? Date.now;
   const state = createState();
-  const context: Context = { state, now };
   let pending: { projectId: string; event: RevenueCatEvent }[] = [];
 
   const sendPending = async (wanted: typeof pending): Promise<WebhookAnswer[]> => {
@@ -61,12 +60,14 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
     return answers;
   };
   const flushWebhooks = () => sendPending(pending);
-  const announce = (projectId: string, events: RevenueCatEvent[]): void => {
-    const added = events.map((event) => ({ projectId, event }));
+  const announce: Context['announce'] = (project, customer, events) => {
+    customer.events.push(...events);
+    const added = events.map((event) => ({ projectId: project.id, event }));
     pending.push(...added);
     if (state.grantWebhookDelayMs !== null)
       setTimeout(() => void sendPending(added), state.grantWebhookDelayMs).unref();
   };
+  const context: Context = { state, now, announce };
 
   const { faults, middleware, control } = createFaults(
     {
@@ -90,12 +91,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
     throw missing('API v1 is not simulated');
   });
   app.use(authenticate(context), requireJson, express.json({ limit: '1mb' }));
-  app.use(
-    customerRoutes(context),
-    catalogRoutes(context),
-    grantRoutes(context, announce),
-    actionRoutes(context, announce),
-  );
+  app.use(customerRoutes(context), catalogRoutes(context), grantRoutes(context), actionRoutes(context));
   app.use(() => {
     throw missing();
   });
