@@ -36,6 +36,9 @@ export interface Database extends Sql, Entities {
   connections(): { total: number; idle: number; waiting: number };
 }
 
+/** Counting stops here: beyond it nobody needs an exact number, and a table may hold millions of rows. */
+export const MAX_COUNTED = 100_000;
+
 /** The row of a statement that always has exactly one, such as a count. */
 export async function queryRow<Row extends QueryResultRow>(
   sql: Sql,

@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { addDatabaseGauges, addGauges } from '../database/metrics.ts';
-import type { Sql } from '../database/sql.ts';
+import { MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
 import { IS_PENDING } from '../subscribers/stored-events.ts';
 
 export type DeliveryMetrics = ReturnType<typeof createDeliveryMetrics>;
@@ -52,9 +52,6 @@ export function addBacklogMetrics(to: { readonly registry: Registry; readonly da
   });
 }
 
-/** Counting stops here: beyond it an operator needs no exact number, and the table may hold millions. */
-const MAX_COUNTED = 100_000;
-
 /** What is not on its contact yet, over all workspaces. The code `queued`: it waits for its turn. */
 async function readBacklog(sql: Sql) {
   const pending = await sql.query<{ code: string; count: string }>(
@@ -76,12 +73,14 @@ async function readBacklog(sql: Sql) {
       group by 1`,
     [MAX_COUNTED],
   );
-  const [failed] = await sql.query<{ count: string }>(
+  const failed = await queryRow<{ count: string }>(
+    sql,
     `select count(*) as count from (
        select 1 from event_deliveries where not_sent = 'failed' limit $1) as f`,
     [MAX_COUNTED],
   );
-  const [lag] = await sql.query<{ seconds: number | null }>(
+  const lag = await queryRow<{ seconds: number | null }>(
+    sql,
     `select extract(epoch from max(now() - s.due_at))::float8 as seconds
        from subscribers s
        join workspaces w on w.workspace_id = s.workspace_id and w.status = 'connected'
@@ -92,7 +91,7 @@ async function readBacklog(sql: Sql) {
     counts.set(code, (counts.get(code) ?? 0) + Number(count));
   return {
     events_pending: counts,
-    events_failed: Number(failed?.count ?? 0),
-    delivery_lag_seconds: lag?.seconds ?? 0,
+    events_failed: Number(failed.count),
+    delivery_lag_seconds: lag.seconds ?? 0,
   };
 }

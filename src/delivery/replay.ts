@@ -1,4 +1,4 @@
-import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
+import { type Database, MAX_COUNTED, queryRow, retryTransaction, type Sql } from '../database/sql.ts';
 import { TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
@@ -89,9 +89,6 @@ async function replayBatch(
   return { count: rows.length, next };
 }
 
-/** Counting stops here. */
-const MAX_COUNTED = 100_000;
-
 /** Intercom refuses their content, and a retry cannot fix it: they are tried again once a day. */
 const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() + interval '25 hours'
   and s.attempts > 0 and not s.waiting and s.pending_reason in ('intercom_rejected', 'intercom_attribute_missing')`;
@@ -100,8 +97,9 @@ const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() 
  * Customers whose contact Intercom lets the app neither update nor find: their number, and the id of one. Their events
  * may all be delivered.
  */
-export async function readRejectedContacts(sql: Sql, workspaceId: string) {
-  const [row] = await sql.query<{ count: number; appUserId: string | null }>(
+export function readRejectedContacts(sql: Sql, workspaceId: string) {
+  return queryRow<{ count: number; appUserId: string | null }>(
+    sql,
     `with rejected as (select s.subscriber_id from subscribers s where ${REJECTED} limit $2)
      select (select count(*)::integer from rejected) as count,
             (select i.app_user_id from subscriber_ids i
@@ -109,7 +107,6 @@ export async function readRejectedContacts(sql: Sql, workspaceId: string) {
               limit 1) as "appUserId"`,
     [workspaceId, MAX_COUNTED],
   );
-  return row ?? { count: 0, appUserId: null };
 }
 
 /** Tries them immediately: the cause may be fixed. @returns number of customers */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { readLatestImport } from '../backfill/repository.ts';
+import { MAX_COUNTED } from '../database/sql.ts';
 import { readRejectedContacts } from '../delivery/replay.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
@@ -11,7 +12,7 @@ import { OPTIONAL_STEPS } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
 import { adviceOn, reasonText } from './messages.ts';
 import { action, done, form, type Page, type PageRequest, textField } from './page.ts';
-import { MAX_COUNTED, readActivity, readOverview, readTimeToContact } from './repository.ts';
+import { readActivity, readOverview, readTimeToContact } from './repository.ts';
 import { checkNow } from './revenuecat.ts';
 import texts from './texts.json' with { type: 'json' };
 

@@ -1,4 +1,4 @@
-import { queryRow, type Sql } from '../database/sql.ts';
+import { MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
 import {
   DELIVERIES_WITH_EVENT,
   DELIVERY_OF_EVENT,
@@ -9,9 +9,6 @@ import {
   IS_PENDING,
 } from '../subscribers/stored-events.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
-
-/** Counting stops here: a page needs no exact number beyond it, and the table may hold millions. */
-export const MAX_COUNTED = 100_000;
 
 export async function readOverview(sql: Sql, workspaceId: string) {
   const [overview, reasons] = await Promise.all([
