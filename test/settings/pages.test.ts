@@ -586,12 +586,13 @@ describe('grants', () => {
   });
 
   it('says in the audit log what was requested, tried and done', () => {
-    const said = (action: string, result: string) => {
+    const entry = (action: string, result: string) => {
       const actor = { id: '7', name: 'Bob', email: 'bob@example.com' };
       const at = new Date();
       const nothing = { conversationId: null, contactId: null, details: {} };
-      return auditEntry({ auditId: '1', at, actor, action, result, ...nothing }).action;
+      return auditEntry({ auditId: '1', at, actor, action, result, ...nothing });
     };
+    const said = (action: string, result: string) => entry(action, result).action;
     for (const [action, requested, tried, done] of [
       ['grant', 'Requested a grant', 'Tried to grant', 'Granted'],
       ['store_refund', 'Requested a refund', 'Tried to refund', 'Refunded'],
@@ -607,6 +608,8 @@ describe('grants', () => {
     assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
     assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
     assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
+    for (const code of ['changed', 'stale'])
+      assert.notEqual(entry('grant_approve', `refused: ${code}`).result, `Refused: ${code}`);
   });
 
   it('lists the audit log, escaped, filtered and as CSV', async () => {
