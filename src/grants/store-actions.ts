@@ -98,8 +98,7 @@ async function describePurchase(
   const purchase = await readPurchase(context, form.subscription);
   if (!purchase) throw failed('revenuecat_not_found');
   const { appUserId, subscription, live } = purchase;
-  const unavailable = whyUnavailable(kind, live, subscription.isFamilyShare);
-  if (unavailable) throw refused(unavailable === 'store' ? 'ended' : unavailable);
+  checkAvailable(kind, live, subscription.isFamilyShare);
   const details: StoreActionDetails = {
     product: productOf(subscription, context.customer.names) || live.id,
     productId: subscription.productId ?? undefined,
@@ -114,6 +113,11 @@ async function describePurchase(
     ...(kind === 'refund' && (await refundOf(context, form, { subscription, live }))),
   };
   return { appUserId, target: live.id, details };
+}
+
+function checkAvailable(kind: PurchaseActionKind, live: LivePurchase, isFamilyShare: boolean): void {
+  const unavailable = whyUnavailable(kind, live, isFamilyShare);
+  if (unavailable) throw refused(unavailable === 'store' ? 'ended' : unavailable);
 }
 
 function extensionOf(
@@ -157,10 +161,12 @@ async function readDetails(
   { kind, details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
   const now = await readLivePurchases(context, details.targetType);
-  if (details.targetType === 'customer') return details.moves ? { ...details, ...movesOf(now) } : details;
+  if (kind === 'restore' || kind === 'transfer')
+    return details.moves ? { ...details, ...movesOf(now) } : details;
   const { purchases } = now;
   const live = purchases.find(({ id }) => id === target);
   if (!live) throw failed('revenuecat_not_found');
+  checkAvailable(kind, live, false);
   const before = stateOf(live);
   if (kind !== 'refund') return { ...details, before };
   if (details.transactionId !== undefined) {

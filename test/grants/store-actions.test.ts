@@ -818,6 +818,23 @@ describe('a store action that does not go through', () => {
     assert.match((await again.press('action.confirm')).text, /✅ Pro Web is cancelled/);
   });
 
+  test('what a store no longer does since the review is refused with the reason, and not reviewed again', async () => {
+    for (const [kind, changes, reason] of [
+      ['cancel', { givesAccess: false }, /^It gives no access now\.$/m],
+      ['refund', { givesAccess: false }, /^It gives no access now\.$/m],
+      ['cancel', { autoRenewalStatus: 'will_not_renew' }, /^It is already cancelled\.$/m],
+    ] as const) {
+      const { own, page } = await openBuyer('rc_billing');
+      const checked = await reviewAction(page, kind);
+      Object.assign(own, changes);
+      const refused = await checked.press('action.confirm');
+      assert.match(refused.text, reason);
+      assert.doesNotMatch(refused.text, /Access continues|loses its access/);
+      assert.ok(!idsOn(refused.canvas).includes('action.confirm'));
+      assert.equal(calls(own.id), 0);
+    }
+  });
+
   test('a refund that was reviewed before a renewal names what was paid then', async () => {
     const { card, own, page } = await openBuyer('rc_billing');
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 5 } });
