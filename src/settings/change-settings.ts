@@ -62,13 +62,19 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
 }
 
 /**
- * Of every section of the settings, and when: for the forms of a page that shows them. `changeSettings` compares it.
- *
- * @param readAtMs not later than the settings were read: a page may then wait seconds for a platform
+ * The workspace, the version of every section of its settings, and when: for the forms of a page that shows them.
+ * `changeSettings` compares it. The time is not later than the settings were read: a page may wait seconds for a platform.
  */
-export function versionsOf(settings: WorkspaceSettings, readAtMs: number): string {
+export function versionsOf({ workspace, openedAtMs }: PageRequest): string {
+  const { workspaceId, settings } = workspace;
   const versions = Object.entries(settings).map(([section, value]) => versionOf(section, value));
-  return [...versions, readAtMs].join(' ');
+  return [workspaceId, ...versions, openedAtMs].join(' ');
+}
+
+/** Whether a form is from a page of another workspace, to which this browser was signed in before. */
+export function isOfOtherWorkspace({ input, workspace }: PageRequest): boolean {
+  const shown = input('_shown');
+  return shown !== '' && !shown.startsWith(`${workspace.workspaceId} `);
 }
 
 const versionOf = (section: string, value: unknown): string =>

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router, urlencoded } 
 import { AppError, notFound } from '../errors.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { sessionOf } from '../workspaces/sessions.ts';
-import { assertAllowedToChange } from './change-settings.ts';
+import { assertAllowedToChange, isOfOtherWorkspace } from './change-settings.ts';
 import {
   type Form,
   type Outcome,
@@ -56,8 +56,12 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
       // A form without any token is not from our pages.
       const requireCurrent: RequestHandler = (req, res, next) =>
         requireCsrf(req, res, (error) => {
-          if (!error || !requestOf(res).typed._csrf) return next(error);
-          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
+          const request = requestOf(res);
+          if (!error || !request.typed._csrf) return next(error);
+          // What was typed about one workspace must not be offered to another.
+          const isOutdated = isOfOtherWorkspace(request);
+          const problem = isOutdated ? signedInTo(request.workspace.name) : SIGNED_IN_AGAIN;
+          show(page, res, { form: name, problems: { '': problem }, status: 403, isOutdated }).catch(next);
         });
       router.post(
         formPath,
@@ -78,6 +82,9 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
 
 const SIGNED_IN_AGAIN =
   'You have signed in again since this page was opened. Nothing was saved: check it, and send it again.';
+
+const signedInTo = (workspace: string): string =>
+  `Nothing was saved: since this page was opened, you have signed in to ${workspace}, which it shows now. To change the other workspace, sign in to it again.`;
 
 function requestOf(res: Response): PageRequest {
   return res.locals.pageRequest as PageRequest;

@@ -79,7 +79,7 @@ export async function sendPage(
     csrf: hiddenFields({
       _csrf: session.csrf,
       // What was typed was typed into the page as it was then.
-      _shown: typedText('_shown') ?? versionsOf(workspace.settings, request.openedAtMs),
+      _shown: typedText('_shown') ?? versionsOf(request),
     }),
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },

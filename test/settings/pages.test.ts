@@ -451,6 +451,22 @@ describe('a form of an earlier session', () => {
     await old({ _csrf: csrfIn(text), name: 'My backend', kind: 'messenger' }).expect(200);
   });
 
+  it('is not offered to another workspace that the browser has signed in to since', async () => {
+    const again = await site.signedIn('other1');
+    const [, shown] =
+      /name="_shown" value="([^"]+)"/.exec((await browser.get('/settings/events')).text) ?? [];
+    const { text } = await again
+      .post('/settings/events')
+      .type('form')
+      .send({ _csrf: csrf, _shown: shown, 'name.renewal': 'paid_again' })
+      .expect(403);
+    assert.match(
+      text,
+      /Nothing was saved: since this page was opened, you have signed in to Workspace other1/,
+    );
+    assert.doesNotMatch(text, /paid_again/);
+  });
+
   it('keeps every name and every switch that was changed in it', async () => {
     const again = await site.signedIn('abc123');
     const forms: [path: string, changed: Record<string, string>, shown: RegExp[]][] = [
