@@ -1,5 +1,6 @@
 import { readShownAccess } from './access.ts';
 import { type Action, type ActionResult, isActiveGrant, nameOf } from './action.ts';
+import { auditRefusal, factsOf } from './action-audit.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
@@ -19,7 +20,7 @@ import {
 import { targetTypeOf } from './purchases.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { prepareStoreAction, recheckStoreAction } from './store-actions.ts';
-import { auditRefusal, factsOf, requestAction, transition } from './transitions.ts';
+import { requestAction, transition } from './transitions.ts';
 
 /** Checks the form and computes exactly what the action would do. Nothing is called. */
 export async function reviewAction(context: ActionContext, submitted: Form): Promise<Reviewed> {

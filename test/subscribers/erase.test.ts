@@ -7,7 +7,7 @@ import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { recordAttempts } from '../../src/delivery/delivery-log.ts';
 import type { StoreAction, StoreActionKind } from '../../src/grants/action.ts';
-import { factsOf } from '../../src/grants/transitions.ts';
+import { factsOf } from '../../src/grants/action-audit.ts';
 import { eraseSubscribers, exportSubscribers } from '../../src/subscribers/customer-data.ts';
 import { allowAgain, countErased, findErasedIds } from '../../src/subscribers/erased-ids.ts';
 import { storeCustomer } from '../../src/subscribers/refresh.ts';
