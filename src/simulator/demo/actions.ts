@@ -3,6 +3,7 @@ import { move } from '../revenuecat/actions.ts';
 import { purchaseEvent, transferEvent } from '../revenuecat/events.ts';
 import {
   type Customer,
+  endSubscription,
   ensureEntitlement,
   ensureProduct,
   newId,
@@ -163,7 +164,7 @@ export const ACTIONS: readonly DemoAction[] = [
       subscription !== null && subscription.grossUsd > 0 && !isTrial(subscription),
     run({ subscription, project, nowMs, event }) {
       const amount = priceOf(subscription, project);
-      end(subscription, nowMs);
+      endSubscription(subscription, nowMs);
       subscription.grossUsd = Math.max(0, subscription.grossUsd - amount);
       return [
         event('CANCELLATION', { cancel_reason: 'CUSTOMER_SUPPORT', ...charged(-amount) }),
@@ -200,7 +201,7 @@ export const ACTIONS: readonly DemoAction[] = [
     label: 'Expire',
     isPossible: (subscription) => givesAccess(subscription),
     run({ subscription, nowMs, event }) {
-      end(subscription, nowMs);
+      endSubscription(subscription, nowMs);
       return [event('EXPIRATION', { expiration_reason: 'UNSUBSCRIBE' })];
     },
   },
@@ -260,7 +261,7 @@ function upgradeOnGoogle({ customer, subscription, project, nowMs, event }: Acti
     ...period(nowMs, YEAR_MS),
   };
   customer.subscriptions.push(upgraded);
-  end(subscription, nowMs);
+  endSubscription(subscription, nowMs);
   return [
     event('PRODUCT_CHANGE', { new_product_id: product.storeIdentifier }),
     event('INITIAL_PURCHASE', charged(YEARLY_PRICE), upgraded),
@@ -276,16 +277,6 @@ function transfer({ project, customer, subscription, nowMs }: ActionInput): read
   move(customer.subscriptions, receiver.subscriptions, { to: receiver.id, isMoved: () => true });
   const store = subscription.store.toUpperCase();
   return [transferEvent(project, { from: customer, to: receiver, store, atMs: nowMs })];
-}
-
-function end(subscription: Subscription, nowMs: number): void {
-  Object.assign(subscription, {
-    status: 'expired',
-    autoRenewalStatus: 'will_not_renew',
-    givesAccess: false,
-    periodEndsAtMs: nowMs,
-    endsAtMs: nowMs,
-  });
 }
 
 /** Which actions make sense for a customer now. */

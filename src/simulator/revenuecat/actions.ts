@@ -15,6 +15,7 @@ import {
 } from './http.ts';
 import {
   type Customer,
+  endSubscription,
   givesAccess,
   newId,
   type Project,
@@ -117,13 +118,7 @@ export function actionRoutes(context: Context): Router {
       throw refusal(409, 'The subscription is already refunded');
     requireActive(own);
     for (const each of transactionsOf(own)) each.isRefunded = true;
-    Object.assign(own, {
-      status: 'expired',
-      givesAccess: false,
-      autoRenewalStatus: 'will_not_renew',
-      endsAtMs: now(),
-      periodEndsAtMs: now(),
-    });
+    endSubscription(own, now());
     announce(project, customer, refundEvents(project, customer, own));
     res.json(subscriptionView(project, own, now()));
   });

@@ -2,7 +2,14 @@ import { Router } from 'express';
 import { z } from 'zod';
 import { originalIdOf, promotionalEvent } from './events.ts';
 import { type Context, missing, readBody, refusal, requireCustomer, requireProject } from './http.ts';
-import { type Customer, givesAccess, newId, type RevenueCatEvent, type Subscription } from './state.ts';
+import {
+  type Customer,
+  endSubscription,
+  givesAccess,
+  newId,
+  type RevenueCatEvent,
+  type Subscription,
+} from './state.ts';
 import { fullCustomerView } from './views.ts';
 
 const SCOPE = 'customer_information:customers:read_write';
@@ -93,12 +100,7 @@ export function grantRoutes(context: Context): Router {
     const active = activeGrants(customer, entitlement.id, now());
     if (active.length === 0) throw missing('No granted entitlement');
     for (const subscription of active) {
-      Object.assign(subscription, {
-        status: 'expired',
-        givesAccess: false,
-        endsAtMs: now(),
-        periodEndsAtMs: now(),
-      });
+      endSubscription(subscription, now());
       announce(project, customer, [
         eventOf('CANCELLATION', customer, subscription, entitlement.lookupKey),
         eventOf('EXPIRATION', customer, subscription, entitlement.lookupKey),

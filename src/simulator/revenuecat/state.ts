@@ -237,3 +237,13 @@ export function ensureProduct(
   project.products.push(product);
   return product;
 }
+
+export function endSubscription(subscription: Subscription, nowMs: number): void {
+  Object.assign(subscription, {
+    status: 'expired',
+    autoRenewalStatus: 'will_not_renew',
+    givesAccess: false,
+    periodEndsAtMs: nowMs,
+    endsAtMs: nowMs,
+  });
+}
