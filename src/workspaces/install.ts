@@ -82,8 +82,8 @@ async function storeWorkspace(
   if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
     await saveSettings(database, workspaceId, { access: { admins: null } });
   if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
-  // Intercom reported no contact while the app was not installed.
-  if (before && before.status !== 'connected') await lookUpContacts(database, workspaceId);
+  // Intercom reports no contact while the app is not installed, which may not have been noticed.
+  if (before) await lookUpContacts(database, workspaceId);
   await auditAdmin(database, { workspaceId, admin }, { action: 'installed' });
   app.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provisionInTime(app, workspaceId);
