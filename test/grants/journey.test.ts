@@ -228,7 +228,7 @@ describe('an agent finishes tickets in the inbox', () => {
     await openPurchase('Nils Holm', /^Pro Monthly/);
     await inbox.says(/Cancel the subscription: It is already cancelled/);
     await review('Refund');
-    await inbox.says(/loses its access immediately/);
+    await inbox.says(/immediately loses the access that it gives/);
     await inbox.press('Refund now');
     await inbox.says(/\$9\.99 is refunded for Pro Monthly/);
     await inbox.press('All grants and actions');
