@@ -2,7 +2,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { isApple, isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
-import { accessEndMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
+import { accessEndMs, boughtUntilMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
 import type { Money } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
@@ -40,7 +40,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   Object.assign(builder, {
     ...NEW_PERIOD,
     periodStartedAtMs: purchasedAtMs,
-    periodEndsAtMs: expiresAtMs,
+    periodEndsAtMs: boughtUntilMs(event),
     endsAtMs: expiresAtMs,
     price: periodType === 'INTRO' ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
@@ -130,7 +130,8 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs, store } = event;
   const { charge, endedAtMs, expirationReason } = builder;
   builder.refundedAtMs = atMs;
-  builder.beforeRefund = { endedAtMs, expirationReason };
+  // The refund's own expiration may be the earlier event: its reversal undoes both.
+  builder.beforeRefund = expirationReason === 'CUSTOMER_SUPPORT' ? null : { endedAtMs, expirationReason };
   const rest = restOfCharge(charge?.price, event);
   // Several refunds in part may add up to the whole charge.
   if (charge && rest) builder.charge = { ...charge, price: rest };
@@ -197,10 +198,12 @@ function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
   return isEarlierPeriod(builder, purchasedAtMs, event) || (isOther && purchasedAtMs === periodStartedAtMs);
 }
 
-/** Stores round a purchase's time differently from event to event: of one product the end decides. */
+/** Stores and the API round a purchase's time differently from event to event: of one product the end decides. */
 function isEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
-  if (startMs >= (builder.periodStartedAtMs ?? 0)) return false;
-  if (isOtherProduct(builder.productId, event.productId)) return true;
+  const earlierMs = (builder.periodStartedAtMs ?? 0) - startMs;
+  if (isOtherProduct(builder.productId, event.productId)) return earlierMs > 0;
+  // Nor does the end decide within a minute: that of a refund is set back.
+  if (earlierMs <= MINUTE_MS) return false;
   return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
 }
 

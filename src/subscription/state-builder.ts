@@ -90,6 +90,13 @@ export function emptyBuilder(key: string, environment: Environment) {
   };
 }
 
+/** When the period was to end as it was bought; `null`: unknown, since an extension and a refund name another end. */
+export function boughtUntilMs({ kind, expirationReason, expiresAtMs }: LifecycleEvent): number | null {
+  const isMoved =
+    ['subscription_extended', 'refund'].includes(kind) || expirationReason === 'CUSTOMER_SUPPORT';
+  return isMoved ? null : expiresAtMs;
+}
+
 /** A subscription as its first known event shows it; earlier ones may never have been received. */
 export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
   const { store, productId, periodType, entitlements, isFamilyShare, expiresAtMs } = event;
@@ -115,7 +122,7 @@ export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
     startedAtMs: startsAtMs,
     periodStartedAtMs: startsAtMs,
     endsAtMs: expiresAtMs,
-    periodEndsAtMs: event.kind === 'subscription_extended' ? null : expiresAtMs,
+    periodEndsAtMs: boughtUntilMs(event),
     willRenew: !isGranted && !isOneTime && !isTemporary && periodType !== 'PREPAID',
   };
 }

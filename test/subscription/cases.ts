@@ -622,6 +622,32 @@ export const CASES: readonly Case[] = [
     says: `Pro, $10.00 a month. Next charge ${date(90)}.`,
     attributes: { rc_lifetime_value_usd: 30 },
   },
+  ...[
+    {
+      event: cancel(10, 'UNSUBSCRIBE'),
+      says: `Pro, cancelled on ${date(10)}. Access until ${date(30)}. No further charge.`,
+    },
+    { event: refund(10, period(0, 10, -10)), says: `Refunded $10.00 on ${date(10)}. No access since then.` },
+  ].map(({ event, says }) => ({
+    name: `${event.kind} of a period whose start the API rounds up`,
+    events: [buy(0, 30), event],
+    snapshot: snapshotOf(5, [
+      apiSubscription({
+        periodStartsAtMs: day(0) + 700,
+        periodEndsAtMs: day(30) + 700,
+        endsAtMs: day(30) + 700,
+      }),
+    ]),
+    on: 11,
+    says,
+  })),
+  {
+    name: 'a refund that sets back the end of a period whose renewal was lost',
+    events: [buy(0, 30), refund(44, period(30, 44, -10))],
+    snapshot: snapshotOf(45, [secondPeriod]),
+    on: 46,
+    says: `Pro, $10.00. Next charge ${date(60)}. Refunded $10.00 on ${date(44)}; access remains.`,
+  },
   {
     name: 'a refund before a period that only the API knows',
     events: [buy(0, 30), refund(5)],
@@ -1589,6 +1615,18 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
     attributes: { rc_will_renew: true, rc_lifetime_value_usd: 10 },
+  },
+  {
+    name: 'a reversed refund whose expiration was the earlier event renews as before',
+    events: [
+      buy(0, 30),
+      expire(15.999, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
+      refund(16, { expiration_at_ms: day(16) }),
+      event('REFUND_REVERSED', 21, period(0, 30, 10)),
+    ],
+    on: 25,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
   },
   {
     name: 'a reversed refund renews as before though the API was read in between',
