@@ -1,4 +1,5 @@
 import { compareTexts } from '../text.ts';
+import { MINUTE_MS } from '../time.ts';
 import { isGrant } from './kinds.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import type { Environment, Money, SubscriptionState, SubscriptionStatus } from './types.ts';
@@ -177,8 +178,8 @@ export function buildState(
 function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStatus {
   const { isGrant, pausedAtMs, periodType, cancelledAtMs } = builder;
   if (!givesAccess) {
-    // What ended before the pause, by a refund, is not paused.
-    if (pausedAtMs !== null && accessEndMs(builder) >= pausedAtMs) return 'paused';
+    // What ended before the pause, by a refund, is not paused. The API and events round times differently.
+    if (pausedAtMs !== null && accessEndMs(builder) > pausedAtMs - MINUTE_MS) return 'paused';
     return isGrant ? 'expired_promotional' : 'expired';
   }
   if (isGrant) return 'promotional';

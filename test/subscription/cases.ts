@@ -642,6 +642,19 @@ export const CASES: readonly Case[] = [
     says,
   })),
   {
+    name: 'a pause whose start the API rounds up',
+    events: [buy(0, 30, play)],
+    snapshot: snapshotOf(31, [
+      apiSubscription({
+        ...{ store: 'PLAY_STORE', status: 'paused', givesAccess: false },
+        ...{ periodEndsAtMs: day(30) + 700, endsAtMs: day(30) + 700 },
+      }),
+    ]),
+    on: 32,
+    status: 'paused',
+    says: `Paused since ${date(30)}.`,
+  },
+  {
     name: 'a refund that sets back the end of a period whose renewal was lost',
     events: [buy(0, 30), refund(44, period(30, 44, -10))],
     snapshot: snapshotOf(45, [secondPeriod]),
