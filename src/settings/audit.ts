@@ -5,7 +5,7 @@ import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audi
 import { displayName } from '../workspaces/repository.ts';
 import { audit, type differences } from './change-settings.ts';
 import { csvFile } from './csv.ts';
-import { KINDS, textFor } from './messages.ts';
+import { KIND_TEXTS, textFor } from './messages.ts';
 import type { Download, Page, PageRequest } from './page.ts';
 import texts from './texts.json' with { type: 'json' };
 
@@ -160,7 +160,7 @@ function eventSettingOf(path: string): Setting {
     if (field === 'enabled') return value === false ? 'switched off' : 'switched on';
     return String(value || defaultEventName(kind));
   };
-  return { label: KINDS[kind].label, format };
+  return { label: KIND_TEXTS[kind].label, format };
 }
 
 /** Settings for which `null` means that there is no restriction to people. */

@@ -5,7 +5,7 @@ import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { dashboardUrl, listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
-import { KINDS, labelOfType, reasonText } from './messages.ts';
+import { KIND_TEXTS, labelOfType, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
   type AttemptRow,
@@ -54,7 +54,7 @@ export const deliveriesPage: Page = {
       show,
       customer,
       kind,
-      kinds: EVENT_KINDS.map((each) => [each, KINDS[each].label]),
+      kinds: EVENT_KINDS.map((each) => [each, KIND_TEXTS[each].label]),
       filters: DELIVERY_FILTERS.map((filter) => ({
         filter,
         label: texts.deliveryFilters[filter],
@@ -121,7 +121,7 @@ function describeRow(row: DeliveryRow) {
   const isWaiting = row.state === 'pending' && row.reason === 'waiting_for_contact';
   return {
     ...row,
-    label: kind ? KINDS[kind].label : labelOfType(row.type),
+    label: kind ? KIND_TEXTS[kind].label : labelOfType(row.type),
     tone: isWaiting ? 'waiting' : row.state,
     stateLabel: isWaiting ? 'Waiting' : texts.deliveryStates[row.state],
     why: reasonText(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),

@@ -3,7 +3,7 @@ import { normalizeEventName } from '../delivery/plan.ts';
 import { type DeliverableKind, defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { changeSettings } from './change-settings.ts';
-import { KINDS } from './messages.ts';
+import { KIND_TEXTS } from './messages.ts';
 import { checkboxField, done, form, type Page, type Problems, problems, textField } from './page.ts';
 import { readKindCounts } from './repository.ts';
 
@@ -49,7 +49,7 @@ function checkEventNames(wanted: WorkspaceSettings['events']): Problems {
 }
 
 function sharedName(normalized: string, other: DeliverableKind): string {
-  const { label } = KINDS[other];
+  const { label } = KIND_TEXTS[other];
   return defaultEventName(other) === normalized
     ? `“${label}” has this name by default`
     : `“${label}” has this name, too`;
@@ -85,7 +85,7 @@ export const eventsPage: Page = {
       maxNames: MAX_EVENT_NAMES,
       rows: EVENT_KINDS.map((kind) => ({
         kind,
-        ...KINDS[kind],
+        ...KIND_TEXTS[kind],
         defaultName: defaultEventName(kind),
         name: events[kind]?.name ?? '',
         enabled: events[kind]?.enabled ?? true,

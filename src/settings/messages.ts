@@ -13,7 +13,7 @@ export function flashOf(code: string): { readonly text: string; readonly tone: '
   return Object.hasOwn(warnings, code) ? { text: textFor(warnings, code), tone: 'todo' } : null;
 }
 
-export const KINDS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;
+export const KIND_TEXTS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;
 
 /** A type of RevenueCat's without a label of its own: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
 export function labelOfType(type: string): string {

@@ -2,7 +2,7 @@ import { eventNameFor } from '../delivery/plan.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { KINDS } from './messages.ts';
+import { KIND_TEXTS } from './messages.ts';
 import type { Page } from './page.ts';
 import { readDeliveredKinds } from './repository.ts';
 import texts from './texts.json' with { type: 'json' };
@@ -39,7 +39,7 @@ function describeKind(
   return {
     kind,
     name: eventNameFor(kind, settings),
-    ...KINDS[kind],
+    ...KIND_TEXTS[kind],
     isOn: settings.events[kind]?.enabled ?? true,
     isSent: sent.has(kind),
   };
