@@ -48,6 +48,14 @@ test('a list without a word has the comma of the language', () => {
   assert.equal(messagesFor('de').commaList(['A', 'B']), 'A, B');
 });
 
+test('several missing permissions agree with their verb: a transfer needs three', () => {
+  const said = (language: Language) =>
+    messagesFor(language).t('action.refused.scope_missing', { scopes: 'customers, purchases' });
+  assert.match(said('de'), /fehlen Berechtigungen: customers, purchases\./);
+  assert.match(said('es'), /faltan permisos: customers, purchases\./);
+  assert.match(said('pt'), /^Faltam permissões à chave de API: customers, purchases\./);
+});
+
 describe('the language for a teammate', () => {
   for (const [teammate, workspace, expected] of [
     ['de', null, 'de'],
