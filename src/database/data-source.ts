@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClientBase, Pool } from 'pg';
+import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { DataSource, MigrationExecutor } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver.js';
 import { AppError, codeOf } from '../errors.ts';
 import { ENTITIES } from './entities.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { databaseOn, ignoreErrorsInUse, isPooled } from './sql.ts';
+import { databaseOn, ignoreErrorsInUse, isPooled, prepareConnection } from './sql.ts';
 
 /** Any number; all processes of the app must agree on it, and nothing else may use it in this database. */
 const MIGRATION_LOCK = 7_190_402_511;
@@ -51,10 +51,7 @@ export async function openDatabase(options: {
       pipeline: true,
       min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS),
       query_timeout: options.statementTimeoutMs,
-      // A statement that is given up ends on the server too, which otherwise notices a closed connection at its end. Not
-      // as a parameter of the connection, which poolers refuse.
-      onConnect: (client: ClientBase) =>
-        client.query(`set client_connection_check_interval = '1s'`).catch(() => {}),
+      onConnect: prepareConnection,
     },
   });
   await dataSource.initialize();

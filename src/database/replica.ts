@@ -3,7 +3,15 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { pause, withTimeout } from '../time.ts';
-import { type Database, ignoreErrorsInUse, isPooled, queryRow, type Sql, sqlOn } from './sql.ts';
+import {
+  type Database,
+  ignoreErrorsInUse,
+  isPooled,
+  prepareConnection,
+  queryRow,
+  type Sql,
+  sqlOn,
+} from './sql.ts';
 
 /**
  * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
@@ -59,6 +67,7 @@ export function openReadDatabase(options: {
     connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
+    onConnect: prepareConnection,
     application_name: 'subscription-timeline-read',
   });
   pool.on('error', () => {});

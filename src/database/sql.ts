@@ -1,4 +1,4 @@
-import type { Client, Pool, PoolClient, QueryResultRow } from 'pg';
+import type { Client, ClientBase, Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
 import { codeOf } from '../errors.ts';
 
@@ -136,6 +136,20 @@ export async function isPooled(pool: Pool): Promise<boolean> {
     });
   client.release();
   return result.rows[0]?.pid !== (client as unknown as { processID: number }).processID;
+}
+
+/**
+ * For each new connection. The driver reads dates in the ISO style only, and a database or a role may set another. A
+ * statement that is given up ends on the server too, which otherwise notices a closed connection at its end. Not as
+ * parameters of the connection, which poolers refuse.
+ */
+export async function prepareConnection(client: ClientBase): Promise<void> {
+  try {
+    await client.query(`set datestyle = 'ISO'`);
+    await client.query(`set client_connection_check_interval = '1s'`);
+  } catch {
+    // The statement that the connection is for fails, too.
+  }
 }
 
 /** Whether the server takes no writes, such as a primary that became a standby. */

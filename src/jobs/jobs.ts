@@ -1,7 +1,7 @@
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
+import { prepareConnection, type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { createOutageLog, describeError } from '../logger.ts';
 import { withSpan } from '../tracing.ts';
@@ -90,7 +90,11 @@ const QUEUE_DEFAULTS = {
 export type JobQueue = Awaited<ReturnType<typeof openJobs>>;
 
 /** pg-boss passes them on to the driver's pool, and names them nowhere. */
-const POOL_OPTIONS = { keepAlive: true, query_timeout: STATEMENT_TIMEOUT_MS };
+const POOL_OPTIONS = {
+  keepAlive: true,
+  query_timeout: STATEMENT_TIMEOUT_MS,
+  onConnect: prepareConnection,
+};
 
 type AnyDefinition = JobDefinition<Record<string, unknown>>;
 
