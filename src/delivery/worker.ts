@@ -218,9 +218,14 @@ export class DeliveryWorker {
     );
     for (const [workspaceId, limit] of slots) {
       if (this.#isStopping) return;
-      const claimed = await this.#claimFor(workspaceId, limit);
-      // More may be due than there was room for.
-      if (claimed === limit) this.#listAtMs = 0;
+      try {
+        // More may be due than there was room for.
+        if ((await this.#claimFor(workspaceId, limit)) === limit) this.#listAtMs = 0;
+      } catch (error) {
+        if (isDatabaseUnavailable(error)) throw error;
+        // Such as a token that no key decrypts: the other workspaces do not wait for it. Its leases expire.
+        this.#context.logger.error({ err: error, workspaceId }, 'could not claim deliveries');
+      }
     }
   }
 

@@ -10,6 +10,7 @@ import { allocateSlots, listDueWorkspaces, pauseWorkspace } from '../../src/deli
 import { replayEvents } from '../../src/delivery/replay.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { createLogger } from '../../src/logger.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -134,6 +135,32 @@ describe('sharing the work', () => {
       assert.ok(worker.activeCount() > 0, 'the busy workspace still waits');
       assert.equal(world.intercom.faults.requests().filter((request) => request.status === 429).length, 0);
       await worker.stop();
+    });
+
+    test('a token that no key decrypts stops only its workspace, which the log names', async () => {
+      const { database } = world.db;
+      await database.query('update subscribers set due_at = null');
+      await addWorkspace(world, 'locked');
+      await database.query(
+        `update workspaces set access_token = 'v1.lost.key' where workspace_id = 'locked'`,
+      );
+      world.intercom.addContact('quiet', { role: 'user', externalId: 'open' });
+      await receive(world, 'shut', { id: 'shut-1' }, 'locked');
+      await receive(world, 'open', { id: 'open-1' }, 'quiet');
+      let log = '';
+      const destination = {
+        write(line: string) {
+          log += line;
+        },
+      };
+      const logger = createLogger('error', destination);
+      const worker = world.worker({ logger });
+      await until(() => delivered('open-1', 'quiet'), 'the other workspace');
+      await until(() => log.includes('could not claim deliveries'), 'the log');
+      assert.match(log, /"workspaceId":"locked".*could not claim deliveries/);
+      await worker.stop();
+      await database.query(`update workspaces set status = 'uninstalled' where workspace_id = 'locked'`);
+      await database.query(`update subscribers set lease_until = null where workspace_id = 'locked'`);
     });
 
     test('the claims of a stopped worker are released immediately', async () => {
