@@ -27,7 +27,7 @@ import {
   storeInstallation,
   type Workspace,
 } from './repository.ts';
-import { secretLocation } from './secrets.ts';
+import { decryptOrNull, secretLocation } from './secrets.ts';
 import { deleteExpiredSessions } from './sessions.ts';
 
 export type Purpose = 'install' | 'signin';
@@ -56,9 +56,15 @@ export async function install(
     if (before) await auditAdmin(database, { workspaceId, admin }, { action: 'sign_in_refused' });
     throw forbidden('Verify your email address in Intercom first, then try again');
   }
-  if (purpose === 'install' || before?.status !== 'connected')
+  if (purpose === 'install' || before?.status !== 'connected' || !hasReadableToken(app, before))
     await storeWorkspace(app, before, { me, accessToken, admin });
   return { workspaceId, admin };
+}
+
+/** Whether a key decrypts the stored token: one may be missing in `ENCRYPTION_KEYS`. */
+function hasReadableToken({ secrets }: AppContext, { workspaceId, accessToken }: Workspace): boolean {
+  const location = secretLocation.accessToken(workspaceId);
+  return accessToken !== null && decryptOrNull(secrets, { encrypted: accessToken, location }) !== null;
 }
 
 async function storeWorkspace(

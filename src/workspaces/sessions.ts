@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { LessThan, MoreThan, Not } from 'typeorm';
 import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { AppError, answerOrError, forbidden, unauthorized } from '../errors.ts';
+import { codeOf, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
@@ -126,8 +126,8 @@ const requireCsrf: RequestHandler = (req, res, next) => {
 };
 
 /**
- * Reads who is in the team. While Intercom does not answer or refuses our token, everyone keeps access: a broken
- * connection is repaired in the settings.
+ * Reads who is in the team. While Intercom does not answer or refuses our token, or no key decrypts it, everyone keeps
+ * access: a broken connection is repaired in the settings.
  */
 function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({
@@ -139,12 +139,13 @@ function createTeamReader(app: AppContext) {
 
   async function read(workspaceId: string): Promise<Team> {
     const workspace = await readWorkspace(app.database, workspaceId);
-    const client = workspace && app.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
-    if (!client) return 'unknown';
-    const admins = await answerOrError(client.listAdmins());
-    if (!(admins instanceof AppError)) return new Set(admins.map(({ id }) => id));
-    app.logger.warn({ workspaceId, code: admins.code }, 'team not read');
-    return 'unknown';
+    try {
+      const client = workspace && app.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
+      return client ? new Set((await client.listAdmins()).map(({ id }) => id)) : 'unknown';
+    } catch (error) {
+      app.logger.warn({ err: error, workspaceId, code: codeOf(error) }, 'team not read');
+      return 'unknown';
+    }
   }
 
   /** @param adminId someone who has just joined is missing from an older list, which is then read again */

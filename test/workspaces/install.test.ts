@@ -84,6 +84,29 @@ describe('installing', () => {
     );
   });
 
+  it('opens the settings while no key decrypts the token, and a sign-in stores a new one', async () => {
+    const browser = await site.signedIn('abc123');
+    await site.db.database.query(
+      `update workspaces set access_token = 'v1.lost.key' where workspace_id = 'abc123'`,
+    );
+    // Who is in the team is read again.
+    mock.timers.enable({ apis: ['Date'], now: Date.now() + 10 * 60_000 });
+    try {
+      await browser.get('/settings').expect(200);
+      await browser.get('/settings/revenuecat').expect(200);
+    } finally {
+      mock.timers.reset();
+    }
+    const signingIn = await browser.get('/oauth/signin').expect(302);
+    await browser.get(await site.consent(text(signingIn.headers.location), 'abc123')).expect(302);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    const stored = site.app.secrets.decrypt(
+      workspace?.accessToken ?? '',
+      secretLocation.accessToken('abc123'),
+    );
+    assert.ok(site.intercom.state.tokens.has(stored));
+  });
+
   it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {
     const clear = site.intercom.faults.add({ hangS: 60, pathPrefix: '/data_attributes' });
     try {
