@@ -82,6 +82,13 @@ function withExplicitTls(url: string): string {
     : url.replace(/(?<=[?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, 'verify-full');
 }
 
+const proxySchema = z
+  .string()
+  .refine(
+    (text) => /^(https?|socks5?):\/\//i.test(text) && URL.canParse(text),
+    'must be an address with its scheme, such as http://proxy.example.com:3128',
+  );
+
 function isDecodable(text: string): boolean {
   try {
     decodeURIComponent(text);
@@ -114,6 +121,11 @@ const environmentSchema = z.object({
   METRICS_TOKEN: optional,
   RETENTION_PAYLOAD_DAYS: whole(0, 36_500, 'must be a number of days, or 0 to keep payloads whole'),
   DRAIN_SECONDS: whole(0, 300, 'must be a number of seconds from 0 to 300'),
+  // Read by the client of outgoing calls, under both spellings.
+  HTTPS_PROXY: optional.pipe(proxySchema.optional()),
+  HTTP_PROXY: optional.pipe(proxySchema.optional()),
+  https_proxy: optional.pipe(proxySchema.optional()),
+  http_proxy: optional.pipe(proxySchema.optional()),
 });
 
 export type Config = Readonly<ReturnType<typeof toConfig>>;

@@ -124,6 +124,18 @@ describe('settings', () => {
     assert.deepEqual(trustedProxies, ['loopback', '10.0.0.0/32', '::1/128']);
   });
 
+  it('refuses a proxy for outgoing calls that no client can use', () => {
+    for (const name of ['HTTPS_PROXY', 'HTTP_PROXY', 'https_proxy', 'http_proxy']) {
+      for (const proxy of ['10.0.0.1:3128', 'proxy:3128', 'http://', 'ftp://proxy'])
+        assert.match(
+          problemsOf({ ...APP, [name]: proxy })[name] ?? '',
+          /^must be an address with its scheme/,
+        );
+      for (const proxy of ['', 'http://proxy:3128', 'https://user:password@proxy', 'socks5://[::1]:1080'])
+        assert.deepEqual(problemsOf({ ...APP, [name]: proxy }), {}, proxy);
+    }
+  });
+
   it('requires DATABASE_URL before its replica and direct addresses', () => {
     const url = 'postgres://host/db';
     assert.match(problemsOf({ ...APP, DATABASE_READ_URL: url }).DATABASE_READ_URL ?? '', /DATABASE_URL/);

@@ -26,7 +26,8 @@ const CONNECTIONS = { connections: 512, maxResponseSize: MAX_RESPONSE_BYTES };
 const isProxied = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
   (name) => process.env[name],
 );
-const dispatcher: Dispatcher = isProxied ? new EnvHttpProxyAgent(CONNECTIONS) : new Agent(CONNECTIONS);
+/** Made at the first call: a wrong address of a proxy is reported with the other settings before. */
+let dispatcher: Dispatcher | undefined;
 
 type Headers = Readonly<Record<string, string>>;
 type RawResponse = Pick<AxiosResponse<string>, 'status' | 'headers' | 'data'>;
@@ -36,6 +37,8 @@ type RawResponse = Pick<AxiosResponse<string>, 'status' | 'headers' | 'data'>;
  * `request` would read the body through a stream and watch an AbortSignal, which costs as much as the call.
  */
 function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<RawResponse> {
+  dispatcher ??= isProxied ? new EnvHttpProxyAgent(CONNECTIONS) : new Agent(CONNECTIONS);
+  const agent = dispatcher;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const response = { status: 0, headers: new AxiosHeaders() };
@@ -46,7 +49,7 @@ function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<R
       controller?.abort(expired);
       reject(expired);
     }, timeoutMs);
-    dispatcher.dispatch(request, {
+    agent.dispatch(request, {
       onRequestStart(started) {
         controller = started;
         // It has waited for a connection until now: nothing was sent yet.
