@@ -1,9 +1,11 @@
 import { statfs } from 'node:fs/promises';
 import { type AxiosResponse, isAxiosError } from 'axios';
 import type { Config } from '../config.ts';
+import { explainDatabaseError } from '../database/explain-error.ts';
 import { MIGRATIONS } from '../database/migrations.ts';
 import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
+import { isDatabaseUnavailable } from '../errors.ts';
 import { decryptOrNull, listSecrets, type SecretBox } from '../workspaces/secrets.ts';
 import { type CheckOutcome, type Checks, ok, problem, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
@@ -51,6 +53,7 @@ interface OutsideSubject {
 }
 
 export const OUTSIDE_CHECKS: Checks<OutsideSubject> = {
+  disk: ({ config }) => checkDisk(config.dataDir),
   reachable: ({ clocks }) =>
     clocks
       .filter(({ aheadMs }) => aheadMs === null)
@@ -160,6 +163,12 @@ export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
         'The database is read-only: webhooks get 503, and nothing is delivered.',
         'Set DATABASE_URL to the primary, not to a standby; otherwise see default_transaction_read_only of database and role.',
       );
+    const obstacle = await findWriteError(database);
+    if (obstacle)
+      return problem(
+        `The database answers but cannot write, so webhooks get 503: ${obstacle.message}`,
+        obstacle.remedy ?? "Read PostgreSQL's own log.",
+      );
     if (Number.parseInt(version, 10) >= MIN_POSTGRES_VERSION)
       return ok(`PostgreSQL ${version} answers; the database takes ${size}.`);
     return warning(
@@ -197,8 +206,20 @@ export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
       'Run the newer version again, or undo its migrations with it before going back.',
     );
   },
-  disk: ({ config }) => checkDisk(config.dataDir),
 };
+
+/** A server whose disk is full still answers what only reads. The table that is made to find out is rolled back. */
+async function findWriteError(database: Database): Promise<ReturnType<typeof explainDatabaseError> | null> {
+  try {
+    await database.transaction((sql) =>
+      sql.query('create temporary table doctor_probe on commit drop as select 1 as one'),
+    );
+    return null;
+  } catch (error) {
+    // A user may have no right to make temporary tables, which only this check needs.
+    return isDatabaseUnavailable(error) ? explainDatabaseError(error, 'DATABASE_URL') : null;
+  }
+}
 
 const MIN_FREE = { problem: 0.03, warning: 0.1 };
 
@@ -231,12 +252,17 @@ export const SERVER_CHECKS: Checks<ServerSubject> = {
     const stored = (await Promise.all(workspaceIds.map((id) => listSecrets(database, id)))).flat();
     if (stored.length === 0) return ok('No secret is stored yet.');
     const unreadable = stored.filter((secret) => decryptOrNull(secrets, secret) === null);
-    const [first] = unreadable;
-    if (!first) return ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
-    return problem(
-      `The encryption keys do not decrypt ${unreadable.length} of ${stored.length} stored secrets, among them ${SECRET_NAMES[first.kind]} of workspace ${first.workspaceId}.`,
-      'Add the key that encrypted them to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: reinstall the app in the workspace and paste the API key again in its settings.',
-    );
+    if (unreadable.length === 0)
+      return ok(`The encryption keys decrypt all ${stored.length} stored secrets.`);
+    const byKind = new Map(unreadable.map((secret) => [secret.kind, secret]));
+    return [...byKind].map(([kind, { workspaceId }]) => {
+      const count = unreadable.filter((secret) => secret.kind === kind).length;
+      const { name, ifLost } = SECRETS[kind];
+      return problem(
+        `The encryption keys do not decrypt ${name} of workspace ${workspaceId}${count > 1 ? ` and ${count - 1} more` : ''}.`,
+        `Add the key that encrypted it to ENCRYPTION_KEYS (the newest first, older ones after a comma). If it is lost: ${ifLost(workspaceId)}`,
+      );
+    });
   },
   async worker({ database }) {
     const { workers } = await queryRow<{ workers: number }>(
@@ -260,12 +286,25 @@ export const SERVER_CHECKS: Checks<ServerSubject> = {
   },
 };
 
-const SECRET_NAMES: Readonly<Record<SecretKind, string>> = {
-  accessToken: "Intercom's access token",
-  messengerSecret: 'the Messenger secret',
-  apiKey: "RevenueCat's API key",
-  signingSecret: "the webhook's signing secret",
-  erasureKey: 'the key of the list of erased customers',
+const SECRETS: Readonly<Record<SecretKind, { name: string; ifLost(workspaceId: string): string }>> = {
+  accessToken: {
+    name: "Intercom's access token",
+    ifLost: () => 'an admin of the workspace signs in to its settings, which stores a new one.',
+  },
+  messengerSecret: {
+    name: 'the Messenger secret',
+    ifLost: () => 'save it again in Settings › Messenger and Fin.',
+  },
+  apiKey: { name: "RevenueCat's API key", ifLost: () => 'paste it again in Settings › RevenueCat.' },
+  signingSecret: {
+    name: "the webhook's signing secret",
+    ifLost: () => 'save it again in Settings › RevenueCat. Until then its webhooks get 500.',
+  },
+  erasureKey: {
+    name: 'the key of the list of erased customers',
+    ifLost: (workspaceId) =>
+      `give the list up, for which webhooks wait: psql "$DATABASE_URL" -c "update workspaces set erasure_key = null where workspace_id = '${workspaceId}'". An erased customer who sends another event is then stored again.`,
+  },
 };
 
 async function checkJobs(sql: Sql): Promise<CheckOutcome> {

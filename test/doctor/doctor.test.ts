@@ -194,6 +194,31 @@ describe('doctor', () => {
       make: async () => ({ context: { keys: [randomBytes(32)] } }),
     },
     {
+      name: 'a database whose disk is full',
+      found: 'database: problem',
+      remedy: /^The disk of the database is full: make room there/,
+      async make() {
+        const full = Object.assign(new Error('could not extend file "base/1/2": No space left on device'), {
+          code: '53100',
+        });
+        const { database } = world.db;
+        return { context: { database: { ...database, transaction: () => Promise.reject(full) } } };
+      },
+    },
+    {
+      name: 'a lost key of each secret',
+      found: 'encryption_key: problem',
+      remedy:
+        /stores a new one\.\n.*save it again in Settings › Messenger and Fin\.\n.*give the list up, .*erasure_key = null where workspace_id = 'abc123'/,
+      async make() {
+        await sql(`update workspaces set messenger_secret = 'v1.lost.key', erasure_key = 'v1.lost.key'`);
+        return {
+          context: { keys: [randomBytes(32)] },
+          repair: () => sql(`update workspaces set messenger_secret = null, erasure_key = null`),
+        };
+      },
+    },
+    {
       name: 'a clock that is five minutes ahead',
       found: 'clock: problem',
       remedy: /NTP/,
@@ -734,7 +759,7 @@ describe('doctor', () => {
         const results = await diagnosed({ DATABASE_URL: url.href });
         assert.equal(of(results, 'database')?.status, 'problem');
         assert.match(of(results, 'database')?.remedy ?? '', remedy);
-        assert.ok(of(results, 'clock'));
+        assert.ok(of(results, 'clock') && of(results, 'disk'));
         assert.ok(!JSON.stringify(results).includes('s3cret'));
       });
     }
@@ -777,11 +802,16 @@ describe('doctor', () => {
     });
 
     it('names wrong settings and checks the rest; exits with 1', async () => {
-      const { code, stdout } = await doctor({ INTERCOM_CLIENT_SECRET: '', PORT: 'http' });
+      const { code, stdout } = await doctor({
+        INTERCOM_CLIENT_SECRET: '',
+        PORT: 'http',
+        HTTPS_PROXY: '127.0.0.1:3128',
+      });
       assert.equal(code, 1);
       assert.match(stdout, /PROBLEM {2}INTERCOM_CLIENT_SECRET is required/);
       assert.match(stdout, /PROBLEM {2}PORT must be a port number/);
       assert.match(stdout, /What to do: Correct PORT/);
+      assert.match(stdout, /PROBLEM {2}HTTPS_PROXY must be an address with its scheme/);
       assert.match(stdout, /Workspace abc123\n/);
     });
 
