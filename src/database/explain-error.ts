@@ -29,6 +29,10 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
     /^(57014|55P03|25P0[34]|57P05)$/,
     "A time limit that is set in PostgreSQL ended it: raise statement_timeout, lock_timeout or the one that the message names, such as with: alter role <user> set statement_timeout = '5min'.",
   ],
+  [
+    /^22P05$/,
+    'The database is not in UTF-8: make one with createdb --encoding=UTF8 --template=template0, and name it in {setting}.',
+  ],
   [/^53100$/, 'The disk of the database is full: make room there.'],
   [
     /^25006$/,

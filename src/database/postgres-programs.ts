@@ -143,9 +143,12 @@ export function accessFileOf(dataDir: string): string {
 
 /** What PostgreSQL says of why it ended; all of its last words when there is no such line. */
 function causeIn(log: string): string {
-  const lines = log
-    .split('\n')
-    .filter((line) => /\b(FATAL|PANIC|ERROR|DETAIL|HINT):|^initdb: error/.test(line));
+  let isCause = false;
+  const lines = log.split('\n').filter((line) => {
+    // Those of a LOG line explain no failure: after a crash one says that data is probably corrupted.
+    if (!/\b(DETAIL|HINT):/.test(line)) isCause = /\b(FATAL|PANIC|ERROR):|^initdb: error/.test(line);
+    return isCause;
+  });
   const said = lines.length > 0 ? lines.join('\n') : log.trim();
   return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
 }

@@ -5,7 +5,7 @@ import type { Config } from '../config.ts';
 import { openDataDir } from '../database/data-dir.ts';
 import type { Database, Sql } from '../database/sql.ts';
 import { ENCRYPTED_COLUMNS, type SecretKind } from '../database/tables.ts';
-import { codeOf } from '../errors.ts';
+import { AppError, codeOf } from '../errors.ts';
 
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
 export type SecretLocation = string & { readonly kind: 'secret location' };
@@ -151,7 +151,13 @@ export async function loadEncryptionKeys(
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
   }
-  return findEncryptionKeys(config);
+  const keys = await findEncryptionKeys(config);
+  if (keys.length > 0) return keys;
+  const file = keyFile(config.dataDir);
+  throw new AppError(
+    'conflict',
+    `${file} holds no key: a start was interrupted, or the file is damaged. Restore it from a backup. If there is none, delete it: secrets that were stored with it must be entered again.`,
+  );
 }
 
 /** Unlike {@link loadEncryptionKeys} generates none. */

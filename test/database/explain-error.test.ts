@@ -23,6 +23,16 @@ test('a certificate file that cannot be read is named as the cause, and not the 
   assert.match(explainDatabaseError(socket, 'DATABASE_URL').remedy ?? '', /^See that PostgreSQL runs/);
 });
 
+test('a database that is not in UTF-8 is named as the cause', () => {
+  const message =
+    'character with byte sequence 0xe2 0x80 0xa6 in encoding "UTF8" has no equivalent in encoding "LATIN1"';
+  const { remedy } = explainDatabaseError(
+    Object.assign(new Error(message), { code: '22P05' }),
+    'DATABASE_URL',
+  );
+  assert.match(remedy ?? '', /^The database is not in UTF-8: .*--encoding=UTF8/);
+});
+
 test('a statement that takes too long is not taken for a server that cannot be reached', () => {
   const { remedy } = explainDatabaseError(new Error('Query read timeout'), 'DATABASE_URL');
   assert.match(remedy ?? '', /^It did not answer a statement within 20 seconds: see in pg_stat_activity/);

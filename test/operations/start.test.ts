@@ -9,6 +9,7 @@ import { Command } from 'commander';
 import pg from 'pg';
 import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { launch } from '../../src/database/postgres-programs.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { HOUR_MS } from '../../src/time.ts';
@@ -254,6 +255,39 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(code, 1);
     assert.match(output, /^The database could not be created in DATA_DIR .*:\n./);
     assert.doesNotMatch(output, /^\s+at /m);
+  });
+
+  test('a key file without a key, left by an interrupted start, is named and not replaced', async () => {
+    const dataDir = await mkdtemp(join(folder, 'key-'));
+    const file = join(dataDir, 'encryption.key');
+    await writeFile(file, '');
+    const { code, output } = await run(['serve'], { DATA_DIR: dataDir });
+    assert.equal(code, 1);
+    assert.match(output, new RegExp(`^${file} holds no key: .* Restore it from a backup\\. .*delete it`));
+    assert.equal(await readFile(file, 'utf8'), '');
+  });
+
+  test('a database that does not start says why, and not what its log says of an earlier crash', async () => {
+    const postgres = join(folder, 'postgres-that-ends.sh');
+    const line = (text: string): string => `echo '2026-11-28 11:34:00.000 UTC [7] ${text}' >&2`;
+    await writeFile(
+      postgres,
+      [
+        '#!/bin/sh',
+        line('LOG:  database system was interrupted while in recovery'),
+        line('HINT:  This probably means that some data is corrupted'),
+        line('FATAL:  could not write to file "pg_wal/1": No space left on device'),
+        line('HINT:  Free some room.'),
+        'exit 1',
+      ].join('\n'),
+      { mode: 0o700 },
+    );
+    const programs = { binaries: { initdb: '', postgres }, prefix: [], owner: null };
+    const access = { port: 1, password: '' };
+    await assert.rejects(launch(programs, folder, { access, fast: true, onSpawned: () => {} }), {
+      message:
+        'The embedded PostgreSQL ended with code 1:\nFATAL:  could not write to file "pg_wal/1": No space left on device\nHINT:  Free some room.',
+    });
   });
 
   test('an .env that cannot be read is named once, by the server and by commands', async () => {
