@@ -106,8 +106,9 @@ async function storeEvents(projectId: string): Promise<void> {
     );
   await database.query(
     `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, delivered_at, attempts,
-                                   contact_id, sent_name)
-     values ('abc123', $2, $1, 'delivered', now(), now() + interval '2 seconds', 1, 'contact-1', 'rc_renewal_event')`,
+                                   contact_id, sent_name, reason)
+     values ('abc123', $2, $1, 'delivered', now(), now() + interval '2 seconds', 1, 'contact-1', 'rc_renewal_event', null),
+            ('abc123', $2, $1, 'waiting', now(), null, 0, null, 'rc_renewal_event', 'waiting_for_contact')`,
     [projectId, subscriberId],
   );
   await database.query(
