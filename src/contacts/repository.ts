@@ -99,11 +99,6 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
   });
 }
 
-/** The rules of matching have changed: all subscribers that wait for a contact are matched again. */
-export function wakeAllWaiting(sql: Sql, workspaceId: string): Promise<number> {
-  return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
-}
-
 /**
  * Matching by e-mail was switched off: subscribers that it may have matched are matched again, and those that a worker
  * is just matching.

@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { unassignByEmail, wakeAllWaiting } from '../contacts/repository.ts';
+import { unassignByEmail } from '../contacts/repository.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
+import { lookUpContacts } from '../workspaces/repository.ts';
 import { audit, changeSettings } from './change-settings.ts';
 import { action, checkboxField, done, form, type Page, textField } from './page.ts';
 import { readMatching } from './repository.ts';
@@ -28,7 +29,7 @@ const contactsForm = form(
     const { workspaceId } = workspace;
     if (workspace.settings.contacts.matchByEmail && !matchByEmail)
       await unassignByEmail(app.database, workspaceId);
-    await wakeAllWaiting(app.database, workspaceId);
+    await lookUpContacts(app.database, workspaceId);
     return done('/contacts', 'contacts_saved');
   },
 );
