@@ -104,7 +104,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
     async readBack(client, projectId, action: StoreAction & ReadBackTime) {
       const { details, isAnswered, nowMs } = action;
       const isCharge = details.transactionId !== undefined;
-      if (isCharge && !(await isRefundReported(client, projectId, action))) return 'unknown';
+      if (isCharge && !(await isChargeRefunded(client, projectId, action))) return 'unknown';
       // Access that ended with its period shows no refund.
       const endMs = details.before?.endsAtMs ?? null;
       const isRefundShown = isAnswered || endMs === null || endMs > nowMs;
@@ -198,7 +198,7 @@ function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => bo
 }
 
 /** A charge has no state in the API: RevenueCat's answer or webhook counts, else the event in the API. */
-async function isRefundReported(
+async function isChargeRefunded(
   client: RevenueCatClient,
   projectId: string,
   action: StoreAction,

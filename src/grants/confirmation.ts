@@ -8,7 +8,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { type Action, type ActionResult, UNCONFIRMED_STATES } from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';
-import { isChargeRefunded } from './purchases.ts';
+import { isRefundReported } from './purchases.ts';
 import {
   type ActionKey,
   type Changes,
@@ -71,7 +71,7 @@ async function confirmByReading(
 ): Promise<Action> {
   const isOverdue = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
   try {
-    const isAnswered = action.isAnswered || (await isChargeRefunded(app.database, action));
+    const isAnswered = action.isAnswered || (await isRefundReported(app.database, action));
     const known = { ...action, isAnswered, isOverdue, nowMs: app.now() };
     const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, known);
     if (typeof found === 'object') return await complete(app, action, found);

@@ -150,9 +150,11 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
   };
 }
 
-/** Whether a webhook has reported the refund of an action's charge, and not an earlier one in part. */
-export async function isChargeRefunded(sql: Sql, action: Action): Promise<boolean> {
-  const charge = action.kind === 'refund' ? action.details.transactionId : undefined;
+/** Whether a webhook has reported an action's refund, and not an earlier one in part. */
+export async function isRefundReported(sql: Sql, action: Action): Promise<boolean> {
+  if (action.kind !== 'refund') return false;
+  const { transactionId, purchaseId } = action.details;
+  const charge = transactionId ?? purchaseId;
   if (charge === undefined) return false;
   const rows = await sql.query(
     `select 1 from events

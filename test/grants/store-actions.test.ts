@@ -741,20 +741,29 @@ describe('a store action that does not go through', () => {
     renewed.own.endsAtMs = (renewed.own.endsAtMs ?? 0) + 30 * DAY_MS;
     assert.equal((await readBackAfter(renewed, 180_000))?.state, 'requested', 'renewed for a month');
 
+    const endPeriod = async ({ card, own }: Buyer): Promise<void> => {
+      await database.query(
+        `update actions set details = jsonb_set(details::jsonb, '{before,endsAtMs}', to_jsonb($3::bigint))
+          where workspace_id = $1 and app_user_id = $2`,
+        [WORKSPACE_ID, card.appUserId, Date.now() - 60_000],
+      );
+      own.givesAccess = false;
+    };
     const ended = await openBuyer('rc_billing', { autoRenewalStatus: 'will_not_renew' });
     await lose('refund', ended);
-    await database.query(
-      `update actions set details = jsonb_set(details::jsonb, '{before,endsAtMs}', to_jsonb($3::bigint))
-        where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, ended.card.appUserId, Date.now() - 60_000],
-    );
-    ended.own.givesAccess = false;
+    await endPeriod(ended);
     assert.equal((await readBackAfter(ended, 180_000))?.state, 'requested', 'the period has ended');
     const failed = await readBackAfter(ended, DAY_MS + 180_000);
     assert.equal(failed?.error, 'never_confirmed');
     const note = noteHtml(failed, 'failed', messagesFor('en', 'UTC'));
     assert.match(note, /Refund: Pro Web.+so the result is unknown/);
     assert.doesNotMatch(note, /did not do it/);
+
+    const reported = await openBuyer('rc_billing', { autoRenewalStatus: 'will_not_renew' });
+    await lose('refund', reported);
+    await endPeriod(reported);
+    await refundElsewhere(reported.card.appUserId, reported.own, -4.99);
+    assert.equal((await readBackAfter(reported, 180_000))?.state, 'confirmed', 'a webhook reports it');
   });
 
   test('RevenueCat is unavailable: the form says so, keeps what was typed, and works later', async () => {
