@@ -185,17 +185,15 @@ function revive(builder: StateBuilder, atMs: number): void {
 
 /** Whether an event is about a period before the one in force, or about a product that was replaced. */
 function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
-  const { periodStartedAtMs, productId } = builder;
+  const { periodStartedAtMs, productId, formerProductIds } = builder;
   const { purchasedAtMs, expiresAtMs } = event;
   if (!builder.isPurchaseKnown || periodStartedAtMs === null) return false;
   if (builder.isGrant) return isEndOfReplacedGrant(builder, event);
-  const isOther = isOtherProduct(productId, event.productId);
-  if (purchasedAtMs === null) {
-    const isFormer = isOther && builder.formerProductIds.includes(event.productId ?? '');
-    return isFormer || (expiresAtMs !== null && expiresAtMs <= periodStartedAtMs);
-  }
+  const isFormer =
+    isOtherProduct(productId, event.productId) && formerProductIds.includes(event.productId ?? '');
+  if (purchasedAtMs === null) return isFormer || (expiresAtMs !== null && expiresAtMs <= periodStartedAtMs);
   // Stripe repeats the old start for a changed product.
-  return isEarlierPeriod(builder, purchasedAtMs, event) || (isOther && purchasedAtMs === periodStartedAtMs);
+  return isEarlierPeriod(builder, purchasedAtMs, event) || (isFormer && purchasedAtMs === periodStartedAtMs);
 }
 
 /** Stores and the API round a purchase's time differently from event to event: of one product the end decides. */

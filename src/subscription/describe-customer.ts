@@ -148,7 +148,9 @@ function nothingStatements(state: SubscriberState, { counts }: DescriptionContex
   if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
   const isTester =
     state.sandbox.length > 0 || (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
-  return [{ kind: 'nothing', why: isTester ? 'sandbox_only' : 'no_purchases' }];
+  if (isTester) return [{ kind: 'nothing', why: 'sandbox_only' }];
+  // What was bought before the first webhook, only the API can tell.
+  return [{ kind: 'nothing', why: state.snapshotAtMs === null ? 'unknown' : 'no_purchases' }];
 }
 
 /** Purchases that were transferred away, unless something newer was bought; with their store where others stayed. */

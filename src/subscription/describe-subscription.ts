@@ -36,7 +36,7 @@ export type Statement =
   | { kind: 'moved'; on: number; store: string | null }
   /** Purchases of another customer, of which nothing is known here. */
   | { kind: 'received'; on: number }
-  | { kind: 'nothing'; why: 'no_purchases' | 'one_time_only' | 'sandbox_only' }
+  | { kind: 'nothing'; why: 'no_purchases' | 'one_time_only' | 'sandbox_only' | 'unknown' }
   // Only agents read these: a customer sees each subscription with its own sentence.
   | { kind: 'alsoGranted'; what: string; until: At }
   /** `since` is the end of access, `null` while it lasts. */

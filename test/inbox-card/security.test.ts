@@ -377,13 +377,13 @@ describe('what a card never does', () => {
     const card = await openFor(product, { externalId: 'user_two' });
     assert.match(card.text, /^This contact is a customer of several apps\. Which one\?$/m);
     assert.match(card.text, /^Test app \| Pro, \$9\.99 a month\. Next charge/m);
-    assert.match(card.text, /^Second app \| This customer has not bought anything\.$/m);
+    assert.match(card.text, /^Second app \| No purchases of this customer are known here\.$/m);
     const [, second = ''] = idsOn(card.canvas).filter((id) => id.startsWith('match:'));
     const chosen = await card.press(second);
     assert.match(chosen.text, /^Other project \| Test app$/m, 'the project that it leads to');
-    assert.match(chosen.text, /^This customer has not bought anything\.$/m);
+    assert.match(chosen.text, /^No purchases of this customer are known here\.$/m);
     const back = await (await chosen.press('timeline')).press('home');
-    assert.match(back.text, /^This customer has not bought anything\.$/m);
+    assert.match(back.text, /^No purchases of this customer are known here\.$/m);
     const again = await back.press('projects');
     assert.match(again.text, /^Test app \|/m);
     const audit = await database.query('select 1 from audit_log where contact_id = $1', [card.contactId]);

@@ -43,7 +43,7 @@ const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
     'm',
   ),
   sandbox_only: /^Only test purchases \(sandbox\)\. This customer has not paid for anything\.$/m,
-  no_purchases: /^This customer has not bought anything\.$/m,
+  no_purchases: /^No purchases of this customer are known here\.$/m,
 };
 
 const GRANTED_FOR_LONGER = {

@@ -101,7 +101,21 @@ const ownedFor = (endDay: number | null): Snapshot => ({
 export const CASES: readonly Case[] = [
   // What most customers are.
 
-  { name: 'nothing', events: [], on: 1, status: null, says: 'This customer has not bought anything.' },
+  {
+    name: 'nothing',
+    events: [],
+    snapshot: snapshotOf(1, []),
+    on: 1,
+    status: null,
+    says: 'This customer has not bought anything.',
+  },
+  {
+    name: 'no purchase, of a customer that the API does not know or was not asked about',
+    events: [event('PRICE_INCREASE_CONSENT_REQUIRED', 0, { original_transaction_id: '1000' })],
+    on: 1,
+    status: null,
+    says: 'No purchases of this customer are known here.',
+  },
   {
     name: 'active',
     events: [buy(0, 30)],
@@ -1768,6 +1782,17 @@ export const CASES: readonly Case[] = [
     on: 45,
     status: 'active',
     says: `Pro, $10.00. Next charge ${date(385)}.`,
+  },
+  {
+    name: 'the end of the product that Stripe changed to at the same start, whose renewal was not received',
+    events: [
+      buy(0, 365, { store: 'STRIPE', product_id: 'pro_yearly' }),
+      expire(57, 'UNSUBSCRIBE', { ...period(0, 57), store: 'STRIPE' }),
+    ],
+    on: 60,
+    status: 'expired',
+    says: `No access since ${date(57)}: cancelled. Had Pro, $10.00 a year.`,
+    attributes: { expires_at: 57, rc_entitlements: null, rc_will_renew: false },
   },
   {
     name: 'a late cancellation of an earlier period cancels nothing',
