@@ -98,6 +98,8 @@ export function openReadDatabase(options: {
   async function markPrimary(): Promise<void> {
     const atMs = performance.now();
     const position = await readPrimary();
+    // After a failover the log may be shorter: what the old primary had written beyond it never arrives.
+    marks = marks.filter((mark) => mark.position <= position);
     if (position > (marks.at(-1)?.position ?? -1n)) marks.push({ atMs, position });
   }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import pg from 'pg';
+import pg, { type QueryResultRow } from 'pg';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
+import { openReadDatabase } from '../../src/database/replica.ts';
+import type { Database } from '../../src/database/sql.ts';
 import { ACTIONS, happen } from '../../src/simulator/demo/actions.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
@@ -125,6 +127,28 @@ describe('cards and pages from a streaming replica', () => {
     await onReplica('select pg_wal_replay_resume()');
     await standing(true);
     assert.match(await opened(), /[Cc]ancelled/);
+  });
+
+  test('after a failover to a server whose log is shorter, its replica is used', async (t) => {
+    const { database } = product.server.connected;
+    let isOld = true;
+    const primaryOf: Pick<Database, 'query'> = {
+      async query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]) {
+        const rows = await database.query<Row>(text, values);
+        const ahead = (row: Row) => ({ ...row, position: String(BigInt(row.position) + 1_000_000_000n) });
+        return isOld ? rows.map(ahead) : rows;
+      },
+    };
+    const read = openReadDatabase({
+      primary: { ...database, ...primaryOf },
+      replicaUrl: replica.url,
+      poolSize: 2,
+      logger: silent,
+    });
+    t.after(() => read.close());
+    await until(() => (read.database.replica()?.lagMs ?? 0) > 500, 'the replica to be too far behind');
+    isOld = false;
+    await until(() => read.database.replica()?.inUse === true, 'the replica to be used');
   });
 
   test('no card fails while the replica dies and comes back', async () => {
