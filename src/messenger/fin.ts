@@ -2,7 +2,7 @@ import { type Messages, messagesFor } from '../i18n/messages.ts';
 import { priceText } from '../i18n/sentences.ts';
 import { describeCustomer } from '../subscription/describe-customer.ts';
 import { accessEndDate, endDate } from '../subscription/describe-subscription.ts';
-import { appStoreName, entitlementLabel } from '../subscription/names.ts';
+import { appStoreName, entitlementLabel, isInternalId } from '../subscription/names.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import type { Customer } from './customer.ts';
 import { isChangeable, manageUrlOf, viewCustomer } from './customer-view.ts';
@@ -35,7 +35,9 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
   const messages = messagesFor('en', timeZone);
   const { primary } = describeCustomer(state, { names, nowMs });
   const entitlements = customers.flatMap((each) =>
-    each.state.entitlements.map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
+    each.state.entitlements
+      .filter(({ lookupKey }) => !isInternalId(lookupKey))
+      .map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
   );
   const { history, summary, isTester } = viewCustomer(customers, messages, nowMs);
   // The other fields are about real purchases: beside "You have no subscription" a test must not read as one.
@@ -43,7 +45,8 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
   const { subscription } = primary ?? {};
   return {
     found: true,
-    has_access: entitlements.length > 0 || (subscription?.givesAccess ?? false),
+    has_access:
+      customers.some((each) => each.state.entitlements.length > 0) || (subscription?.givesAccess ?? false),
     status: state.status ?? 'none',
     summary,
     entitlements: [...new Set(entitlements)].join(', '),

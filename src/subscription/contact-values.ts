@@ -1,5 +1,6 @@
 import { cut } from '../text.ts';
 import { preferredAppUserIds } from './identities.ts';
+import { isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import type { SubscriberState } from './types.ts';
 
@@ -43,7 +44,9 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     latest_entitlement: fitText(primary?.entitlements[0] ?? null),
     expires_at: seconds(primary?.isEndKnown ? primary.accessEndsAtMs : null),
     rc_app_user_id: fitText(bestAppUserIds(state, appUserIds)[0] ?? null),
-    rc_entitlements: joinKeys(state.entitlements.map(({ lookupKey }) => lookupKey)),
+    rc_entitlements: joinKeys(
+      state.entitlements.map(({ lookupKey }) => lookupKey).filter((key) => !isInternalId(key)),
+    ),
     rc_product: fitText(primary?.productId ?? null),
     rc_period_type: fitText(primary?.periodType ?? null),
     rc_will_renew: primary?.willRenew ?? null,

@@ -113,6 +113,13 @@ it('says until when access lasts that RevenueCat lists without a purchase, whate
   }
 });
 
+it("names no entitlement by RevenueCat's own id", () => {
+  const activeEntitlements = [{ lookupKey: 'entl1a2b3c4d5e', endsAtMs: day(90) }];
+  const state = deriveState([], { ...snapshotOf(40, []), activeEntitlements }, day(41));
+  const fin = answerFin([{ ...CUSTOMER, state }], 'UTC', day(41));
+  assert.deepEqual([fin.has_access, fin.entitlements, fin.access_until], [true, '', '2026-04-01']);
+});
+
 it('says until when the plan can be used, also when a grant or a purchase gives it for longer', async () => {
   const grant = {
     id: randomUUID(),

@@ -1192,6 +1192,7 @@ export const CASES: readonly Case[] = [
     on: 41,
     status: 'active',
     says: 'Pro, bought once, for life. No further charge.',
+    attributes: { rc_entitlements: 'pro' },
   },
   {
     name: 'a pass does not last as long as the subscription to the same entitlement',
