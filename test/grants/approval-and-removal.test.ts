@@ -31,7 +31,6 @@ let product: Product;
 
 before(async () => {
   product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   for (const [id, name] of [
     [SECOND, 'Sam Second'],
     ['7003', 'Tia Third'],

@@ -21,7 +21,6 @@ let project: Project;
 
 before(async () => {
   product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   await setPolicy(product, { bulkSecondPersonAbove: null });
   const { secrets, connected } = product.server;
   app = createTestContext(connected.database, {

@@ -14,7 +14,6 @@ export const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage
 /** A product with every store action on, a second teammate, and no rate limit in the way. */
 export async function createStoreProduct(): Promise<Product> {
   const product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
   await setActions(product, ALL_ON);
   return product;

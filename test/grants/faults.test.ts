@@ -32,7 +32,6 @@ let product: Product;
 
 before(async () => {
   product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
 });
 after(() => product?.close());
 const settledState = (appUserId: string, state: string) =>

@@ -33,7 +33,6 @@ let product: Product;
 
 before(async () => {
   product = await createProduct();
-  product.revenueCat.state.limitsPerMinute.customer = 1_000_000;
   product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
 });
 after(() => product?.close());

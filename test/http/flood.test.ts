@@ -8,7 +8,7 @@ import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
-const SECONDS = 4;
+const SECONDS = 2;
 
 let product: Product;
 before(async () => {

@@ -47,6 +47,8 @@ export async function createProduct(
   const db = options.db ?? (await createTestDatabase());
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
   const simulator = createRevenueCatSimulator();
+  // The customers of a test file would use up RevenueCat's own limit: their refreshes would wait for their turns.
+  simulator.state.limitsPerMinute.customer = 1_000_000;
   const [intercomAt, revenueCatAt] = [await intercom.listen(), await simulator.listen()];
   const environment = {
     PORT: '0',
