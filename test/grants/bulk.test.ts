@@ -7,7 +7,7 @@ import { Command } from 'commander';
 import { parseCustomerList } from '../../src/grants/bulk/bulk-grants.ts';
 import { addGrantCommand } from '../../src/grants/bulk/command.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { type Running, startCommand } from '../support/process.ts';
+import { type Running, runCommandHere, startCommand } from '../support/process.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -116,17 +116,16 @@ describe('one grant for many customers', () => {
 
   test('a list that cannot be read is refused in one line', async () => {
     const environment = { ...product.environment, DATA_DIR: folder };
+    const given = (list: string) => ['grant', '--workspace', WORKSPACE_ID, '--file', list];
+    const { code, stdout, stderr } = await startCommand(given(folder), environment).ended;
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /^--file .* cannot be read: EISDIR\n$/);
     const unicode = join(folder, 'unicode.txt');
     await writeFile(unicode, 'user-1\nuser-2\n', 'utf16le');
-    for (const [list, problem] of [
-      [folder, /^--file .* cannot be read: EISDIR\n$/],
-      [unicode, /^--file .* is not text in UTF-8: save it as CSV UTF-8\n$/],
-    ] as const) {
-      const args = ['--workspace', WORKSPACE_ID, '--file', list];
-      const { code, stdout, stderr } = await startCommand(['grant', ...args], environment).ended;
-      assert.deepEqual([code, stdout], [1, '']);
-      assert.match(stderr, problem);
-    }
+    await assert.rejects(runCommandHere(addGrantCommand, given(unicode), environment), {
+      name: 'AppError',
+      message: `--file ${unicode} is not text in UTF-8: save it as CSV UTF-8`,
+    });
   });
 
   for (const [id, other] of [

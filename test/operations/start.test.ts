@@ -1,20 +1,22 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Command } from 'commander';
 import pg from 'pg';
+import { addBackfillCommand } from '../../src/backfill/command.ts';
 import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { launch } from '../../src/database/postgres-programs.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { HOUR_MS } from '../../src/time.ts';
+import { createTestDatabase } from '../support/database.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
-import { type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
+import { runCommandHere, type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
 const APP = { INTERCOM_CLIENT_ID: 'client', INTERCOM_CLIENT_SECRET: 'secret' };
@@ -185,17 +187,23 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(await databasePid(), 0);
   });
 
-  test('an unknown workspace is named, also without further options', async () => {
-    const unknown = { code: 1, output: 'No workspace nobody has the app installed\n' };
-    const all = ['replay', 'backfill'].map((command) => run([command, '--workspace', 'nobody', '--json']));
-    assert.deepEqual(await Promise.all(all), [unknown, unknown]);
+  test('an unknown workspace is named, also without further options', async (t) => {
+    const db = await createTestDatabase();
+    t.after(() => db.close());
+    const keys = randomBytes(32).toString('base64');
+    const settings = { ...APP, DATABASE_URL: db.url, ENCRYPTION_KEYS: keys };
+    for (const [name, add] of [
+      ['replay', addReplayCommand],
+      ['backfill', addBackfillCommand],
+    ] as const) {
+      const ran = runCommandHere(add, [name, '--workspace', 'nobody', '--json'], settings);
+      await assert.rejects(ran, { name: 'AppError', message: 'No workspace nobody has the app installed' });
+    }
   });
 
   test('an invalid time is refused before anything is queued', async () => {
-    const program = new Command();
-    addReplayCommand(program);
     await assert.rejects(
-      program.parseAsync(['replay', '--workspace', 'w', '--since', '01/02/2026'], { from: 'user' }),
+      runCommandHere(addReplayCommand, ['replay', '--workspace', 'w', '--since', '01/02/2026'], {}),
       /^AppError: --since 01\/02\/2026 is not an ISO time/,
     );
   });

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { Command } from 'commander';
 import { until } from './wait.ts';
 
 /** This version. */
@@ -64,6 +65,26 @@ export function startCommand(
     });
   });
   return { child, output: () => printed.output, ended };
+}
+
+/** Runs a command in this process, which takes a tenth of a start: for a refusal, which the caller gets as an error. */
+export async function runCommandHere(
+  addCommand: (program: Command) => void,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<void> {
+  const before = Object.keys(environment).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, environment);
+  try {
+    const program = new Command();
+    addCommand(program);
+    await program.parseAsync(args, { from: 'user' });
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
 }
 
 /** Starts the server and waits until it is ready. `PORT` 0 means any. */
