@@ -1,6 +1,7 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { DUE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import type { ProjectKey } from '../workspaces/projects.ts';
 
 /**
  * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
@@ -43,6 +44,27 @@ export async function findSharedSubscribers(
     'find-shared-subscribers',
   );
   return new Map(rows.map((row) => [row.subscriber_id, row.others]));
+}
+
+/**
+ * Whether a subscriber of another project has the contact and an event later than `lastEventMs`: a contact shows the
+ * attributes of the project with the latest one.
+ */
+export async function hasLaterProject(
+  sql: Sql,
+  { workspaceId, projectId }: ProjectKey,
+  shared: { contactId: string; others: readonly string[]; lastEventMs: number },
+): Promise<boolean> {
+  const rows = await sql.query(
+    `select 1 from subscribers s
+      where s.workspace_id = $1 and s.project_id <> $2 and s.subscriber_id = any($3) and s.contact_id = $4
+        and exists (select 1 from events e
+                     where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
+                       and e.environment is distinct from 'sandbox'
+                       and e.skip_reason is distinct from 'timeline_only')`,
+    [workspaceId, projectId, shared.others, shared.contactId, shared.lastEventMs],
+  );
+  return rows.length > 0;
 }
 
 interface ContactIdentity {

@@ -1,6 +1,6 @@
 import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { moveLinks, rewriteAttributes } from '../contacts/repository.ts';
+import { hasLaterProject, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
@@ -65,10 +65,11 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     const pending = { pendingEvents: toSend.length, pendingReason: first.reason };
     finished = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, ...pending };
   } else {
-    finished = await deliverTo(delivery, { appUserIds, toSend, wanted, wakeAtMs, saving });
+    const lastEventMs = state.lastEvent?.atMs ?? 0;
+    finished = await deliverTo(delivery, { appUserIds, toSend, wanted, lastEventMs, wakeAtMs, saving });
     await clearFormerContacts(delivery, finished);
-    const lastEventMs = history.at(-1)?.atMs ?? 0;
-    const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= lastEventMs;
+    const newestMs = history.at(-1)?.atMs ?? 0;
+    const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= newestMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
       await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   }
@@ -131,6 +132,8 @@ interface Work {
   readonly appUserIds: readonly string[];
   readonly toSend: readonly PlannedSend[];
   readonly wanted: Readonly<Record<string, unknown>>;
+  /** Of the event that the attributes name last; 0: none. */
+  readonly lastEventMs: number;
   /** When time alone will change the attributes. */
   readonly wakeAtMs: number | null;
   /** Resolves when name and second of each event are stored. */
@@ -168,7 +171,9 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     const later = interruption?.kind === 'later' ? interruption : null;
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
-    const attributes = { wanted: work.wanted, written };
+    const shared = { contactId, others, lastEventMs: work.lastEventMs };
+    const isHidden = others.length > 0 && (await hasLaterProject(context.database, claim, shared));
+    const attributes = { wanted: isHidden ? {} : work.wanted, written };
     const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
     if (end.kind === 'later') return postponed(claim, end, left);
     if (end.kind === 'written') {

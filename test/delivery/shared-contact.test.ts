@@ -102,6 +102,22 @@ describe('two subscribers of one contact', () => {
     await receive(OTHER_PROJECT, 'mixed', 'mixed-4', { ...ended, event_timestamp_ms: againMs });
     await wait('rc_last_event_at', Math.floor(againMs / 1_000));
     assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'on the second attempt');
+
+    // Without an event: as when time ends the older subscription, or the contact is written again.
+    await world.db.database.query(
+      `update subscribers set due_at = now(), version = version + 1, attributes_written = null
+        where workspace_id = $1 and contact_id is not null`,
+      [WORKSPACE_ID],
+    );
+    await wait('rc_last_event_at', Math.floor(againMs / 1_000));
+    assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'whoever is delivered last');
+    await receive(PROJECT_ID, 'mixed', 'mixed-5', {
+      type: 'RENEWAL',
+      event_timestamp_ms: NOW_MS - 2 * DAY_MS,
+    });
+    await delivered('mixed-5');
+    await wait('rc_last_event_at', Math.floor(againMs / 1_000));
+    assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'after an older event that came late');
   });
 
   test('linked to one contact by a teammate, too', async () => {
