@@ -159,7 +159,7 @@ it('shows a refused webhook until one is accepted, or another authorization is s
   assert.equal(await isRefused(), false);
 });
 
-it('retries what Intercom refused when the app is installed again, and nothing else', async () => {
+it('retries what Intercom refused and looks up who waits when the app is installed again, and nothing else', async () => {
   const { database } = site.db;
   const refusal = { work: 'events', code: 'intercom_scope_missing', message: 'No' } as const;
   assert.equal(await recordRefusal(database, 'abc123', refusal), true);
@@ -173,7 +173,10 @@ it('retries what Intercom refused when the app is installed again, and nothing e
   const due = await database.query(
     'select project_id, attempts from subscribers where due_at <= now() order by project_id',
   );
-  assert.deepEqual(due, [{ project_id: 'failing', attempts: 0 }]);
+  assert.deepEqual(due, [
+    { project_id: 'failing', attempts: 0 },
+    { project_id: 'waiting', attempts: 0 },
+  ]);
   await database.query('delete from subscribers');
 });
 
