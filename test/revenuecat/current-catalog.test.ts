@@ -131,11 +131,12 @@ describe('the names of products', () => {
     const known = await openFor(product, { externalId: 'user_known' });
     await known.press('refresh');
     await tell(product, 'active_monthly', { appUserId: 'user_new' });
+    // Opening a card may refresh in the background, which must not read the new id yet.
+    const unknown = await openFor(product, { externalId: 'user_new' });
     const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.get('user_new');
     const [subscription] = customer?.subscriptions ?? [];
     assert.ok(customer && subscription);
     customer.subscriptions[0] = { ...subscription, productId: 'prod00000000deadcafe' };
-    const unknown = await openFor(product, { externalId: 'user_new' });
     const { faults } = product.revenueCat;
     const pathPrefix = `/v2/projects/${REVENUECAT_PROJECT_ID}/products`;
     faults.add({ pathPrefix, method: 'GET', latencyMs: 4_000, times: 1 });
