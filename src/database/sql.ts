@@ -148,7 +148,7 @@ export async function prepareConnection(client: ClientBase): Promise<void> {
     await client.query(`set datestyle = 'ISO'`);
     await client.query(`set client_connection_check_interval = '1s'`);
   } catch {
-    // The statement that the connection is for fails, too.
+    // A lost connection fails the statement that it is for, too. Not every server can check its connections.
   }
 }
 

@@ -154,7 +154,8 @@ const DELIVERY_COLUMNS = `e.project_id as "projectId", e.event_id as "eventId", 
   (extract(epoch from e.received_at) * 1000000)::bigint as "receivedAtUs",
   case when e.skip_reason is not null then 'skipped'
        else coalesce(d.not_sent, case when d.delivered_at is null then 'pending' else 'delivered' end) end as state,
-  coalesce(e.skip_reason, d.reason) as reason, d.next_try_at as "nextTryAt", d.delivered_at as "deliveredAt", d.sent_name as "eventName",
+  coalesce(e.skip_reason, d.reason) as reason, d.next_try_at as "nextTryAt", d.delivered_at as "deliveredAt",
+  d.sent_name as "eventName",
   coalesce(d.contact_id, (select s.contact_id from subscribers s
                            where s.workspace_id = $1 and s.subscriber_id = e.subscriber_id)) as "contactId",
   e.subscriber_id as "subscriberId"`;

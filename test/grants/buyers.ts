@@ -11,7 +11,7 @@ import { openCustomer, SECOND } from './support.ts';
 const on = { enabled: true };
 export const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage: on };
 
-/** A product with every store action on, a second teammate, and no rate limit in the way. */
+/** A product with every store action on and a second teammate. */
 export async function createStoreProduct(): Promise<Product> {
   const product = await createProduct();
   product.intercom.addAdmin(WORKSPACE_ID, { id: SECOND, name: 'Sam Second', email: 'sam@example.com' });
