@@ -232,30 +232,16 @@ describe('metrics, dashboard and alerts', () => {
   test('labels hold codes: nothing of a customer, of a workspace or of an address', () => {
     assert.doesNotMatch(text, new RegExp(`${MARK}|mail\\.example|${WORKSPACE_ID}|${REVENUECAT_PROJECT_ID}`));
     const names = new Set<string>();
-    for (const series of exposed.values()) {
+    for (const [metric, series] of exposed) {
       for (const labels of series) {
         for (const [name, value] of Object.entries(labels)) {
-          names.add(name);
           assert.match(value, /^[\w.+/:-]{1,40}$/, `${name}="${value}"`);
+          // Node's own labels depend on what the process did so far: `kind` needs a garbage collection.
+          if (!/^(nodejs|process)_/.test(metric)) names.add(name);
         }
       }
     }
-    assert.deepEqual([...names].sort(), [
-      'area',
-      'code',
-      'kind',
-      'le',
-      'major',
-      'minor',
-      'outcome',
-      'patch',
-      'queue',
-      'space',
-      'state',
-      'status',
-      'type',
-      'version',
-    ]);
+    assert.deepEqual([...names].sort(), ['area', 'code', 'le', 'outcome', 'queue', 'state', 'status']);
   });
 
   test('a database that hangs does not hold back other metrics', async () => {
