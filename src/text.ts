@@ -8,6 +8,13 @@ export function stripInvisible(text: string): string {
   return text.replaceAll(INVISIBLE, '');
 }
 
+/** What shows nothing: white space, zero-width and other invisible characters, and Braille's empty pattern. */
+const BLANK = /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]*$/v;
+
+export function isBlank(text: string): boolean {
+  return BLANK.test(text);
+}
+
 /** PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into an attribute. */
 export function stripNul(text: string): string {
   return text.replaceAll('\0', '');

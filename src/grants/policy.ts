@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { toMajor } from '../subscription/money.ts';
+import { isBlank } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { currentEndOrNow, endsAtReview, usableIds } from './access.ts';
@@ -41,7 +42,7 @@ export function checkTeammate(
 }
 
 export function checkReason(isRequired: boolean, reason: string): ActionError | null {
-  if (reason.trim() === '' && isRequired) return refused('reason_missing');
+  if (isRequired && isBlank(reason)) return refused('reason_missing');
   return reason.trim().length > MAX_REASON_LENGTH
     ? refused('reason_too_long', { max: MAX_REASON_LENGTH })
     : null;

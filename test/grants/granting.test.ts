@@ -369,6 +369,13 @@ describe('refused', () => {
     ['an exact day beyond that', { longestDays: 31 }, { end: '2098-01-01' }, /31 days: until/, 'too_long'],
     ['a lifetime', {}, { duration: 'lifetime' }, /Lifetime grants are not allowed/, 'lifetime_not_allowed'],
     ['no reason', {}, { reason: '   ' }, /give a reason/, 'reason_missing'],
+    [
+      'a reason that shows nothing',
+      {},
+      { reason: '\u200b \u2060\u3164\u{e0020}' },
+      /give a reason/,
+      'reason_missing',
+    ],
     ['an endless reason', {}, { reason: 'x'.repeat(1_001) }, /1000 characters/, 'reason_too_long'],
     [
       'a reason that fits no canvas',
