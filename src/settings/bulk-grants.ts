@@ -3,6 +3,7 @@ import { notFound } from '../errors.ts';
 import { readEntitlements } from '../grants/access.ts';
 import { nameOf } from '../grants/action.ts';
 import {
+  COMMAND_LINE,
   changeBulkGrant,
   checkBulkRules,
   describeFailure,
@@ -114,6 +115,8 @@ async function bulkOf(request: PageRequest): Promise<BulkGrant> {
 }
 
 const NOT_ALLOWED = 'The rules for grants do not allow you to grant.';
+const REQUESTER_NOT_ALLOWED =
+  'The rules for grants no longer allow the teammate who requested this to grant. Decline the request.';
 
 type Button = 'start' | 'approve' | 'decline' | 'pause' | 'resume';
 
@@ -137,12 +140,15 @@ function problemWith(button: Button, request: PageRequest, bulk: BulkGrant): str
   if (button === 'approve' && own) return 'Another admin must approve what you requested.';
   if (!mayGrant(request)) return NOT_ALLOWED;
   if (button === 'decline') return null;
+  const { id: requesterId } = bulk.admin;
+  if (button === 'approve' && requesterId !== COMMAND_LINE.id && !mayGrant(request, requesterId))
+    return REQUESTER_NOT_ALLOWED;
   // The rules may have changed since the draft was made.
   return checkBulkRules(request.workspace.settings.grants, bulk)?.problem ?? null;
 }
 
-function mayGrant({ workspace, session }: PageRequest): boolean {
-  return checkTeammate(workspace.settings.grants, session.admin.id) === null;
+function mayGrant({ workspace, session }: PageRequest, adminId = session.admin.id): boolean {
+  return checkTeammate(workspace.settings.grants, adminId) === null;
 }
 
 const isOwn = ({ session }: PageRequest, bulk: BulkGrant): boolean => bulk.admin.id === session.admin.id;

@@ -582,6 +582,26 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'running');
   });
 
+  it('is approved only while its requester may still grant', async () => {
+    const ids = Array.from({ length: 101 }, (_, index) => `left_${index}`);
+    const { id } = await draft({ customers: ids.join('\n') });
+    const { bob, token } = await signInBob();
+    await send('/start', { id }, bob, token).expect(303);
+    await setRules({ who: 'selected', people: 'abc123-admin' });
+    const refused = await send('/approve', { id }).expect(422);
+    assert.match(refused.text, /no longer allow the teammate who requested this to grant/);
+    assert.equal(await stateOf(id), 'awaiting_approval');
+    await site.db.database.query(
+      `update bulk_grants set admin = '{"id":"command-line","name":"Command line","email":null}'
+        where workspace_id = 'abc123' and bulk_grant_id = $1`,
+      [id],
+    );
+    await send('/approve', { id }).expect(303);
+    assert.equal(await stateOf(id), 'running', 'the operator is no teammate');
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+    await setRules({ who: 'everyone' });
+  });
+
   it('is withdrawn by its requester or declined by another admin, and then approved by no one', async () => {
     const { bob, token } = await signInBob();
     const request = async (by = browser, csrfToken = csrf): Promise<string> => {

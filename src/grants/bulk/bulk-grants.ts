@@ -25,6 +25,9 @@ import {
   readProgress,
 } from './repository.ts';
 
+/** The operator, who is no teammate. */
+export const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
+
 const MAX_CUSTOMERS = 100_000;
 const FILTER_BATCH_SIZE = 500;
 

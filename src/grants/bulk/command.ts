@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import type { Teammate } from '../../database/entities.ts';
 import { badRequest, notFound } from '../../errors.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
@@ -12,6 +11,7 @@ import {
 } from '../../workspaces/command-context.ts';
 import { grantJobs } from '../jobs.ts';
 import {
+  COMMAND_LINE,
   changeBulkGrant,
   describeFailure,
   draftBulkGrant,
@@ -36,7 +36,6 @@ interface Options {
   readonly json?: boolean;
 }
 
-const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
 const EXAMPLES = 10;
 /** A grant that exists has a list of its own, and `--dry-run` would not keep it from being continued or undone. */
 const OF_NEW_GRANTS = ['dryRun', 'file', 'entitlement', 'duration', 'start', 'reason'];
