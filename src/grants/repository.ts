@@ -210,8 +210,8 @@ export async function listActions(
 const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
 
 /**
- * A teammate's actions of a kind since the first of the month (UTC) that were done or may still be. Transfers and
- * restores count together. A grant to many has rules of its own: the keys of its grants name it.
+ * A teammate's actions of a kind since the first of the month (UTC) that were done, or may be or have been. Transfers
+ * and restores count together. A grant to many has rules of its own: the keys of its grants name it.
  */
 export async function countThisMonth(
   sql: Sql,
@@ -221,7 +221,8 @@ export async function countThisMonth(
     sql,
     `select count(*) from actions
       where workspace_id = $1 and admin->>'id' = $2 and kind = any($3)
-        and state not in ('failed', 'declined', 'withdrawn') and idempotency_key not like '%|%'
+        and (state not in ('failed', 'declined', 'withdrawn') or error = 'never_confirmed')
+        and idempotency_key not like '%|%'
         and created_at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`,
     [workspaceId, admin.id, TRANSFERS.includes(kind) ? TRANSFERS : [kind]],
   );
