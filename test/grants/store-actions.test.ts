@@ -909,6 +909,20 @@ describe('the policy of store actions', () => {
     );
   });
 
+  test('a review that a merge of customers made outdated leads back to the customer, not to a grant', async () => {
+    const { card, page } = await openBuyer('rc_billing');
+    const checked = await reviewAction(page, 'cancel');
+    const older = `older_${randomUUID()}`;
+    const event = { type: 'EXPERIMENT_ENROLLMENT', app_user_id: older, experiment_id: 'e1' };
+    const atMs = Date.now() - 90 * DAY_MS;
+    for (const aliases of [[older], [older, card.appUserId]])
+      await send(product, { ...event, id: randomUUID(), aliases, event_timestamp_ms: atMs });
+    const outdated = await checked.press('action.confirm');
+    assert.match(outdated.text, /out of date/);
+    assert.ok(idsOn(outdated.canvas).includes('details'));
+    assert.ok(!idsOn(outdated.canvas).includes('grant'));
+  });
+
   test('a number for each teammate and month', async () => {
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7200', name: 'Once', email: 'once@example.com' });
     await setActions(product, { ...ALL_ON, extend: { enabled: true, monthlyPerAdmin: 1 } });

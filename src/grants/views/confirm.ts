@@ -30,9 +30,12 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
   const { t } = context.messages;
   const { review: reviewed } = context.formState;
   if (reviewed?.subscriberId !== context.customer.subscriberId) {
+    const { kind } = reviewed ?? formOf(context);
     return context.page([
       text(t('card.state.outdated'), 'error'),
-      button('grant', t('action.title.grant'), 'secondary'),
+      kind === 'grant'
+        ? button('grant', t('action.title.grant'), 'secondary')
+        : button('details', t('card.button.details'), 'secondary'),
     ]);
   }
   return showResult(context, confirmReviewed(context, reviewed), {
