@@ -1,12 +1,12 @@
-import { readShownAccess } from './access.ts';
+import { listEntitlements, readShownAccess } from './access.ts';
 import { type Action, type ActionResult, isActiveGrant, nameOf } from './action.ts';
 import { auditRefusal, factsOf } from './action-audit.ts';
 import { ActionError, failed, orActionError, refused, throwRefusal } from './action-error.ts';
 import { callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
 import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
-import type { Form, Reviewed } from './form-state.ts';
-import { prepareGrant, recheckGrant, withAccess } from './grant.ts';
+import type { Form, GrantForm, Reviewed } from './form-state.ts';
+import { findEntitlement, prepareGrant, recheckGrant, withAccess } from './grant.ts';
 import {
   type CheckedAction,
   checkReason,
@@ -28,14 +28,18 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
   const isRestore = submitted.kind === 'transfer' && submitted.order;
   const form: Form = isRestore ? { ...submitted, kind: 'restore' } : submitted;
   const { kind, reason = '' } = form;
-  const typed =
-    form.kind === 'grant'
-      ? { entitlement: form.entitlement ?? null, duration: form.end ? `until ${form.end}` : form.duration }
-      : {};
+  const typed = form.kind === 'grant' ? await typedTerms(context, form) : {};
   return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
     await checkAllowed(context, { kind, details: { targetType: targetTypeOf(context, form) }, reason });
     return form.kind === 'grant' ? prepareGrant(context, form) : prepareStoreAction(context, form);
   });
+}
+
+/** What the audit log says of a grant that is refused: as what is granted is called, and not RevenueCat's id. */
+async function typedTerms({ app, customer }: ActionContext, form: GrantForm) {
+  const { entitlement = null, duration, end } = form;
+  const known = findEntitlement(await listEntitlements(app.database, customer.project), form.entitlement);
+  return { entitlement: known?.lookupKey ?? entitlement, duration: end ? `until ${end}` : duration };
 }
 
 async function checkAllowed(

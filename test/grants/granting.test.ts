@@ -412,6 +412,7 @@ describe('refused', () => {
         records.map((record) => [record.action, record.result]),
         result === null ? [] : [['grant', `refused: ${result}`]],
       );
+      for (const { details } of records) assert.equal(details.entitlement, 'pro');
     });
   }
 
