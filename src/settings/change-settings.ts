@@ -57,7 +57,8 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
     if (typeof change !== 'function' && !isShown(request, section, before))
       await assertOwn(sql, request, CHANGE_ACTIONS[section]);
     await saveSettings(sql, workspaceId, { [section]: value });
-    await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details: { changes } });
+    const details = { changes, page_opened_at: shownAt(request) };
+    await auditAdmin(sql, session, { action: CHANGE_ACTIONS[section], details });
   });
 }
 
@@ -86,24 +87,31 @@ function isShown({ input }: PageRequest, section: string, stored: unknown): bool
   return shown === '' || shown.split(' ').includes(versionOf(section, stored));
 }
 
-/** A form that is saved again, after *Back* or a retry, does not show the admin's own changes either, and replaces them. */
-async function assertOwn(
-  { manager }: Transaction,
-  { session, input }: PageRequest,
-  action: string,
-): Promise<void> {
-  const { workspaceId, admin } = session;
-  const shownAtMs = Number(/\d{13}$/.exec(input('_shown'))?.[0] ?? 0);
+/** When the page of a form was read; one of 1970 where the form does not say. */
+function shownAt({ input }: PageRequest): Date {
+  return new Date(Number(/\d{13}$/.exec(input('_shown'))?.[0] ?? 0));
+}
+
+/**
+ * A form that is saved again, after *Back* or a retry, does not show what was saved from its own page either, and
+ * replaces it. What the same admin saved from another tab it does not.
+ */
+async function assertOwn({ manager }: Transaction, request: PageRequest, action: string): Promise<void> {
+  const { workspaceId, admin } = request.session;
+  const openedAt = shownAt(request);
   const since = await manager.find(AuditEntity, {
-    where: { workspaceId, action, at: MoreThan(new Date(shownAtMs)) },
+    where: { workspaceId, action, at: MoreThan(openedAt) },
     order: { auditId: 'DESC' },
   });
-  const other = since.find(({ actor }) => actor.id !== admin.id);
+  const page = openedAt.toISOString();
+  const isOther = ({ actor }: (typeof since)[number]) => actor.id !== admin.id;
+  const other = since.find(isOther) ?? since.find(({ details }) => details.page_opened_at !== page);
   if (!other) return;
   const { name, email } = other.actor;
+  const who = isOther(other) ? name || email || 'another admin' : 'you';
   throw new AppError(
     'conflict',
-    `Nothing was saved: ${name || email || 'another admin'} changed these settings after this page was opened. It shows them now. Make your change again.`,
+    `Nothing was saved: ${who} changed these settings after this page was opened. It shows them now. Make your change again.`,
   );
 }
 

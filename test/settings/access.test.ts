@@ -190,6 +190,18 @@ describe('the record of changes', () => {
     assert.match(refused.text, /Nothing was saved: Bob/);
   });
 
+  it('does so, too, when only the admin has saved the form, in another tab', async () => {
+    const [first, second] = [await ada.get('/settings/card'), await ada.get('/settings/card')];
+    const save = (page: { text: string }, language: string) =>
+      sendForm(ada, '/card', { _shown: shownIn(page.text), language, picture: 'on' });
+    assert.equal((await save(first, 'de')).status, 303);
+    const refused = await save(second, 'fr');
+    assert.equal(refused.status, 422);
+    assert.match(refused.text, /Nothing was saved: you changed these settings after this page was opened/);
+    assert.match(refused.text, /<option value="de" selected/);
+    assert.equal((await save(first, 'es')).status, 303, 'saved again after Back');
+  });
+
   it('does so, too, when the change was saved while the page was waiting for Intercom', async () => {
     const { faults } = site.intercom;
     faults.add({ pathPrefix: '/admins', method: 'GET', latencyMs: 1_000, times: 1 });
