@@ -263,7 +263,9 @@ function mainStatement(
     return { kind: 'trial', what, until, price: pendingProductId === null ? price : null };
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
-  if (subscription.periodType === 'PREPAID') return { kind: 'prepaid', what, until };
+  // Of a pass that RevenueCat still lists after its end, the end is not known: it is not for life.
+  if (subscription.periodType === 'PREPAID' || !subscription.isEndKnown)
+    return { kind: 'prepaid', what, until };
   return { kind: 'bought', what, until, charges: chargesOf(state, nowMs) };
 }
 

@@ -1905,4 +1905,20 @@ export const CASES: readonly Case[] = [
     on: 20,
     says: `Pro, $10.00 a month. Next charge ${date(48)}.`,
   },
+  {
+    name: 'A pass that RevenueCat lists as a subscription, still active after its end',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, 90, 19.99), product_id: 'season' })],
+    snapshot: snapshotOf(91, [
+      apiSubscription({
+        productId: 'season',
+        autoRenewalStatus: 'will_not_renew',
+        periodEndsAtMs: day(90),
+        endsAtMs: day(90),
+      }),
+    ]),
+    on: 91.5,
+    status: 'active',
+    says: 'Pro, prepaid. Does not renew automatically.',
+    rows: { Ends: undefined },
+  },
 ];
