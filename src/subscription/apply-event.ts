@@ -84,12 +84,23 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
     builder.pausedAtMs = builder.endsAtMs ?? atMs;
   },
   subscription_extended(builder, { atMs, expiresAtMs }) {
+    const isUnpaid = builder.expirationReason === 'BILLING_ERROR';
     extend(builder, expiresAtMs);
     revive(builder, atMs);
+    // The store had given the payment up: what it gives now is a period in force, and not one to be paid for.
+    if (isUnpaid && builder.endedAtMs === null && builder.cancelledAtMs === null)
+      Object.assign(builder, {
+        billingIssueAtMs: null,
+        gracePeriodEndsAtMs: null,
+        cancelReason: null,
+        willRenew: true,
+      });
   },
-  product_change(builder, { newProductId }) {
-    // The event's dates belong to the old product. A change back to it withdraws the announced one.
-    builder.isChangeAnnounced = newProductId !== builder.productId;
+  product_change(builder, { newProductId, store }) {
+    // The event's dates belong to the old product. A change back to it withdraws the announced one. Without the new
+    // product only Google makes another subscription of it: Stripe's is the same one, whose renewal names the product.
+    builder.isChangeAnnounced =
+      newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
     builder.pendingProductId = builder.isChangeAnnounced ? newProductId : null;
   },
   price_increase_consent(builder, { type }) {
