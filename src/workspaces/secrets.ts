@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, hash, hkdfSync, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { openDataDir } from '../database/data-dir.ts';
 import type { Database, Sql } from '../database/sql.ts';
@@ -151,8 +152,12 @@ export async function loadEncryptionKeys(
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
   }
-  const keys = await findEncryptionKeys(config);
-  if (keys.length > 0) return keys;
+  // Another process that starts for the first time has made the file, and may not have written to it yet.
+  for (let waits = 0; waits < 20; waits += 1) {
+    const keys = await findEncryptionKeys(config);
+    if (keys.length > 0) return keys;
+    await sleep(50);
+  }
   const file = keyFile(config.dataDir);
   throw new AppError(
     'conflict',

@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { addBackfillCommand } from '../../src/backfill/command.ts';
 import { openDataDir } from '../../src/database/data-dir.ts';
@@ -14,6 +15,7 @@ import { launch } from '../../src/database/postgres-programs.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { HOUR_MS } from '../../src/time.ts';
+import { loadEncryptionKeys } from '../../src/workspaces/secrets.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
 import { runCommandHere, type ServerProcess, startCommand, startServerProcess } from '../support/process.ts';
@@ -273,6 +275,18 @@ describe('starting and stopping on a bare machine', () => {
     assert.equal(code, 1);
     assert.match(output, new RegExp(`^${file} holds no key: .* Restore it from a backup\\. .*delete it`));
     assert.equal(await readFile(file, 'utf8'), '');
+  });
+
+  test('a process that starts before another one has written the key that it made waits for it', async () => {
+    const dataDir = await mkdtemp(join(folder, 'two-'));
+    const file = join(dataDir, 'encryption.key');
+    await writeFile(file, '');
+    const loading = loadEncryptionKeys({ encryptionKeys: [], dataDir });
+    // It would have failed by then.
+    await Promise.race([loading, sleep(200)]);
+    const key = Buffer.alloc(32, 7);
+    await writeFile(file, key.toString('base64'));
+    assert.deepEqual(await loading, [key]);
   });
 
   test('a database that does not start says why, and not what its log says of an earlier crash', async () => {
