@@ -21,6 +21,8 @@ export function contactJobs(app: AppContext): JobDefinitions {
 }
 
 const CLEAR_AFTER_S = 5;
+/** How often it is checked whether an admin has connected Intercom again: the job's own retries last half an hour. */
+const DISCONNECTED_RETRY_S = 600;
 
 /** Queues a clear of the contact, for later: its customer, or another, may get it again. */
 export function clearLater(
@@ -45,6 +47,10 @@ async function clearContact(
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
   if (!client || (await hasAttributes(app.database, workspaceId, contactId))) return;
+  if (workspace.status !== 'connected') {
+    const options = { afterSeconds: DISCONNECTED_RETRY_S };
+    return app.jobs.send('contact.clear', { workspaceId, contactId }, options);
+  }
   // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);

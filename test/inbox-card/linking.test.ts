@@ -147,6 +147,29 @@ describe('linking a customer', () => {
       `update pgboss.job set start_after = now() where name = 'contact.clear' and state = 'created'`,
     );
 
+  test('a contact that is unlinked while Intercom is disconnected is cleared when it is connected again', async () => {
+    const lead = await openFor(product, { role: 'lead' });
+    const attributes = () => product.intercom.state.contacts.get(lead.contactId)?.customAttributes ?? {};
+    const found = await lead.press('match.search', { 'match.query': 'user_c' });
+    await (await found.press(`match:${await idOf('user_c')}`)).press('match.confirm');
+    await until(() => attributes().subscription_status === 'active', 'the attributes', 15_000);
+    const setStatus = (status: string) =>
+      database().query('update workspaces set status = $2 where workspace_id = $1', [WORKSPACE_ID, status]);
+    await setStatus('disconnected');
+    await (await (await openAgain(product, lead)).press('details')).press('unlink');
+    await clearNow();
+    const waiting = `select 1 from pgboss.job where name = 'contact.clear' and state = 'created'
+                        and data->>'contactId' = $1 and start_after > now() + interval '5 minutes'`;
+    await until(
+      async () => (await database().query(waiting, [lead.contactId])).length === 1,
+      'the job to wait',
+    );
+    assert.equal(attributes().subscription_status, 'active');
+    await setStatus('connected');
+    await clearNow();
+    await until(() => Object.keys(attributes()).length === 0, 'the contact to be cleared', 15_000);
+  });
+
   test('a contact loses the attributes of a customer who gets another one, however that happens', async () => {
     const { intercom, revenueCat } = product;
     intercom.state.webhookEndpoint = `${product.server.url}/webhooks/intercom`;
