@@ -143,14 +143,15 @@ export interface FinishedClaim {
 }
 
 /**
- * Releases subscribers of one workspace. What arrived while one was claimed makes it due immediately, and what became
+ * Releases subscribers of one workspace. They are due after as long as `dueAtMs` is ahead of `nowMs`: PostgreSQL, whose
+ * clock decides, may have another time. What arrived while one was claimed makes it due immediately, and what became
  * known of its contact since (deleted, merged) is not overwritten.
  *
  * @returns ids of those that are due again already
  */
 export async function finishClaims(
   sql: Sql,
-  workspaceId: string,
+  { workspaceId, nowMs }: { readonly workspaceId: string; readonly nowMs: number },
   finished: readonly FinishedClaim[],
 ): Promise<Set<string>> {
   const rows = await sql.query<{ subscriber_id: string; due: boolean }>(
@@ -161,7 +162,8 @@ export async function finishClaims(
      )
      update subscribers s
         set lease_until = null, lease_owner = null,
-            due_at = case when s.version = f.version then to_timestamp(f.due_ms / 1000.0) else f.now end,
+            due_at = case when s.version = f.version then to_timestamp(f.now_s + f.due_in_ms / 1000.0)
+                          else f.now end,
             contact_id = case when s.contact_id is not distinct from f.contact_before
                               then f.contact_id else s.contact_id end,
             attributes_written = case when s.contact_id is not distinct from f.contact_before
@@ -175,9 +177,10 @@ export async function finishClaims(
             failing_since = case when f.attempts = 0 or f.waiting then null
                                  else coalesce(s.failing_since, f.now) end
        from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[],
-                   $9::boolean[], $10::text[], $11::boolean[], $12::integer[], $13::text[], ${clocks('$2::uuid[]')})
-            as f (subscriber_id, owner, version, due_ms, contact_id, attributes, attempts, waiting, contact_before,
-                  unwritten_before, pending_events, pending_reason, now)
+                   $9::boolean[], $10::text[], $11::boolean[], $12::integer[], $13::text[], ${clocks('$2::uuid[]')},
+                   array_fill(extract(epoch from now())::float8, array[cardinality($2::uuid[])]))
+            as f (subscriber_id, owner, version, due_in_ms, contact_id, attributes, attempts, waiting, contact_before,
+                  unwritten_before, pending_events, pending_reason, now, now_s)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
         and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
      returning s.subscriber_id, coalesce(s.due_at <= f.now, false) as due`,
@@ -186,7 +189,7 @@ export async function finishClaims(
       finished.map(({ claim }) => claim.subscriberId),
       finished.map(({ claim }) => claim.owner),
       finished.map(({ claim }) => claim.version),
-      finished.map(({ dueAtMs }) => dueAtMs),
+      finished.map(({ dueAtMs }) => dueAtMs && dueAtMs - nowMs),
       finished.map(({ contactId }) => contactId),
       finished.map(({ attributesWritten: written }) => written && JSON.stringify(written)),
       finished.map(({ attempts }) => attempts),

@@ -172,7 +172,8 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
     const shared = { contactId, others, lastEventMs: work.lastEventMs };
-    const isHidden = others.length > 0 && (await hasLaterProject(context.database, claim, shared));
+    const isHidden =
+      isBurstSent && others.length > 0 && (await hasLaterProject(context.database, claim, shared));
     const attributes = { wanted: isHidden ? {} : work.wanted, written };
     const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
     if (end.kind === 'later') return postponed(claim, end, left);

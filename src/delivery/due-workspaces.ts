@@ -47,11 +47,12 @@ export function allocateSlots(
   return slots;
 }
 
-/** No worker claims of the workspace before this time. */
-export async function pauseWorkspace(sql: Sql, workspaceId: string, untilMs: number): Promise<void> {
+/** No worker claims of the workspace for this long. PostgreSQL, whose clock decides, may have another time. */
+export async function pauseWorkspace(sql: Sql, workspaceId: string, forMs: number): Promise<void> {
   await sql.query(
-    `update workspaces set not_before = greatest(not_before, to_timestamp($2 / 1000.0)) where workspace_id = $1`,
-    [workspaceId, untilMs],
+    `update workspaces set not_before = greatest(not_before, now() + make_interval(secs => $2))
+      where workspace_id = $1`,
+    [workspaceId, forMs / 1_000],
   );
 }
 

@@ -69,7 +69,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Later
   const nowMs = context.now();
   context.metrics.attempt('retried', code);
   if (remedy.kind === 'wait_until') {
-    await pauseWorkspace(context.database, workspaceId, remedy.atMs);
+    await pauseWorkspace(context.database, workspaceId, remedy.atMs - nowMs);
     context.pause(workspaceId, remedy.atMs);
     return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
   }

@@ -105,7 +105,7 @@ export class DeliveryWorker {
     });
     this.#context = {
       database,
-      writer: createOutboxWriter(database),
+      writer: createOutboxWriter(database, clock.now),
       logger,
       now: clock.now,
       random: options.random ?? Math.random,

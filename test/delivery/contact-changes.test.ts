@@ -82,7 +82,9 @@ describe('contact changes during a delivery', () => {
 
   async function finish(claim: Claim, result: Result) {
     const { database } = world.db;
-    const due = await finishClaims(database, WORKSPACE_ID, [await assign(claim, result)]);
+    const due = await finishClaims(database, { workspaceId: WORKSPACE_ID, nowMs: Date.now() }, [
+      await assign(claim, result),
+    ]);
     const [row] = await database.query<{ contact_id: string | null; attributes_written: unknown }>(
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = $2
        returning contact_id, attributes_written`,
@@ -216,7 +218,7 @@ describe('contact changes during a delivery', () => {
         `update subscribers set lease_owner = null, due_at = null where workspace_id = $1 and subscriber_id = $2`,
         [WORKSPACE_ID, claim.subscriberId],
       );
-      await finishClaims(database, WORKSPACE_ID, [{ claim, ...result }]);
+      await finishClaims(database, { workspaceId: WORKSPACE_ID, nowMs: Date.now() }, [{ claim, ...result }]);
       const [row] = await database.query<{ is_due: boolean; attributes_written: unknown }>(
         `update subscribers s set due_at = null
            from subscribers old
@@ -267,7 +269,7 @@ describe('contact changes during a delivery', () => {
        values ($1, $2, $3, $4, $5, 'rc_renewal_event', 1)`,
       [WORKSPACE_ID, subscriberId, event.project_id, event.event_id, event.received_at],
     );
-    const { recordResult } = createOutboxWriter(database);
+    const { recordResult } = createOutboxWriter(database, Date.now);
     const result = {
       subscriberId,
       projectId: event.project_id,
@@ -371,7 +373,7 @@ describe('contact changes during a delivery', () => {
     await savePlan(database, WORKSPACE_ID, plans);
     assert.deepEqual(await planned(), [keeper]);
 
-    const { assignContact } = createOutboxWriter(database);
+    const { assignContact } = createOutboxWriter(database, Date.now);
     for (const claim of claims) {
       const mayWrite = (await assignContact(WORKSPACE_ID, { claim, contactId: 'c-merged' })) !== null;
       assert.equal(mayWrite, claim.subscriberId === keeper);
@@ -423,7 +425,7 @@ describe('contact changes during a delivery', () => {
         claims.map(({ subscriberId }) => subscriberId),
       ),
     );
-    const { recordResult } = createOutboxWriter(database);
+    const { recordResult } = createOutboxWriter(database, Date.now);
     const accepted = { state: 'delivered', status: 202, code: 'ok', contactId: 'c-old', counts: 1 } as const;
     const nothing = { request: {}, message: null, answer: null, reason: null, nextTryAtMs: null };
     for (const [index, { id, projectId }] of entries.entries()) {
@@ -447,7 +449,7 @@ describe('contact changes during a delivery', () => {
     const open = () => wakeWaitingFor(database, WORKSPACE_ID, externalId);
     assert.equal(await open(), 0, 'it does not wait yet');
     const waiting = { ...delivered, contactId: null, dueAtMs: Date.now() + 3_600_000, waiting: true };
-    await finishClaims(database, WORKSPACE_ID, [{ claim, ...waiting }]);
+    await finishClaims(database, { workspaceId: WORKSPACE_ID, nowMs: Date.now() }, [{ claim, ...waiting }]);
     assert.equal(await wakeWaitingFor(database, WORKSPACE_ID, 'somebody-else'), 0);
     assert.equal(await wakeWaitingFor(database, 'other', externalId), 0);
     assert.equal(await open(), 1);
@@ -455,7 +457,9 @@ describe('contact changes during a delivery', () => {
     const [claimed] = await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 1 });
     assert.ok(claimed);
     assert.equal(claimed.subscriberId, claim.subscriberId);
-    await finishClaims(database, WORKSPACE_ID, [{ claim: claimed, ...delivered }]);
+    await finishClaims(database, { workspaceId: WORKSPACE_ID, nowMs: Date.now() }, [
+      { claim: claimed, ...delivered },
+    ]);
     assert.equal(await open(), 0, 'it has its contact');
   });
 
@@ -499,7 +503,7 @@ describe('contact changes during a delivery', () => {
         where workspace_id = $1 and subscriber_id = $2`,
       [WORKSPACE_ID, claim, sharing],
     );
-    const { assignContact } = createOutboxWriter(database);
+    const { assignContact } = createOutboxWriter(database, Date.now);
     const found = await assignContact(WORKSPACE_ID, { claim: claims[0], contactId });
     assert.deepEqual(found?.toSorted(), others.toSorted());
   });

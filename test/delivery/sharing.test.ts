@@ -11,6 +11,7 @@ import { replayEvents } from '../../src/delivery/replay.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { createLogger } from '../../src/logger.ts';
+import { HOUR_MS } from '../../src/time.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
@@ -244,9 +245,9 @@ describe('sharing the work', () => {
       const { database } = world.db;
       await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
       await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');
-      await pauseWorkspace(database, WORKSPACE_ID, Date.now() + 60_000);
+      await pauseWorkspace(database, WORKSPACE_ID, 60_000);
       // A shorter one does not end it.
-      await pauseWorkspace(database, WORKSPACE_ID, Date.now() - 1_000);
+      await pauseWorkspace(database, WORKSPACE_ID, -1_000);
       await database.query(`update subscribers set due_at = now()`);
       const owner = randomUUID();
       const claim = () => claimNext(database, WORKSPACE_ID, { owner, limit: 1 });
@@ -264,5 +265,30 @@ describe('sharing the work', () => {
       const due = () => database.query(`select 1 from subscribers where due_at <= now() + interval '1 hour'`);
       await until(async () => (await due()).length === 0, 'the deliveries');
     });
+  });
+
+  test("retries wait by the worker's clock where PostgreSQL's is an hour behind it", async () => {
+    const world = await createWorld();
+    try {
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'behind' });
+      world.worker({
+        clock: {
+          now: () => Date.now() + HOUR_MS,
+          after(ms, callback) {
+            const timer = setTimeout(callback, ms);
+            return () => clearTimeout(timer);
+          },
+        },
+      });
+      for (const status of [503, 429]) {
+        world.intercom.faults.add({ pathPrefix: '/events', method: 'POST', status, times: 1 });
+        await receive(world, 'behind', { id: `behind-${status}` });
+        const isDelivered = async () => (await stateOf(world, `behind-${status}`))?.delivery === 'delivered';
+        await until(isDelivered, `the retry after ${status}`);
+      }
+      assert.equal(world.intercom.faults.list().length, 0);
+    } finally {
+      await world.close();
+    }
   });
 });
