@@ -84,9 +84,9 @@ function addServeCommand(program: Command): void {
 
 /** Cause and fix of what a person can fix; the stack of a bug. */
 function describeForPerson(error: unknown): string {
-  if (error instanceof AppError) return error.message;
-  if (codeOf(error) === 'NO_KEY')
+  if (codeOf(error) === 'secret_unreadable')
     return 'No key of ENCRYPTION_KEYS decrypts a secret that is needed: run this with the settings of the server.';
+  if (error instanceof AppError) return error.message;
   const { message, remedy } = explainDatabaseError(error, 'DATABASE_URL');
   if (remedy !== null) return `The database cannot be used: ${message}.\n${remedy}`;
   return String(error instanceof Error ? error.stack : error);

@@ -48,6 +48,7 @@ const STATUS = {
   link_expired: 401,
   database_unavailable: 503,
   overloaded: 503,
+  secret_unreadable: 503,
   internal: 500,
   intercom_unauthorized: 502,
   intercom_scope_missing: 502,

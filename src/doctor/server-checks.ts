@@ -298,7 +298,7 @@ const SECRETS: Readonly<Record<SecretKind, { name: string; ifLost(workspaceId: s
   apiKey: { name: "RevenueCat's API key", ifLost: () => 'paste it again in Settings › RevenueCat.' },
   signingSecret: {
     name: "the webhook's signing secret",
-    ifLost: () => 'save it again in Settings › RevenueCat. Until then its webhooks get 500.',
+    ifLost: () => 'save it again in Settings › RevenueCat. Until then its webhooks get 503.',
   },
   erasureKey: {
     name: 'the key of the list of erased customers',

@@ -200,9 +200,12 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 /** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const known = await listEntitlements(app.database, project);
-  const client = known.length > 0 ? null : app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) return known;
-  const read = await answerOrError(readCurrentCatalog({ ...app, project, client }));
+  if (known.length > 0 || project.apiKey === null) return known;
+  const reading = Promise.try(async () => {
+    const client = app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+    if (client) await readCurrentCatalog({ ...app, project, client });
+  });
+  const read = await answerOrError(reading);
   if (read instanceof AppError)
     app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
   return listEntitlements(app.database, project);
@@ -257,9 +260,12 @@ export async function readNow<T>(
   read: (client: RevenueCatClient) => Promise<T>,
 ): Promise<T> {
   const { workspaceId } = customer.project;
-  const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
-  if (!client) throw failed('revenuecat_unauthorized');
-  const found = await withTimeout(answerOrError(read(client)), READ_TIMEOUT_MS, () => {
+  const reading = Promise.try(() => {
+    const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
+    if (!client) throw failed('revenuecat_unauthorized');
+    return read(client);
+  });
+  const found = await withTimeout(answerOrError(reading), READ_TIMEOUT_MS, () => {
     throw failed('revenuecat_unavailable');
   });
   if (!(found instanceof AppError)) return found;

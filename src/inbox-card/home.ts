@@ -74,12 +74,13 @@ const REFRESH_NOTICES = {
   no_key: 'card.state.noKey',
   unknown_customer: 'card.state.unknownToRevenueCat',
   key_rejected: 'card.state.keyRejected',
-  scope_missing: 'card.state.scopeMissing',
+  revenuecat_scope_missing: 'card.state.scopeMissing',
+  secret_unreadable: 'card.state.secretUnreadable',
   unavailable: 'card.state.storedData',
 } as const;
 
 function failureOf({ code }: AppError): keyof typeof REFRESH_NOTICES {
-  return code === 'revenuecat_scope_missing' ? 'scope_missing' : 'unavailable';
+  return code === 'revenuecat_scope_missing' || code === 'secret_unreadable' ? code : 'unavailable';
 }
 
 export async function refresh(before: CustomerContext): Promise<CardAnswer> {

@@ -230,10 +230,12 @@ async function searchRevenueCat(context: CardContext, query: string): Promise<Po
 }
 
 async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
-  const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
-  if (!client || !canReadCustomers(project)) return [];
-  const finding = answerOrError(client.findBuyers(project.revenueCatProjectId, storeId));
-  const found = await withTimeout(finding, SEARCH_TIMEOUT_MS, () => []);
+  if (!canReadCustomers(project)) return [];
+  const finding = Promise.try(() => {
+    const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
+    return client?.findBuyers(project.revenueCatProjectId, storeId) ?? [];
+  });
+  const found = await withTimeout(answerOrError(finding), SEARCH_TIMEOUT_MS, () => []);
   if (!(found instanceof AppError)) return found;
   app.logger.warn(
     { code: found.code, workspaceId: project.workspaceId },

@@ -38,12 +38,13 @@ export function connect(
 export function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
   const { app } = request;
   return withWebhookLock(request, async () => {
+    // First: it throws where no key decrypts the API key, and the value must not be replaced then.
+    const client = app.revenueCat(project, { priority: 'unpaced' });
     const connection = {
       id: project.projectId,
       webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
       webhookAuthorization: await replaceWebhookAuthorization(app.database, project),
     };
-    const client = app.revenueCat(project, { priority: 'unpaced' });
     return registerAndShow(request, connection, { client, missingScopes: [] });
   });
 }

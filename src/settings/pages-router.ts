@@ -132,6 +132,9 @@ async function show(
   });
 }
 
+/** What the page itself says, since the admin can do something about it there. */
+const EXPLAINED: readonly string[] = ['conflict', 'secret_unreadable'];
+
 async function save(form: Form, res: Response): Promise<Outcome> {
   const request = requestOf(res);
   const parsed = form.schema.safeParse(request.typed);
@@ -142,8 +145,8 @@ async function save(form: Form, res: Response): Promise<Outcome> {
   try {
     return await form.save(request, parsed.data as never);
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
-    return { ...problems({ '': error.message }), isOutdated: true };
+    if (!(error instanceof AppError) || !EXPLAINED.includes(error.code)) throw error;
+    return { ...problems({ '': error.message }), isOutdated: error.code === 'conflict' };
   }
 }
 

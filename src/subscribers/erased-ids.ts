@@ -1,6 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { canNameCustomer } from '../subscription/read-event.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
@@ -162,13 +161,5 @@ function hashOf(key: string, appUserId: string): string {
 }
 
 function decryptKey(secrets: SecretBox, workspaceId: string, encrypted: string): string {
-  try {
-    return secrets.decrypt(encrypted, secretLocation.erasureKey(workspaceId));
-  } catch (cause) {
-    throw new AppError(
-      'internal',
-      'The list of erased customers cannot be read. Add the key that encrypted it to ENCRYPTION_KEYS.',
-      { cause },
-    );
-  }
+  return secrets.decrypt(encrypted, secretLocation.erasureKey(workspaceId));
 }

@@ -46,22 +46,32 @@ export function createSecretBox(keys: readonly Buffer[]) {
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       return `v1.${keyName(first)}.${Buffer.concat([iv, body, cipher.getAuthTag()]).toString('base64url')}`;
     },
-    /** @throws Error when no key decrypts it: the keys were lost or the value was tampered with */
+    /** @throws AppError `secret_unreadable`: the keys were lost or the value was tampered with */
     decrypt(encrypted: string, location: SecretLocation): string {
       const [version, name = '', data = ''] = encrypted.split('.');
       const key = byName.get(name);
-      if (version !== 'v1' || !key)
-        throw Object.assign(new Error('Encrypted with a key that ENCRYPTION_KEYS lacks'), { code: 'NO_KEY' });
-      const bytes = Buffer.from(data, 'base64url');
-      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
-      decipher.setAAD(Buffer.from(location));
-      decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
-      const body = bytes.subarray(IV_BYTES, bytes.length - TAG_BYTES);
-      return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8');
+      if (version !== 'v1' || !key) throw unreadable(location);
+      try {
+        const bytes = Buffer.from(data, 'base64url');
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
+        decipher.setAAD(Buffer.from(location));
+        decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
+        const body = bytes.subarray(IV_BYTES, bytes.length - TAG_BYTES);
+        return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8');
+      } catch {
+        throw unreadable(location);
+      }
     },
     /** Whether the value is encrypted with a key that is no longer the first. */
     needsRotation: (encrypted: string): boolean => encrypted.split('.')[1] !== keyName(first),
   };
+}
+
+function unreadable(location: SecretLocation): AppError {
+  return new AppError(
+    'secret_unreadable',
+    `No key of ENCRYPTION_KEYS decrypts ${location}. Add the key that encrypted it. If it is lost, replace the secret in the settings; "cli doctor" says where.`,
+  );
 }
 
 /** Distinguishes keys without revealing anything about them. */

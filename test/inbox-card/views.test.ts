@@ -245,6 +245,38 @@ describe('the card of each sample customer', () => {
     assert.deepEqual(idsOn(refreshed.canvas), idsOn((await refreshed.press('refresh')).canvas));
   });
 
+  test('Refresh and a review name a secret that no key decrypts, and not RevenueCat, as the cause', async () => {
+    const { database } = product.server.connected;
+    const card = await openFor(product, { externalId: 'user_active_monthly' });
+    await card.press('refresh');
+    const [project] = await database.query<{ project_id: string; api_key: string }>(
+      'select project_id, api_key from projects',
+    );
+    await database.query(`update projects set api_key = 'v1.lost.key'`);
+    assert.match(
+      (await card.press('refresh')).text,
+      /cannot decrypt a secret.*must add the missing encryption key/,
+    );
+    const form = await card.press('grant');
+    const inputs = { 'grant.duration': 'monthly', 'grant.reason': 'An outage' };
+    assert.match(
+      (await form.press('grant.review', inputs)).text,
+      /cannot decrypt the RevenueCat API key\. Nothing/,
+    );
+    await database.query('update projects set api_key = $1', [project?.api_key]);
+
+    await database.query(
+      `insert into erased_ids (workspace_id, project_id, id_hash, customer, erased_by)
+       values ($1, $2, 'hash', gen_random_uuid(), '{}')`,
+      [WORKSPACE_ID, project?.project_id],
+    );
+    await database.query(`update workspaces set erasure_key = 'v1.lost.key'`);
+    assert.match((await card.press('refresh')).text, /cannot decrypt a secret/);
+    await database.query(`update workspaces set erasure_key = null`);
+    await database.query(`delete from erased_ids`);
+    await database.query(`delete from audit_log where result = 'refused: secret_unreadable'`);
+  });
+
   /** What no sample customer is in, from single events. */
   const SITUATIONS: readonly (readonly [
     what: string,

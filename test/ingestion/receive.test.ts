@@ -14,6 +14,7 @@ import {
 } from '../../src/ingestion/routes.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
+import { createLogger } from '../../src/logger.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -283,6 +284,40 @@ describe('receiving', () => {
     assert.equal((await send(header(nowS + 301))).status, 401);
     assert.equal((await send(`${header(nowS)},v1=${'0'.repeat(64)}`)).status, 200);
     await sign(null);
+  });
+
+  test('a signing secret that no key decrypts is a 503, whose log line names the project and the remedy', async () => {
+    const lines: string[] = [];
+    const logger = createLogger('error', { write: (line: string) => void lines.push(line) });
+    const { database } = world.db;
+    const app = express();
+    const journal = createJournal(database, () => {});
+    app.use(
+      '/webhooks/revenuecat',
+      revenueCatWebhookRouter({ database, jobs, journal, secrets, now: () => nowMs, onReceived: () => {} }),
+    );
+    app.use(errorHandler(logger));
+    const set = (secret: string | null) =>
+      rows('update projects set signing_secret = $2 where project_id = $1', [PROJECT_ID, secret]);
+    const sealed = secrets.encrypt('whsec_1', secretLocation.signingSecret(WORKSPACE_ID, 'another'));
+    for (const secret of ['v1.lost.key', sealed]) {
+      await set(secret);
+      const answer = await supertest(app)
+        .post(`/webhooks/revenuecat/${PROJECT_ID}`)
+        .set('Authorization', AUTHORIZATION)
+        .send({ event: eventBody({ id: 'unverified', app_user_id: 'unverified-1' }) });
+      assert.equal(answer.status, 503);
+      assert.ok(answer.headers['retry-after']);
+      assert.match(
+        lines.pop() ?? '',
+        new RegExp(`ENCRYPTION_KEYS decrypts project:${WORKSPACE_ID}:${PROJECT_ID}:.*Add the key`),
+      );
+    }
+    await set(null);
+    assert.equal(
+      (await post({ event: eventBody({ id: 'unverified', app_user_id: 'unverified-1' }) })).status,
+      200,
+    );
   });
 
   test('the published signature scheme', () => {

@@ -75,6 +75,26 @@ describe('refused webhooks', () => {
     assert.match(await page('?done=checked_refused'), /class="flash todo" role="status">Checked just now/);
   });
 
+  it('checks and replaces nothing while no key decrypts the API key, and says what to do', async () => {
+    const { database } = site.db;
+    const before = await stored();
+    await database.query(`update projects set api_key = 'v1.lost.key' where project_id = $1`, [projectId]);
+    for (const [form, fields] of [
+      ['/check', {}],
+      ['/revenuecat/check', {}],
+      ['/revenuecat/webhook', { project: projectId, confirmed: 'yes' }],
+    ] as const) {
+      const answer = await sendForm(ada, form, fields);
+      assert.equal(answer.status, 422, form);
+      assert.match(answer.text, /No key of ENCRYPTION_KEYS decrypts project:[\w:-]+:api_key\. Add the key/);
+    }
+    assert.equal((await stored())?.webhookAuthHash, before?.webhookAuthHash, 'the webhook keeps its value');
+    await database.query(`update projects set api_key = $2 where project_id = $1`, [
+      projectId,
+      before?.apiKey,
+    ]);
+  });
+
   it('are remedied by a new value, which is shown once and registered', async () => {
     const before = await stored();
     const asked = await sendForm(ada, '/revenuecat/webhook', { project: projectId });

@@ -246,7 +246,11 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
 }
 
 /** Of the key: the grant is paused, and customers wait for another key. */
-export const KEY_ERRORS: readonly string[] = ['revenuecat_unauthorized', 'revenuecat_scope_missing'];
+export const KEY_ERRORS: readonly string[] = [
+  'revenuecat_unauthorized',
+  'revenuecat_scope_missing',
+  'secret_unreadable',
+];
 
 export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkKey) {
   const rows = await sql.query<{
