@@ -64,8 +64,8 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
     if (error !== null || code === null) return fail(res, purpose, forbidden(ACCESS_DENIED));
     try {
       const installed = await install(app, code, purpose);
-      const page = await signIn(req, res, installed);
-      res.redirect(302, purpose === 'signin' ? page : appStoreUrl({ install_success: 'true' }));
+      await signIn(req, res, installed);
+      res.redirect(302, purpose === 'signin' ? '/settings' : appStoreUrl({ install_success: 'true' }));
     } catch (failure) {
       if (!(failure instanceof AppError)) throw failure;
       const { code: reason, upstreamStatus } = failure;

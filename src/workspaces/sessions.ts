@@ -30,12 +30,6 @@ type Team = ReadonlySet<string> | 'unknown';
 
 const SESSION_COOKIE = { name: 'st_session' };
 
-/** The page that was asked for without a session. */
-const PAGE_COOKIE = { name: 'st_page' };
-const PAGE_MINUTES = 10;
-/** A page of the settings, and no file: a browser would stay at Intercom while it downloads. */
-const PAGE = /^\/settings(\/[a-z-]+)*(\?[\w%&=.~+-]{0,500})?$/;
-
 /**
  * Sessions of the settings pages. The cookie holds `<workspace id>.<random>.<signature>`: the workspace, because
  * every query names one; the signature, so that a forged cookie never reaches the database. Only a hash of the
@@ -72,7 +66,6 @@ export function createSessions(app: AppContext, secret: string) {
       res.locals.session = session;
       next();
     } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
-      setCookie(app, res, { ...PAGE_COOKIE, value: req.originalUrl, maxAgeS: PAGE_MINUTES * 60 });
       res.redirect(302, '/signin');
     } else if (req.accepts(['json', 'html']) === 'html') {
       res.redirect(303, '/signin?done=session_ended');
@@ -86,13 +79,8 @@ export function createSessions(app: AppContext, secret: string) {
     requireCsrf,
     /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
     readTeam,
-    /**
-     * Begins a session and sets its cookie. It ends the browser's previous session: no page could sign out of that one
-     * any more.
-     *
-     * @returns the page that was asked for before; `/settings` where none was
-     */
-    async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<string> {
+    /** Begins a session and sets its cookie. It ends the browser's previous session: no page could sign out of that one any more. */
+    async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void> {
       const before = await readStored(req);
       if (before) await deleteSession(database, before);
       const random = newSecret();
@@ -109,7 +97,6 @@ export function createSessions(app: AppContext, secret: string) {
       const named = `${who.workspaceId}.${random}`;
       const value = `${named}.${sign(named)}`;
       setCookie(app, res, { ...SESSION_COOKIE, value, maxAgeS: SESSION_HOURS * 3_600 });
-      return takePage(app, req, res);
     },
     async signOut(req: Request, res: Response): Promise<void> {
       const session = await readStored(req);
@@ -121,12 +108,6 @@ export function createSessions(app: AppContext, secret: string) {
       res.set('Clear-Site-Data', '"cache", "cookies", "storage"');
     },
   };
-}
-
-function takePage(app: AppContext, req: Request, res: Response): string {
-  const page = readCookie(app, req, PAGE_COOKIE);
-  if (page !== '') setCookie(app, res, { ...PAGE_COOKIE, value: '', maxAgeS: 0 });
-  return PAGE.test(page) ? page : '/settings';
 }
 
 /** The session that a cookie names; `null`: forged, or not a session's. */
