@@ -20,6 +20,12 @@ export const unknownRoute: RequestHandler = (_req, _res, next) => {
   next(notFound('Not found'));
 };
 
+/** Of errors whose own message is only for the log: a driver's may quote a value, others name a workspace. */
+const PUBLIC_MESSAGES: Partial<Record<AppError['code'], string>> = {
+  internal: 'Internal error',
+  secret_unreadable: 'The server cannot decrypt a secret. Its operator must add the missing encryption key.',
+};
+
 /** Turns every failure into a response: JSON for machines, a page for browsers. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
@@ -37,8 +43,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     }
     if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
     res.status(error.status);
-    // An unexpected message is not shown: a driver's may quote a value.
-    const message = error.code === 'internal' ? 'Internal error' : error.message;
+    const message = PUBLIC_MESSAGES[error.code] ?? error.message;
     const isPage = req.accepts(['json', 'html']) === 'html';
     const body = isPage
       ? errorPage(error.status, message, id)

@@ -308,6 +308,7 @@ describe('receiving', () => {
         .send({ event: eventBody({ id: 'unverified', app_user_id: 'unverified-1' }) });
       assert.equal(answer.status, 503);
       assert.ok(answer.headers['retry-after']);
+      assert.ok(!answer.text.includes(WORKSPACE_ID), 'anyone may send a webhook');
       assert.match(
         lines.pop() ?? '',
         new RegExp(`ENCRYPTION_KEYS decrypts project:${WORKSPACE_ID}:${PROJECT_ID}:.*Add the key`),
