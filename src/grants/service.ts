@@ -1,3 +1,4 @@
+import { productOf } from '../subscription/names.ts';
 import { listEntitlements, readShownAccess } from './access.ts';
 import { type Action, type ActionResult, isActiveGrant, nameOf } from './action.ts';
 import { auditRefusal, factsOf } from './action-audit.ts';
@@ -17,7 +18,7 @@ import {
   needsSecondPerson,
   policyOf,
 } from './policy.ts';
-import { targetTypeOf } from './purchases.ts';
+import { findPurchase, targetTypeOf } from './purchases.ts';
 import { adoptGrant, findAdopted, findByKey, readAction, readAgain, readLastChange } from './repository.ts';
 import { prepareStoreAction, recheckStoreAction } from './store-actions.ts';
 import { requestAction, transition } from './transitions.ts';
@@ -28,7 +29,9 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
   const isRestore = submitted.kind === 'transfer' && submitted.order;
   const form: Form = isRestore ? { ...submitted, kind: 'restore' } : submitted;
   const { kind, reason = '' } = form;
-  const typed = form.kind === 'grant' ? await typedTerms(context, form) : {};
+  const purchase = findPurchase(context, form.subscription);
+  const product = purchase && productOf(purchase, context.customer.names);
+  const typed = form.kind === 'grant' ? await typedTerms(context, form) : { product };
   return auditRefusal(context, { kind, step: 'do', details: { ...typed, reason } }, async () => {
     await checkAllowed(context, { kind, details: { targetType: targetTypeOf(context, form) }, reason });
     return form.kind === 'grant' ? prepareGrant(context, form) : prepareStoreAction(context, form);

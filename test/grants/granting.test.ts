@@ -324,7 +324,7 @@ describe('a grant adds up', () => {
     );
     assert.match(
       (await checked.press('grant.confirm')).text,
-      /^You now have Pro until .+\. Your paid subscription continues and is still charged\. If the app/m,
+      /^You now have Pro until .+\. Your subscription continues and will be charged as planned\. If the app/m,
     );
   });
 
@@ -409,8 +409,8 @@ describe('refused', () => {
       assert.equal(callsFor(product, card.appUserId), 0);
       const records = await audited(product, card.appUserId);
       assert.deepEqual(
-        records.map((record) => [record.action, record.result]),
-        result === null ? [] : [['grant', `refused: ${result}`]],
+        records.map((record) => [record.action, record.result, record.details.entitlement]),
+        result === null ? [] : [['grant', `refused: ${result}`, 'pro']],
       );
       for (const { details } of records) assert.equal(details.entitlement, 'pro');
     });

@@ -66,6 +66,9 @@ afterEach(async () => {
   await setActions(product, ALL_ON);
 });
 
+/** A date in a text. */
+const DAY = '[A-Z][a-z]{2} \\d+, \\d{4}';
+
 const openBuyer = (store: string, changes?: Parameters<typeof openBuyerOf>[2]) =>
   openBuyerOf(product, store, changes);
 const openPage = (card: Parameters<typeof openPageOf>[1], adminId = '7001') =>
@@ -208,6 +211,8 @@ describe('a store action', () => {
     for (const kind of ['cancel', 'manage'])
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), kind);
     const charge = own.storeSubscriptionId ?? '';
+    const form = await page.press(buttonOf(page, 'refund'));
+    assert.match(form.text, new RegExp(`^Charge · ${DAY} · €4\\.99\\n${charge}$`, 'm'), 'the only one');
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /not cancelled and access stays/);
     assert.match(checked.text, /Google does not notify the customer/);
@@ -346,7 +351,8 @@ describe('a store action', () => {
     assert.match(tooLong.text, /Enter a number of days that the store allows/);
     const before = own.endsAtMs ?? 0;
     const checked = await reviewAction(page, 'extend', { 'action.days': '30', 'action.code': '3' });
-    assert.match(checked.text, /ends 30 days later: on .+ instead of .+\./);
+    const minute = `${DAY} at \\d+:\\d\\d[AP]M`;
+    assert.match(checked.text, new RegExp(`ends 30 days later: on ${minute} instead of ${minute}\\.`));
     assert.match(checked.text, /Apple emails the customer/);
     assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is extended until/);
     assert.equal(own.endsAtMs, before + 30 * DAY_MS);
@@ -423,7 +429,10 @@ describe('a store action', () => {
     for (const dots of ['.', '..'])
       assert.match((await transferTo(dots)).text, /does not know a customer with this app user ID/);
     const checked = await transferTo(receiver.id);
-    assert.match(checked.text, new RegExp(`1 purchase moves to ${receiver.id}`));
+    assert.match(
+      checked.text,
+      new RegExp(`^1 purchase moves to ${receiver.id}, with the access that it gives`, 'm'),
+    );
     const done = await checked.press('action.confirm');
     assert.match(done.text, /✅ 1 purchase is transferred/);
     assert.match(done.text, new RegExp(`^Receiving customer: ${receiver.id}$`, 'm'));
@@ -772,12 +781,16 @@ describe('a store action that does not go through', () => {
     const extendForm = await page.press(buttonOf(page, 'extend'));
     const isDown = /RevenueCat does not respond\. Nothing was changed\. You can try again\./;
     const switchOn = product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 503 });
+    const unread = await openPage(card);
+    assert.match(unread.text, isDown);
     const unopened = await page.press(buttonOf(page, 'extend'));
     assert.match(unopened.text, isDown);
     const typed = { 'action.days': '9', 'action.reason': 'An outage' };
     const unchecked = await extendForm.press('action.review', typed);
     assert.match(unchecked.text, isDown);
     switchOn();
+    const [again = ''] = idsOn(unread.canvas).filter((id) => id.startsWith('subscription:'));
+    assert.ok(buttonOf(await unread.press(again), 'extend'), 'read again by a press');
     assert.ok(idsOn((await unopened.press(buttonOf(unopened, 'extend'))).canvas).includes('action.days'));
     const checked = await unchecked.press('action.review');
     assert.match(checked.text, /ends 9 days later/);
@@ -894,6 +907,7 @@ describe('the policy of store actions', () => {
 
   test('is checked at review and again at confirm', async () => {
     const { own, page, card } = await openBuyer('rc_billing');
+    assert.match((await reviewAction(page, 'refund', { 'action.reason': '' })).text, /give a reason/);
     const checked = await reviewAction(page, 'refund');
     await setActions(product, { ...ALL_ON, refund: { enabled: true, allowedAdminIds: [SECOND] } });
     assert.match((await checked.press('action.confirm')).text, /You cannot use this/);
@@ -901,10 +915,11 @@ describe('the policy of store actions', () => {
     assert.match((await checked.press('action.confirm')).text, /Turned off/);
     assert.equal(calls(own.id), 0);
     assert.deepEqual(
-      (await audited(product, card.appUserId)).map(({ action, result }) => [action, result]),
+      (await audited(product, card.appUserId)).map(({ result, details }) => [result, details.product]),
       [
-        ['store_refund', 'refused: not_allowed'],
-        ['store_refund', 'refused: switched_off'],
+        ['refused: reason_missing', 'Pro Web'],
+        ['refused: not_allowed', 'Pro Web'],
+        ['refused: switched_off', 'Pro Web'],
       ],
     );
   });

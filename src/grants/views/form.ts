@@ -145,11 +145,13 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   if (form.kind === 'extend') return [rows, extensionFields(context, form, live)];
   if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
   const charges = await listRefundableCharges(context, live);
-  const options = charges.slice(0, MAX_OPTIONS).map(({ id, purchasedAtMs, rest }) => {
-    const about = [messages.date(purchasedAtMs), rest && messages.money(rest), id];
-    return option(id, about.filter(Boolean).join(' · '));
-  });
-  const label = t('action.label.transaction');
+  const about = ({ purchasedAtMs, rest }: (typeof charges)[number]): string =>
+    [messages.date(purchasedAtMs), rest && messages.money(rest)].filter(Boolean).join(' · ');
+  const options = charges.slice(0, MAX_OPTIONS).map((each) => option(each.id, `${about(each)} · ${each.id}`));
+  // The field of an only charge holds its id: the label says which one it is.
+  const label = [t('action.label.transaction'), ...(charges.length === 1 ? charges.map(about) : [])].join(
+    ' · ',
+  );
   const value = form.transaction ?? charges[0]?.id;
   return [rows, choice({ id: 'action.transaction', label, options, value })];
 }

@@ -87,7 +87,10 @@ async function actionComponents(context: ViewContext, id: string): Promise<Part[
   const purchase = await orActionError(readPurchase(context, id));
   const isFailed = purchase instanceof ActionError;
   if (isFailed && purchase.code !== 'unknown_customer')
-    return [text(errorText(context, 'cancel', purchase), 'muted')];
+    return [
+      text(errorText(context, 'cancel', purchase), 'muted'),
+      purchase.kind === 'failed' && button(`subscription:${id}`, t('action.button.tryAgain'), 'secondary'),
+    ];
   if (isFailed || !purchase) return [text(t('action.state.notInRevenueCat'), 'muted')];
   const { subscription, live } = purchase;
   const components: Part[] = [];

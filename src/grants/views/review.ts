@@ -155,10 +155,11 @@ function storeEffects(context: ViewContext, action: ReviewedStoreAction): Part[]
   const { before, days = 0, amount, store, transactionId } = details;
   const endMs = before?.endsAtMs ?? null;
   const values = shownValues(context, action);
-  const to = endMs === null || values.end === null ? null : exactEnd(context, endMs + days * DAY_MS);
+  const endAfter = (addedDays: number): string | null =>
+    endMs === null || values.end === null ? null : exactEnd(context, endMs + addedDays * DAY_MS);
   const sum = amount ? money(amount) : t('action.state.amountUnknown');
   return [
-    text(t(`action.effect.${kind}`, { ...values, to })),
+    text(t(`action.effect.${kind}`, { ...values, end: endAfter(0), to: endAfter(days) })),
     table([
       [t('action.label.amount'), kind === 'refund' ? sum : null],
       [t('action.label.transaction'), transactionId],
