@@ -302,11 +302,15 @@ it('finds a teammate by name, and copies a filter for Intercom', async () => {
   await page.getByRole('button', { name: 'Save rules' }).click();
   await page.getByRole('status').getByText('Rules for grants saved').waitFor();
   assert.ok(await page.locator('#people').getByLabel('Mate 27').isChecked());
+  await page.getByText('Rules: refund').click();
+  await page.getByRole('region', { name: 'Teammates: refund' }).getByLabel('Mate 27').check();
+  const refundGroup = page.getByRole('group', { name: 'Refund', exact: true });
+  assert.ok(await refundGroup.getByLabel('Only selected people').isChecked(), 'the choice is not lost');
   await page.goto(`${site.url}/settings/use`);
   await page.getByRole('button', { name: /^Copy the filter.*Cancelled a free trial/ }).click();
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   assert.match(copied, /^rc_trial_cancelled_event · last occurred/);
-  await page.getByText('“Trial cancelled” has never been sent in this workspace').waitFor();
+  await page.getByText('“Trial cancelled” has never been sent under this name').waitFor();
   await page.context().close();
 });
 

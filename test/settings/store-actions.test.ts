@@ -73,6 +73,15 @@ describe('the settings of store actions', () => {
     assert.deepEqual(await actions(), before);
   });
 
+  it('show a rule that is set', async () => {
+    const rules = async (): Promise<string> =>
+      /<details[^>]*>\s*<summary>Rules: refund/.exec((await browser.get('/settings/grants')).text)?.[0] ?? '';
+    await send({ refund: 'on', refund_who: 'everyone' }).expect(303);
+    assert.doesNotMatch(await rules(), /open/);
+    await send({ refund: 'on', refund_who: 'everyone', refund_max: '10' }).expect(303);
+    assert.match(await rules(), /^<details open>/);
+  });
+
   it('take a large team', async () => {
     const team = Array.from({ length: 500 }, (_, index) => `agent-${index}`);
     for (const id of team) site.intercom.addAdmin('abc123', { id, name: id, email: `${id}@abc123.example` });

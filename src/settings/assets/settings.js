@@ -39,9 +39,15 @@ function addFilters() {
     input.addEventListener('keydown', (event) => {
       if (event.key === 'Enter') event.preventDefault();
     });
-    // Choosing a person means choosing people.
-    for (const entry of entries)
-      entry.addEventListener('change', () => document.getElementById('who-selected')?.click());
+  }
+}
+
+/** Choosing a person means choosing people: under "everyone" the choice would be lost. */
+function choosePeople() {
+  for (const list of document.querySelectorAll('.people')) {
+    list.addEventListener('change', () =>
+      list.closest('fieldset').querySelector('[value="selected"]').click(),
+    );
   }
 }
 
@@ -126,6 +132,7 @@ function poll(isNeeded, url, update) {
 
 addCopyButtons();
 addFilters();
+choosePeople();
 ignoreDoubleClicks();
 watchProjects();
 watchImports();
