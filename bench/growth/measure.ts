@@ -16,6 +16,7 @@ import {
   readOverview,
   readTimeToContact,
 } from '../../src/settings/repository.ts';
+import { defaultEventName, EVENT_KINDS } from '../../src/subscription/kinds.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
 import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
 
@@ -167,7 +168,12 @@ async function settingsReads(database: Database): Promise<Times> {
     () => readMatching(database, WORKSPACE_ID),
     () => readActivity(database, WORKSPACE_ID, 'Europe/Dublin'),
     () => readTimeToContact(database, WORKSPACE_ID),
-    () => readDeliveredKinds(database, WORKSPACE_ID),
+    () =>
+      readDeliveredKinds(
+        database,
+        WORKSPACE_ID,
+        new Map(EVENT_KINDS.map((kind) => [kind, defaultEventName(kind)])),
+      ),
     () => listDeliveries(database, WORKSPACE_ID, everything),
     () => listDeliveries(database, WORKSPACE_ID, { ...everything, show: 'failed' }),
     () => listDeliveries(database, WORKSPACE_ID, { ...everything, kind: 'refund' }),

@@ -96,10 +96,11 @@ export function auditEntry(row: AuditEntry) {
     detail('entitlement'),
     detail('product'),
     amountText(row.details),
-    textFor(texts.durations, detail('duration')).toLowerCase(),
+    // Its end says more.
+    detail('duration') === 'custom' ? '' : textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
     detail('name'),
-    detail('count'),
+    countText(row),
   ];
   return {
     at: row.at,
@@ -113,6 +114,17 @@ export function auditEntry(row: AuditEntry) {
     reason: detail('reason'),
     result: resultText(row.result),
   };
+}
+
+const COUNTED: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  audit_exported: ['entry', 'entries'],
+  deliveries_replayed: ['event', 'events'],
+};
+
+function countText({ action, details: { count } }: AuditEntry): string {
+  if (typeof count !== 'number') return '';
+  const [one, many] = COUNTED[action] ?? ['customer', 'customers'];
+  return `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;
 }
 
 function amountText({ amount_minor: minor, currency }: AuditEntry['details']): string {

@@ -88,7 +88,7 @@ const draftForm = form(
     const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
     const filter = isFilter ? FILTERS[values.filter] : undefined;
     if (!filter && pasted.length === 0)
-      return problems({ customers: 'Paste a list of app user IDs, or choose a filter.' });
+      return problems({ customers: 'Paste a list of app user IDs, or choose a group of customers.' });
     const found =
       filter &&
       (await findCustomers(app, project, {

@@ -1,4 +1,5 @@
 import { MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
+import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import {
   DELIVERIES_WITH_EVENT,
   DELIVERY_OF_EVENT,
@@ -100,17 +101,25 @@ export async function readKindCounts(sql: Sql, workspaceId: string) {
   return new Map(rows.map(({ kind, ...counts }) => [kind, counts]));
 }
 
-/** Kinds of which at least one of the newest 1,000 events was delivered. */
-export async function readDeliveredKinds(sql: Sql, workspaceId: string): Promise<Set<string>> {
+/**
+ * Kinds of which at least one of the newest 1,000 events was delivered under its name.
+ *
+ * @param names by kind
+ */
+export async function readDeliveredKinds(
+  sql: Sql,
+  workspaceId: string,
+  names: ReadonlyMap<string, string>,
+): Promise<Set<string>> {
   const rows = await sql.query<{ kind: string }>(
     `select wanted.kind
-       from unnest($2::text[]) as wanted (kind)
+       from unnest($2::text[], $3::text[]) as wanted (kind, name)
       where exists (select 1
-                      from (select d.delivered_at from ${EVENTS_WITH_DELIVERY}
+                      from (select d.delivered_at, d.sent_name from ${EVENTS_WITH_DELIVERY}
                              where e.workspace_id = $1 and e.kind = wanted.kind and e.side = 'customer'
                              order by e.received_at desc limit 1000) newest
-                     where newest.delivered_at is not null)`,
-    [workspaceId, EVENT_KINDS],
+                     where newest.delivered_at is not null and newest.sent_name = wanted.name)`,
+    [workspaceId, [...names.keys()], [...names.values()]],
   );
   return new Set(rows.map((row) => row.kind));
 }
@@ -148,8 +157,9 @@ export interface DeliveryRow {
 
 const DELIVERY_COLUMNS = `e.project_id as "projectId", e.event_id as "eventId", e.kind, e.type,
   coalesce(e.fields->>'app_user_id',
-           (select min(i.app_user_id) from subscriber_ids i
-             where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id)) as "appUserId",
+           (select i.app_user_id from subscriber_ids i
+             where i.workspace_id = $1 and i.subscriber_id = e.subscriber_id
+             order by ${IDENTIFIED_FIRST} limit 1)) as "appUserId",
   to_timestamp(e.event_at_ms / 1000.0) as "happenedAt", e.received_at as "receivedAt",
   (extract(epoch from e.received_at) * 1000000)::bigint as "receivedAtUs",
   case when e.skip_reason is not null then 'skipped'

@@ -17,7 +17,7 @@ import {
   webhookUrl,
   withPrefix,
 } from '../workspaces/projects.ts';
-import { checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
+import { canAddWebhook, checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
 import { audit, changeSettings } from './change-settings.ts';
 import { connect, newWebhook } from './connect.ts';
@@ -83,7 +83,7 @@ const connectForm = form(
     const { project, missingScopes } = check;
     const known = connected(project.id);
     // Only the key is new: the webhook works with the value that it has.
-    if (known) return storeKey(request, known, { apiKey, missingScopes });
+    if (known) return storeKey(request, known, { apiKey, ...check });
     const { id: revenueCatProjectId, name } = project;
     return connect(request, { revenueCatProjectId, name, apiKey, missingScopes }, client);
   },
@@ -122,9 +122,12 @@ function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): ReturnTyp
 async function storeKey(
   request: PageRequest,
   project: Project,
-  accepted: { apiKey: string; missingScopes: readonly string[] },
+  accepted: { apiKey: string; missingScopes: readonly string[]; project: { name: string } },
 ): Promise<Outcome> {
   const { app } = request;
+  // Without a key it was called by its id.
+  if (project.name === project.revenueCatProjectId)
+    await updateProject(app.database, project, { name: accepted.project.name });
   const { workspaceId } = project;
   await storeApiKey(app, project, accepted);
   await audit(request, 'revenuecat_key_replaced', { project: project.name });
@@ -184,6 +187,7 @@ export const revenueCatPage: Page = {
         missing: missingByFeature(project.missingScopes),
         hasSigningSecret: project.signingSecret !== null,
         isRegistered: project.webhookId !== null,
+        canAddWebhook: canAddWebhook(project),
         webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
       })),
       disconnected,

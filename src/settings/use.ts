@@ -1,11 +1,21 @@
 import { eventNameFor } from '../delivery/plan.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
+import { STORE_CODES } from '../subscription/names.ts';
+import { SUBSCRIPTION_STATUSES } from '../subscription/types.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KIND_TEXTS } from './messages.ts';
 import type { Page } from './page.ts';
 import { readDeliveredKinds } from './repository.ts';
 import texts from './texts.json' with { type: 'json' };
+
+/** What a filter compares with. Source: RevenueCat, "Webhooks: event types and fields". */
+const ATTRIBUTE_VALUES: Readonly<Record<string, readonly string[]>> = {
+  subscription_status: SUBSCRIPTION_STATUSES,
+  latest_store: STORE_CODES,
+  rc_period_type: ['TRIAL', 'INTRO', 'NORMAL', 'PREPAID', 'PROMOTIONAL'],
+  rc_last_event: EVENT_KINDS,
+};
 
 /** What each event and attribute means in Intercom, and the filters to build with them. */
 export const usePage: Page = {
@@ -14,7 +24,8 @@ export const usePage: Page = {
   view: 'use',
   async load({ workspace, sql }) {
     const { settings } = workspace;
-    const sent = await readDeliveredKinds(sql, workspace.workspaceId);
+    const names = new Map(EVENT_KINDS.map((kind) => [kind, eventNameFor(kind, settings)]));
+    const sent = await readDeliveredKinds(sql, workspace.workspaceId, names);
     return {
       recipes: texts.recipes.map((recipe) => ({
         ...recipe,
@@ -26,7 +37,10 @@ export const usePage: Page = {
         ),
       })),
       events: EVENT_KINDS.map((kind) => describeKind(kind, settings, sent)),
-      attributes: CONTACT_ATTRIBUTES,
+      attributes: CONTACT_ATTRIBUTES.map((attribute) => ({
+        ...attribute,
+        values: ATTRIBUTE_VALUES[attribute.name] ?? [],
+      })),
     };
   },
 };

@@ -11,7 +11,7 @@ export const CONTACT_ATTRIBUTES = [
   { name: 'latest_entitlement', dataType: 'string', description: 'Entitlement of the latest subscription' },
   { name: 'expires_at', dataType: 'date', description: 'When the subscription renews or ends' },
   { name: 'rc_app_user_id', dataType: 'string', description: 'RevenueCat app user id' },
-  { name: 'rc_entitlements', dataType: 'string', description: 'Active entitlements' },
+  { name: 'rc_entitlements', dataType: 'string', description: 'Active entitlements, separated by commas' },
   { name: 'rc_product', dataType: 'string', description: 'Product of the latest subscription' },
   { name: 'rc_period_type', dataType: 'string', description: 'Trial, intro or normal period' },
   { name: 'rc_will_renew', dataType: 'boolean', description: 'Whether the subscription renews' },

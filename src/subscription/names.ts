@@ -29,6 +29,9 @@ const STORES: Readonly<Record<string, Store>> = {
   TEST_STORE: { name: 'Test Store' },
 };
 
+/** Of everything that was bought or granted. */
+export const STORE_CODES: readonly string[] = [...Object.keys(STORES), 'PROMOTIONAL'];
+
 function storeOf(store: string | null): Store | undefined {
   return STORES[store?.toUpperCase() ?? ''];
 }

@@ -24,6 +24,7 @@ const NO_PURCHASE = 'purch0000000000';
 const NO_WEBHOOK = 'whintgr0000000000';
 
 const LIST_PROJECTS = 'project_configuration:projects:read';
+const WRITE_WEBHOOKS = 'project_configuration:integrations:read_write';
 const NAMES = 'Names of products and entitlements';
 const CARD = 'Card, Refresh and import';
 
@@ -66,7 +67,7 @@ const PERMISSIONS: Readonly<Record<string, Permission>> = {
     isNeeded: ({ actions }) => actions.refund.enabled || actions.transfer.enabled,
     check: (client, projectId) => client.stores.refundPurchase(projectId, NO_PURCHASE),
   },
-  'project_configuration:integrations:read_write': {
+  [WRITE_WEBHOOKS]: {
     feature: 'Adding and removing the webhook for you',
     isOptional: true,
     check: (client, projectId) => client.deleteWebhook(projectId, NO_WEBHOOK),
@@ -85,6 +86,10 @@ export function missingToReadCustomers({ missingScopes }: Pick<Project, 'missing
 
 export function canReadCustomers(project: Project): boolean {
   return hasWorkingKey(project) && missingToReadCustomers(project).length === 0;
+}
+
+export function canAddWebhook(project: Project): boolean {
+  return hasWorkingKey(project) && !project.missingScopes.includes(WRITE_WEBHOOKS);
 }
 
 /** The missing permissions by the feature that needs them. */

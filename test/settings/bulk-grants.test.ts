@@ -565,6 +565,8 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(text, /More than 100 customers need the approval of another admin/);
     await send('/start', { id }).expect(303);
     assert.equal(await stateOf(id), 'awaiting_approval');
+    const waiting = await browser.get(`/settings/grants/many?id=${id}`);
+    assert.match(waiting.text, /Among them: .+ and \d+ more/, 'nobody approves unseen');
     await send('/approve', { id }).expect(422);
     assert.equal(await stateOf(id), 'awaiting_approval');
   });

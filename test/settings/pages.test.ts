@@ -5,7 +5,7 @@ import type supertest from 'supertest';
 import { auditEntry } from '../../src/settings/audit.ts';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
-import { readWorkspace } from '../../src/workspaces/repository.ts';
+import { readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site } from '../workspaces/support.ts';
@@ -193,6 +193,28 @@ describe('connecting RevenueCat', () => {
     const { text } = await send('/revenuecat/connect', { revenuecat_project: 'projnokey' }).expect(200);
     assert.match(text, /Without an API key/);
     assert.match(text, /whk_/);
+    assert.match(
+      (await browser.get('/settings/revenuecat')).text,
+      /Not added yet: add it by hand in RevenueCat/,
+    );
+  });
+
+  it('names a project that had no key when it gets one, and offers to add its webhook', async () => {
+    site.revenueCat.addProject({ id: 'projlater', name: 'Later Shop' });
+    await send('/revenuecat/connect', { revenuecat_project: 'projlater' }).expect(200);
+    const later = async () =>
+      (await listProjects(site.db.database, 'abc123')).find(
+        ({ revenueCatProjectId }) => revenueCatProjectId === 'projlater',
+      );
+    const project = await later();
+    assert.equal(project?.name, 'projlater');
+    const key = site.revenueCat.issueKey('projlater');
+    await send('/revenuecat/key', { project: project.projectId, new_key: key }).expect(303);
+    assert.equal((await later())?.name, 'Later Shop');
+    assert.match((await browser.get('/settings/revenuecat')).text, /Not added yet: we add it for you/);
+    await send('/revenuecat/webhook', { project: project.projectId, confirmed: 'yes' }).expect(200);
+    assert.equal(site.revenueCat.state.projects.get('projlater')?.webhooks.length, 1);
+    await send('/revenuecat/disconnect', { project: project.projectId, confirmed: 'yes' }).expect(303);
   });
 
   it('leaves the webhook of a connected project alone when only its ID is entered', async () => {
@@ -320,6 +342,35 @@ describe('event names', () => {
     const refused = await send('/events', { ...shared, 'name.trial_cancelled': 'Cancelled' }).expect(422);
     assert.match(refused.text, /“Cancellation” has this name, too/);
     await send('/events', { 'name.renewal': 'Renewed' }).expect(303);
+  });
+
+  it('says for filters which names Intercom knows, and what values attributes have', async () => {
+    const rowOf = async (): Promise<string> => {
+      const { text } = await browser.get('/settings/use').expect(200);
+      return /<tr><th scope="row"><code id="event-uncancellation">.*?<\/tr>/.exec(text)?.[0] ?? '';
+    };
+    const eventId = await storeEvent({ delivery: 'delivered' });
+    await site.db.database.query(`update events set kind = 'uncancellation' where event_id = $1`, [eventId]);
+    await site.db.database.query(
+      `update event_deliveries set sent_name = 'rc_uncancellation_event' where event_id = $1`,
+      [eventId],
+    );
+    const { events } = await settings();
+    const callIt = (name: string) =>
+      saveSettings(site.db.database, 'abc123', {
+        events: { ...events, uncancellation: { enabled: true, name } },
+      });
+    await callIt('');
+    assert.match(await rowOf(), />Sent</);
+    await callIt('Renewal is back on');
+    assert.match(await rowOf(), /Renewal is back on<.*>Never</);
+    await saveSettings(site.db.database, 'abc123', { events });
+    const { text } = await browser.get('/settings/use');
+    assert.match(
+      text,
+      /Subscription status[^<]*<small>Values: active, intro, cancelled, grace_period, trial,/,
+    );
+    assert.match(text, /<small>Values: initial_purchase, .*renewal, /);
   });
 
   it('escapes a name', async () => {
@@ -624,6 +675,20 @@ describe('grants', () => {
     assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
     assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
     assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
+    const counted = (action: string, details: Record<string, unknown>) =>
+      auditEntry({
+        auditId: '1',
+        at: new Date(),
+        actor: { id: '7', name: 'Bob', email: 'bob@example.com' },
+        action,
+        result: 'done',
+        conversationId: null,
+        contactId: null,
+        details,
+      }).what;
+    assert.equal(counted('bulk_grant_undone', { entitlement: 'pro', count: 1_900 }), 'pro, 1,900 customers');
+    assert.equal(counted('deliveries_replayed', { count: 1 }), '1 event');
+    assert.equal(counted('revoke', { entitlement: 'pro', duration: 'custom' }), 'pro', 'its end says more');
     for (const code of ['changed', 'stale'])
       assert.notEqual(entry('grant_approve', `refused: ${code}`).result, `Refused: ${code}`);
   });
@@ -706,6 +771,23 @@ describe('deliveries', () => {
     assert.doesNotMatch(text, /Send to Intercom/, 'it was sent');
     assert.match(text, /rc_renewal_event/);
     assert.match(text, /intercom_rejected/);
+  });
+
+  it('names a customer whose event has no app user ID by an identified one', async () => {
+    const eventId = await storeEvent();
+    await site.db.database.query(
+      `update events set type = 'TRANSFER', kind = 'transfer', fields = '{}' where event_id = $1`,
+      [eventId],
+    );
+    await site.db.database.query(
+      `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+       select workspace_id, project_id, id, subscriber_id
+         from events, unnest(array['$RCAnonymousID:0', 'identified-receiver']) id where event_id = $1`,
+      [eventId],
+    );
+    const { text } = await browser.get('/settings/deliveries?kind=transfer').expect(200);
+    assert.match(text, /identified-receiver/);
+    assert.doesNotMatch(text, /RCAnonymousID:0/);
   });
 
   it('names the contact of an event that is not on it', async () => {
