@@ -214,6 +214,8 @@ function setHeaders(app: AppContext, req: Request, res: Response): void {
     'Content-Security-Policy': supportPolicy([...origins].map((origin) => `${origin}/support/`)),
     // The link must not reach other sites.
     'Referrer-Policy': 'no-referrer',
+    // Another value than the settings have: else Intercom's script could open them in a window, and act there as an admin.
+    'Cross-Origin-Opener-Policy': 'same-origin-allow-popups',
   });
 }
 

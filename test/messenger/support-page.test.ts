@@ -424,6 +424,16 @@ describe('the page in a browser', () => {
     await context.close();
   });
 
+  it('gives its scripts no hold of a page of the settings that they open', async () => {
+    const { page, context } = await openPage((await makeLink()).path);
+    const popup = context.waitForEvent('page');
+    await page.evaluate("window.opened = open('/settings')");
+    // Not mounted here: any page that is not the support page's has the headers of the settings.
+    await (await popup).getByRole('heading', { name: 'Page not found' }).waitFor();
+    assert.equal(await page.evaluate('opened.closed || opened.document.body.innerText'), true);
+    await context.close();
+  });
+
   it('renews the token at the same pace on a device whose clock is hours ahead or behind', async () => {
     const { nowMs } = site.clock;
     for (const wrongByMs of [-5 * 3_600_000, 5 * 3_600_000]) {
