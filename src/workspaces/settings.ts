@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LANGUAGES } from '../i18n/languages.ts';
-import { EVENT_KINDS } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
+import { isRecord } from '../text.ts';
 
 /** Steps of the setup checklist that an admin can mark as done. */
 export const OPTIONAL_STEPS = ['import', 'events', 'messenger'] as const;
@@ -10,6 +11,11 @@ const eventSettingSchema = z.object({
   name: z.string().default(''),
   enabled: z.boolean().default(true),
 });
+
+/** An object leaves out what it does not know: a kind of a newer version must not hide the names of the others. */
+const eventSettings = Object.fromEntries(
+  EVENT_KINDS.map((kind) => [kind, eventSettingSchema.optional()]),
+) as Record<DeliverableKind, z.ZodOptional<typeof eventSettingSchema>>;
 
 const storeActionSchema = z
   .object({
@@ -25,7 +31,7 @@ const storeActionSchema = z
 
 /** What a workspace's admins can set. Missing values mean the defaults of a new workspace. */
 export const workspaceSettingsSchema = z.object({
-  events: z.partialRecord(z.enum(EVENT_KINDS), eventSettingSchema).default({}),
+  events: z.object(eventSettings).default({}),
   contacts: z
     .object({
       /** For which subscribers a missing contact is created. */
@@ -100,10 +106,17 @@ export type WorkspaceSettings = z.infer<typeof workspaceSettingsSchema>;
 
 export const DEFAULT_SETTINGS: WorkspaceSettings = workspaceSettingsSchema.parse({});
 
-/** Reads stored settings; what is missing gets its default. */
+/**
+ * Reads stored settings; what is missing gets its default. So does a section that a newer version has written and this
+ * one cannot read, alone: the rules for grants and who may change settings must not open with it.
+ */
 export function readSettings(stored: unknown): WorkspaceSettings {
   const parsed = workspaceSettingsSchema.safeParse(stored);
-  return parsed.success ? parsed.data : DEFAULT_SETTINGS;
+  if (parsed.success) return parsed.data;
+  const readable = Object.entries(isRecord(stored) ? stored : {}).filter(
+    ([section, value]) => workspaceSettingsSchema.safeParse({ [section]: value }).success,
+  );
+  return workspaceSettingsSchema.parse(Object.fromEntries(readable));
 }
 
 /** Whether an admin can change the settings; everyone who can sign in can see them. */

@@ -182,6 +182,30 @@ it('retries what Intercom refused and looks up who waits when the app is install
 
 it('reads settings that it does not understand as those of a new workspace', () => {
   assert.deepEqual(readSettings({ events: 'none' }), DEFAULT_SETTINGS);
+  assert.deepEqual(readSettings('none'), DEFAULT_SETTINGS);
+});
+
+it('keeps the rules when another section is of a newer version', () => {
+  const access = { admins: [{ id: '1', name: 'Ada' }] };
+  const { grants } = DEFAULT_SETTINGS;
+  for (const newer of [
+    { setup: { done: ['a_new_step'] } },
+    { card: { language: 'xx', picture: false } },
+    { messenger: { unverifiedAccepted: 'yes' } },
+  ])
+    assert.deepEqual(readSettings({ ...newer, access, grants: { ...grants, enabled: false } }), {
+      ...DEFAULT_SETTINGS,
+      access,
+      grants: { ...grants, enabled: false },
+    });
+});
+
+it('keeps the names of events when a newer version has a kind that is unknown here', () => {
+  const renewal = { name: 'Renewed', enabled: false };
+  assert.deepEqual(readSettings({ events: { renewal, a_new_kind: { name: 'x', enabled: true } } }), {
+    ...DEFAULT_SETTINGS,
+    events: { renewal },
+  });
 });
 
 it('resumes deliveries when a disconnected workspace installs again', async () => {
