@@ -136,10 +136,10 @@ const buttonForm = (button: Button): Form =>
 /** Why this admin cannot press a button; `null`: they can. */
 function problemWith(button: Button, request: PageRequest, bulk: BulkGrant): string | null {
   const own = isOwn(request, bulk);
-  if (button === 'pause' || button === 'resume' || (button === 'decline' && own)) return null;
+  if (button === 'pause' || (button === 'decline' && own)) return null;
   if (button === 'approve' && own) return 'Another admin must approve what you requested.';
   if (!mayGrant(request)) return NOT_ALLOWED;
-  if (button === 'decline') return null;
+  if (button === 'decline' || button === 'resume') return null;
   const { id: requesterId } = bulk.admin;
   if (button === 'approve' && requesterId !== COMMAND_LINE.id && !mayGrant(request, requesterId))
     return REQUESTER_NOT_ALLOWED;
@@ -173,6 +173,8 @@ export const undoBulkGrantPage = confirmationPage({
     back: `/settings/grants/many?id=${bulk.bulkGrantId}`,
   }),
   async save(request, bulk) {
+    // As on a card, removing needs the right to grant.
+    if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     await changeBulkGrant(request.app, bulk, { event: 'undo', by: request.session.admin });
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
   },

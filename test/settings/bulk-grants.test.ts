@@ -661,6 +661,23 @@ describe('Settings › Grants › Grant to many', () => {
     assert.match(log, /Withdrew a grant to many/);
   });
 
+  it('is neither continued nor undone by who may not grant, and anyone may pause it', async () => {
+    const { bob, token } = await signInBob();
+    const { id } = await draft({ customers: 'one' });
+    await send('/start', { id }).expect(303);
+    await setRules({ who: 'selected', people: 'abc123-admin' });
+    await send('/pause', { id }, bob, token).expect(303);
+    for (const [path, fields] of [
+      ['/resume', { id }],
+      ['/undo', { id, confirmed: 'yes' }],
+    ] as const) {
+      assert.match((await send(path, fields, bob, token).expect(422)).text, /do not allow you to grant/);
+      assert.equal(await stateOf(id), 'paused');
+    }
+    await setRules({ who: 'everyone' });
+    await send('/undo', { id, confirmed: 'yes' }, bob, token).expect(303);
+  });
+
   it('is checked again when it is started: the rules may have changed', async () => {
     const { id } = await draft({ customers: 'later', duration: 'yearly' });
     await setRules({ longest_days: '31' });
