@@ -108,7 +108,7 @@ export async function initialize(
   try {
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (owner) await chown(passwordFile, owner.uid, owner.gid);
-    await run(program, args, { env: { ...process.env, LC_ALL: 'C' } }).catch((error) => {
+    await run(program, args, { env: databaseEnvironment() }).catch((error) => {
       const cause = causeIn(String(error.stderr || error.message));
       throw new AppError('internal', `The database could not be created in DATA_DIR ${dataDir}:\n${cause}`);
     });
@@ -153,6 +153,12 @@ function causeIn(log: string): string {
   return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
 }
 
+/** Without our secrets: the environment of a process is readable for its user, who may be another one than ours. */
+function databaseEnvironment(): NodeJS.ProcessEnv {
+  const { PATH, LD_LIBRARY_PATH } = process.env;
+  return { PATH, LD_LIBRARY_PATH, LC_ALL: 'C', TZ: 'UTC' };
+}
+
 export async function launch(
   { binaries, prefix }: Programs,
   dataDir: string,
@@ -176,7 +182,7 @@ export async function launch(
     stdio: ['ignore', 'ignore', 'pipe'],
     // Its own process group: Ctrl-C must reach us first, and the database last.
     detached: true,
-    env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+    env: databaseEnvironment(),
   });
   if (child.pid !== undefined) options.onSpawned(child.pid);
   let log = '';

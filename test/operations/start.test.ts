@@ -80,6 +80,8 @@ describe('starting and stopping on a bare machine', () => {
 
     const pid = await databasePid();
     assert.ok(process.kill(pid, 0));
+    if (process.platform === 'linux')
+      assert.doesNotMatch(await readFile(`/proc/${pid}/environ`, 'utf8'), /INTERCOM/, 'no secret of ours');
     server.child.kill('SIGTERM');
     assert.equal((await server.ended).code, 0);
     assert.match(server.output(), /"msg":"stopped"/);
