@@ -5,7 +5,7 @@ import { loadConfig } from './config.ts';
 import { explainDatabaseError } from './database/explain-error.ts';
 import { AppError, codeOf } from './errors.ts';
 import { stopOnSignals } from './http/stop-on-signals.ts';
-import { createLogger } from './logger.ts';
+import { createLogger, printText } from './logger.ts';
 
 /** Exit code for settings or input that a person must correct. */
 const EXIT_USAGE = 1;
@@ -36,7 +36,7 @@ export async function runCommandLine(): Promise<void> {
     const program = await createProgram(process.argv[2]);
     await program.parseAsync();
   } catch (error) {
-    process.stderr.write(`${describeForPerson(error)}\n`);
+    printText(describeForPerson(error), process.stderr);
     process.exit(EXIT_USAGE);
   }
 }

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { stripInvisible } from './text.ts';
 import { activeTrace } from './tracing.ts';
 
 /**
@@ -41,7 +42,13 @@ export function createOutageLog(
 
 /** Prints the result of a command: as JSON for other programs, or as text. */
 export function printResult(asJson: boolean | undefined, result: object, text: string): void {
-  process.stdout.write(`${asJson ? JSON.stringify(result) : text}\n`);
+  if (asJson) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else printText(text);
+}
+
+/** For a person. Names and app user IDs are chosen by others: their escape sequences must not reach the terminal. */
+export function printText(text: string, stream: NodeJS.WriteStream = process.stdout): void {
+  stream.write(`${stripInvisible(text)}\n`);
 }
 
 interface DescribedError {

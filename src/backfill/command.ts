@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
-import { printResult } from '../logger.ts';
+import { printResult, printText } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
 import { backfillJobs, queueImport } from './jobs.ts';
@@ -61,7 +61,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
     const start = isResumed
       ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
       : `Importing the customers of ${project.name}.`;
-    if (!options.json) process.stdout.write(`${start}\n`);
+    if (!options.json) printText(start);
     // A running server takes part, and continues when this command is interrupted.
     await jobs.register(backfillJobs(context, AbortSignal.abort()));
     await queueImport(jobs, progress);

@@ -815,6 +815,18 @@ describe('doctor', () => {
       assert.match(stdout, /Workspace abc123\n/);
     });
 
+    it('prints no escape sequence of a name that a workspace or RevenueCat chose', async () => {
+      const { database } = world.db;
+      const [project] = await database.query<{ name: string }>('select name from projects');
+      try {
+        await database.query('update projects set name = $1', ['Café\u001b[2J\u009b1m\u202e']);
+        const { stdout } = await doctor({});
+        assert.match(stdout, /RevenueCat accepts the API key of Café\[2J1m\.\n/);
+      } finally {
+        await database.query('update projects set name = $1', [project?.name]);
+      }
+    });
+
     it('times out when the database hangs, with the results so far', async () => {
       const locked = Promise.withResolvers<void>();
       const held = Promise.withResolvers<void>();

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { badRequest, notFound } from '../../errors.ts';
+import { printText } from '../../logger.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import {
@@ -144,7 +145,7 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
     for (const [code, count] of Object.entries(errors))
       shown.push(`  ${count} ${describeFailure(bulk, code)}`);
     if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
-    process.stdout.write(`${shown.join('\n')}\n`);
+    printText(shown.join('\n'));
   }
   if (bulk.state === 'draft') return 0;
   if (hasFailed) return 1;
