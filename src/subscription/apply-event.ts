@@ -147,11 +147,12 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   // Several refunds in part may add up to the whole charge.
   if (charge && rest) builder.charge = { ...charge, price: rest };
   const leavesAccess = rest !== null || (store === 'PLAY_STORE' && expiresAtMs !== null);
-  // The end of the period is unchanged, so a grace period after it continues.
+  // The end of the period is unchanged, so a grace period after it continued until now.
   const isUnchanged = expiresAtMs === null || expiresAtMs === builder.endsAtMs;
-  if (leavesAccess && (isUnchanged ? accessEndMs(builder) : expiresAtMs) > atMs) return;
+  const endMs = isUnchanged ? accessEndMs(builder) : expiresAtMs;
+  if (leavesAccess && endMs > atMs) return;
   const periodEndMs = builder.isPurchaseKnown ? (builder.endsAtMs ?? atMs) : atMs;
-  endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : (expiresAtMs ?? accessEndMs(builder)), atMs));
+  endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : endMs, atMs));
 }
 
 /**

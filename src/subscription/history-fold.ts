@@ -218,8 +218,11 @@ function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
   if (isPurchase(event)) return signed(stated, 1);
-  if (event.kind === 'refund')
-    return signed(completed(stated, builder.refundedAtMs === null ? builder.charge : null), -1);
+  if (event.kind === 'refund') {
+    // A charge says nothing about what another product cost.
+    const isUnknown = builder.refundedAtMs !== null || isOtherProduct(builder.productId, event.productId);
+    return signed(completed(stated, isUnknown ? null : builder.charge), -1);
+  }
   if (event.kind !== 'refund_reversed') return null;
   // Of a refund that was not received nothing was subtracted.
   const isSubtracted =

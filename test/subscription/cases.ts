@@ -1572,6 +1572,24 @@ export const CASES: readonly Case[] = [
     attributes: { expires_at: 46, rc_entitlements: 'pro', rc_lifetime_value_usd: 0 },
   },
   {
+    name: 'a refund in a grace period ends the access that lasted until then',
+    events: [buy(0, 30), issue(30, 46), refund(35)],
+    on: 36,
+    says: `Refunded $10.00 on ${date(35)}. No access since then.`,
+    attributes: { expires_at: 35, rc_entitlements: null },
+  },
+  {
+    name: "a refund of a replaced product whose sum is unknown does not take the new product's price",
+    events: [
+      buy(0, 30),
+      renew(10, 375, { product_id: 'pro_yearly', price: 60, price_in_purchased_currency: 60 }),
+      refund(11, unknownPrice),
+    ],
+    on: 12,
+    says: `Pro, $60.00 a year. Next charge ${date(375)}.`,
+    attributes: { rc_lifetime_value_usd: 70 },
+  },
+  {
     name: "Google's refund with the access revoked ends a grace period",
     events: [buy(0, 30, play), issue(30, 46, play), refund(32, { ...play, expiration_at_ms: day(32) })],
     on: 35,
