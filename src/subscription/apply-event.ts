@@ -17,6 +17,7 @@ export function isPurchase({ type, kind }: LifecycleEvent): boolean {
 export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   if (builder.entitlements.length === 0) builder.entitlements = event.entitlements;
   builder.originalTransactionId ??= event.originalTransactionId;
+  builder.store ??= event.store;
   if (isPurchase(event)) startPeriod(builder, event);
   else if (event.kind === 'promotional_granted') grant(builder, event);
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
@@ -96,12 +97,12 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
         willRenew: true,
       });
   },
-  product_change(builder, { newProductId, store }) {
+  product_change(builder, { newProductId, store, atMs, expiresAtMs }) {
     // The event's dates belong to the old product. A change back to it withdraws the announced one. Without the new
     // product only Google makes another subscription of it: Stripe's is the same one, whose renewal names the product.
-    builder.isChangeAnnounced =
-      newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
-    builder.pendingProductId = builder.isChangeAnnounced ? newProductId : null;
+    const isChange = newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
+    builder.changesAtMs = isChange ? (expiresAtMs ?? atMs) : null;
+    builder.pendingProductId = isChange ? newProductId : null;
   },
   price_increase_consent(builder, { type }) {
     builder.awaitsPriceConsent = !type.endsWith('APPROVED');
@@ -121,7 +122,7 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.cancelledAtMs = event.atMs;
   builder.willRenew = false;
   // Without a next renewal there is no change with it.
-  if (builder.pendingProductId !== null) builder.isChangeAnnounced = false;
+  if (builder.pendingProductId !== null) builder.changesAtMs = null;
   builder.pendingProductId = null;
   builder.awaitsPriceConsent = false;
   // Nor does a pause end with one: what was paused has ended with the cancellation's reason.
@@ -254,7 +255,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const isNewStart = accessEndMs(builder) < startMs - HOUR_MS;
   if (isNewStart || event.productId !== builder.productId || builder.pendingProductId === event.productId)
     builder.pendingProductId = null;
-  if (builder.pendingProductId === null) builder.isChangeAnnounced = false;
+  if (builder.pendingProductId === null) builder.changesAtMs = null;
   Object.assign(builder, {
     ...NEW_PERIOD,
     isPurchaseKnown: true,
@@ -268,7 +269,8 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     periodEndsAtMs: hasRepeatedStart ? null : event.expiresAtMs,
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
-    entitlements: event.entitlements.length > 0 ? event.entitlements : builder.entitlements,
+    // Another product without one does not give the old product's.
+    entitlements: event.entitlements.length > 0 || isChanged ? event.entitlements : builder.entitlements,
     isFamilyShare: event.isFamilyShare,
     willRenew: !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);

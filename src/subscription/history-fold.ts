@@ -58,7 +58,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   indexBuilder(fold, builder, event);
   for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
-  if (event.kind === 'product_change') findReplacement(fold, builder, event);
+  if (event.kind === 'product_change') findReplacement(fold, builder);
   if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
   if (builder.environment === 'sandbox') return;
@@ -133,13 +133,17 @@ function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | u
   const isKeyed = kind === 'temporary_entitlement_grant' || type === 'NON_RENEWING_PURCHASE';
   if (isKeyed || isGrant(event)) return same;
   const keyFor = (id: string) => indexKey(environmentOf(event), store, id);
+  const find = (index: ReadonlyMap<string, StateBuilder>, id: string) => {
+    const storeless = index.get(indexKey(environmentOf(event), null, id));
+    return index.get(keyFor(id)) ?? (storeless?.store === null ? storeless : undefined);
+  };
   const ids = [originalTransactionId, transactionId].filter((id) => id !== null);
-  let found = ids.map((id) => fold.byTransaction.get(keyFor(id))).find((each) => each !== undefined);
+  let found = ids.map((id) => find(fold.byTransaction, id)).find((each) => each !== undefined);
   // One order of several products.
   if (found?.isOneTime && productId !== null && productId !== found.productId)
     found = fold.builders.get(keyFor(`${ids[0]}:${productId}`)) ?? found;
   if (!found && productId !== null) {
-    const sameProduct = fold.byProduct.get(keyFor(productId));
+    const sameProduct = find(fold.byProduct, productId);
     // Two original transactions are two subscriptions, even of one product.
     if (originalTransactionId === null || sameProduct?.originalTransactionId === null) found = sameProduct;
   }
@@ -152,13 +156,16 @@ export function addBuilder(fold: HistoryFold, builder: StateBuilder): StateBuild
 }
 
 function indexBuilder(fold: HistoryFold, builder: StateBuilder, event: LifecycleEvent): void {
-  if (builder.isTemporary || builder.isChangeAnnounced) fold.replaceable.add(builder);
+  if (builder.isTemporary || builder.changesAtMs !== null) fold.replaceable.add(builder);
   if (builder.isGrant) return;
-  const { environment, store, productId } = builder;
-  for (const id of [event.originalTransactionId, event.transactionId])
-    if (id !== null) fold.byTransaction.set(indexKey(environment, store, id), builder);
-  if (!builder.isTemporary && !builder.isOneTime && productId !== null)
-    fold.byProduct.set(indexKey(environment, store, productId), builder);
+  const { environment, productId } = builder;
+  // Events may lack their store.
+  for (const store of [builder.store, null]) {
+    for (const id of [event.originalTransactionId, event.transactionId])
+      if (id !== null) fold.byTransaction.set(indexKey(environment, store, id), builder);
+    if (!builder.isTemporary && !builder.isOneTime && productId !== null)
+      fold.byProduct.set(indexKey(environment, store, productId), builder);
+  }
 }
 
 /** A purchase replaces the temporary grant it confirms, and the subscription that was to change into it. */
@@ -171,10 +178,10 @@ function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: Lifecycle
       const isOfProduct = old.productId !== null && !isOtherProduct(old.productId, bought.productId);
       // A first purchase may come under another transaction and product than the grant named.
       if (isSame || isFirst || isOfProduct) fold.builders.delete(old.key);
-    } else if (old.isChangeAnnounced) {
+    } else if (old.changesAtMs !== null) {
       const isReplacement =
         old.pendingProductId === null
-          ? isFirst && sharesEntitlement(old, bought)
+          ? isFirst && (sharesEntitlement(old, bought) || beginsAtChange(bought, old))
           : !isOtherProduct(old.pendingProductId, bought.productId);
       if (isReplacement) replace(old, bought);
     }
@@ -185,16 +192,15 @@ function replaceOthers(fold: HistoryFold, bought: StateBuilder, event: Lifecycle
  * The purchase of the new product may come before the change is announced, or in the same millisecond. Google's
  * immediate change does not name the new product; its `expiration_at_ms` is the time of the change.
  */
-function findReplacement(fold: HistoryFold, old: StateBuilder, event: LifecycleEvent): void {
-  if (!old.isChangeAnnounced) return;
+function findReplacement(fold: HistoryFold, old: StateBuilder): void {
+  if (old.changesAtMs === null) return;
   for (const bought of fold.builders.values()) {
     if (bought === old || bought.isOneTime || !bought.isPurchaseKnown || !isSameStore(old, bought)) continue;
     const startMs = bought.periodStartedAtMs ?? 0;
     if (startMs < (old.periodStartedAtMs ?? 0)) continue;
-    const isAtChange = Math.abs(startMs - (event.expiresAtMs ?? event.atMs)) <= HOUR_MS;
     const isReplacement =
       old.pendingProductId === null
-        ? isAtChange && bought.startedAtMs === startMs
+        ? beginsAtChange(bought, old) && bought.startedAtMs === startMs
         : bought.productId === old.pendingProductId;
     if (isReplacement) {
       replace(old, bought);
@@ -203,12 +209,16 @@ function findReplacement(fold: HistoryFold, old: StateBuilder, event: LifecycleE
   }
 }
 
+function beginsAtChange(bought: StateBuilder, { changesAtMs }: StateBuilder): boolean {
+  return Math.abs((bought.periodStartedAtMs ?? 0) - (changesAtMs ?? 0)) <= HOUR_MS;
+}
+
 function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
   return one.environment === other.environment && one.store === other.store;
 }
 
 function replace(old: StateBuilder, bought: StateBuilder): void {
-  Object.assign(old, { pendingProductId: null, isChangeAnnounced: false, willRenew: false });
+  Object.assign(old, { pendingProductId: null, changesAtMs: null, willRenew: false });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }

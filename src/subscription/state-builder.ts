@@ -64,7 +64,6 @@ export function emptyBuilder(key: string, environment: Environment) {
     isPriceRising: false,
     /** Whether the purchase of the period in force is known, and not only events about it. */
     isPurchaseKnown: false,
-    isChangeAnnounced: false,
     /** Whether the lifetime value has what RevenueCat's API said was paid for it. */
     isRevenueListed: false,
     willRenew: false,
@@ -73,6 +72,8 @@ export function emptyBuilder(key: string, environment: Environment) {
     productId: null as string | null,
     productName: null as string | null,
     pendingProductId: null as string | null,
+    /** When an announced change of product takes effect; `null`: none is announced. */
+    changesAtMs: null as number | null,
     /** Products that this subscription was changed from. */
     formerProductIds: [] as readonly string[],
     store: null as string | null,
@@ -152,7 +153,7 @@ export function buildState(
   snapshotAtMs: number | null,
 ): SubscriptionState {
   const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
-  const { endedAtMs, trustedUntilMs, charge, isChangeAnnounced, isRevenueListed, ...rest } = others;
+  const { endedAtMs, trustedUntilMs, charge, changesAtMs, isRevenueListed, ...rest } = others;
   const { refunded, beforeRefund, ...facts } = rest;
   const endMs = accessEndMs(builder);
   const givesAccess = !facts.isIncomplete && nowMs < endMs;

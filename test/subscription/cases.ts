@@ -1776,6 +1776,42 @@ export const CASES: readonly Case[] = [
     says: `Max, $60.00 a year. Next charge ${date(373)}.`,
   },
   {
+    name: "Google's immediate change to what gives another entitlement, announced before the purchase",
+    events: [
+      buy(0, 30, play),
+      event('PRODUCT_CHANGE', 7.999, { ...period(0, 8), ...play }),
+      buy(8, 373, { ...yearly, entitlement_ids: ['max'], price: 60, price_in_purchased_currency: 60 }),
+    ],
+    on: 10,
+    says: `Max, $60.00 a year. Next charge ${date(373)}.`,
+    attributes: { rc_entitlements: 'max' },
+  },
+  {
+    name: 'a change to a product that gives no entitlement',
+    events: [buy(0, 30), renew(30, 60, { product_id: 'com.acme.plain', entitlement_ids: null })],
+    on: 35,
+    says: `Plain, $10.00 a month. Next charge ${date(60)}.`,
+    attributes: { rc_entitlements: null, latest_entitlement: null, rc_product: 'com.acme.plain' },
+  },
+  {
+    name: 'events that lack their store are about the same subscription',
+    events: [buy(0, 30, play), cancel(5, 'UNSUBSCRIBE', { store: null })],
+    on: 6,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(5)}. Access until ${date(30)}. No further charge.`,
+    attributes: { latest_store: 'PLAY_STORE', rc_will_renew: false },
+  },
+  {
+    name: 'a subscription whose first event lacks its store and its transaction',
+    events: [
+      buy(0, 30, { store: undefined, transaction_id: undefined, original_transaction_id: undefined }),
+      expire(20, 'UNSUBSCRIBE', { ...play, ...period(0, 20) }),
+    ],
+    on: 21,
+    says: `No access since ${date(20)}: cancelled. Had Pro, $10.00 a month.`,
+    attributes: { rc_entitlements: null, latest_store: 'PLAY_STORE' },
+  },
+  {
     name: 'a second subscription bought long before is not the replacement',
     events: [
       buy(0, 30, play),
