@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { languageOf } from '../i18n/languages.ts';
 import { idField, optionalId, optionalText } from '../intercom/fields.ts';
+import { cut } from '../text.ts';
 
 const optionalFlag = z.boolean().nullish().catch(null);
 
@@ -24,6 +25,8 @@ const partSchema = z.object({
   author: z.object({ type: optionalText }).nullish().catch(null),
 });
 
+/** Of what is typed into a field: a refused action stores it in the audit log. No field takes as much. */
+const MAX_INPUT_LENGTH = 4_000;
 /** The newest parts of a conversation are searched for an app user id. */
 const MAX_PARTS = 50;
 
@@ -71,8 +74,8 @@ export function readCardRequest(body: unknown) {
   if (!parsed.success) return null;
   const { admin, conversation, context, contact, customer, ...rest } = parsed.data;
   const about = contact ?? customer;
-  const inputs = Object.entries(rest.input_values ?? {}).filter(
-    (input): input is [string, string] => typeof input[1] === 'string',
+  const inputs = Object.entries(rest.input_values ?? {}).flatMap(([id, value]) =>
+    typeof value === 'string' ? [[id, cut(value, MAX_INPUT_LENGTH)] as const] : [],
   );
   return {
     workspaceId: rest.workspace_id,
