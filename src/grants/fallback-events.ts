@@ -61,8 +61,9 @@ function withoutReported(
 function grantEvents(grant: Grant): TimelineEntry[] {
   // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
   const isMade = GRANTED.has(grant.state) && !grant.isUnchanged;
-  // One removal, with one webhook, ends all grants of an entitlement: it was called for one of them.
-  const removedAtMs = grant.revokeCalledAtMs === null ? null : grant.revokedAtMs;
+  // One removal, with one webhook, ends all grants of an entitlement: it was called for one of them. It may have been
+  // confirmed long after the call, and after its webhook.
+  const removedAtMs = grant.revokedAtMs === null ? null : grant.revokeCalledAtMs;
   return [
     ...(isMade ? [grantEvent(grant, 'promotional_granted', doneAtMs(grant))] : []),
     ...(removedAtMs === null ? [] : [grantEvent(grant, 'promotional_revoked', removedAtMs)]),

@@ -79,7 +79,9 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
     fallbackEvents,
     /** Where the timeline's events come from. */
     sources,
-    /** Grants made here. */
+    /** The newest of what was done here. */
+    actions,
+    /** The grants of them. */
     grantActions,
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };

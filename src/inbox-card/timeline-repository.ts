@@ -1,4 +1,5 @@
 import type { Sql } from '../database/sql.ts';
+import { readFallbackEvents } from '../grants/fallback-events.ts';
 import { type HistorySource, isOnTimeline } from '../subscribers/history.ts';
 import {
   EVENT_COLUMNS,
@@ -120,7 +121,14 @@ export async function readTimelinePage(
     cursor,
     entry: markWithinCustomer(entry, appUserIds),
   }));
-  const fallback = customer.fallbackEvents
+  const isReported = rows.some(({ entry }) =>
+    customer.fallbackEvents.some(({ kind }) => kind === entry.kind),
+  );
+  // Its webhook may have arrived since they were read: then both would be shown.
+  const missing = isReported
+    ? await readFallbackEvents(app.readDatabase, customer.actions)
+    : customer.fallbackEvents;
+  const fallback = missing
     .filter((event) => kinds === null || kinds.includes(event.kind))
     .filter((event) => environment === null || (event.environment ?? 'production') === environment)
     .map((entry): TimelineRow => ({ entry, cursor: [entry.atMs, entry.id] }))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, mock, test } from 'node:test';
+import pg from 'pg';
 import { readAction, readLastChange } from '../../src/grants/repository.ts';
 import { transition } from '../../src/grants/transitions.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -592,4 +593,47 @@ describe('a removal before its webhooks', () => {
     const timeline = await (await openAgain(product, card)).press('timeline');
     assert.equal(timeline.text.match(/^Grant removed/gm)?.length, 1, timeline.text);
   });
+
+  test('that is confirmed long after its webhook is no second one on the timeline', async () => {
+    const card = await openCustomer(product);
+    const granted = await grantOf(card);
+    await (await granted.press(`revoke:${grantIdOn(granted)}`)).press('revoke.confirm');
+    await product.revenueCat.flushWebhooks();
+    await until(() => isReported(card.appUserId), 'the webhook');
+    await product.server.connected.database.query(
+      `update actions set revoked_at = revoked_at + interval '20 minutes' where action_id = $1`,
+      [grantIdOn(granted)],
+    );
+    const timeline = await (await openAgain(product, card)).press('timeline');
+    assert.equal(timeline.text.match(/^Grant removed/gm)?.length, 1, timeline.text);
+  });
+
+  test('whose webhook arrives while the timeline is read is there once', async () => {
+    const card = await openCustomer(product);
+    const granted = await grantOf(card);
+    await (await granted.press(`revoke:${grantIdOn(granted)}`)).press('revoke.confirm');
+    const opened = await openAgain(product, card);
+    const client = pg.Client.prototype as unknown as { query(...args: unknown[]): Promise<unknown> };
+    const { query } = client;
+    const hooked = mock.method(client, 'query', async function (this: unknown, ...args: unknown[]) {
+      if ((args[0] as { name?: string } | undefined)?.name === 'read-timeline') {
+        hooked.mock.restore();
+        await product.revenueCat.flushWebhooks();
+        await until(() => isReported(card.appUserId), 'the webhook');
+      }
+      return query.apply(this, args);
+    });
+    const timeline = await opened.press('timeline');
+    assert.ok(await isReported(card.appUserId));
+    assert.equal(timeline.text.match(/^Grant removed/gm)?.length, 1, timeline.text);
+  });
+
+  async function isReported(appUserId: string): Promise<boolean> {
+    const rows = await product.server.connected.database.query(
+      `select 1 from events e join subscriber_ids i using (workspace_id, subscriber_id)
+        where i.app_user_id = $1 and e.kind = 'promotional_revoked'`,
+      [appUserId],
+    );
+    return rows.length > 0;
+  }
 });
