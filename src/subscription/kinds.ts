@@ -133,9 +133,6 @@ export function isGrant({
 /** No grace period is longer: Google's is at most 30 days. */
 const MAX_GRACE_MS = 31 * DAY_MS;
 
-/** No period that Google charges for is as short. */
-const JUST_PAID_MS = 2 * DAY_MS;
-
 /**
  * Whether the store cancelled the renewal of a period that is paid (Google does so in India for mandates above its
  * limit). The reason is BILLING_ERROR, yet no payment failed and none is retried: stores retry for weeks only.
@@ -143,23 +140,11 @@ const JUST_PAID_MS = 2 * DAY_MS;
 export function isCancelledByStore({
   cancelReason,
   expiresAtMs,
-  purchasedAtMs,
   atMs,
-  store,
-  periodType,
 }: {
   readonly cancelReason: string | null;
   readonly expiresAtMs: number | null;
-  readonly purchasedAtMs: number | null;
   readonly atMs: number;
-  readonly store: string | null;
-  readonly periodType: string | null;
 }): boolean {
-  if (cancelReason !== 'BILLING_ERROR' || expiresAtMs === null) return false;
-  const isJustPaid =
-    store === 'PLAY_STORE' &&
-    periodType !== 'TRIAL' &&
-    purchasedAtMs !== null &&
-    atMs - purchasedAtMs < JUST_PAID_MS;
-  return expiresAtMs - atMs > (isJustPaid ? 0 : MAX_GRACE_MS);
+  return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
 }

@@ -836,21 +836,6 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(365)}: cancelled. Had Pro, $10.00 a year.`,
   },
   {
-    name: 'a month that Google will not renew is cancelled as it begins, not retried',
-    events: [buy(0, 30, play), cancel(1, 'BILLING_ERROR', play)],
-    on: 5,
-    status: 'cancelled',
-    says: `Pro, cancelled on ${date(1)}. Access until ${date(30)}. No further charge.`,
-    attributes: { rc_billing_issue_at: null, rc_will_renew: false },
-  },
-  {
-    name: 'a month whose payment Google retries is not cancelled',
-    events: [buy(0, 30, play), cancel(29.5, 'BILLING_ERROR', { ...play, ...period(0, 60) })],
-    on: 31,
-    status: 'grace_period',
-    says: `Payment failed on ${date(29.5)}. Still has Pro until ${date(60)} while Google retries the card.`,
-  },
-  {
     name: 'a trial whose payment fails is not called cancelled',
     events: [trial(0, 7), cancel(7, 'BILLING_ERROR', { ...period(0, 23), period_type: 'TRIAL' })],
     on: 9,
