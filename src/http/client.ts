@@ -146,12 +146,16 @@ function parseJsonOrText(text: string): unknown {
 }
 
 /**
- * Whether the platform itself accepted the call. A page comes from a proxy, and nothing was done. Its type says
- * little: Intercom's empty responses may have that of a page (UNVERIFIED).
+ * Whether a body is a page: it comes from a proxy, whatever the status. The type of the response says little: Intercom's
+ * empty ones may have that of a page (UNVERIFIED).
  */
+export function isPage(body: unknown): boolean {
+  return typeof body === 'string' && /^\s*</.test(body);
+}
+
+/** Whether the platform itself accepted the call. */
 export function isAccepted({ status, data }: AxiosResponse): boolean {
-  const isPage = typeof data === 'string' && /^\s*</.test(data);
-  return status >= 200 && status < 300 && !isPage;
+  return status >= 200 && status < 300 && !isPage(data);
 }
 
 /** A header that counts calls; `null`: absent, or no count. A proxy may send any, and PostgreSQL stores integers. */

@@ -83,8 +83,11 @@ describe('what an error response of Intercom means', () => {
   });
 
   test('a response that is not an error list, and no response', () => {
-    const page = intercomFailure({ status: 502, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
-    assert.deepEqual(page.remedy, { kind: 'retry' });
+    // The page of a proxy says nothing of the contact, a permission or the plan.
+    for (const status of [400, 401, 402, 403, 404, 410, 422, 502]) {
+      const page = intercomFailure({ status, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
+      assert.deepEqual([page.code, page.remedy], ['intercom_unavailable', { kind: 'retry' }]);
+    }
     const config = { action: 'Sending an event' } as InternalAxiosRequestConfig;
     const reset = noResponseError('Intercom', new AxiosError('x', 'ECONNRESET', config));
     assert.ok(reset instanceof AppError);
@@ -279,6 +282,7 @@ describe('what an error response of Intercom means', () => {
       res.status(410).set('Link', '</contacts/5>; rel="canonical"').json({});
     });
     app.get('/contacts/5', (_req, res) => void res.json({ type: 'contact', id: '5' }));
+    app.use((_req, res) => void res.status(404).json({}));
     const intercom = await listenOnLoopback(app);
     t.after(() => intercom.close());
     const client = createIntercomClient({ apiUrl: intercom.url, accessToken: 'token' });

@@ -37,6 +37,15 @@ describe('what an error response of RevenueCat means', () => {
       assert.deepEqual([error.code, error.remedy.kind, error.upstreamStatus], [code, remedy, status]);
     });
 
+  test('the page of a proxy says nothing of the key or the customer, whatever its status', () => {
+    for (const status of [400, 401, 403, 404, 409, 422, 503]) {
+      const page = revenueCatFailure({ status, headers: {}, body: '<!DOCTYPE html>' }, 'Granting', NOW_MS);
+      assert.deepEqual([page.code, page.remedy.kind], ['revenuecat_unavailable', 'retry']);
+    }
+    const page = { status: 429, headers: { 'retry-after': '20' }, body: '<html>' };
+    assert.equal(revenueCatFailure(page, 'Granting', NOW_MS).remedy.kind, 'wait_until');
+  });
+
   test('how long a 429 lasts: by its body, by Retry-After, else ten seconds', () => {
     const headers = { 'retry-after': '20' };
     const until = (body: object, header = {}) => failure(429, body, header).remedy;
