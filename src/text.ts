@@ -24,9 +24,12 @@ export function stripNul(text: string): string {
 export function toStorableJson(value: unknown): string {
   const json = JSON.stringify(value);
   if (!/\\u(?:0000|d[89a-f])/i.test(json)) return json;
-  return JSON.stringify(value, (_key, each: unknown) =>
-    typeof each === 'string' ? stripNul(each).toWellFormed() : each,
-  );
+  const storable = (text: string): string => stripNul(text).toWellFormed();
+  return JSON.stringify(value, (_key, each: unknown) => {
+    if (typeof each === 'string') return storable(each);
+    if (!isRecord(each)) return each;
+    return Object.fromEntries(Object.entries(each).map(([key, inner]) => [storable(key), inner]));
+  });
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,5 @@
 import type { Axios, AxiosResponse } from 'axios';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse, readCount } from '../http/client.ts';
 import { isRecord } from '../text.ts';
@@ -13,6 +13,7 @@ import {
   customerEventSchema,
   customerSchema,
   entitlementSchema,
+  innerListSchema,
   listSchema,
   ownerSchema,
   productSchema,
@@ -113,6 +114,16 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     return wellFormed(schema, [...items.values()]);
   }
 
+  /** What a customer bought, each with all of its entitlements: their lists have pages of their own. */
+  async function listBought<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
+    const items = await list(path, z.looseObject({ entitlements: innerListSchema }), action);
+    const whole = items.map(async (item) => {
+      if (!item.entitlements?.next_page) return item;
+      return { ...item, entitlements: { items: await listFrom(item.entitlements, z.unknown(), action) } };
+    });
+    return wellFormed(schema, await Promise.all(whole));
+  }
+
   return {
     /** What support can do to what a customer bought. */
     stores: createStoreActions({ http, path, list, listFrom, read }),
@@ -138,9 +149,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       ] as const;
       const found = await Promise.all(
         searches.map(async ([what, field]) => {
-          const url = `${path(projectId, what)}?${field}=${encodeURIComponent(storeId)}`;
-          const page = await nullOn('revenuecat_not_found', read(listSchema, url, 'Searching a purchase'));
-          return wellFormed(ownerSchema, page?.items ?? []).map((each) => each.customer_id);
+          // It documents no `limit`.
+          const first = `${path(projectId, what)}?${field}=${encodeURIComponent(storeId)}`;
+          const owners = listFrom({ items: [], next_page: first }, ownerSchema, 'Searching a purchase');
+          return (await nullOn('revenuecat_not_found', owners)) ?? [];
         }),
       );
       return [...new Set(found.flat())];
@@ -152,7 +164,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     /** Bought and granted, active and ended. */
     listSubscriptions(projectId: string, customerId: string) {
       const url = path(projectId, 'customers', customerId, 'subscriptions');
-      return list(url, subscriptionSchema, 'Reading subscriptions');
+      return listBought(url, subscriptionSchema, 'Reading subscriptions');
     },
     /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
     async tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void> {
@@ -173,8 +185,8 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
         part('aliases', aliasSchema),
         part('attributes', attributeSchema, customer.attributes),
         part('active_entitlements', activeEntitlementSchema, customer.active_entitlements),
-        part('subscriptions', subscriptionSchema),
-        part('purchases', purchaseSchema),
+        listBought(of('subscriptions'), subscriptionSchema, action),
+        listBought(of('purchases'), purchaseSchema, action),
       ]);
       // Deleted since the first call.
       const read = await nullOn('revenuecat_not_found', lists);

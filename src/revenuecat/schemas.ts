@@ -7,7 +7,12 @@ import { z } from 'zod';
 
 const orNull = <T>(schema: z.ZodType<T>) => schema.nullish().transform((value) => value ?? null);
 const text = orNull(z.string());
-const ms = orNull(z.number());
+
+/** Documented as a 64-bit integer: more than a `Date` or a column of PostgreSQL holds. */
+const MAX_DATE_MS = 8.64e15;
+export const timeSchema = z.number().min(-MAX_DATE_MS).max(MAX_DATE_MS).transform(Math.trunc);
+/** `null` also where no date can be that far away: as an end it is none. */
+const ms = orNull(z.union([timeSchema, z.number().transform(() => null)]));
 
 /** A name that someone typed; an empty one would be an empty option in a list. */
 const name = text.transform((value) => value?.trim() || null);
@@ -18,8 +23,8 @@ export const listSchema = z.object({
   next_page: text,
 });
 
-/** A list inside another response; one of an unexpected shape counts as absent, and is requested separately. */
-const innerList = listSchema.nullish().catch(null);
+/** A list inside another response; one of an unexpected shape counts as absent. */
+export const innerListSchema = listSchema.nullish().catch(null);
 
 export const projectSchema = z
   .object({ id: z.string(), name })
@@ -33,9 +38,9 @@ export const customerSchema = z.object({
   last_seen_country: text,
   last_seen_platform: text,
   last_seen_platform_version: text,
-  attributes: innerList,
+  attributes: innerListSchema,
   /** Only in the response for a single customer. */
-  active_entitlements: innerList,
+  active_entitlements: innerListSchema,
 });
 
 export const aliasSchema = z.object({ id: z.string() });
@@ -125,7 +130,7 @@ export const subscriptionSchema = boughtSchema
 
 export const purchaseSchema = boughtSchema
   .extend({
-    purchased_at: z.number(),
+    purchased_at: timeSchema,
     status: z.string().default('owned'),
     store_purchase_identifier: storeIdentifier,
     revenue_in_usd: revenue,
@@ -138,7 +143,9 @@ export const purchaseSchema = boughtSchema
   }));
 
 /** Whose a subscription or purchase is. */
-export const ownerSchema = z.object({ customer_id: z.string() });
+export const ownerSchema = z
+  .object({ customer_id: z.string() })
+  .transform(({ customer_id: customerId }) => customerId);
 
 export const webhookSchema = z.object({
   id: z.string(),

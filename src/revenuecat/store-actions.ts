@@ -1,13 +1,13 @@
 import type { Axios } from 'axios';
 import { z } from 'zod';
-import { type listSchema, purchaseSchema, subscriptionSchema } from './schemas.ts';
+import { type listSchema, purchaseSchema, subscriptionSchema, timeSchema } from './schemas.ts';
 
 /** A subscription or one-time purchase of a customer, as RevenueCat's API has it now. */
 export type LivePurchase = Readonly<ReturnType<typeof toSubscription> | ReturnType<typeof toPurchase>>;
 
 /** One charge of a Google Play or App Store subscription. */
 const transactionSchema = z
-  .object({ id: z.string(), purchased_at: z.number() })
+  .object({ id: z.string(), purchased_at: timeSchema })
   .transform(({ id, purchased_at: purchasedAtMs }) => ({ id, purchasedAtMs }));
 const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https$/ }) });
 

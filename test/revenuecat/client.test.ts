@@ -162,6 +162,55 @@ describe('RevenueCat client', () => {
     );
   });
 
+  test('entitlements that do not fit into the list of a purchase are read from its next page', async (t) => {
+    const app = express();
+    const base = '/v2/projects/proj1';
+    const bought = (what: string) => ({
+      id: `${what}1`,
+      purchased_at: 1,
+      entitlements: {
+        items: [{ id: 'entl1', lookup_key: 'pro' }],
+        next_page: `${base}/${what}/${what}1/entitlements?starting_after=entl1`,
+      },
+    });
+    for (const what of ['subscriptions', 'purchases']) {
+      app.get(`${base}/customers/user-1/${what}`, (_req, res) => {
+        res.json({ items: [bought(what), { id: 'other' }], next_page: null });
+      });
+      app.get(`${base}/${what}/${what}1/entitlements`, (_req, res) => {
+        res.json({ items: [{ id: 'entl2', lookup_key: 'team' }], next_page: null });
+      });
+    }
+    app.get(`${base}/customers/user-1`, (_req, res) => void res.json({ id: 'user-1' }));
+    app.use((_req, res) => void res.json({ items: [], next_page: null }));
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    const read = await client.readCustomer('proj1', 'user-1');
+    const current = await client.listSubscriptions('proj1', 'user-1');
+    for (const items of [read?.subscriptions, current])
+      assert.deepEqual(
+        items?.map(({ entitlements }) => entitlements),
+        [['pro', 'team'], []],
+      );
+    assert.deepEqual(read?.purchases[0]?.entitlements, ['pro', 'team']);
+  });
+
+  test('buyers on the next page are found, too', async (t) => {
+    const app = express();
+    const base = '/v2/projects/proj1/subscriptions';
+    app.get(base, (req, res) => {
+      const isFirst = req.query.starting_after === undefined;
+      const item = isFirst ? { id: 'sub1', customer_id: 'one' } : { id: 'sub2', customer_id: 'two' };
+      res.json({ items: [item], next_page: isFirst ? `${base}?starting_after=sub1` : null });
+    });
+    app.use((_req, res) => void res.json({ items: [{ id: 'purch1', customer_id: 'one' }], next_page: null }));
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    assert.deepEqual(await client.findBuyers('proj1', 'GPA.1'), ['one', 'two']);
+  });
+
   test("a customer's events are there where the key may read them, and have the time when they happened", async (t) => {
     const app = express();
     let status = 200;

@@ -135,6 +135,22 @@ describe('refreshing in the background', () => {
     await until(() => contact.customAttributes.subscription_status === 'active', 'the access', 15_000);
   });
 
+  test('times that no date and no column holds neither fail the refresh nor the details', async () => {
+    const nowMs = Date.now();
+    // RevenueCat documents its times as 64-bit integers.
+    const farMs = 2 ** 63;
+    const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'far-times' });
+    customer.attributes.set('$email', { value: 'far@example.com', updatedAtMs: farMs });
+    addPurchase(customer, { id: 'tx-far', startsAtMs: farMs, endsAtMs: nowMs + 29 * DAY_MS });
+    await send(product, eventBody({ id: 'far-times-1', app_user_id: 'far-times', aliases: [], original_app_user_id: 'far-times' }) as never);
+    let card = await openFor(product, { externalId: 'far-times' });
+    card = await card.press('refresh');
+    assert.doesNotMatch(card.text, /went wrong/);
+    card = await card.press('details');
+    assert.match(card.text, /far@example\.com/);
+    assert.doesNotMatch(card.text, /275760/);
+  });
+
   test('a refresh that waits for its turn does not delay the stop, and is left to another process', async () => {
     const { database } = product.db;
     const jobs = (state: string) =>

@@ -337,7 +337,7 @@ describe('storing snapshots beside webhooks', () => {
 
   it('takes what a text cannot hold', async () => {
     const odd = snapshotAt(START_MS, { endsAtMs: START_MS, ids: ['odd'] });
-    const snapshot = { ...odd, attributes: { note: 'a\u0000b\ud800c' } };
+    const snapshot = { ...odd, attributes: { 'no\u0000te\udc00': 'a\u0000b\ud800c' } };
     const reading = { snapshot, email: { value: 'a\u0000@example.com', atMs: 1 } };
     const [stored] = await store(reading);
     assert.equal(stored?.outcome, 'created');
