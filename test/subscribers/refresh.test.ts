@@ -142,7 +142,15 @@ describe('refreshing in the background', () => {
     const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'far-times' });
     customer.attributes.set('$email', { value: 'far@example.com', updatedAtMs: farMs });
     addPurchase(customer, { id: 'tx-far', startsAtMs: farMs, endsAtMs: nowMs + 29 * DAY_MS });
-    await send(product, eventBody({ id: 'far-times-1', app_user_id: 'far-times', aliases: [], original_app_user_id: 'far-times' }) as never);
+    await send(
+      product,
+      eventBody({
+        id: 'far-times-1',
+        app_user_id: 'far-times',
+        aliases: [],
+        original_app_user_id: 'far-times',
+      }) as never,
+    );
     let card = await openFor(product, { externalId: 'far-times' });
     card = await card.press('refresh');
     assert.doesNotMatch(card.text, /went wrong/);
