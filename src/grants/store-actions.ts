@@ -137,7 +137,10 @@ async function refundOf(
 ): Promise<Pick<StoreActionDetails, 'transactionId' | 'amount'>> {
   if (!refundsCharges(live)) return { amount: subscription.lastPayment };
   const charges = await listCharges(context, live);
-  const charge = charges.find(({ id }) => id === form.transaction);
+  // A form that does not send its choice had the newest selected.
+  const charge = charges.find(({ id, isRefunded }) =>
+    form.transaction === undefined ? !isRefunded : id === form.transaction,
+  );
   if (!charge) throw invalid('transaction');
   if (charge.isRefunded) throw refused('refunded');
   return { transactionId: charge.id, amount: charge.rest };

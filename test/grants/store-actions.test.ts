@@ -227,6 +227,15 @@ describe('a store action', () => {
     assert.ok(!idsOn(refused.canvas).includes('action.review'));
   });
 
+  test('a form sent without its charge refunds the one that it showed as chosen', async () => {
+    const { own, page } = await openBuyer('play_store');
+    const form = await page.press(buttonOf(page, 'refund'));
+    const inputs = { 'action.reason': 'Asked for it' };
+    const { canvas } = await forge(product, form, 'action.review', { inputs });
+    assert.match(textOf(canvas), new RegExp(`^Charge: ${own.storeSubscriptionId}$`, 'm'));
+    assert.ok(idsOn(canvas ?? {}).includes('action.confirm'));
+  });
+
   test('a charge that was refunded elsewhere is not offered, reviewed or confirmed; one refunded in part is', async () => {
     const { card, own, page } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
