@@ -10,7 +10,7 @@ import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { WORKSPACE_ID } from '../support/world.ts';
+import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { setMissingScopes } from './buyers.ts';
 import {
   announce,
@@ -271,6 +271,16 @@ describe('a grant that would change nothing is not offered', () => {
 });
 
 describe('a grant adds up', () => {
+  test('the review has a space before the colons of French', async () => {
+    await setSettings(product, { card: { language: 'fr' } });
+    try {
+      const checked = await review(await openCustomer(product), { duration: 'weekly' });
+      assert.match(checked.text, /^Recevra\u00a0: \*\*Pro jusqu’au /m);
+    } finally {
+      await setSettings(product, {});
+    }
+  });
+
   test('by default it starts after what was granted, and the review says both ends and the days', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 28 * DAY_MS;

@@ -1,4 +1,4 @@
-import { storeText } from '../../i18n/sentences.ts';
+import { labeled, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   escapeMarkdown,
@@ -110,7 +110,7 @@ function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const end = exactEnd(context, requestedEndMs);
   const gets = t('action.access.until', { name: escapeMarkdown(reviewed.entitlementName), end });
   return [
-    !noEffect && text(`${t('action.label.newAccess')}: **${gets}**`),
+    !noEffect && text(labeled(context.messages, t('action.label.newAccess'), `**${gets}**`)),
     table([
       [t('action.label.currentAccess'), accessText(context, access)],
       [t('action.label.customer'), reviewed.appUserId],
