@@ -313,7 +313,7 @@ describe('who may not act', () => {
     );
     await setMatchByEmail(true);
     const possible = await openFor(product, { email });
-    assert.match(possible.text, /^Matched by email only: please confirm$/m);
+    assert.match(possible.text, /^Possible match by email: please confirm$/m);
     const reviewed = await reviewAction(page, 'refund');
     const ids = [...idsOn(page.canvas), 'transfer', 'action.review', 'action.confirm', 'details', 'grant'];
     for (const id of ids) {

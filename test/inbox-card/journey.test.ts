@@ -264,7 +264,7 @@ describe('the card in a browser', () => {
       ['511', /Only test purchases/, 'details'],
       ['512', /has not bought anything/, 'grant'],
       ['599', /The conversation mentions this customer/, 'match.search'],
-      ['602', /Matched by email only: please confirm/, 'match.search'],
+      ['602', /Possible match by email: please confirm/, 'match.search'],
       ['603', /Several customers have this email/, 'match.search'],
       ['604', /No RevenueCat customer matches/, 'match.search'],
       ['605', /This visitor is not signed in/, 'match.search'],

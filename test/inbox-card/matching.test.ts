@@ -295,7 +295,7 @@ describe('finding the customer', () => {
     await setSettings(product, { contacts: { matchByEmail: true } });
     try {
       const card = await openAgain(product, plain);
-      assert.match(card.text, /^Matched by email only: please confirm$/m);
+      assert.match(card.text, /^Possible match by email: please confirm$/m);
       assert.ok(!idsOn(card.canvas).includes('grant'));
       const forged = await product.card({
         flow: 'submit',
@@ -304,7 +304,7 @@ describe('finding the customer', () => {
         contactId: card.contactId,
         componentId: 'grant',
       });
-      assert.match(JSON.stringify(forged.canvas), /Matched by email only: please confirm/);
+      assert.match(JSON.stringify(forged.canvas), /Possible match by email: please confirm/);
       const review = await card.press(`match:${await idOf('user_mail')}`);
       await review.press('match.confirm');
       assert.ok(idsOn((await openAgain(product, card)).canvas).includes('grant'));
