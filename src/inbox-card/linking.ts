@@ -11,7 +11,7 @@ import {
 import type { Transaction } from '../database/sql.ts';
 import { overviewText } from '../i18n/sentences.ts';
 import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../intercom/canvas.ts';
-import { lockSubscriber } from '../subscribers/repository.ts';
+import { lockSubscriber, readSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { type AuditRecord, writeAudit } from '../workspaces/audit.ts';
 import { type CardAnswer, type CardContext, type FoundBy, sentenceCanvas, withFormState } from './context.ts';
@@ -54,6 +54,8 @@ async function reviewLink(context: CardContext, subscriberId: string) {
     : null;
   const replaced =
     linkedId === null || linkedId === subscriberId ? null : await findCustomer(context, linkedId);
+  const stored = canLink ? await readSubscriber(app.readDatabase, workspaceId, subscriberId) : null;
+  const isElsewhere = stored !== null && stored.contactId !== null && stored.contactId !== contact.id;
   const foundBy: FoundBy = formState.foundBy?.[subscriberId] ?? formState.match?.foundBy ?? 'unknown';
   return {
     customer,
@@ -61,15 +63,27 @@ async function reviewLink(context: CardContext, subscriberId: string) {
     canLink,
     /** The app user id that the contact is linked to now. */
     replaces: replaced?.appUserId ?? null,
+    /** Another contact gets the customer's events until now. */
+    isElsewhere,
     foundBy,
     /** Changes when anything that the review shows of the customer or the link changes. */
-    fingerprint: fingerprintOf(customer, linkedId),
+    fingerprint: fingerprintOf(customer, { linkedId, isElsewhere }),
   };
 }
 
-function fingerprintOf(customer: Customer, linkedId: string | null): string {
+function fingerprintOf(
+  customer: Customer,
+  { linkedId, isElsewhere }: { readonly linkedId: string | null; readonly isElsewhere: boolean },
+): string {
   const { subscriberId, appUserId, appUserIds, email } = customer;
-  const shown = JSON.stringify([subscriberId, appUserId, [...appUserIds].sort(), email, linkedId]);
+  const shown = JSON.stringify([
+    subscriberId,
+    appUserId,
+    [...appUserIds].sort(),
+    email,
+    linkedId,
+    isElsewhere,
+  ]);
   return createHash('sha256').update(shown).digest('base64url');
 }
 
@@ -81,7 +95,8 @@ function reviewCanvas(
 ): InboxCanvas {
   const { messages: m, projects } = context;
   if (!review) return context.page([text(m.t('card.state.notFound'), 'muted'), searchForm(context, null)]);
-  const { customer, canLink, replaces, foundBy, fingerprint } = review;
+  const { customer, canLink, replaces, isElsewhere, foundBy, fingerprint } = review;
+  const elsewhere = isElsewhere ? 'elsewhere' : null;
   const { subscriberId, email } = customer;
   return context.page(
     [
@@ -94,7 +109,10 @@ function reviewCanvas(
         [m.t('card.label.project'), projects.length > 1 ? customer.project.name : null],
       ]),
       replaces !== null && text(m.t('match.state.replaces', { customer: escapeMarkdown(replaces) }), 'muted'),
-      text(m.t(canLink ? 'match.state.linkExplained' : 'match.state.showExplained'), 'muted'),
+      text(
+        canLink ? m.t('match.state.linkExplained', { elsewhere }) : m.t('match.state.showExplained'),
+        'muted',
+      ),
       button('match.confirm', m.t(canLink ? 'match.button.link' : 'match.button.show'), 'primary'),
     ],
     { match: { subscriberId, foundBy, fingerprint } },

@@ -68,6 +68,31 @@ describe('linking a customer', () => {
     assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'app_user_id']);
   });
 
+  test('says before the click that the events go to another contact until now', async () => {
+    product.intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: 'user_owned' });
+    await tell(product, 'active_monthly', { appUserId: 'user_owned' });
+    await until(async () => {
+      const [row] = await database().query<{ contact_id: string | null }>(
+        `select contact_id from subscribers where workspace_id = $1 and subscriber_id = $2`,
+        [WORKSPACE_ID, await idOf('user_owned')],
+      );
+      return row?.contact_id != null;
+    }, 'the contact');
+    const card = await openFor(product, { role: 'lead' });
+    const reviewOf = async (appUserId: string) =>
+      (await card.press('match.search', { 'match.query': appUserId })).press(
+        `match:${await idOf(appUserId)}`,
+      );
+    assert.match(
+      (await reviewOf('user_owned')).text,
+      /with your name\. This customer belongs to another contact now\. From now on their events go to this one/,
+    );
+    assert.match(
+      (await reviewOf('user_d')).text,
+      /with your name\. From now on this customer's events go to this contact\.$/m,
+    );
+  });
+
   test('a subscriber that no list of ours named is audited as such', async () => {
     const card = await openFor(product, { role: 'lead' });
     const id = `match:${await idOf('user_c')}`;
