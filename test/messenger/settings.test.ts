@@ -210,6 +210,9 @@ it('works in a browser: a key is created and copied, and axe finds nothing', asy
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), shown);
     await page.getByText('React Native', { exact: true }).click();
     await assertAccessible(page, 'settings messenger key');
+    await page.reload();
+    assert.equal(await page.getByTestId('made-key').count(), 0, 'a reload makes no other key');
+    assert.equal(await page.getByRole('row', { name: /^Browser / }).count(), 1);
   } finally {
     await chromium.close();
   }

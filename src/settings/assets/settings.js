@@ -64,6 +64,11 @@ function ignoreDoubleClicks() {
   });
 }
 
+/** To reload what answered a form reads the page: sent again, it would make another key, or end the value just copied. */
+function reloadWithoutSending() {
+  history.replaceState(history.state, '', location.href);
+}
+
 /** Turns the page green when the first event arrives. */
 function watchProjects() {
   const waiting = new Set(document.querySelectorAll('[data-project][data-waiting]'));
@@ -134,6 +139,7 @@ addCopyButtons();
 addFilters();
 choosePeople();
 ignoreDoubleClicks();
+reloadWithoutSending();
 watchProjects();
 watchImports();
 watchBulkGrant();
