@@ -184,3 +184,27 @@ describe('a process that is stopped (Ctrl-Z) for longer than its claim lasts', (
     assert.deepEqual(daysAt(one.appUserId), []);
   });
 });
+
+test('is recorded as removed by who undoes it, not by who granted it', async () => {
+  const { appUserId } = await openCustomer(product);
+  const { key } = await grantTo([appUserId], 'undone by another');
+  await changeBulkGrant(app, key, { event: 'undo', by: { id: '7002', name: 'Sam Second', email: null } });
+  assert.equal((await finish(key)).undone, 1);
+  const records = await product.server.connected.database.query<{ action: string; actor: string }>(
+    `select action, actor->>'name' as actor from audit_log
+      where workspace_id = $1 and (details->>'app_user_id' = $2 or details->>'bulk_grant_id' = $3)
+      order by audit_id`,
+    [WORKSPACE_ID, appUserId, key.bulkGrantId],
+  );
+  assert.deepEqual(
+    records.map(({ action, actor }) => `${action}: ${actor}`),
+    [
+      'bulk_grant_running: Ada Agent',
+      'grant: Ada Agent',
+      'bulk_grant_done: Ada Agent',
+      'bulk_grant_undoing: Sam Second',
+      'revoke: Sam Second',
+      'bulk_grant_undone: Sam Second',
+    ],
+  );
+});

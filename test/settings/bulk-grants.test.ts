@@ -676,6 +676,8 @@ describe('Settings › Grants › Grant to many', () => {
     }
     await setRules({ who: 'everyone' });
     await send('/undo', { id, confirmed: 'yes' }, bob, token).expect(303);
+    const { text } = await browser.get(`/settings/grants/many?id=${id}`).expect(200);
+    assert.match(text, /Requested by Ada Agent on [^<]+, undone by Bob\./);
   });
 
   it('is checked again when it is started: the rules may have changed', async () => {

@@ -37,8 +37,8 @@ const BULK_TRANSITIONS = {
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
-  /** Again when some could not be undone. */
-  undo: { from: ['running', 'paused', 'done', 'undone'], to: 'undoing' },
+  /** Again when some could not be undone. Who undoes it is the one who removes it from each customer. */
+  undo: { from: ['running', 'paused', 'done', 'undone'], to: 'undoing', by: 'decidedBy' },
   finish_undo: { from: ['undoing'], to: 'undone' },
 } as const satisfies Record<string, BulkTransition>;
 export type BulkEvent = keyof typeof BULK_TRANSITIONS;
