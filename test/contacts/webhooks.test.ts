@@ -219,7 +219,7 @@ describe('contact webhooks', () => {
     await receive(world, waitingId, { id: `${waitingId}-1`, ...mail(waitingId) });
     await wait(`${waitingId}-1`);
     contact.email = `Ä-${waitingId}@example.com`;
-    world.intercom.contacts.updated(contact, { email: true });
+    world.intercom.contacts.emailChanged(contact);
     await deliver(`${waitingId}-1`);
     await until(async () => (await subscriberOf(matchedId)).contactId === null, 'the old match to end');
     await setSettings(world, {});

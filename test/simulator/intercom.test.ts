@@ -44,11 +44,8 @@ const event = (changes: Body = {}): Body => ({
   metadata: {},
   ...changes,
 });
-const search = (filter: Body, more: Body = {}) =>
-  call('post', '/contacts/search', {
-    query: { field: 'email', operator: '=', value: 'x', ...filter },
-    ...more,
-  });
+const search = (filter: Body) =>
+  call('post', '/contacts/search', { query: { field: 'email', operator: '=', value: 'x', ...filter } });
 const send = (changes: Body = {}) => call('post', '/events', event({ id: contactId, ...changes }));
 
 test('signatures match the vectors', () => {
@@ -101,8 +98,14 @@ const refusals: [string, () => request.Test, number, string][] = [
     400,
     'parameter_invalid',
   ],
+  ['date in milliseconds', () => send({ metadata: { ends_date: NOW } }), 400, 'parameter_invalid'],
+  [
+    'link to no page',
+    () => send({ metadata: { link: { url: 'javascript:alert(1)', value: 'x' } } }),
+    400,
+    'parameter_invalid',
+  ],
   ['nested metadata', () => send({ metadata: { a: { b: 1 } } }), 400, 'parameter_invalid'],
-  ['scope missing', () => call('get', '/events?type=user&user_id=user-1'), 403, 'forbidden'],
   [
     'conversation attributes',
     () => call('get', '/data_attributes?model=conversation'),
@@ -121,19 +124,35 @@ const refusals: [string, () => request.Test, number, string][] = [
     400,
     'parameter_invalid',
   ],
-  ['unknown attribute id', () => call('put', '/data_attributes/99', {}), 404, 'field_not_found'],
-  ['unknown teammate', () => call('get', '/admins/99'), 404, 'admin_not_found'],
-  ['unknown conversation', () => call('get', '/conversations/99'), 404, 'not_found'],
-  ['search: text is not ordered', () => search({ operator: '<' }), 400, 'parameter_invalid'],
-  ['search: an object', () => search({ value: { a: 1 } }), 400, 'parameter_invalid'],
-  ['search: unknown field', () => search({ field: 'custom_attributes.nope' }), 400, 'parameter_invalid'],
   [
-    'search: a date has no !=',
-    () => search({ field: 'custom_attributes.expires_at', operator: '!=', value: 5 }),
+    'attribute without a letter',
+    () => call('post', '/data_attributes', { name: ' ', model: 'contact', data_type: 'string' }),
     400,
     'parameter_invalid',
   ],
-  ['search: order', () => search({}, { sort: { field: 'email', order: 'desc' } }), 400, 'invalid_sort_order'],
+  [
+    'list of one option, twice',
+    () =>
+      call('post', '/data_attributes', {
+        name: 'n',
+        model: 'contact',
+        data_type: 'options',
+        options: [{ value: 'a' }, { value: 'a' }],
+      }),
+    400,
+    'parameter_invalid',
+  ],
+  ['unknown attribute id', () => call('put', '/data_attributes/99', {}), 404, 'field_not_found'],
+  ['unknown conversation', () => call('get', '/conversations/99'), 404, 'not_found'],
+  ['search: another operator', () => search({ operator: '~' }), 400, 'parameter_invalid'],
+  ['search: an object', () => search({ value: { a: 1 } }), 400, 'parameter_invalid'],
+  ['search: unknown field', () => search({ field: 'custom_attributes.nope' }), 400, 'parameter_invalid'],
+  [
+    'contact: no e-mail',
+    () => call('put', `/contacts/${contactId}`, { email: null }),
+    400,
+    'parameter_invalid',
+  ],
   [
     'contact: owner',
     () => call('post', '/contacts', { role: 'lead', owner_id: 7 }),
@@ -177,14 +196,29 @@ test('events: stored once, ten keys, names cleaned', async () => {
 
 test('a merged contact is 410 with the way to the other, and 404 before 2.16', async () => {
   const lead = simulator.addContact('ws1', { role: 'lead', email: 'a@example.com' });
-  const strange = simulator.addContact('ws1', { role: 'lead' });
-  const refused = await call('post', '/contacts/merge', { from: strange.id, into: contactId });
-  assert.equal(refused.body.errors[0].code, 'invalid_merge');
-  assert.equal((await call('post', '/contacts/merge', { from: lead.id, into: contactId })).status, 200);
+  simulator.contacts.merge(lead.id, contactId);
   const gone = await call('get', `/contacts/${lead.id}`);
   assert.equal(gone.status, 410);
   assert.equal(gone.headers.link, `</contacts/${contactId}>; rel="canonical"`);
   assert.equal((await call('get', `/contacts/${lead.id}`).set('Intercom-Version', '2.15')).status, 404);
+  assert.equal((await call('get', `/contacts/${lead.id}/merge_history`)).status, 404);
+});
+
+test('the history of merges comes in pages, the newest first', async () => {
+  const leads = [1, 2, 3].map(() => simulator.addContact('ws1', { role: 'lead' }).id);
+  for (const lead of leads) simulator.contacts.merge(lead, contactId);
+  const path = `/contacts/${contactId}/merge_history?per_page=2`;
+  const first = (await call('get', path).expect(200)).body;
+  const second = (await call('get', `${path}&cursor=${first.next_cursor}`).expect(200)).body;
+  assert.deepEqual(
+    [...first.data, ...second.data].map((merge) => merge.source_contact_id),
+    leads.toReversed(),
+  );
+  assert.deepEqual(
+    [first.has_more, second.has_more, Object.hasOwn(second, 'next_cursor')],
+    [true, false, false],
+  );
+  assert.equal((await call('get', `/contacts/${contactId}/merge_history?per_page=151`)).status, 400);
 });
 
 test('attributes are merged by key and cleared by null; search finds by e-mail after the lag', async () => {
@@ -386,6 +420,8 @@ test('webhooks are as sparse as the recorded ones, and only for topics of the ma
   assert.deepEqual(items.get('contact.archived'), { ...minimal, archived: true });
   assert.deepEqual(items.get('contact.deleted'), { ...minimal, deleted: true });
   assert.equal(items.get('contact.unarchived')?.id, contactId);
+  const { android_device, ios_sdk_version, location } = items.get('contact.unarchived') ?? {};
+  assert.deepEqual([android_device, ios_sdk_version, (location as Body).continent_code], [null, null, null]);
   for (const field of ['merged_from', 'email_domain', 'email_verified'])
     assert.equal(Object.hasOwn(items.get('contact.merged') ?? {}, field), false, field);
 });
@@ -408,6 +444,15 @@ test('a visitor who signs up is sent in the legacy user model, when the topic is
     [item.type, item.id, item.user_id, item.app_id, Object.hasOwn(item, 'external_id')],
     ['user', id, 'user-2', 'ws1', false],
   );
+  assert.deepEqual(
+    ['pseudonym', 'last_request_at', 'referrer', 'utm_term', 'do_not_track', 'user_agent_data'].filter(
+      (field) => !Object.hasOwn(item, field),
+    ),
+    [],
+    'as recorded',
+  );
+  assert.equal(await simulator.sendWebhook('ping', { type: 'ping' }, 'ws1'), 200);
+  assert.deepEqual([sent[1]?.topic, sent[1]?.id, sent[1]?.delivery_status], ['ping', null, null]);
 });
 
 test('/me says whether identity verification is enforced', async () => {
@@ -418,6 +463,11 @@ test('/me says whether identity verification is enforced', async () => {
     const { body } = await call('get', '/me').expect(200);
     assert.equal(body.app.identity_verification, enforced);
     assert.equal(body.app.secure, enforced);
+    assert.deepEqual(
+      Object.keys(body).sort(),
+      ['app', 'avatar', 'email', 'email_verified', 'has_inbox_seat', 'id', 'name', 'type'],
+      'as recorded',
+    );
   }
 });
 
@@ -447,6 +497,12 @@ test('Intercom’s own attributes have no id; each limit has its own code', asyn
     data_type: 'string',
   });
   assert.equal(attribute.body.errors[0].code, 'custom_data_limit_reached');
+  const [first] = simulator.state.attributes;
+  assert.ok(first);
+  first.archived = true;
+  simulator.addAttribute('ws1', 'attribute_251');
+  const back = await call('put', `/data_attributes/${first.id}`, { archived: false });
+  assert.equal(back.body.errors[0].code, 'custom_data_limit_reached');
   const names = Array.from({ length: 120 }, (_, index) => `event_${index}`);
   simulator.state.eventNames.set('ws1', new Set(names));
   const refused = await send({ event_name: 'event_120' });

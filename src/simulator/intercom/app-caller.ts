@@ -119,7 +119,7 @@ export function createAppCaller(options: {
         links: {},
         id: topic === 'ping' ? null : id,
         topic,
-        delivery_status: 'pending',
+        delivery_status: topic === 'ping' ? null : 'pending',
         delivery_attempts: attempt,
         delivered_at: 0,
         first_sent_at: firstSentAt,

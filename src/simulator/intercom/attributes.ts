@@ -105,7 +105,7 @@ export function attributeRoutes(context: Context): Router {
     const dataType = TYPES.find((type) => type === body.data_type);
     if (dataType === undefined) throw invalid("Data Type isn't an option");
     // The message forbids underscores, Intercom's own examples have them (CONFLICT): they are let through.
-    if (!/^[\p{L}\p{N}\p{Sc}_ -]+$/u.test(name)) {
+    if (!/^[\p{L}\p{N}\p{Sc}_ -]+$/u.test(name) || name.trim() === '') {
       throw invalid(
         'Your name for this attribute must only contain alphanumeric characters, currency symbols, and hyphens',
       );
@@ -124,14 +124,7 @@ export function attributeRoutes(context: Context): Router {
         `You already have '${name}' in your ${where} data. To save this as new ${kind} data, use a different name.`,
       );
     }
-    if (own.filter((attribute) => !attribute.archived).length >= MAX_ATTRIBUTES) {
-      // The code is mapped to this limit by intercom-ruby; its status is UNVERIFIED.
-      throw refusal(
-        400,
-        'custom_data_limit_reached',
-        `You have reached the limit of ${MAX_ATTRIBUTES} custom data attributes`,
-      );
-    }
+    refuseMoreThanMax(state, workspace.id);
     const attribute = insertAttribute(state, now(), workspace.id, {
       name,
       model,
@@ -153,13 +146,7 @@ export function attributeRoutes(context: Context): Router {
     if (body.options !== undefined && attribute.dataType !== 'options') {
       throw invalid('Options can only be managed on list attributes');
     }
-    if (body.archived && attribute.inUse) {
-      throw refusal(
-        422,
-        'data_invalid',
-        'The Data Attribute you are trying to archive has a dependant object',
-      );
-    }
+    if (body.archived === false && attribute.archived) refuseMoreThanMax(state, workspace.id);
     if (body.options !== undefined) attribute.options = readOptions(body.options);
     if (body.archived !== undefined) attribute.archived = body.archived;
     if (body.description !== undefined) attribute.description = body.description;
@@ -171,12 +158,23 @@ export function attributeRoutes(context: Context): Router {
   return router;
 }
 
+function refuseMoreThanMax(state: IntercomState, workspaceId: string): void {
+  const active = state.attributes.filter((each) => each.workspaceId === workspaceId && !each.archived);
+  if (active.length < MAX_ATTRIBUTES) return;
+  // The code is mapped to this limit by intercom-ruby; its status is UNVERIFIED.
+  throw refusal(
+    400,
+    'custom_data_limit_reached',
+    `You have reached the limit of ${MAX_ATTRIBUTES} custom data attributes`,
+  );
+}
+
 function readOptions(options: unknown): string[] {
   if (!Array.isArray(options)) throw invalid("Options isn't an array");
   const values = options.map(
     (option: unknown) => z.object({ value: z.string().min(1) }).safeParse(option).data?.value,
   );
-  if (values.length < 2 || values.includes(undefined)) {
+  if (new Set(values).size < 2 || values.includes(undefined)) {
     throw invalid('A list attribute must have at least 2 active options');
   }
   return values as string[];
@@ -194,7 +192,6 @@ export function insertAttribute(
     messengerWritable: false,
     options: [],
     archived: false,
-    inUse: false,
     ...fields,
     id: state.attributes.length + 1,
     workspaceId,

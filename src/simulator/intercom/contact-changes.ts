@@ -7,8 +7,8 @@ export type NewContact = Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>;
 /** Changes of contacts, each with its webhook. Items are as sparse as the recorded ones. */
 export interface ContactChanges {
   create(workspaceId: string, fields: NewContact): Contact;
-  /** Sends the webhooks of a change that was already written to the contact. */
-  updated(contact: Contact, changed: { email?: boolean }): void;
+  /** Sends the webhook of an e-mail that was already written to the contact. */
+  emailChanged(contact: Contact): void;
   /** A visitor becomes a user: one webhook, with the legacy user model. */
   visitorSignUp(workspaceId: string, fields: NewContact & { externalId: string }): Contact;
   /** A lead becomes a user. */
@@ -46,10 +46,9 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       context.emit('visitor.signed_up', workspaceId, legacyUserView(contact));
       return contact;
     },
-    updated(contact, changed) {
+    emailChanged(contact) {
       contact.updatedAtMs = now();
-      emit(`contact.${contact.role}.updated`, contact);
-      if (changed.email) emit('contact.email.updated', contact);
+      emit(contact.role === 'lead' ? 'contact.lead.added_email' : 'contact.email.updated', contact);
     },
     signUp(contactId, externalId, email) {
       const contact = find(contactId);

@@ -1,5 +1,7 @@
 import { type Contact, seconds } from './state.ts';
 
+const DEVICE_FIELDS = ['app_name', 'app_version', 'device', 'os_version', 'sdk_version', 'last_seen_at'];
+
 /** The contact model of API 2.16. Source: Intercom API 2.16, "Contacts". */
 export function contactView(contact: Contact): Record<string, unknown> {
   const emptyList = (path: string) => ({
@@ -19,7 +21,7 @@ export function contactView(contact: Contact): Record<string, unknown> {
     email_domain: contact.email?.split('@')[1] ?? null,
     phone: contact.phone,
     name: contact.name,
-    avatar: contact.avatar,
+    avatar: contact.avatar === null ? null : { type: 'avatar', image_url: contact.avatar },
     owner_id: contact.ownerId,
     social_profiles: { type: 'list', data: [] },
     has_hard_bounced: false,
@@ -38,11 +40,17 @@ export function contactView(contact: Contact): Record<string, unknown> {
     browser_version: null,
     browser_language: null,
     os: null,
-    location: { type: 'location', country: null, region: null, city: null, country_code: null },
-    android_app_name: null,
-    android_last_seen_at: null,
-    ios_app_name: null,
-    ios_last_seen_at: null,
+    location: {
+      type: 'location',
+      country: null,
+      region: null,
+      city: null,
+      country_code: null,
+      continent_code: null,
+    },
+    ...Object.fromEntries(
+      ['android', 'ios'].flatMap((os) => DEVICE_FIELDS.map((field) => [`${os}_${field}`, null])),
+    ),
     custom_attributes: { ...contact.customAttributes },
     tags: emptyList('tags'),
     notes: emptyList('notes'),
@@ -55,6 +63,7 @@ export function contactView(contact: Contact): Record<string, unknown> {
     utm_source: null,
     utm_term: null,
     referrer: null,
+    enabled_push_messaging: null,
   };
 }
 
@@ -73,7 +82,6 @@ export function webhookContactView(contact: Contact): Record<string, unknown> {
     last_seen_at: iso(contact.lastSeenAtS === null ? null : contact.lastSeenAtS * 1_000),
     sms_consent: false,
     unsubscribed_from_sms: false,
-    enabled_push_messaging: null,
   };
 }
 
@@ -87,12 +95,23 @@ export function legacyUserView(contact: Contact): Record<string, unknown> {
     email: contact.email,
     phone: contact.phone,
     name: contact.name,
-    pseudonym: null,
+    pseudonym: 'Pink Lightbulb from Dublin',
     avatar: { type: 'avatar', image_url: contact.avatar },
     app_id: contact.workspaceId,
     companies: { type: 'company.list', companies: [] },
-    location_data: { type: 'location_data' },
-    last_request_at: null,
+    location_data: {
+      type: 'location_data',
+      city_name: 'Dublin',
+      continent_code: 'EU',
+      country_name: 'Ireland',
+      postal_code: 'D02',
+      region_name: 'Leinster',
+      timezone: 'Europe/Dublin',
+      country_code: 'IRL',
+      latitude: null,
+      longitude: null,
+    },
+    last_request_at: iso(contact.updatedAtMs),
     created_at: iso(contact.createdAtMs),
     remote_created_at: iso(contact.createdAtMs),
     signed_up_at: iso(contact.signedUpAtS === null ? null : contact.signedUpAtS * 1_000),
@@ -107,5 +126,14 @@ export function legacyUserView(contact: Contact): Record<string, unknown> {
     tags: { type: 'tag.list', tags: [] },
     segments: { type: 'segment.list', segments: [] },
     custom_attributes: { ...contact.customAttributes },
+    referrer: 'https://app.example.com/',
+    utm_campaign: null,
+    utm_content: null,
+    utm_medium: null,
+    utm_source: null,
+    utm_term: null,
+    do_not_track: null,
+    last_seen_ip: null,
+    user_agent_data: null,
   };
 }

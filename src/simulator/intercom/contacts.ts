@@ -12,16 +12,16 @@ import {
   refusal,
   requireScope,
   sessionOf,
+  unixSeconds,
 } from './refusals.ts';
 import { type Contact, type IntercomState, indexKey } from './state.ts';
 
-const unixSeconds = z.int().min(0).max(99_999_999_999);
-
 const contactSchema = z.object({
   role: z.enum(['user', 'lead']).optional(),
-  external_id: z.string().min(1).max(255).nullish(),
-  email: z.string().includes('@').max(254).nullish(),
-  email_verified: z.boolean().optional(),
+  // Other fields can be cleared with `null`; these two, and the role, not.
+  external_id: z.string().min(1).max(255).optional(),
+  email: z.string().includes('@').max(254).optional(),
+  email_verified: z.boolean().nullish(),
   phone: z.string().nullish(),
   name: z.string().nullish(),
   avatar: z.string().nullish(),
@@ -34,10 +34,10 @@ const contactSchema = z.object({
 
 type ContactBody = z.infer<typeof contactSchema>;
 
-const mergeSchema = z.object({
-  from: z.string(),
-  into: z.string(),
-  skip_duplicate_validation: z.boolean().optional(),
+const historyQuery = z.object({
+  per_page: z.coerce.number().int().min(1).max(150).default(50),
+  cursor: z.string().optional(),
+  order: z.enum(['asc', 'desc']).default('desc'),
 });
 
 /** Source: Intercom API 2.16, "Contacts". */
@@ -62,17 +62,27 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
   });
 
   router.get('/contacts/:id/merge_history', (req, res) => {
-    requireScope(res, 'read_users');
-    const contact = findContact(state, req.params.id, res);
-    // Only for users, as the reference says; leads are answered 404.
-    if (contact.role !== 'user') throw notFound('User Not Found');
-    const history = contact.mergeHistory.map((entry) => ({
+    const { workspace } = requireScope(res, 'read_users');
+    const contact = state.contacts.get(req.params.id);
+    const isKnown = contact?.workspaceId === workspace.id && !contact.deleted && contact.mergedInto === null;
+    if (!isKnown || contact.role !== 'user') throw notFound('Contact not found');
+    const { per_page: perPage, cursor = '0', order } = readBody(historyQuery, req.query);
+    const from = Number(cursor);
+    if (!Number.isInteger(from) || from < 0) throw invalid('Invalid cursor', 'cursor');
+    const history = order === 'asc' ? contact.mergeHistory : contact.mergeHistory.toReversed();
+    const hasMore = from + perPage < history.length;
+    const data = history.slice(from, from + perPage).map((entry) => ({
       type: 'merge_history',
       source_contact_id: entry.sourceId,
       source_contact_role: entry.sourceRole,
       merged_at: entry.atS,
     }));
-    res.json({ type: 'list', data: history, has_more: false });
+    res.json({
+      type: 'list',
+      data,
+      ...(hasMore ? { next_cursor: String(from + perPage) } : {}),
+      has_more: hasMore,
+    });
   });
 
   router.get('/contacts/:id', (req, res) => {
@@ -100,27 +110,6 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
     res.json(contactView(contact));
   });
 
-  router.post('/contacts/merge', (req, res) => {
-    const session = requireScope(res, 'write_users');
-    const body = readBody(mergeSchema, req.body);
-    const from = findContact(state, body.from, res);
-    const into = findContact(state, body.into, res);
-    if (from === into || from.role !== 'lead' || into.role !== 'user') {
-      throw refusal(400, 'invalid_merge', 'Only a lead can be merged into a user');
-    }
-    const duplicates =
-      (from.email !== null && from.email.toLowerCase() === into.email?.toLowerCase()) ||
-      (from.phone !== null && from.phone === into.phone);
-    if (!duplicates && !body.skip_duplicate_validation && isAtLeast(session.version, 16)) {
-      throw refusal(
-        400,
-        'invalid_merge',
-        'Contacts can only be merged when they are duplicates (matching email or phone). Pass skip_duplicate_validation=true to override this check.',
-      );
-    }
-    res.json(contactView(changes.merge(from.id, into.id)));
-  });
-
   router.put('/contacts/:id', (req, res) => {
     const { workspace } = requireScope(res, 'write_users');
     const contact = findContact(state, req.params.id, res);
@@ -137,27 +126,15 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
       state.externalIds.set(indexKey(workspace.id, body.external_id), contact);
     }
     Object.assign(contact, fieldsOf(body));
-    changes.updated(contact, { email: contact.email !== email });
+    contact.updatedAtMs = context.now();
+    if (contact.email !== email) changes.emailChanged(contact);
     res.json(contactView(contact));
   });
 
-  for (const action of ['archive', 'unarchive'] as const) {
-    router.post(`/contacts/:id/${action}`, (req, res) => {
-      requireScope(res, 'write_users');
-      const contact = changes[action](findContact(state, req.params.id, res).id);
-      res.json({
-        type: 'contact',
-        id: contact.id,
-        external_id: contact.externalId,
-        archived: contact.archived,
-      });
-    });
-  }
-
-  router.delete('/contacts/:id', (req, res) => {
+  router.post('/contacts/:id/unarchive', (req, res) => {
     requireScope(res, 'write_users');
-    const contact = changes.remove(findContact(state, req.params.id, res).id);
-    res.json({ type: 'contact', id: contact.id, external_id: contact.externalId, deleted: true });
+    const { id, externalId } = changes.unarchive(findContact(state, req.params.id, res).id);
+    res.json({ type: 'contact', id, external_id: externalId, archived: false });
   });
 
   return router;

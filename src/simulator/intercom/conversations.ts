@@ -1,6 +1,15 @@
 import { Router } from 'express';
 import { z } from 'zod';
-import { type Context, invalid, notFound, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
+import {
+  type Context,
+  invalid,
+  notFound,
+  readBody,
+  refusal,
+  requireScope,
+  sessionOf,
+  unixSeconds,
+} from './refusals.ts';
 import { type Admin, addPart, type Conversation, type IntercomState, seconds } from './state.ts';
 
 const replySchema = z.object({
@@ -8,7 +17,7 @@ const replySchema = z.object({
   type: z.enum(['admin', 'user']),
   admin_id: z.union([z.string(), z.int()]).transform(String).optional(),
   body: z.string().optional(),
-  created_at: z.int().optional(),
+  created_at: unixSeconds.optional(),
   attachment_urls: z.array(z.url()).max(10).optional(),
   skip_notifications: z.boolean().optional(),
 });
@@ -47,7 +56,12 @@ export function conversationRoutes(context: Context): Router {
   router.get('/me', (_req, res) => {
     const { admin, workspace } = sessionOf(res);
     res.json({
-      ...adminView(admin),
+      type: 'admin',
+      id: admin.id,
+      name: admin.name,
+      email: admin.email,
+      avatar: { type: 'avatar', image_url: AVATAR_URL },
+      has_inbox_seat: !admin.isBot,
       email_verified: admin.emailVerified,
       app: {
         type: 'app',
@@ -65,14 +79,7 @@ export function conversationRoutes(context: Context): Router {
   router.get('/admins', (_req, res) => {
     const { workspace } = requireScope(res, 'read_admins');
     const admins = [...state.admins.values()].filter((admin) => admin.workspaceId === workspace.id);
-    res.json({ type: 'admin.list', admins: admins.map(restAdminView) });
-  });
-
-  router.get('/admins/:id', (req, res) => {
-    const { workspace } = requireScope(res, 'read_admins');
-    const admin = state.admins.get(req.params.id);
-    if (admin?.workspaceId !== workspace.id) throw refusal(404, 'admin_not_found', 'Admin not found');
-    res.json(restAdminView(admin));
+    res.json({ type: 'admin.list', admins: admins.map(listedAdmin) });
   });
 
   router.get('/conversations/:id', (req, res) => {
@@ -99,11 +106,6 @@ export function conversationRoutes(context: Context): Router {
       createdAtS: body.created_at ?? seconds(now()),
     });
     conversation.updatedAtS = seconds(now());
-    context.emit(
-      body.message_type === 'note' ? 'conversation.admin.noted' : 'conversation.admin.replied',
-      workspace.id,
-      conversationView(state, conversation),
-    );
     res.json(conversationView(state, conversation));
   });
 
@@ -124,8 +126,12 @@ function find(state: IntercomState, workspaceId: string, id: string): Conversati
   return conversation;
 }
 
-/** In the specification an admin's `avatar` is an address; Canvas Kit and `/me` were recorded with an object. */
-const restAdminView = (admin: Admin): Record<string, unknown> => ({ ...adminView(admin), avatar: null });
+const AVATAR_URL = 'https://static.intercomassets.com/assets/default-avatars/admins/128.png';
+
+function listedAdmin(admin: Admin): Record<string, unknown> {
+  const { avatar: _onlyIfAsked, ...listed } = adminView(admin);
+  return listed;
+}
 
 /** The model of REST and of Canvas Kit's `admin`, without roles and permissions. A bot looks like a teammate. */
 export function adminView(admin: Admin): Record<string, unknown> {
@@ -137,7 +143,7 @@ export function adminView(admin: Admin): Record<string, unknown> {
     away_mode_enabled: false,
     away_mode_reassign: false,
     has_inbox_seat: !admin.isBot,
-    avatar: { image_url: null },
+    avatar: { image_url: AVATAR_URL },
     team_ids: [],
   };
 }

@@ -1,12 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { Router } from 'express';
 import { z } from 'zod';
-import { type Context, invalid, notFound, readBody, refusal, requireScope } from './refusals.ts';
-import { type Contact, type IntercomState, indexKey, type RecordedEvent, seconds } from './state.ts';
+import { type Context, invalid, notFound, readBody, refusal, requireScope, unixSeconds } from './refusals.ts';
+import { type Contact, type IntercomState, indexKey, seconds } from './state.ts';
 
 const MAX_METADATA_KEYS = 10;
 const MAX_EVENT_NAMES = 120;
-const LISTED_FOR_S = 90 * 86_400;
 
 const eventSchema = z.object({
   event_name: z.string().optional(),
@@ -17,7 +15,7 @@ const eventSchema = z.object({
   metadata: z.record(z.string(), z.unknown()).nullish(),
 });
 
-const richLinkSchema = z.strictObject({ url: z.url(), value: z.string() });
+const richLinkSchema = z.strictObject({ url: z.url({ protocol: /^https?$/ }), value: z.string() });
 /** Minor units; zero-decimal currencies are not discussed anywhere (UNVERIFIED). */
 const monetarySchema = z.strictObject({
   amount: z.int().positive(),
@@ -62,67 +60,16 @@ export function eventRoutes(context: Context): Router {
     }
     state.eventNames.set(workspace.id, names.add(lowerName));
     state.eventKeys.add(key);
-    const event: RecordedEvent = {
-      id: randomUUID(),
+    state.events.push({
       workspaceId: workspace.id,
       contactId: contact.id,
       externalId: contact.externalId,
-      email: contact.email,
       name,
       createdAtS,
       metadata,
       receivedAtMs: now(),
-    };
-    state.events.push(event);
-    context.emit('event.created', workspace.id, eventView(event));
-    res.status(202).end();
-  });
-
-  router.get('/events', (req, res) => {
-    const { workspace } = requireScope(res, 'read_events');
-    const { type, user_id: userId, email, intercom_user_id: intercomUserId, summary, before } = req.query;
-    if (type !== 'user') throw invalid("type must be 'user'", 'type');
-    const given = { id: intercomUserId, user_id: userId, email };
-    const identifier = Object.entries(given).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    );
-    if (identifier.length !== 1)
-      throw invalid('Exactly one of user_id, email or intercom_user_id is required');
-    const contact = findContact(state, workspace.id, Object.fromEntries(identifier));
-    if (!contact) throw notFound('User Not Found');
-    const perPage = Number(req.query.per_page ?? 50);
-    if (!Number.isInteger(perPage) || perPage < 1 || perPage > 150)
-      throw invalid('Invalid per_page', 'per_page');
-    const oldest = seconds(now()) - LISTED_FOR_S;
-    const own = state.events.filter((event) => event.contactId === contact.id);
-    if (summary === 'true') {
-      const events = Map.groupBy(own, (event) => event.name.toLowerCase());
-      return void res.json({
-        type: 'event.summary',
-        email: contact.email,
-        intercom_user_id: contact.id,
-        user_id: contact.externalId,
-        events: [...events.values()].map((group) => ({
-          name: group[0]?.name,
-          first: new Date(Math.min(...group.map((event) => event.createdAtS)) * 1_000).toISOString(),
-          last: new Date(Math.max(...group.map((event) => event.createdAtS)) * 1_000).toISOString(),
-          count: group.length,
-        })),
-        pages: {},
-      });
-    }
-    const listed = own
-      .filter((event) => event.createdAtS > oldest)
-      .sort((a, b) => b.createdAtS - a.createdAtS || b.receivedAtMs - a.receivedAtMs);
-    const from = typeof before === 'string' ? Number(before) : 0;
-    if (!Number.isInteger(from) || from < 0) throw invalid('Invalid before', 'before');
-    const next = new URL(`${req.protocol}://${req.get('host')}${req.originalUrl}`);
-    next.searchParams.set('before', String(from + perPage));
-    res.json({
-      type: 'event.list',
-      events: listed.slice(from, from + perPage).map(eventView),
-      pages: from + perPage < listed.length ? { next: next.href } : {},
     });
+    res.status(202).end();
   });
 
   return router;
@@ -160,12 +107,9 @@ function readMetadata(metadata: Record<string, unknown>): Record<string, unknown
   const tracked = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
   for (const [key, value] of tracked) {
     const field = `metadata.${key}`;
-    if (typeof value === 'number') {
-      if (key.endsWith('_date') && !Number.isSafeInteger(value))
-        throw invalid(`${field} must be Unix seconds`, field);
-      continue;
-    }
-    if (typeof value === 'string') continue;
+    if (key.endsWith('_date') && !unixSeconds.safeParse(value).success)
+      throw invalid(`${field} must be Unix seconds`, field);
+    if (typeof value === 'number' || typeof value === 'string') continue;
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
       if (richLinkSchema.safeParse(value).success || monetarySchema.safeParse(value).success) continue;
       if ('amount' in value)
@@ -175,17 +119,4 @@ function readMetadata(metadata: Record<string, unknown>): Record<string, unknown
     throw invalid(`${field} has an unsupported type`, field);
   }
   return Object.fromEntries(tracked);
-}
-
-function eventView(event: RecordedEvent): Record<string, unknown> {
-  return {
-    type: 'event',
-    id: event.id,
-    event_name: event.name,
-    created_at: event.createdAtS,
-    user_id: event.externalId,
-    intercom_user_id: event.contactId,
-    email: event.email,
-    metadata: event.metadata,
-  };
 }

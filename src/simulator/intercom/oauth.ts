@@ -183,7 +183,6 @@ export function revokeTokens(state: IntercomState, workspaceId: string): void {
 const SCOPE_LABELS: Readonly<Record<IntercomScope, string>> = {
   read_users: 'See users and leads',
   write_users: 'Change users and leads',
-  read_events: 'See events',
   write_events: 'Record events',
   gather_app_data: 'Use data in apps',
   write_data_attributes: 'Create data attributes',

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Response } from 'express';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Admin, IntercomScope, IntercomState, Token, Workspace } from './state.ts';
 
 interface RefusalDetails {
@@ -56,6 +56,9 @@ export function readBody<T>(schema: z.ZodType<T>, body: unknown): T {
   const field = issue?.path.join('.') || undefined;
   throw invalid(`${field ? `${field}: ` : ''}${issue?.message ?? 'Invalid parameter'}`, field);
 }
+
+/** Times in requests; one in milliseconds is refused. */
+export const unixSeconds = z.int().min(0).max(99_999_999_999);
 
 /** What the request's token opens. */
 export interface Session {

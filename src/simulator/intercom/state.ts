@@ -6,7 +6,6 @@ import { join } from 'node:path';
 export type IntercomScope =
   | 'read_users'
   | 'write_users'
-  | 'read_events'
   | 'write_events'
   | 'gather_app_data'
   | 'write_data_attributes'
@@ -89,18 +88,14 @@ export interface DataAttribute {
   messengerWritable: boolean;
   options: string[];
   archived: boolean;
-  /** Used in a filter or a message, so that it cannot be archived. */
-  inUse: boolean;
   readonly createdAtS: number;
   updatedAtS: number;
 }
 
 export interface RecordedEvent {
-  readonly id: string;
   readonly workspaceId: string;
   readonly contactId: string;
   readonly externalId: string | null;
-  readonly email: string | null;
   readonly name: string;
   readonly createdAtS: number;
   readonly metadata: Record<string, unknown>;
