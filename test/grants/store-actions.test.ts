@@ -569,7 +569,7 @@ describe('each store offers what it allows', () => {
 describe('the timeline', () => {
   test('shows an action immediately, and joins it with the webhook that follows', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
-    const { card, page } = await openBuyer('rc_billing');
+    const { card, page } = await openBuyer('play_store');
     const title = async () =>
       (await (await openAgain(product, card)).press('timeline')).text
         .split('\n')

@@ -28,11 +28,11 @@ const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: Re
   ['Mara Klein', 'upgrade', /^Pro, \$79\.99 a year\. Next charge/],
   ['Mara Klein', 'pause', /^Paused since/],
   ['Mara Klein', 'resume', /^Pro, .+Next charge/],
-  ['Nils Holm', 'extend', /^Pro, .+Next charge/],
+  ['Mara Klein', 'extend', /^Pro, .+Next charge/],
   ['Nils Holm', 'price', /price/],
   ['Olga Petrov', 'cancel', /^Pro, cancelled on/],
   ['Olga Petrov', 'transfer', /moved to another customer/],
-  ['Lea Novak', 'uncancel', /^Pro, .+Next charge/],
+  ['Lea Novak', 'renew', /^Pro, .+Next charge/],
 ];
 
 const { demo, newPage } = useDemo();

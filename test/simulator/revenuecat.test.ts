@@ -65,6 +65,12 @@ const refusals: [string, () => request.Test, number, string][] = [
     'invalid_request',
   ],
   [
+    'webhook: without TLS',
+    () => post('/integrations/webhooks', { name: 'x', url: 'http://a.example/' }),
+    400,
+    'parameter_error',
+  ],
+  [
     'webhook: an empty app',
     () => post('/integrations/webhooks', { name: 'x', url: 'https://a.example/', app_id: '' }),
     400,
@@ -80,7 +86,7 @@ const refusals: [string, () => request.Test, number, string][] = [
     'grant: past end',
     () => grant({ entitlement_id: entitlementId, expires_at: NOW }),
     422,
-    'unprocessable_entity_error',
+    'parameter_error',
   ],
   [
     'grant: lookup key',
@@ -201,6 +207,43 @@ test('grants: the same end is ignored, three readings of "already exists", webho
   assert.equal((await get('/customers/user-1/events?limit=1')).body.items[0].type, 'PURCHASES_EXPIRATION');
   simulator.state.customerEventsEnabled = false;
   assert.equal((await get('/customers/user-1/events')).status, 404);
+});
+
+test('a subscription is found by the order of any period', async () => {
+  const story = purchaseStory('google_monthly', { appUserId: 'buyer', nowMs: NOW });
+  customerFromStory(simulator.state, 'proj1', story);
+  const orders = story.events.map((event) => String(event.transaction_id));
+  assert.equal(new Set(orders).size, 3);
+  for (const order of orders) {
+    const { body } = await get(`/subscriptions?store_subscription_identifier=${order}`);
+    assert.deepEqual(
+      (body.items as { customer_id: string }[]).map((item) => item.customer_id),
+      ['buyer'],
+    );
+  }
+});
+
+test('an event of a grant that is refused is sent again after five minutes', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let attempts = 0;
+  const app = createServer((req, res) => {
+    attempts += 1;
+    req.resume();
+    res.writeHead(attempts === 1 ? 503 : 200).end();
+  });
+  await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
+  t.after(() => app.close());
+  const { port } = app.address() as { port: number };
+  simulator.state.grantWebhookDelayMs = 1_000;
+  const webhook = simulator.addWebhook('proj1', { url: `http://127.0.0.1:${port}/` });
+  await grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS });
+  t.mock.timers.tick(1_000);
+  const status = () => webhook.lastDelivery?.status;
+  while (status() !== 503) await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.mock.timers.tick(5 * 60_000);
+  while (status() !== 200) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(attempts, 2);
 });
 
 test('a fault that can be retried says when', async () => {

@@ -215,7 +215,14 @@ describe('the simulated store actions', () => {
       [source.subscriptions, target.subscriptions, target.purchases].map(({ length }) => length),
       [1, 1, 1],
     );
-    assert.equal(lastEvent(target).type, 'TRANSFER');
+    const { type, store, environment } = lastEvent(target);
+    assert.deepEqual([type, store, environment], ['TRANSFER', 'RC_BILLING', 'PRODUCTION']);
+    const tester = add('sandbox_only');
+    await expectStatuses([[post(`/customers/${tester.id}/actions/transfer`, body), 200]]);
+    assert.deepEqual([lastEvent(target).store, lastEvent(target).environment], ['APP_STORE', 'SANDBOX']);
+    const before = target.events.length;
+    await expectStatuses([[post(`/customers/${tester.id}/actions/transfer`, body), 200]]);
+    assert.equal(target.events.length, before, 'nothing was left to move');
   });
 
   test('restore: a Google Play order that another customer has', async () => {
@@ -230,6 +237,7 @@ describe('the simulated store actions', () => {
       [post(path, { order_id: order }), 409, 'resource_already_exists'],
     ]);
     assert.deepEqual([owner.subscriptions.length, target.subscriptions.length], [0, 1]);
+    assert.equal(lastEvent(target).type, 'TRANSFER');
   });
 
   test('the portal link: Web Billing only, another one each time, with the permission to read', async () => {
@@ -241,6 +249,6 @@ describe('the simulated store actions', () => {
     assert.match(urls[0], /^https:\/\//);
     assert.notEqual(urls[0], urls[1]);
     const google = `${subscriptionOf(add('google_monthly'))}/authenticated_management_url`;
-    await expectStatuses([[get(google), 422, 'unprocessable_entity_error']]);
+    await expectStatuses([[get(google), 404, 'resource_missing']]);
   });
 });

@@ -42,6 +42,7 @@ export interface DemoAction {
 const givesAccess = (subscription: Subscription | null): subscription is Subscription =>
   subscription?.givesAccess === true;
 const isTrial = (subscription: Subscription | null): boolean => subscription?.status === 'trialing';
+const isApple = (subscription: Subscription | null): boolean => subscription?.store === 'app_store';
 const isGoogle = (subscription: Subscription | null): boolean => subscription?.store === 'play_store';
 const renews = (subscription: Subscription | null): boolean =>
   givesAccess(subscription) && subscription.autoRenewalStatus !== 'will_not_renew';
@@ -86,7 +87,9 @@ export const ACTIONS: readonly DemoAction[] = [
   {
     id: 'uncancel',
     label: 'Turn renewal back on',
-    isPossible: (subscription) => givesAccess(subscription) && !renews(subscription),
+    // Stripe has no such event.
+    isPossible: (subscription) =>
+      givesAccess(subscription) && !renews(subscription) && subscription.store !== 'stripe',
     run({ subscription, event }) {
       subscription.autoRenewalStatus = 'will_renew';
       return [event('UNCANCELLATION')];
@@ -99,14 +102,17 @@ export const ACTIONS: readonly DemoAction[] = [
     run({ subscription, nowMs, event }) {
       const endsAtMs = nowMs + GRACE_MS;
       Object.assign(subscription, { status: 'in_grace_period', periodEndsAtMs: nowMs, endsAtMs });
-      return [event('BILLING_ISSUE', { grace_period_expiration_at_ms: endsAtMs })];
+      return [
+        event('BILLING_ISSUE', { grace_period_expiration_at_ms: endsAtMs }),
+        event('CANCELLATION', { cancel_reason: 'BILLING_ERROR' }),
+      ];
     },
   },
   {
     id: 'plan',
     label: 'Change to the yearly plan at renewal',
     isPossible: (subscription) =>
-      renews(subscription) && !isGoogle(subscription) && subscription?.autoRenewalStatus === 'will_renew',
+      renews(subscription) && isApple(subscription) && subscription?.autoRenewalStatus === 'will_renew',
     run({ subscription, project, nowMs, event }) {
       ensureProduct(project, nowMs, YEARLY);
       subscription.autoRenewalStatus = 'will_change_product';
@@ -124,7 +130,7 @@ export const ACTIONS: readonly DemoAction[] = [
     label: 'Pause (Google Play)',
     isPossible: (subscription) => renews(subscription) && isGoogle(subscription),
     run({ subscription, nowMs, event }) {
-      const ended = { periodEndsAtMs: nowMs, endsAtMs: null };
+      const ended = { periodEndsAtMs: nowMs, endsAtMs: nowMs };
       Object.assign(subscription, { status: 'paused', givesAccess: false, ...ended });
       return [
         event('SUBSCRIPTION_PAUSED', { auto_resume_at_ms: nowMs + PAUSE_MS }),
@@ -141,7 +147,9 @@ export const ACTIONS: readonly DemoAction[] = [
   {
     id: 'extend',
     label: 'Extend by two weeks',
-    isPossible: (subscription) => givesAccess(subscription) && !isTrial(subscription),
+    // Web Billing has no such event.
+    isPossible: (subscription) =>
+      givesAccess(subscription) && !isTrial(subscription) && subscription.store !== 'rc_billing',
     run({ subscription, nowMs, event }) {
       const endsAtMs = (subscription.endsAtMs ?? nowMs) + EXTENSION_MS;
       Object.assign(subscription, { periodEndsAtMs: endsAtMs, endsAtMs });
@@ -154,7 +162,7 @@ export const ACTIONS: readonly DemoAction[] = [
     isPossible: (subscription) => renews(subscription) && subscription?.autoRenewalStatus === 'will_renew',
     run({ subscription, event }) {
       subscription.autoRenewalStatus = 'requires_price_increase_consent';
-      return [event('PRICE_INCREASE_CONSENT_REQUIRED', SPARSE)];
+      return [withoutPurchase(event('PRICE_INCREASE_CONSENT_REQUIRED'))];
     },
   },
   {
@@ -176,7 +184,7 @@ export const ACTIONS: readonly DemoAction[] = [
     id: 'unrefund',
     label: 'Refund is reversed',
     isPossible: (subscription, { events }) =>
-      subscription !== null &&
+      isApple(subscription) &&
       !givesAccess(subscription) &&
       events.at(-1)?.expiration_reason === 'CUSTOMER_SUPPORT',
     run({ subscription, project, nowMs, event }) {
@@ -201,8 +209,12 @@ export const ACTIONS: readonly DemoAction[] = [
     label: 'Expire',
     isPossible: (subscription) => givesAccess(subscription),
     run({ subscription, nowMs, event }) {
+      const { status, periodEndsAtMs } = subscription;
       endSubscription(subscription, nowMs);
-      return [event('EXPIRATION', { expiration_reason: 'UNSUBSCRIBE' })];
+      if (status !== 'in_grace_period') return [event('EXPIRATION', { expiration_reason: 'UNSUBSCRIBE' })];
+      // The end stays that of the period, although access lasted longer.
+      Object.assign(subscription, { periodEndsAtMs, endsAtMs: periodEndsAtMs });
+      return [event('EXPIRATION', { expiration_reason: 'BILLING_ERROR' })];
     },
   },
 ];
@@ -210,14 +222,17 @@ export const ACTIONS: readonly DemoAction[] = [
 const YEARLY = { storeIdentifier: 'pro_yearly', displayName: 'Pro Yearly', duration: 'P1Y' } as const;
 const MONTHLY = { storeIdentifier: 'pro_monthly', displayName: 'Pro Monthly', duration: 'P1M' } as const;
 
-/** Without period, price or expiry. */
-const SPARSE = {
-  period_type: undefined,
-  price: undefined,
-  price_in_purchased_currency: undefined,
-  purchased_at_ms: undefined,
-  expiration_at_ms: undefined,
-};
+/** Nothing of what was bought but the product, as in events about consent to a price. */
+function withoutPurchase(event: RevenueCatEvent): RevenueCatEvent {
+  const left = Object.entries(event).filter(([key]) => CONSENT_FIELDS.includes(key));
+  return { ...Object.fromEntries(left), type: event.type };
+}
+
+const CONSENT_FIELDS = [
+  ...['id', 'app_id', 'event_timestamp_ms', 'app_user_id', 'original_app_user_id', 'aliases'],
+  ...['product_id', 'transaction_id', 'original_transaction_id', 'store', 'environment'],
+  ...['currency', 'country_code', 'subscriber_attributes'],
+];
 
 const newTransaction = (nowMs: number): string => `demo-${nowMs}`;
 
@@ -263,7 +278,8 @@ function upgradeOnGoogle({ customer, subscription, project, nowMs, event }: Acti
   customer.subscriptions.push(upgraded);
   endSubscription(subscription, nowMs);
   return [
-    event('PRODUCT_CHANGE', { new_product_id: product.storeIdentifier }),
+    // Only a change that waits for the renewal names the new product.
+    event('PRODUCT_CHANGE'),
     event('INITIAL_PURCHASE', charged(YEARLY_PRICE), upgraded),
   ];
 }
@@ -275,8 +291,7 @@ function transfer({ project, customer, subscription, nowMs }: ActionInput): read
   );
   if (!receiver) return [];
   move(customer.subscriptions, receiver.subscriptions, { to: receiver.id, isMoved: () => true });
-  const store = subscription.store.toUpperCase();
-  return [transferEvent(project, { from: customer, to: receiver, store, atMs: nowMs })];
+  return [transferEvent(project, { from: customer, to: receiver, first: subscription, atMs: nowMs })];
 }
 
 /** Which actions make sense for a customer now. */

@@ -200,7 +200,9 @@ export function actionRoutes(context: Context): Router {
     }
     own.periodEndsAtMs = newEndMs;
     own.endsAtMs = newEndMs;
-    announce(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
+    // Web Billing has no such event.
+    if (own.store !== 'rc_billing')
+      announce(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
     res.json(subscriptionView(project, own, now()));
   });
 
@@ -208,7 +210,8 @@ export function actionRoutes(context: Context): Router {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
     const { own } = find(project, req);
     record('manage', own.id);
-    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing has a customer portal');
+    // The description of this call has no 422.
+    if (own.store !== 'rc_billing') throw missing('Only Web Billing has a customer portal');
     const url = `https://billing.revenuecat.com/${project.appId}/${own.id}?token=${newId('')}`;
     res.json({ object: 'authenticated_management_url', management_url: url });
   });
@@ -228,12 +231,10 @@ export function actionRoutes(context: Context): Router {
       const product = project.products.find(({ id }) => id === productId);
       return body.app_ids == null || (product !== undefined && body.app_ids.includes(product.appId));
     };
-    const store = [...source.subscriptions, ...source.purchases].find(isMoved)?.store ?? 'rc_billing';
+    const first = [...source.subscriptions, ...source.purchases].find(isMoved);
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
-    announce(project, target, [
-      transferEvent(project, { from: source, to: target, store: store.toUpperCase(), atMs: now() }),
-    ]);
+    if (first) announceTransfer(project, { from: source, to: target, first });
     res.json({
       source_customer: customerView(project, source),
       target_customer: customerView(project, target),
@@ -251,9 +252,18 @@ export function actionRoutes(context: Context): Router {
     if (!owner) throw missing('Order not found');
     if (owner === customer) throw refusal(409, 'The customer already has this order');
     const isMoved = (own: Subscription): boolean => own.storeSubscriptionId === orderId;
+    const first = owner.subscriptions.find(isMoved);
     move(owner.subscriptions, customer.subscriptions, { to: customer.id, isMoved });
+    if (first) announceTransfer(project, { from: owner, to: customer, first });
     res.json(customerView(project, customer));
   });
+
+  function announceTransfer(
+    project: Project,
+    { from, to, first }: { from: Customer; to: Customer; first: Subscription | Purchase },
+  ): void {
+    announce(project, to, [transferEvent(project, { from, to, first, atMs: now() })]);
+  }
 
   function refundEvents(project: Project, customer: Customer, own: Subscription): RevenueCatEvent[] {
     const reason = 'CUSTOMER_SUPPORT';

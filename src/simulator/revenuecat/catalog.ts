@@ -32,7 +32,11 @@ const EVENT_TYPES = [
 
 const webhookSchema = z.strictObject({
   name: z.string().min(1).max(1500),
-  url: z.url().max(5000),
+  // RevenueCat requires HTTPS; an app on loopback has none.
+  url: z
+    .url()
+    .max(5000)
+    .regex(/^(https:|http:\/\/(localhost|127\.0\.0\.1)[:/])/, 'url must be an HTTPS address'),
   authorization_header: z.string().max(5000).nullish(),
   environment: z.enum(['production', 'sandbox']).nullish(),
   event_types: z.array(z.enum(EVENT_TYPES)).nullish(),

@@ -1,6 +1,6 @@
 import { type Request, Router } from 'express';
 import { type Context, listPage, missing, refusal, requireCustomer, requireProject } from './http.ts';
-import type { Customer, Project } from './state.ts';
+import type { Customer, Project, Subscription } from './state.ts';
 import {
   activeEntitlements,
   activeView,
@@ -101,8 +101,8 @@ export function customerRoutes(context: Context): Router {
   router.get('/v2/projects/:projectId/subscriptions', (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     const wanted = identifier(req, 'store_subscription_identifier');
-    const found = everyones(project, (customer) => customer.subscriptions).filter(
-      (each) => each.storeSubscriptionId === wanted,
+    const found = everyones(project, (customer) =>
+      customer.subscriptions.filter((each) => transactionIdsOf(customer, each).includes(wanted)),
     );
     res.json(listPage(req, found, (each) => subscriptionView(project, each, now())));
   });
@@ -139,6 +139,12 @@ function environmentOf(req: Request): string | undefined {
 function inEnvironment<T extends { environment: string }>(req: Request, items: readonly T[]): T[] {
   const wanted = environmentOf(req);
   return items.filter((item) => wanted === undefined || item.environment === wanted);
+}
+
+/** The store's ids of a subscription, of past periods as well. */
+function transactionIdsOf({ events }: Customer, { storeSubscriptionId }: Subscription): unknown[] {
+  const own = events.filter(({ original_transaction_id: id }) => id === storeSubscriptionId);
+  return [storeSubscriptionId, ...own.map(({ transaction_id: id }) => id)];
 }
 
 function identifier(req: Request, name: string): string {

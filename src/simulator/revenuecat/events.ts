@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Customer, Project, RevenueCatEvent, Subscription } from './state.ts';
+import type { Customer, Project, Purchase, RevenueCatEvent, Subscription } from './state.ts';
 
 /** What an event is about; the rest of its fields follow. */
 export interface EventFacts {
@@ -161,17 +161,22 @@ export function originalIdOf({ id, aliases }: Customer): string {
   return aliases.find((alias) => alias.startsWith('$RCAnonymousID:')) ?? id;
 }
 
-/** Without an app user id. Source: RevenueCat, "Webhooks: event types and fields". */
+/** Without an app user id; `first` of what moves says from where. Source: RevenueCat, "Webhooks: event types and fields". */
 export function transferEvent(
   project: Project,
-  transfer: { readonly from: Customer; readonly to: Customer; readonly store: string; readonly atMs: number },
+  transfer: {
+    readonly from: Customer;
+    readonly to: Customer;
+    readonly first: Subscription | Purchase;
+    readonly atMs: number;
+  },
 ): RevenueCatEvent {
   return {
     type: 'TRANSFER',
     id: randomUUID(),
-    app_id: project.appId,
-    store: transfer.store,
-    environment: 'PRODUCTION',
+    app_id: project.products.find(({ id }) => id === transfer.first.productId)?.appId ?? project.appId,
+    store: transfer.first.store.toUpperCase(),
+    environment: transfer.first.environment.toUpperCase(),
     event_timestamp_ms: transfer.atMs,
     transferred_from: [...transfer.from.aliases],
     transferred_to: [...transfer.to.aliases],

@@ -35,7 +35,7 @@ export function grantRoutes(context: Context): Router {
     const entitlement = project.entitlements.find(({ id }) => id === body.entitlement_id);
     if (!entitlement) throw missing('Entitlement not found');
     if (body.expires_at <= now())
-      throw refusal(422, 'expires_at must be in the future', { param: 'expires_at' });
+      throw refusal(422, 'Date must in the future', { type: 'parameter_error', param: 'expires_at' });
     state.grantRequests.push({ customerId: customer.id, entitlementId: entitlement.id, atMs: now() });
     const answer = (): void => void res.status(201).json(fullCustomerView(project, customer, now(), false));
 

@@ -122,7 +122,7 @@ export function authenticate(context: Context): RequestHandler {
   return (req, res, next) => {
     const key = /^Bearer (\S+)$/.exec(req.get('authorization') ?? '')?.[1];
     const known = key === undefined ? undefined : context.state.keys.get(key);
-    if (key === undefined || known?.status !== 'valid') throw refusal(401, 'Invalid API key.');
+    if (key === undefined || known?.status !== 'valid') throw refusal(401, 'Invalid API key');
     res.locals.session = { key, projectId: known.projectId, scopes: known.scopes } satisfies Session;
 
     const domain = /\/(customers|subscriptions|purchases)(\/|$)/.test(req.path)

@@ -334,7 +334,7 @@ const STORIES: Readonly<Record<StoryName, (kit: Kit) => StoryParts>> = {
           startsAtMs: day(-40),
           periodStartsAtMs: day(-40),
           periodEndsAtMs: day(-10),
-          endsAtMs: null,
+          endsAtMs: day(-10),
           storeSubscriptionId: play.transactionId,
           grossUsd: 9.99,
           managementUrl: 'https://play.google.com/store/account/subscriptions',
@@ -396,7 +396,7 @@ const STORIES: Readonly<Record<StoryName, (kit: Kit) => StoryParts>> = {
       ],
       -6,
     ),
-  no_purchases: ({ appUserId, email, anonymousId, day }) => {
+  no_purchases: ({ appUserId, anonymousId, day }) => {
     // Known to RevenueCat from an experiment only.
     return parts(
       [
@@ -411,8 +411,6 @@ const STORIES: Readonly<Record<StoryName, (kit: Kit) => StoryParts>> = {
           experiment_variant: 'b',
           offering_id: 'spring',
           experiment_enrolled_at_ms: day(-3),
-          subscriber_attributes:
-            email === undefined ? {} : { $email: { value: email, updated_at_ms: day(-3) } },
         },
       ],
       [],

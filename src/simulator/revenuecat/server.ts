@@ -22,7 +22,7 @@ import {
   type RevenueCatState,
   type Webhook,
 } from './state.ts';
-import { type SendOptions, sendToWebhooks, type WebhookAnswer } from './webhooks.ts';
+import { RETRY_AFTER_MS, type SendOptions, sendToWebhooks, type WebhookAnswer } from './webhooks.ts';
 
 export interface RevenueCatSimulator {
   readonly app: Express;
@@ -51,30 +51,41 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
   const state = createState();
   let pending: { projectId: string; event: RevenueCatEvent }[] = [];
 
-  const sendPending = async (wanted: typeof pending): Promise<WebhookAnswer[]> => {
+  const takePending = (wanted: typeof pending): typeof pending => {
     const due = wanted.filter((each) => pending.includes(each));
     pending = pending.filter((each) => !due.includes(each));
+    return due;
+  };
+  const flushWebhooks = async (): Promise<WebhookAnswer[]> => {
     const answers: WebhookAnswer[] = [];
-    for (const { projectId, event } of due)
+    for (const { projectId, event } of takePending(pending))
       answers.push(...(await sendToWebhooks(state, now, projectId, event)));
     return answers;
   };
-  const flushWebhooks = () => sendPending(pending);
+  const sendAsRevenueCat = (wanted: typeof pending): void => {
+    for (const { projectId, event } of takePending(wanted))
+      void sendToWebhooks(state, now, projectId, event, { retryAfterMs: RETRY_AFTER_MS });
+  };
   const announce: Context['announce'] = (project, customer, events) => {
     customer.events.push(...events);
     const added = events.map((event) => ({ projectId: project.id, event }));
     pending.push(...added);
     if (state.grantWebhookDelayMs !== null)
-      setTimeout(() => void sendPending(added), state.grantWebhookDelayMs).unref();
+      setTimeout(sendAsRevenueCat, state.grantWebhookDelayMs, added).unref();
   };
   const context: Context = { state, now, announce };
 
   const { faults, middleware, control } = createFaults(
     {
-      token: () => errorBody(401, 'Invalid API key.'),
+      token: () => errorBody(401, 'Invalid API key'),
       status(status, res) {
         if (status !== 429) return errorBody(status, `Simulated ${status}`);
-        res.set('Retry-After', '1');
+        const limit = String(state.limitsPerMinute.customer);
+        res.set({
+          'Retry-After': '1',
+          'RevenueCat-Rate-Limit-Current-Usage': limit,
+          'RevenueCat-Rate-Limit-Current-Limit': limit,
+        });
         return errorBody(429, 'Rate limit exceeded');
       },
     },
