@@ -198,7 +198,7 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   applyPeriodType(builder, item.status);
   builder.trustedUntilMs = isOverdue(builder, item, takenAtMs) ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
-  applyPause(builder, item, takenAtMs);
+  applyPause(builder, item, isSamePeriod ? Math.min(knownEndMs, takenAtMs) : takenAtMs);
   if (item.givesAccess) {
     Object.assign(builder, { endedAtMs: null, expirationReason: null });
     return;
@@ -252,10 +252,10 @@ function isOverdue(builder: StateBuilder, item: SnapshotSubscription, takenAtMs:
   return item.givesAccess && !isGrant && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
 }
 
-/** While paused, the period's end may be the end of the pause. */
-function applyPause(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
-  const endsAtMs = builder.endsAtMs ?? takenAtMs;
-  if (item.status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs, takenAtMs);
+/** While paused, the period's end may be the end of the pause. @param latestMs when the pause had begun */
+function applyPause(builder: StateBuilder, item: SnapshotSubscription, latestMs: number): void {
+  const endsAtMs = builder.endsAtMs ?? latestMs;
+  if (item.status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs, latestMs);
   else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? endsAtMs : null;
 }
 

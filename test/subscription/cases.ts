@@ -912,6 +912,22 @@ export const CASES: readonly Case[] = [
     attributes: { rc_will_renew: false, rc_entitlements: null, expires_at: null },
   },
   {
+    name: 'paused as only the API says, whose period ends with the pause, of a subscription that events know',
+    events: [buy(0, 30, play)],
+    snapshot: snapshotOf(32, [
+      apiSubscription({
+        store: 'PLAY_STORE',
+        status: 'paused',
+        givesAccess: false,
+        periodEndsAtMs: day(60),
+        endsAtMs: day(60),
+      }),
+    ]),
+    on: 33,
+    status: 'paused',
+    says: `Paused since ${date(30)}.`,
+  },
+  {
     name: 'a refund that only the API shows has no date: it would move with each response',
     events: [],
     snapshot: { ...snapshotOf(20, []), purchases: [apiPurchase({ status: 'refunded' })] },
