@@ -1,4 +1,4 @@
-import { eventNameFor } from '../delivery/plan.ts';
+import { eventNameFor, normalizeEventName } from '../delivery/plan.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import { STORE_CODES } from '../subscription/names.ts';
@@ -32,9 +32,12 @@ export const usePage: Page = {
         filter: recipe.filter.map((condition) =>
           condition.replace(/\{(\w+)\}/, (_, kind: DeliverableKind) => eventNameFor(kind, settings)),
         ),
-        events: EVENT_KINDS.filter((kind) => recipe.kinds.some((each) => each === kind)).map((kind) =>
-          describeKind(kind, settings, sent),
-        ),
+        events: EVENT_KINDS.filter((kind) => recipe.kinds.some((each) => each === kind)).map((kind) => ({
+          ...describeKind(kind, settings, sent),
+          sharedWith: EVENT_KINDS.filter((other) => other !== kind && isSameName(other, kind, settings)).map(
+            (other) => KIND_TEXTS[other].label,
+          ),
+        })),
       })),
       events: EVENT_KINDS.map((kind) => describeKind(kind, settings, sent)),
       attributes: CONTACT_ATTRIBUTES.map((attribute) => ({
@@ -44,6 +47,16 @@ export const usePage: Page = {
     };
   },
 };
+
+/** A refund may be sent as a cancellation, as RevenueCat's own integration does. */
+function isSameName(
+  one: DeliverableKind,
+  other: DeliverableKind,
+  settings: Pick<WorkspaceSettings, 'events'>,
+): boolean {
+  const nameOf = (kind: DeliverableKind) => normalizeEventName(eventNameFor(kind, settings));
+  return nameOf(one) === nameOf(other);
+}
 
 function describeKind(
   kind: DeliverableKind,

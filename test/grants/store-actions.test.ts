@@ -1024,7 +1024,7 @@ describe('the policy of store actions', () => {
     const waiting = await checked.press('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);
     assert.equal(calls(own.id), 0);
-    await noteIn(product, card, /Requests approval: Refund, Pro Web/);
+    await noteIn(product, card, /Requests approval: Refund, Pro Web, €4\.99\. Another teammate/);
     const forged = await forge(product, waiting, 'action.approve');
     assert.match(textOf(forged.canvas), /You requested this\. Another teammate must approve it/);
     const list = await (await openAgain(product, card, { adminId: SECOND })).press('grants');

@@ -341,7 +341,14 @@ describe('event names', () => {
     assert.equal((await settings()).events.refund?.name, 'cancelled');
     const refused = await send('/events', { ...shared, 'name.trial_cancelled': 'Cancelled' }).expect(422);
     assert.match(refused.text, /“Cancellation” has this name, too/);
+    const { text } = await browser.get('/settings/use').expect(200);
+    const refunded = /<h2[^>]*>Refunded<.*?<\/article>/s.exec(text)?.[0] ?? '';
+    assert.match(
+      refunded,
+      /the same name as “Cancellation” and “Grant removed”, which the filter also finds/,
+    );
     await send('/events', { 'name.renewal': 'Renewed' }).expect(303);
+    assert.doesNotMatch((await browser.get('/settings/use')).text, /the same name/);
   });
 
   it('says for filters which names Intercom knows, and what values attributes have', async () => {
