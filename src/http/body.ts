@@ -42,7 +42,7 @@ export function jsonBody(maxBytes: number): RequestHandler {
     requireJson(req);
     const bytes = await readBody(req, res, maxBytes);
     (req as RawRequest).rawBody = bytes;
-    req.body = parseJson(bytes);
+    req.body = parseJson(bytes.toString());
     next();
   };
 }
@@ -139,8 +139,7 @@ const ESCAPES = /\\\\|\\u0000|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a
  *
  * @returns `undefined`: it is not JSON
  */
-export function parseJson(bytes: Buffer): unknown {
-  const text = bytes.toString('utf8');
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(
       /\\u(?:0000|d)/i.test(text)

@@ -9,6 +9,7 @@ import axios, {
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { z } from 'zod';
 import { AppError, codeOf } from '../errors.ts';
+import { parseJson } from './body.ts';
 
 declare module 'axios' {
   interface AxiosRequestConfig {
@@ -138,11 +139,8 @@ export function createHttpClient({
 
 /** Parsed when it is JSON, else the text: a proxy's error page, for one. */
 function parseJsonOrText(text: string): unknown {
-  try {
-    return text === '' ? '' : JSON.parse(text);
-  } catch {
-    return text;
-  }
+  const json = parseJson(text);
+  return json === undefined ? text : json;
 }
 
 /**

@@ -31,7 +31,7 @@ export function signedJson(
     const body = await readBody(req, res, options.maxBytes);
     assertVerified(scheme.verify({ secret: options.secret, body, headers }));
     (req as RawRequest).rawBody = body;
-    req.body = parseJson(body);
+    req.body = parseJson(body.toString());
     if (req.body === undefined) throw new AppError('invalid_json', 'The body is not JSON');
     next();
   };

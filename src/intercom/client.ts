@@ -2,7 +2,6 @@ import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError, answerOrError } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
-import { stripNul } from '../text.ts';
 import { intercomFailure } from './failures.ts';
 import { idField, optionalId, optionalText } from './fields.ts';
 import { type RateLimit, readRateLimit } from './rate-limit.ts';
@@ -33,7 +32,7 @@ const textOr = (fallback: string) =>
   z
     .string()
     .nullish()
-    .transform((value) => stripNul(value ?? fallback));
+    .transform((value) => value ?? fallback);
 const optionalFlag = z
   .boolean()
   .nullish()

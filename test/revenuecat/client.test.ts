@@ -196,6 +196,18 @@ describe('RevenueCat client', () => {
     assert.deepEqual(read?.purchases[0]?.entitlements, ['pro', 'team']);
   });
 
+  test('what neither PostgreSQL nor an address can hold is replaced in responses as in requests', async (t) => {
+    const app = express();
+    app.use((_req, res) => {
+      res.type('json').send('{"items":[{"id":"proj\\ud800\\u0000"}],"next_page":null}');
+    });
+    const revenueCat = await listenOnLoopback(app);
+    t.after(() => revenueCat.close());
+    const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
+    const [project] = await client.listProjects();
+    assert.equal(project?.id, 'proj\ufffd\ufffd');
+  });
+
   test('buyers on the next page are found, too', async (t) => {
     const app = express();
     const base = '/v2/projects/proj1/subscriptions';
