@@ -1,6 +1,7 @@
 import { messagesFor } from '../i18n/messages.ts';
 import { defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
 import { isRecord } from '../text.ts';
+import { isForever } from '../time.ts';
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
 import { displayName } from '../workspaces/repository.ts';
 import { audit, type differences } from './change-settings.ts';
@@ -108,7 +109,7 @@ export function auditEntry(row: AuditEntry) {
     action: actionText(row.action, row.result) + (requestedBy ? ` of ${requestedBy}` : ''),
     what: whats.filter(Boolean).join(', '),
     changes: changesOf(row),
-    until: Number.isNaN(end) ? null : new Date(end),
+    until: Number.isNaN(end) || isForever(end) ? null : new Date(end),
     customer: detail('app_user_id'),
     conversation: row.conversationId ?? '',
     reason: detail('reason'),

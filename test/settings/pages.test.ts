@@ -682,7 +682,7 @@ describe('grants', () => {
     assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
     assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
     assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
-    const counted = (action: string, details: Record<string, unknown>) =>
+    const recorded = (action: string, details: Record<string, unknown>) =>
       auditEntry({
         auditId: '1',
         at: new Date(),
@@ -692,7 +692,10 @@ describe('grants', () => {
         conversationId: null,
         contactId: null,
         details,
-      }).what;
+      });
+    const counted = (...args: Parameters<typeof recorded>) => recorded(...args).what;
+    const lifetime = recorded('grant', { duration: 'lifetime', actual_end: '2099-01-01T00:00:00.000Z' });
+    assert.deepEqual([lifetime.what, lifetime.until], ['lifetime', null]);
     assert.equal(counted('bulk_grant_undone', { entitlement: 'pro', count: 1_900 }), 'pro, 1,900 customers');
     assert.equal(counted('deliveries_replayed', { count: 1 }), '1 event');
     assert.equal(counted('revoke', { entitlement: 'pro', duration: 'custom' }), 'pro', 'its end says more');
