@@ -35,7 +35,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   const running = held.filter(isRunningOne);
   // Access that no purchase explains is in the summary: what ended is not all.
   const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
-  const ended = isListed ? [] : held.filter(({ tone }) => tone === 'ended').slice(0, MAX_ENDED);
+  const ended = held.filter((each) => !isRunningOne(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
     ownHistory
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
@@ -46,7 +46,9 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
     /** Everything current in one text; where nothing is, what ended last or where it went. */
     summary: customerText(messages, described),
     /** What gives access first. */
-    holdings: [...running, ...ended].map((description) => holdingOf(description, messages)),
+    holdings: [...running, ...(isListed ? [] : ended.slice(0, MAX_ENDED))].map((description) =>
+      holdingOf(description, messages),
+    ),
     /** Newest first. */
     history: history
       .sort((a, b) => compareEvents(b.event, a.event))
@@ -83,6 +85,21 @@ function withStores(
 }
 
 const isRunningOne = ({ tone }: SubscriptionDescription): boolean => tone !== 'ended';
+
+/** After a change of the plan, for one: "Pro ended" is not true of a customer who has Pro by another purchase. */
+function isReplaced(
+  { statements, label, subscription }: SubscriptionDescription,
+  running: readonly SubscriptionDescription[],
+): boolean {
+  const { entitlements } = subscription;
+  return (
+    statements.every(({ kind }) => kind === 'expired' || kind === 'trialEnded') &&
+    // The store may still charge.
+    label !== 'billing_retry' &&
+    entitlements.length > 0 &&
+    entitlements.every((key) => running.some((each) => each.subscription.entitlements.includes(key)))
+  );
+}
 
 /** RevenueCat reports a failed payment as a billing issue and as a cancellation: one failure for the customer. */
 function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleEvent[]): boolean {

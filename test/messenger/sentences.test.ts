@@ -174,6 +174,16 @@ describe('what customers read', () => {
     const grant = { type: 'NON_RENEWING_PURCHASE', store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' };
     assert.equal(titles([plan(6, grant)]).length, 1);
     assert.deepEqual(titles([plan(6, grant), running]), [first]);
+    // Nor does a plan whose access another plan gives now; what was given back does.
+    const before = plan(7, { entitlement_ids: ['plan_5'] });
+    assert.deepEqual(titles([before, running]), [first]);
+    const refund = { ...before, type: 'CANCELLATION', cancel_reason: 'CUSTOMER_SUPPORT', price: -9.99 };
+    assert.equal(titles([before, refund, running]).length, 2);
+    assert.equal(
+      titles([plan(7, { entitlement_ids: ['plan_5', 'more'] }), running]).length,
+      2,
+      'more has ended',
+    );
   });
 
   it('shows test purchases to those alone who have nothing else', () => {
