@@ -20,7 +20,7 @@ import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { CLIENT_ID, CLIENT_SECRET, silent } from '../support/world.ts';
 
-export const PUBLIC_URL = 'http://app.test';
+export const PUBLIC_URL = 'https://app.test';
 export const APP_URL = 'http://intercom.test';
 
 export interface Site {
