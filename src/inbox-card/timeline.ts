@@ -38,7 +38,18 @@ const GROUPS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly
     'product_change',
   ],
   endings: ['cancellation', 'trial_cancelled', 'expiration', 'subscription_paused'],
-  payments: ['billing_issue', 'refund', 'refund_reversed', 'price_increase_consent', 'invoice_issued'],
+  // What was charged is a purchase, too: "Why was I charged?" is asked of either.
+  payments: [
+    'initial_purchase',
+    'trial_converted',
+    'renewal',
+    'non_subscription_purchase',
+    'billing_issue',
+    'refund',
+    'refund_reversed',
+    'price_increase_consent',
+    'invoice_issued',
+  ],
   grants: ['promotional_granted', 'promotional_revoked', 'temporary_entitlement_grant'],
 };
 

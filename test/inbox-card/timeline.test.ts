@@ -157,6 +157,12 @@ describe('the timeline', () => {
     const purchases = await endings.press('timeline.kind', { 'timeline.kind': 'purchases' });
     const rest = await purchases.press('timeline:older');
     assert.equal(eventsOn(purchases).length + eventsOn(rest).length, 16);
+    const payments = await rest.press('timeline.kind', { 'timeline.kind': 'payments' });
+    assert.match(payments.text, /^Renewed \|/m);
+    assert.match(payments.text, /^Payment failed \|/m);
+    const first = await payments.press('timeline:older');
+    assert.match(first.text, /^Subscribed \|/m, 'what was charged, from the first on');
+    assert.doesNotMatch(payments.text + first.text, /^Cancelled|^Turned renewal back on/m);
     const sandbox = await purchases.press('timeline.environment', { 'timeline.environment': 'sandbox' });
     assert.equal(eventsOn(sandbox).length, 1);
     assert.match(sandbox.text, /Sandbox \|/);
