@@ -191,18 +191,34 @@ interface WebhookKey {
   event_id: string;
 }
 
-/** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
-async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
-  const { subscriberIds, appUserIds, texts } = customers;
-  const named = [...texts].flatMap(patternsOf);
-  const found = await sql.query<WebhookKey & { side: string; subscriber_id: string; fields: string }>(
+/**
+ * Events of others that may name the customers. With `or` in place of `union` it read all events of all workspaces,
+ * 4 s for a million, while no webhook of the project was interpreted; and a pattern for each id was compared with each
+ * transfer, 28 s for 1,000 ids and 20,000 transfers. A list of texts is looked up by its hash.
+ */
+export function findEventsOfOthers(
+  sql: Sql,
+  workspaceId: string,
+  { subscriberIds, texts }: Pick<ErasedCustomers, 'subscriberIds' | 'texts'>,
+) {
+  return sql.query<WebhookKey & { side: string; subscriber_id: string; fields: string }>(
     `select project_id, event_id, side, subscriber_id, fields::text as fields from events
       where workspace_id = $1 and subscriber_id <> all($2::uuid[])
-        and ((project_id, event_id) in (select project_id, event_id from events
-                                         where workspace_id = $1 and subscriber_id = any($2::uuid[]))
-             or (side = 'customer' and kind in ('transfer', 'purchase_redeemed') and fields::text like any($3)))`,
-    [workspaceId, subscriberIds, named],
+        and (project_id, event_id) in (
+          select project_id, event_id from events where workspace_id = $1 and subscriber_id = any($2::uuid[])
+           union
+          select project_id, event_id from events
+           where workspace_id = $1 and side = 'customer' and kind in ('transfer', 'purchase_redeemed')
+             and exists (select 1 from string_to_table(fields::text, '"') part where part = any($3::text[])))`,
+    [workspaceId, subscriberIds, [...texts].flatMap(writtenAs).map((json) => json.split('"')[1])],
   );
+}
+
+/** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
+async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
+  const { appUserIds, texts } = customers;
+  const named = [...texts].flatMap(patternsOf);
+  const found = await findEventsOfOthers(sql, workspaceId, customers);
   const events = found.flatMap((row) => {
     const fields = JSON.parse(row.fields);
     const left = JSON.stringify(fieldsWithout(fields, texts));
@@ -274,12 +290,17 @@ async function findOnlyTheirs(
   });
 }
 
-/** Of a JSON text that holds this value, as we write it and as a serializer does that writes only ASCII. */
-function patternsOf(value: string): string[] {
+/** A text as JSON: as we write it, and as a serializer does that writes only ASCII. */
+function writtenAs(value: string): string[] {
   const written = JSON.stringify(value);
   const ascii = written.replaceAll(
     /[\u0080-\uffff]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  return [...new Set([written, ascii])].map((text) => `%${text.replaceAll(/[\\%_]/g, '\\$&')}%`);
+  return [...new Set([written, ascii])];
+}
+
+/** Of a JSON text that holds this value. */
+function patternsOf(value: string): string[] {
+  return writtenAs(value).map((json) => `%${json.replaceAll(/[\\%_]/g, '\\$&')}%`);
 }

@@ -7,6 +7,7 @@ import { savePlan } from '../../src/delivery/event-deliveries.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
 import { listDeliveries } from '../../src/settings/repository.ts';
+import { findEventsOfOthers } from '../../src/subscribers/customer-data.ts';
 import { readHistories } from '../../src/subscribers/history.ts';
 import { searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
@@ -134,5 +135,26 @@ test('searching reads events by their transaction, of whatever period', async ()
   );
   assert.equal(plans.length, 1);
   const scans = plans.flatMap(scansOfAll).filter((scan) => scan.startsWith('events '));
+  assert.deepEqual(scans, []);
+});
+
+test('erasing reads of the events of others only transfers', async () => {
+  const plans: PlanNode[] = [];
+  await findEventsOfOthers(
+    {
+      async query(text, values) {
+        const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+          `explain (format json) ${text}`,
+          values,
+        );
+        if (row) plans.push(row['QUERY PLAN'][0].Plan);
+        return [];
+      },
+    },
+    WORKSPACE_ID,
+    { subscriberIds: [NIL_UUID], texts: new Set(['erin']) },
+  );
+  assert.equal(plans.length, 1);
+  const scans = plans.flatMap(scansOfAll).filter((scan) => !scan.startsWith('events by events_kind '));
   assert.deepEqual(scans, []);
 });

@@ -529,4 +529,23 @@ describe('an erased customer', () => {
     await erase('zoë-1');
     assert.deepEqual(await rows(`select 1 from webhooks where event_id = 'zoe-failed'`), []);
   });
+
+  it('is taken out of a transfer to another customer, whatever their id is made of', async () => {
+    for (const id of ['"quoted" \\ id', '"', 'zoë_%']) {
+      await bought(id);
+      await transfer(`from ${id}`, [id], [BOB]);
+      // So that only its text leads to the other side.
+      await rows(`delete from events where event_id = $1 and side = 'source'`, `from ${id}`);
+      await erase(id);
+      const sides = await rows<{ fields: Record<string, unknown> }>(
+        'select fields from events where workspace_id = $1 and event_id = $2',
+        WORKSPACE_ID,
+        `from ${id}`,
+      );
+      assert.deepEqual(
+        sides.map(({ fields }) => [fields.transferred_from, fields.transferred_to]),
+        [[[], [BOB]]],
+      );
+    }
+  });
 });
