@@ -6,6 +6,7 @@ import {
   type DescriptionContext,
   describeSubscription,
   endDate,
+  isBoughtAgain,
   isPaymentFailing,
   isRunning,
   outlasts,
@@ -95,21 +96,6 @@ function failedPaymentStatements(
       const since = givesAccess || isOutlasted || isListed ? null : expiredAtMs;
       return { kind: 'paymentFailed', what, on: knownTime(billingIssueAtMs, state.snapshotAtMs), since };
     });
-}
-
-/** Whether a newer subscription of the same store took the place of one that ended with a failed payment. */
-function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
-  const { store, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
-  return (
-    !givesAccess &&
-    subscriptions.some(
-      (other) =>
-        other.store === store &&
-        other.isFamilyShare === isFamilyShare &&
-        (other.startedAtMs ?? 0) > (billingIssueAtMs ?? 0) &&
-        sharesEntitlement(other, failed),
-    )
-  );
 }
 
 /** A grant in addition to what is shown: of something else, or for longer. One at most. */

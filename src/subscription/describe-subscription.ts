@@ -1,7 +1,7 @@
 import { DAY_MS, isForever } from '../time.ts';
 import { type Period, type Price, priceOf } from './money.ts';
 import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
-import { knownTime } from './state-builder.ts';
+import { knownTime, sharesEntitlement } from './state-builder.ts';
 import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
 /** Epoch ms; `null`: unknown, or not shown. */
@@ -14,9 +14,11 @@ type At = number | null;
 export type Statement =
   | { kind: 'active' | 'intro'; what: string; price: Price | null; next: At }
   | { kind: 'trial' | 'priceConsent'; what: string; price: Price | null; until: At }
-  | { kind: 'trialCancelled' | 'family' | 'temporary' | 'prepaid'; what: string; until: At }
-  | { kind: 'cancelled'; what: string; on: At; until: At }
-  /** Paid and not renewing; `until` is `null` for life. `charges` is of all that the customer has. */
+  | { kind: 'family' | 'temporary' | 'prepaid'; what: string; until: At }
+  // `charges` is of all that the customer has.
+  | { kind: 'trialCancelled'; what: string; until: At; charges: 'again' | 'never' }
+  | { kind: 'cancelled'; what: string; on: At; until: At; charges: 'again' | 'never' }
+  /** Paid and not renewing; `until` is `null` for life. */
   | { kind: 'bought'; what: string; until: At; charges: 'again' | 'never' }
   | { kind: 'willPause'; what: string; until: At; resumes: At }
   | { kind: 'paused'; what: string; since: At; resumes: At; sum: Money | null }
@@ -229,15 +231,16 @@ function mainStatement(
   }
   // The end of what was cancelled or not paid is not the end of access where something else lasts longer.
   const ownEnd = isOutlasted(subscription, state, names) ? null : until;
+  const charges = chargesOf(state, nowMs);
   if (givesAccess && isPaymentFailing(subscription, nowMs)) {
     const on = knownTime(subscription.billingIssueAtMs, state.snapshotAtMs);
     return { kind: 'grace', what, on, until: ownEnd, store };
   }
   switch (status) {
     case 'cancelled_trial':
-      return { kind: 'trialCancelled', what, until: ownEnd };
+      return { kind: 'trialCancelled', what, until: ownEnd, charges };
     case 'cancelled':
-      return { kind: 'cancelled', what, on: subscription.cancelledAtMs, until: ownEnd };
+      return { kind: 'cancelled', what, on: subscription.cancelledAtMs, until: ownEnd, charges };
     case 'promotional':
       return { kind: 'granted', what, by: context.grantedBy?.(subscription) ?? null, until };
     case 'expired_promotional': {
@@ -266,20 +269,35 @@ function mainStatement(
   // Of a pass that RevenueCat still lists after its end, the end is not known: it is not for life.
   if (subscription.periodType === 'PREPAID' || !subscription.isEndKnown)
     return { kind: 'prepaid', what, until };
-  return { kind: 'bought', what, until, charges: chargesOf(state, nowMs) };
+  return { kind: 'bought', what, until, charges };
 }
 
 /** Whether anything of what a customer has or had may be charged to them again. */
-export function chargesOf({ subscriptions }: SubscriberState, nowMs: number): 'again' | 'never' {
-  const mayCharge = subscriptions.some(
+export function chargesOf(state: SubscriberState, nowMs: number): 'again' | 'never' {
+  const mayCharge = state.subscriptions.some(
     (each) =>
       !each.isFamilyShare &&
       (each.willRenew ||
         each.isIncomplete ||
-        isPaymentFailing(each, nowMs) ||
+        (isPaymentFailing(each, nowMs) && !isBoughtAgain(each, state)) ||
         ((each.pausedAtMs !== null || each.awaitsPriceConsent) && isRunning(each))),
   );
   return mayCharge ? 'again' : 'never';
+}
+
+/** Whether a newer subscription of the same store took the place of one that ended with a failed payment. */
+export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
+  const { store, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
+  return (
+    !givesAccess &&
+    subscriptions.some(
+      (other) =>
+        other.store === store &&
+        other.isFamilyShare === isFamilyShare &&
+        (other.startedAtMs ?? 0) > (billingIssueAtMs ?? 0) &&
+        sharesEntitlement(other, failed),
+    )
+  );
 }
 
 function endedStatement(

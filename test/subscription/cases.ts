@@ -212,6 +212,34 @@ export const CASES: readonly Case[] = [
       `Max (App Store, bought once) and Team (monthly, Stripe, cancelled, until ${date(50)}).`,
   },
   {
+    name: 'a payment that the store still retries may be charged, beside one subscription that was cancelled',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+      buy(20, 50, { ...team, original_transaction_id: 'st1' }),
+      cancel(25, 'UNSUBSCRIBE', { ...period(20, 50), ...team }),
+    ],
+    on: 31,
+    says:
+      `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. ` +
+      `Team, cancelled on ${date(25)}. Access until ${date(50)}.`,
+  },
+  {
+    name: 'a payment that the store still retries may be charged, beside a free trial that was cancelled',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+      trial(28, 35, team),
+      cancel(29, 'UNSUBSCRIBE', { ...period(28, 35), ...team, period_type: 'TRIAL' }),
+    ],
+    on: 31,
+    says:
+      `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. ` +
+      `Team, free trial, cancelled. Access until ${date(35)}.`,
+  },
+  {
     name: 'cancelled',
     events: [buy(0, 30), cancel(5, 'UNSUBSCRIBE')],
     on: 6,
@@ -1899,6 +1927,18 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), buy(20, 50, team)],
     on: 35,
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
+  },
+  {
+    name: 'bought again after a payment that failed, and cancelled',
+    events: [
+      buy(0, 30, play),
+      issue(30, null, play),
+      expire(30, 'BILLING_ERROR', play),
+      buy(33, 63, { ...play, original_transaction_id: 'again' }),
+      cancel(35, 'UNSUBSCRIBE', { ...play, ...period(33, 63), original_transaction_id: 'again' }),
+    ],
+    on: 36,
+    says: `Pro, cancelled on ${date(35)}. Access until ${date(63)}. No further charge.`,
   },
   {
     name: 'bought again after a payment that failed',
