@@ -143,7 +143,6 @@ export function createFaults(
       faults.clear();
       res.json({ faults: [] });
     });
-  control.get('/__simulator/requests', (_req, res) => void res.json({ requests: faults.requests() }));
 
   return { faults, middleware, control };
 }

@@ -386,6 +386,27 @@ test('webhooks of contact changes are signed and have ISO moments', async () => 
   assert.equal(body.data.item.created_at, '2026-11-20T12:00:00.000+00:00');
 });
 
+test('a webhook that fails is sent once more after a minute, as the same notification', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const sent: Body[] = [];
+  const endpoint = createServer((req, res) => {
+    req.on('data', (chunk: Buffer) => sent.push(JSON.parse(chunk.toString()) as Body));
+    req.on('end', () => res.writeHead(500).end());
+  });
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve));
+  t.after(() => endpoint.close());
+  const { port } = endpoint.address() as { port: number };
+  simulator.state.webhookEndpoint = `http://127.0.0.1:${port}`;
+  const status = simulator.sendWebhook('contact.deleted', { type: 'contact' }, 'ws1');
+  while (simulator.state.webhookDeliveries.length === 0)
+    await new Promise((resolve) => setImmediate(resolve));
+  nowMs += 60_000;
+  t.mock.timers.tick(60_000);
+  assert.equal(await status, 500);
+  const again = { ...sent[0], delivery_attempts: 2 };
+  assert.deepEqual(sent, [{ ...again, delivery_attempts: 1 }, again]);
+});
+
 test('webhooks are as sparse as the recorded ones, and only for topics of the manifest', async (t) => {
   const received: { topic: string; item: Body }[] = [];
   const endpoint = createServer((req, res) => {

@@ -115,13 +115,15 @@ describe('the simulated store actions', () => {
 
   test('refund of a charge: Google Play only, once, within a year; access stays', async () => {
     const google = add('google_monthly');
-    const charge = google.subscriptions[0]?.storeSubscriptionId ?? '';
+    const charge = String(google.events.at(-1)?.transaction_id);
     const path = `${subscriptionOf(google)}/transactions/${charge}/actions/refund`;
     const listed = await get(`${subscriptionOf(google)}/transactions`);
     assert.deepEqual(
       listed.body.items.map(({ id }: { id: string }) => id),
-      [charge],
+      google.events.map((event) => event.transaction_id).toReversed(),
     );
+    const { body } = await get(`/customers/${google.id}/subscriptions`);
+    assert.equal(body.items[0].store_subscription_identifier, charge, 'Google’s is the last renewal’s order');
     assert.equal((await post(path)).status, 200);
     assert.equal(google.subscriptions[0]?.givesAccess, true);
     assert.equal(lastEvent(google).price, -9.99, 'of three payments the last');

@@ -114,7 +114,7 @@ export const ACTIONS: readonly DemoAction[] = [
     isPossible: (subscription) =>
       renews(subscription) && isApple(subscription) && subscription?.autoRenewalStatus === 'will_renew',
     run({ subscription, project, nowMs, event }) {
-      ensureProduct(project, nowMs, YEARLY);
+      subscription.pendingProductId = ensureProduct(project, nowMs, YEARLY).id;
       subscription.autoRenewalStatus = 'will_change_product';
       return [event('PRODUCT_CHANGE', { new_product_id: YEARLY.storeIdentifier })];
     },
@@ -247,7 +247,7 @@ function renewal(
   { is_trial_conversion }: { is_trial_conversion: boolean } = { is_trial_conversion: false },
 ): RevenueCatEvent {
   if (subscription.autoRenewalStatus === 'will_change_product')
-    subscription.productId = ensureProduct(project, nowMs, YEARLY).id;
+    subscription.productId = subscription.pendingProductId ?? subscription.productId;
   const amount = priceOf(subscription, project);
   Object.assign(subscription, {
     status: 'active',

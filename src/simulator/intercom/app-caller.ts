@@ -57,7 +57,7 @@ export interface AppCaller {
   callCanvas(call: CanvasCall): Promise<CanvasAnswer>;
   /**
    * Sends a webhook to `state.webhookEndpoint`, whatever its topic: five seconds to answer, one retry after
-   * `state.webhookRetryDelayMs`. Resolves with the last status; `null`: no response or no endpoint.
+   * a minute. Resolves with the last status; `null`: no response or no endpoint.
    */
   sendWebhook(topic: string, item: Record<string, unknown>, workspaceId?: string): Promise<number | null>;
   /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
@@ -68,6 +68,7 @@ export interface AppCaller {
 
 const CANVAS_TIMEOUT_MS = 10_000;
 const WEBHOOK_TIMEOUT_MS = 5_000;
+const WEBHOOK_RETRY_MS = 60_000;
 
 /** `X-Body-Signature`: bare hex of HMAC-SHA256 over the raw bytes. Source: Intercom, "Canvas Kit: request signing". */
 export function signBody(secret: string, body: string | Buffer): string {
@@ -139,7 +140,7 @@ export function createAppCaller(options: {
       if (status === 410) state.webhookEndpoint = null;
       if (attempt === 2 || status === 410 || (status !== null && status >= 200 && status < 300))
         return status;
-      await new Promise((resolve) => setTimeout(resolve, state.webhookRetryDelayMs).unref());
+      await new Promise((resolve) => setTimeout(resolve, WEBHOOK_RETRY_MS).unref());
     }
     return null;
   }

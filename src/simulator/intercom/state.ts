@@ -37,7 +37,7 @@ export interface Workspace {
   identityVerification: boolean;
   /** The status with which every scoped call is refused because of the plan; `null`: the plan has the API. */
   planRefusal: 402 | 403 | null;
-  /** As the app last reported it by `POST /app_install/status` or the health check. */
+  /** As the app last reported it by `POST /app_install/status`. */
   health: Record<string, unknown> | null;
 }
 
@@ -163,7 +163,6 @@ export interface IntercomState {
   webhookEndpoint: string | null;
   /** The topics of `app-manifest.json`; others are not sent. */
   webhookTopics: ReadonlySet<string>;
-  webhookRetryDelayMs: number;
   readonly webhookDeliveries: WebhookDelivery[];
   uninstallUrl: string | null;
   /** How long new contacts are missing from searches. */
@@ -202,7 +201,6 @@ export function createState(): IntercomState {
     installUrl: null,
     webhookEndpoint: null,
     webhookTopics: new Set(manifest.webhooks.topics),
-    webhookRetryDelayMs: 60_000,
     webhookDeliveries: [],
     uninstallUrl: null,
     searchLagMs: 0,

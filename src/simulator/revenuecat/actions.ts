@@ -20,8 +20,10 @@ import {
   newId,
   type Project,
   type Purchase,
+  paymentsOf,
   type RevenueCatEvent,
   type Subscription,
+  storeIdsOf,
   type Transaction,
 } from './state.ts';
 import { customerView, purchaseView, subscriptionView } from './views.ts';
@@ -79,17 +81,23 @@ export function actionRoutes(context: Context): Router {
     if (!givesAccess(own, now())) throw refusal(422, 'The subscription is not active');
   }
 
-  function transactionsOf(own: Subscription): Transaction[] {
-    const known = state.transactions.get(own.id);
-    if (known) return known;
-    const only = {
+  function transactionsOf(project: Project, own: Subscription): Transaction[] {
+    const only: Transaction = {
       id: own.storeSubscriptionId ?? own.id,
       purchasedAtMs: own.periodStartsAtMs,
       expiresAtMs: own.periodEndsAtMs,
       isRefunded: false,
     };
-    state.transactions.set(own.id, [only]);
-    return [only];
+    const charged = paymentsOf(project, own).map((event) => ({
+      id: String(event.transaction_id),
+      purchasedAtMs: Number(event.purchased_at_ms),
+      expiresAtMs: Number(event.expiration_at_ms),
+      isRefunded: false,
+    }));
+    const known = state.transactions.get(own.id) ?? (charged.length > 0 ? [] : [only]);
+    known.push(...charged.filter(({ id }) => known.every((each) => each.id !== id)));
+    state.transactions.set(own.id, known);
+    return known;
   }
 
   router.post(`${subscription}/actions/cancel`, (req, res) => {
@@ -114,10 +122,10 @@ export function actionRoutes(context: Context): Router {
     const { customer, own } = find(project, req);
     record('refund', own.id);
     if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be refunded');
-    if (transactionsOf(own).some(({ isRefunded }) => isRefunded))
+    if (transactionsOf(project, own).some(({ isRefunded }) => isRefunded))
       throw refusal(409, 'The subscription is already refunded');
     requireActive(own);
-    for (const each of transactionsOf(own)) each.isRefunded = true;
+    for (const each of transactionsOf(project, own)) each.isRefunded = true;
     endSubscription(own, now());
     announce(project, customer, refundEvents(project, customer, own));
     res.json(subscriptionView(project, own, now()));
@@ -151,14 +159,14 @@ export function actionRoutes(context: Context): Router {
     const { own } = find(project, req);
     const product = project.products.find(({ id }) => id === own.productId);
     const view = (each: Transaction) => transactionView(each, product?.storeIdentifier);
-    res.json(listPage(req, transactionsOf(own).toReversed(), view));
+    res.json(listPage(req, transactionsOf(project, own).toReversed(), view));
   });
 
   router.post(`${subscription}/transactions/:transactionId/actions/refund`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     readBody(nothing, req.body);
     const { customer, own } = find(project, req);
-    const transaction = transactionsOf(own).find(({ id }) => id === req.params.transactionId);
+    const transaction = transactionsOf(project, own).find(({ id }) => id === req.params.transactionId);
     if (!transaction) throw missing('Transaction not found');
     record('refund', transaction.id);
     if (own.store !== 'play_store') throw refusal(422, 'Only Play Store transactions can be refunded');
@@ -231,7 +239,9 @@ export function actionRoutes(context: Context): Router {
       const product = project.products.find(({ id }) => id === productId);
       return body.app_ids == null || (product !== undefined && body.app_ids.includes(product.appId));
     };
-    const first = [...source.subscriptions, ...source.purchases].find(isMoved);
+    const first = [...source.subscriptions, ...source.purchases].find(
+      (item) => item.store !== 'promotional' && isMoved(item),
+    );
     move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
     move(source.purchases, target.purchases, { to: target.id, isMoved });
     if (first) announceTransfer(project, { from: source, to: target, first });
@@ -246,12 +256,13 @@ export function actionRoutes(context: Context): Router {
     const { order_id: orderId } = readBody(restoreSchema, req.body);
     const customer = requireCustomer(project, req);
     record('restore', orderId);
+    const isMoved = (own: Subscription): boolean =>
+      own.store === 'play_store' && storeIdsOf(project, own).includes(orderId);
     const owner = [...project.customers.values()].find((each) =>
-      each.subscriptions.some((own) => own.store === 'play_store' && own.storeSubscriptionId === orderId),
+      each.subscriptions.some((own) => isMoved(own)),
     );
     if (!owner) throw missing('Order not found');
     if (owner === customer) throw refusal(409, 'The customer already has this order');
-    const isMoved = (own: Subscription): boolean => own.storeSubscriptionId === orderId;
     const first = owner.subscriptions.find(isMoved);
     move(owner.subscriptions, customer.subscriptions, { to: customer.id, isMoved });
     if (first) announceTransfer(project, { from: owner, to: customer, first });

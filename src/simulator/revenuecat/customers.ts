@@ -1,6 +1,6 @@
 import { type Request, Router } from 'express';
 import { type Context, listPage, missing, refusal, requireCustomer, requireProject } from './http.ts';
-import type { Customer, Project, Subscription } from './state.ts';
+import { type Customer, type Project, storeIdsOf } from './state.ts';
 import {
   activeEntitlements,
   activeView,
@@ -29,7 +29,7 @@ export function customerRoutes(context: Context): Router {
       throw refusal(400, 'search must have 1 to 255 characters', { param: 'search' });
     }
     const found = [...project.customers.values()].filter(
-      (customer) => search === undefined || matches(customer, search),
+      (customer) => search === undefined || matches(project, customer, search),
     );
     res.json(listPage(req, found, (customer) => customerView(project, customer)));
   });
@@ -101,8 +101,8 @@ export function customerRoutes(context: Context): Router {
   router.get('/v2/projects/:projectId/subscriptions', (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     const wanted = identifier(req, 'store_subscription_identifier');
-    const found = everyones(project, (customer) =>
-      customer.subscriptions.filter((each) => transactionIdsOf(customer, each).includes(wanted)),
+    const found = everyones(project, (customer) => customer.subscriptions).filter((each) =>
+      storeIdsOf(project, each).includes(wanted),
     );
     res.json(listPage(req, found, (each) => subscriptionView(project, each, now())));
   });
@@ -120,11 +120,11 @@ export function customerRoutes(context: Context): Router {
 }
 
 /** Documented for the exact e-mail; newer servers also match app user ids and store transactions. */
-function matches(customer: Customer, search: string): boolean {
+function matches(project: Project, customer: Customer, search: string): boolean {
   return (
     customer.attributes.get('$email')?.value === search ||
     customer.aliases.includes(search) ||
-    customer.subscriptions.some((each) => each.storeSubscriptionId === search) ||
+    customer.subscriptions.some((each) => storeIdsOf(project, each).includes(search)) ||
     customer.purchases.some((each) => each.storePurchaseId === search)
   );
 }
@@ -139,12 +139,6 @@ function environmentOf(req: Request): string | undefined {
 function inEnvironment<T extends { environment: string }>(req: Request, items: readonly T[]): T[] {
   const wanted = environmentOf(req);
   return items.filter((item) => wanted === undefined || item.environment === wanted);
-}
-
-/** The store's ids of a subscription, of past periods as well. */
-function transactionIdsOf({ events }: Customer, { storeSubscriptionId }: Subscription): unknown[] {
-  const own = events.filter(({ original_transaction_id: id }) => id === storeSubscriptionId);
-  return [storeSubscriptionId, ...own.map(({ transaction_id: id }) => id)];
 }
 
 function identifier(req: Request, name: string): string {

@@ -36,7 +36,10 @@ export interface Subscription {
   periodEndsAtMs: number | null;
   endsAtMs: number | null;
   readonly entitlementIds: readonly string[];
+  /** Of its first charge, the events' `original_transaction_id`. */
   readonly storeSubscriptionId: string | null;
+  /** With the renewal `will_change_product`. */
+  pendingProductId?: string;
   grossUsd: number;
   readonly country: string | null;
   readonly managementUrl: string | null;
@@ -120,7 +123,7 @@ export interface RevenueCatState {
   readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
   /** Every store action that was requested, whatever the result, oldest first. */
   readonly actionRequests: { kind: string; id: string; atMs: number }[];
-  /** By subscription; one without an entry has a single charge. */
+  /** By subscription, as far as they were asked for. */
   readonly transactions: Map<string, Transaction[]>;
   readonly appleExtensions: { customerId: string; atMs: number }[];
   /** The events endpoint is newer than the published description; off, it is a 404. */
@@ -167,6 +170,25 @@ export function findProject(state: RevenueCatState, projectId: string): Project 
 export function givesAccess(subscription: Subscription, nowMs: number): boolean {
   return subscription.givesAccess && (subscription.endsAtMs === null || subscription.endsAtMs > nowMs);
 }
+
+/** The events of what was charged for a subscription, oldest first. */
+export function paymentsOf(project: Project, own: Subscription): RevenueCatEvent[] {
+  const owners = new Set([own.originalCustomerId, own.customerId].map((id) => project.aliases.get(id)));
+  return [...owners]
+    .flatMap((owner) => owner?.events ?? [])
+    .filter(
+      ({ type, original_transaction_id: original, environment }) =>
+        (type === 'INITIAL_PURCHASE' || type === 'RENEWAL') &&
+        original === own.storeSubscriptionId &&
+        environment === own.environment.toUpperCase(),
+    );
+}
+
+/** The store's ids of a subscription, of past periods as well. */
+export const storeIdsOf = (project: Project, own: Subscription): unknown[] => [
+  own.storeSubscriptionId,
+  ...paymentsOf(project, own).map(({ transaction_id: id }) => id),
+];
 
 export function insertCustomer(
   project: Project,

@@ -1,4 +1,11 @@
-import { type Customer, givesAccess, type Project, type Purchase, type Subscription } from './state.ts';
+import {
+  type Customer,
+  givesAccess,
+  type Project,
+  type Purchase,
+  type Subscription,
+  storeIdsOf,
+} from './state.ts';
 
 const BASE = 'https://api.revenuecat.com/v2';
 
@@ -130,12 +137,15 @@ const entitlementsOf = (project: Project, ids: readonly string[], path: string):
     `/projects/${project.id}/${path}/entitlements`,
   );
 
+const NAMED_BY_LATEST = new Set(['app_store', 'mac_app_store', 'play_store']);
+
 export function subscriptionView(
   project: Project,
   own: Subscription,
   nowMs: number,
 ): Record<string, unknown> {
   const access = givesAccess(own, nowMs);
+  const pending = project.products.find(({ id }) => id === own.pendingProductId);
   return {
     object: 'subscription',
     id: own.id,
@@ -156,9 +166,13 @@ export function subscriptionView(
     entitlements: entitlementsOf(project, own.entitlementIds, `subscriptions/${own.id}`),
     environment: own.environment,
     store: own.store,
-    store_subscription_identifier: own.storeSubscriptionId,
+    // Apple's and Google's is that of the latest charge.
+    store_subscription_identifier: NAMED_BY_LATEST.has(own.store)
+      ? storeIdsOf(project, own).at(-1)
+      : own.storeSubscriptionId,
     ownership: 'purchased',
-    pending_changes: null,
+    pending_changes:
+      own.autoRenewalStatus === 'will_change_product' && pending ? { product: productView(pending) } : null,
     country: own.country,
     management_url: own.managementUrl,
   };
