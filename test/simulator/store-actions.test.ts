@@ -217,6 +217,11 @@ describe('the simulated store actions', () => {
       [source.subscriptions, target.subscriptions, target.purchases].map(({ length }) => length),
       [1, 1, 1],
     );
+    const { body: moved } = await get(`/customers/${target.id}/purchases`);
+    assert.deepEqual(
+      [moved.items[0].customer_id, moved.items[0].original_customer_id],
+      [target.id, source.id],
+    );
     const { type, store, environment } = lastEvent(target);
     assert.deepEqual([type, store, environment], ['TRANSFER', 'RC_BILLING', 'PRODUCTION']);
     const tester = add('sandbox_only');

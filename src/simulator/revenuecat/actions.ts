@@ -319,12 +319,18 @@ function findOneTime(project: Project, id: string): [Customer, Purchase] {
 
 /** Moves purchases to another customer. */
 export function move<
-  T extends { customerId: string; readonly productId: string | null; readonly store: string },
+  T extends {
+    customerId: string;
+    originalCustomerId?: string;
+    readonly productId: string | null;
+    readonly store: string;
+  },
 >(from: T[], to: T[], how: { readonly to: string; readonly isMoved: (item: T) => boolean }): void {
   for (const item of [...from]) {
     // Grants stay: they were not bought.
     if (item.store === 'promotional' || !how.isMoved(item)) continue;
     from.splice(from.indexOf(item), 1);
+    item.originalCustomerId ??= item.customerId;
     item.customerId = how.to;
     to.push(item);
   }

@@ -23,7 +23,7 @@ export interface Product {
 export interface Subscription {
   readonly id: string;
   customerId: string;
-  readonly originalCustomerId: string;
+  originalCustomerId: string;
   /** `null` for grants. */
   productId: string | null;
   readonly store: string;
@@ -48,6 +48,8 @@ export interface Subscription {
 export interface Purchase {
   readonly id: string;
   customerId: string;
+  /** Of a purchase that was transferred. */
+  originalCustomerId?: string;
   readonly productId: string;
   readonly store: string;
   readonly environment: 'production' | 'sandbox';

@@ -183,7 +183,7 @@ export function purchaseView(project: Project, own: Purchase): Record<string, un
     object: 'purchase',
     id: own.id,
     customer_id: own.customerId,
-    original_customer_id: own.customerId,
+    original_customer_id: own.originalCustomerId ?? own.customerId,
     product_id: own.productId,
     purchased_at: own.purchasedAtMs,
     revenue_in_usd: revenue(own.grossUsd),
