@@ -197,7 +197,10 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
   return entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names);
 }
 
-/** The project's entitlements as last read from RevenueCat; read and stored now when none is known. */
+/**
+ * The project's entitlements as last read from RevenueCat; read and stored now when none is known. Throws ActionError
+ * when that fails.
+ */
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const known = await listEntitlements(app.database, project);
   if (known.length > 0 || project.apiKey === null) return known;
@@ -206,9 +209,9 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
     if (client) await readCurrentCatalog({ ...app, project, client });
   });
   const read = await answerOrError(reading);
-  if (read instanceof AppError)
-    app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
-  return listEntitlements(app.database, project);
+  if (!(read instanceof AppError)) return listEntitlements(app.database, project);
+  app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
+  throw failed(read.code);
 }
 
 /** What stores will charge for an entitlement before a grant of it ends, also when a pause ends until then. */

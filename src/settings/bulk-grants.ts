@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { readEntitlements } from '../grants/access.ts';
 import { nameOf } from '../grants/action.ts';
+import { ActionError, orActionError } from '../grants/action-error.ts';
 import {
   COMMAND_LINE,
   changeBulkGrant,
@@ -223,7 +224,12 @@ export const bulkGrantsPage: Page = {
     const { workspaceId, settings } = request.workspace;
     const { database } = request.app;
     const projects = await listProjects(database, workspaceId);
-    const entitlements = await Promise.all(projects.map((project) => readEntitlements(request.app, project)));
+    const entitlements = await Promise.all(
+      projects.map(async (project) => {
+        const read = await orActionError(readEntitlements(request.app, project));
+        return read instanceof ActionError ? [] : read;
+      }),
+    );
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
     const list = await listBulkGrants(database, workspaceId);
     return {

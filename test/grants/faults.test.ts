@@ -426,6 +426,21 @@ describe('a process that is killed', () => {
   });
 });
 
+test('an outage before the entitlements were ever read is called one, and the form can be tried again', async () => {
+  const fresh = await createProduct();
+  try {
+    const end = fresh.revenueCat.faults.add({ pathPrefix: '/v2', status: 503 });
+    const card = await openCustomer(fresh);
+    const failed = await card.press('grant');
+    assert.match(failed.text, /RevenueCat does not respond\. Nothing was changed\. You can try again/);
+    end();
+    const form = await failed.press('grant');
+    assert.ok(idsOn(form.canvas).includes('grant.review'), form.text);
+  } finally {
+    await fresh.close();
+  }
+});
+
 /** Stores a grant as a process does that is killed before it calls RevenueCat. */
 async function storeRequested(card: {
   readonly appUserId: string;

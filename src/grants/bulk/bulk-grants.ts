@@ -13,6 +13,7 @@ import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { readEntitlements } from '../access.ts';
 import { GRANT_STARTS, nameOf } from '../action.ts';
+import { ActionError, orActionError } from '../action-error.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
 import {
@@ -129,8 +130,9 @@ export async function draftBulkGrant(
   const { appUserIds, duration, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
-  const entitlements = await readEntitlements(app, project);
-  if (entitlements.length === 0) return { field: 'entitlement', problem: NO_ENTITLEMENT };
+  const entitlements = await orActionError(readEntitlements(app, project));
+  if (entitlements instanceof ActionError || entitlements.length === 0)
+    return { field: 'entitlement', problem: NO_ENTITLEMENT };
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');

@@ -79,7 +79,7 @@ export async function actionForm(
   if (fields instanceof ActionError)
     return fields.kind === 'refused'
       ? refusedPage(context, kind, fields)
-      : tryAgainPage(context, form, { error: fields, id: `${kind}:${subscription}` });
+      : tryAgainPage(context, form, { error: fields, id: subscription ? `${kind}:${subscription}` : kind });
   if (typeof fields === 'string') return context.page([text(fields, 'muted')]);
   // Turning the pages does not lose the entitlement that is extended.
   const entitlement = form.extends ? form.entitlement : undefined;
