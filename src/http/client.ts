@@ -199,3 +199,11 @@ export function parseResponse<T>(
   const { action = '' } = response.config;
   throw unavailable(platform, `${action}: ${platform}'s response has an unexpected shape`);
 }
+
+/** An item of an unexpected shape is passed over: one odd purchase or teammate must not hide the others. */
+export function wellFormed<T>(schema: z.ZodType<T>, items: readonly unknown[]): T[] {
+  return items.flatMap((item) => {
+    const parsed = schema.safeParse(item);
+    return parsed.success ? [parsed.data] : [];
+  });
+}

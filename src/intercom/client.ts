@@ -1,7 +1,7 @@
 import type { Axios, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError, answerOrError } from '../errors.ts';
-import { createHttpClient, isAccepted, noResponseError, parseResponse } from '../http/client.ts';
+import { createHttpClient, isAccepted, noResponseError, parseResponse, wellFormed } from '../http/client.ts';
 import { intercomFailure } from './failures.ts';
 import { idField, optionalId, optionalText } from './fields.ts';
 import { type RateLimit, readRateLimit } from './rate-limit.ts';
@@ -265,8 +265,11 @@ export function createIntercomClient(options: IntercomClientOptions) {
     sendEvent: (event: DataEvent) => post('/events', 'Sending an event', event),
     async listDataAttributes(): Promise<IntercomDataAttribute[]> {
       const url = '/data_attributes?model=contact&include_archived=true';
-      const schema = z.object({ data: z.array(dataAttributeSchema) });
-      return (await read(schema, { url, action: 'Listing attributes' })).data;
+      const schema = z.object({ data: z.array(z.unknown()) });
+      return wellFormed(
+        dataAttributeSchema,
+        (await read(schema, { url, action: 'Listing attributes' })).data,
+      );
     },
     createDataAttribute: (attribute: { name: string; dataType: string; description: string }) =>
       post('/data_attributes', `Creating the attribute ${attribute.name}`, {
@@ -301,13 +304,13 @@ export function createIntercomClient(options: IntercomClientOptions) {
       const parts = conversation.conversation_parts?.conversation_parts ?? [];
       return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));
     },
-    /** Teammates, without bots. API 2.16 describes admins as nullable. */
+    /** Teammates, without bots. API 2.16 describes admins as nullable, and requires none of their fields. */
     async listAdmins(): Promise<IntercomAdmin[]> {
-      const schema = z.object({ admins: z.array(adminSchema.nullable()) });
+      const schema = z.object({ admins: z.array(z.unknown()) });
       const { admins } = await read(schema, { url: '/admins', action: 'Listing teammates' });
-      return admins
-        .filter((admin) => admin !== null)
-        .filter(({ type, email }) => type === 'admin' && !email.startsWith('operator+'));
+      return wellFormed(adminSchema, admins).filter(
+        ({ type, email }) => type === 'admin' && !email.startsWith('operator+'),
+      );
     },
     pushHealth: (health: object) => post('/app_install/status', 'Reporting health', health),
   };

@@ -1,7 +1,14 @@
 import type { Axios, AxiosResponse } from 'axios';
 import { z } from 'zod';
 import { AppError, nullOn } from '../errors.ts';
-import { createHttpClient, isAccepted, noResponseError, parseResponse, readCount } from '../http/client.ts';
+import {
+  createHttpClient,
+  isAccepted,
+  noResponseError,
+  parseResponse,
+  readCount,
+  wellFormed,
+} from '../http/client.ts';
 import { isRecord } from '../text.ts';
 import type { CallDomain } from './call-budget.ts';
 import type { CallGate } from './call-limiter.ts';
@@ -264,14 +271,6 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
 /** A page repeats items of the one before when others were added in between: each counts once. */
 function idOf(item: unknown): unknown {
   return (isRecord(item) && item.id) || JSON.stringify(item);
-}
-
-/** An item of an unexpected shape is passed over: one odd purchase must not hide the others. */
-function wellFormed<T>(schema: z.ZodType<T>, items: readonly unknown[]): T[] {
-  return items.flatMap((item) => {
-    const parsed = schema.safeParse(item);
-    return parsed.success ? [parsed.data] : [];
-  });
 }
 
 /**

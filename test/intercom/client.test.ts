@@ -375,7 +375,7 @@ describe('what an error response of Intercom means', () => {
     assert.equal(await client.followContact('4'), null);
   });
 
-  test('/me says whether identity verification is enforced; bots are not teammates', async (t) => {
+  test('/me says whether identity verification is enforced; bots and odd items of a list are left out', async (t) => {
     const app = express();
     const seen: unknown[] = [];
     app.get('/me', (req, res) => {
@@ -389,10 +389,14 @@ describe('what an error response of Intercom means', () => {
           { type: 'admin', id: '2', name: 'Without an e-mail', email: null },
           { type: 'admin', id: '3', name: 'Fin', email: 'operator+abc123@intercom.io' },
           { type: 'bot', id: '4', name: 'Bot', email: null },
-          // API 2.16 describes an admin as nullable.
+          // API 2.16 describes an admin as nullable, and requires none of its fields.
           null,
+          { type: 'admin' },
         ],
       });
+    });
+    app.get('/data_attributes', (_req, res) => {
+      res.json({ data: [{ name: 'half' }, { name: 'plan', data_type: 'string' }] });
     });
     const intercom = await listenOnLoopback(app);
     t.after(() => intercom.close());
@@ -403,6 +407,11 @@ describe('what an error response of Intercom means', () => {
     assert.deepEqual(
       (await client.listAdmins()).map(({ id }) => id),
       ['1', '2'],
+    );
+    const attributes = await client.listDataAttributes();
+    assert.deepEqual(
+      attributes.map(({ name }) => name),
+      ['plan'],
     );
   });
 });
