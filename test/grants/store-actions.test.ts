@@ -356,6 +356,9 @@ describe('a store action', () => {
     const texts = JSON.stringify(page.canvas);
     assert.match(texts, /reportaproblem\.apple\.com/);
     assert.match(texts, /apps\.apple\.com\/account\/subscriptions/);
+    const cancelled = await openBuyer('app_store', { autoRenewalStatus: 'will_not_renew' });
+    assert.match(cancelled.page.text, /^How the customer requests a refund, to copy$/m);
+    assert.doesNotMatch(cancelled.page.text, /^How the customer cancels/m, 'it is cancelled');
     const tooLong = await reviewAction(page, 'extend', { 'action.days': '91', 'action.code': '3' });
     assert.match(tooLong.text, /Enter a number of days that the store allows/);
     const before = own.endsAtMs ?? 0;

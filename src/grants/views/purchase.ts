@@ -12,7 +12,7 @@ import {
   table,
   text,
 } from '../../intercom/canvas.ts';
-import { endOf } from '../../subscription/describe-subscription.ts';
+import { endOf, isPaymentFailing } from '../../subscription/describe-subscription.ts';
 import { APPLE_SUBSCRIPTIONS_PAGE, isApple } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, orActionError, refused } from '../action-error.ts';
@@ -113,9 +113,11 @@ async function actionComponents(context: ViewContext, id: string): Promise<Part[
 }
 
 /** Only Apple refunds, and only the customer can cancel there: texts for the reply, with the right link. */
-function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionState): Part[] {
-  const { messages } = context;
-  if (!isApple(store)) return [];
+function appleTexts(context: ViewContext, subscription: SubscriptionState): Part[] {
+  const { messages, app } = context;
+  const { willRenew, awaitsPriceConsent } = subscription;
+  if (!isApple(subscription.store)) return [];
+  const canCancel = willRenew || awaitsPriceConsent || isPaymentFailing(subscription, app.now());
   const field = (name: 'cancel' | 'refund', url: string): Component => ({
     type: 'textarea',
     id: `action.apple.${name}`,
@@ -124,7 +126,7 @@ function appleTexts(context: ViewContext, { store, isOneTime }: SubscriptionStat
   });
   return [
     text(messages.t('action.state.apple'), 'muted'),
-    !isOneTime && field('cancel', APPLE_SUBSCRIPTIONS_PAGE),
+    canCancel && field('cancel', APPLE_SUBSCRIPTIONS_PAGE),
     field('refund', APPLE_REFUND_URL),
   ];
 }
