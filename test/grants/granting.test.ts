@@ -7,7 +7,16 @@ import { requestAction } from '../../src/grants/transitions.ts';
 import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, tell, textOf } from '../inbox-card/support.ts';
+import {
+  forge,
+  idsOn,
+  type OpenCard,
+  openAgain,
+  openFor,
+  settled,
+  tell,
+  textOf,
+} from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
@@ -321,6 +330,20 @@ describe('a grant adds up', () => {
     const form = await card.press('grant');
     assert.ok(!idsOn(form.canvas).includes('grant.start'), 'nothing to start after');
     assert.match((await review(form, { duration: 'two_week' })).text, /^Adds 14 days, starting now\.$/m);
+  });
+
+  test('the charge of an extended subscription is on its new end, also before the event of that comes', async () => {
+    const appUserId = `extended_${randomUUID()}`;
+    await tell(product, 'active_monthly', { appUserId });
+    const card = await openFor(product, { externalId: appUserId });
+    await settled(product);
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const [subscription] = project?.aliases.get(appUserId)?.subscriptions ?? [];
+    assert.ok(subscription);
+    const endsAtMs = Date.now() + 60 * DAY_MS;
+    subscription.endsAtMs = endsAtMs;
+    const checked = await review(card, { duration: 'three_month' });
+    assert.match(checked.text, new RegExp(`^On ${date(endsAtMs)}, Apple will still charge \\$9\\.99: `, 'm'));
   });
 
   test('the review names the charge that the store makes before the end, and the reply promises nothing free', async () => {

@@ -11,7 +11,14 @@ import {
 import { isAnonymous } from '../../subscription/identities.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import { currentEndOrNow, endsAtReview, upcomingCharges, usableIds } from '../access.ts';
+import {
+  currentEndOrNow,
+  endsAtReview,
+  endsOf,
+  storedAccess,
+  upcomingCharges,
+  usableIds,
+} from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
@@ -141,10 +148,14 @@ function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
 
 function charges(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { t, money, date } = context.messages;
+  const { target: id, lookupKey, boughtEndMs } = reviewed;
+  const stored = endsOf(storedAccess(context.customer), { id, lookupKey });
   return upcomingCharges(context, reviewed).map(({ sum, store, atMs }) => {
     const amount = sum && money(sum);
     const charger = t('sentence.charger', { store, name: storeName(store) });
-    return text(t('action.effect.charge', { amount, store: charger, date: date(atMs) }), 'muted');
+    // RevenueCat was read for the review: the event of a renewal or an extension may not have come yet.
+    const chargedAtMs = atMs === stored.boughtEndMs ? (boughtEndMs ?? atMs) : atMs;
+    return text(t('action.effect.charge', { amount, store: charger, date: date(chargedAtMs) }), 'muted');
   });
 }
 
