@@ -284,6 +284,21 @@ it('asks before it disconnects, and undoes it, with and without JavaScript', asy
   }
 });
 
+it('creates a new value for the webhook once, however often its page is reloaded', async () => {
+  const page = await openSignedInTab();
+  await page.goto(`${site.url}/settings/revenuecat`);
+  await page.getByRole('link', { name: 'New authorization value' }).first().click();
+  await page.getByRole('button', { name: 'Create a new value' }).click();
+  await page.getByText('is shown only now').waitFor();
+  await page.reload();
+  await page.getByRole('button', { name: 'Create a new value' }).waitFor();
+  const created = await site.db.database.query(
+    `select 1 from audit_log where workspace_id = 'abc123' and action = 'webhook_secret_replaced'`,
+  );
+  assert.equal(created.length, 1);
+  await page.context().close();
+});
+
 it('finds a teammate by name, and copies a filter for Intercom', async () => {
   for (let index = 0; index < 30; index += 1)
     site.intercom.addAdmin('abc123', {
