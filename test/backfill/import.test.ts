@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { addBackfillCommand } from '../../src/backfill/command.ts';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import {
   claimCustomers,
@@ -21,7 +22,7 @@ import { storeApiKey } from '../../src/workspaces/projects.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
-import { startCommand } from '../support/process.ts';
+import { runCommandHere, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
@@ -699,10 +700,8 @@ describe('importing the history of a project', () => {
   describe('the command', () => {
     it('prints progress in plain lines without a terminal, and the results', async () => {
       addCustomer(world.revenueCat, 'ann', { subscribed: true, bought: true });
-      const { code, stdout, stderr } = await startCommand(
-        ['backfill', '--workspace', WORKSPACE_ID],
-        world.env,
-      ).ended;
+      const args = ['backfill', '--workspace', WORKSPACE_ID];
+      const { code, stdout, stderr } = await runCommandHere(addBackfillCommand, args, world.env);
       assert.equal(code, 0, stderr);
       assert.match(stdout, /^Importing the customers of Test app\.$/m);
       assert.match(stdout, /^1 customer imported, 1 of them new here\.$/m);

@@ -6,7 +6,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { idsOn, type OpenCard, openAgain, send } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
-import { openCustomer, SECOND } from './support.ts';
+import { addCustomer, openCardOf, SECOND } from './support.ts';
 
 const on = { enabled: true };
 export const ALL_ON = { cancel: on, refund: on, extend: on, transfer: on, manage: on };
@@ -67,9 +67,9 @@ export async function openBuyer(
   changes: Partial<Subscription> & { readonly paid?: Paid } = {},
 ): Promise<Buyer> {
   const { paid = PAID, ...fields } = changes;
-  const card = await openCustomer(product);
+  const appUserId = addCustomer(product);
   const project = projectOf(product);
-  const customer = project.aliases.get(card.appUserId);
+  const customer = project.aliases.get(appUserId);
   const { id: productId } = product.revenueCat.addProduct(REVENUECAT_PROJECT_ID, {
     storeIdentifier: 'pro_web',
     displayName: 'Pro Web',
@@ -101,7 +101,7 @@ export async function openBuyer(
     product,
     lifecycleEvent('INITIAL_PURCHASE', {
       ...paid,
-      appUserId: card.appUserId,
+      appUserId,
       productId: 'pro_web',
       entitlements: ['pro'],
       store: store.toUpperCase(),
@@ -113,7 +113,8 @@ export async function openBuyer(
       atMs: own.startsAtMs,
     }),
   );
-  return { card, own, page: await openPage(product, card) };
+  const card = await openCardOf(product, appUserId);
+  return { card, own, page: await openPurchase(card) };
 }
 
 /** Lets a customer buy something once. */
@@ -181,8 +182,11 @@ export async function openPage(
   options: { readonly adminId?: string; readonly named?: string } = {},
 ): Promise<OpenCard> {
   const { adminId = '7001', named = '' } = options;
-  const opened = await (await openAgain(product, card, { adminId })).press('refresh');
-  const details = await opened.press('details');
+  return openPurchase(await openAgain(product, card, { adminId }), named);
+}
+
+async function openPurchase(card: OpenCard, named = ''): Promise<OpenCard> {
+  const details = await (await card.press('refresh')).press('details');
   const items = (details.canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'list' ? each.items : [],
   );

@@ -24,14 +24,30 @@ export async function openCustomer(
   product: Product,
   options: { adminId?: string; aliases?: readonly string[]; id?: string } = {},
 ): Promise<OpenCard & { readonly appUserId: string }> {
+  const appUserId = addCustomer(product, options);
+  await announce(product, appUserId);
+  return openCardOf(product, appUserId, options);
+}
+
+/** A customer that RevenueCat knows, and this app not yet. */
+export function addCustomer(
+  { revenueCat }: Product,
+  options: { aliases?: readonly string[]; id?: string } = {},
+): string {
   number += 1;
-  const appUserId = options.id ?? `granted_${number}_${Math.random().toString(36).slice(2, 8)}`;
-  const { revenueCat } = product;
+  const id = options.id ?? `granted_${number}_${Math.random().toString(36).slice(2, 8)}`;
   revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
-    id: appUserId,
+    id,
     ...(options.aliases ? { aliases: options.aliases } : {}),
   });
-  await announce(product, appUserId);
+  return id;
+}
+
+export async function openCardOf(
+  product: Product,
+  appUserId: string,
+  options: { adminId?: string } = {},
+): Promise<OpenCard & { readonly appUserId: string }> {
   const card = await openFor(product, { externalId: appUserId, name: `Customer ${number}` }, options);
   return { ...card, appUserId };
 }

@@ -67,24 +67,49 @@ export function startCommand(
   return { child, output: () => printed.output, ended };
 }
 
-/** Runs a command in this process, which takes a tenth of a start: for a refusal, which the caller gets as an error. */
+/**
+ * Runs a command in this process, which takes a tenth of a start: for what it prints, and for a refusal, which the caller
+ * gets as an error.
+ */
 export async function runCommandHere(
   addCommand: (program: Command) => void,
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
-): Promise<void> {
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const before = Object.keys(environment).map((name) => [name, process.env[name]] as const);
+  const { exitCode } = process;
   Object.assign(process.env, environment);
+  using stdout = recordText(process.stdout);
+  using stderr = recordText(process.stderr);
   try {
     const program = new Command();
     addCommand(program);
     await program.parseAsync(args, { from: 'user' });
+    return { code: Number(process.exitCode ?? 0), stdout: stdout.text(), stderr: stderr.text() };
   } finally {
+    process.exitCode = exitCode;
     for (const [name, value] of before) {
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
     }
   }
+}
+
+/** Takes what is written to a stream as text. The test runner's own messages, which go to stdout as bytes, pass. */
+function recordText(stream: NodeJS.WriteStream): Disposable & { text(): string } {
+  const { write } = stream;
+  let text = '';
+  stream.write = (chunk: string | Uint8Array, ...rest: never[]): boolean => {
+    if (typeof chunk !== 'string') return write.call(stream, chunk, ...rest);
+    text += chunk;
+    return true;
+  };
+  return {
+    text: () => text,
+    [Symbol.dispose]: () => {
+      stream.write = write;
+    },
+  };
 }
 
 /** Starts the server and waits until it is ready. `PORT` 0 means any. */

@@ -5,6 +5,7 @@ import express from 'express';
 import supertest from 'supertest';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { errorHandler } from '../../src/http/errors.ts';
+import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { confirmUninstall, uninstall } from '../../src/workspaces/install.ts';
 import { connectProject, listProjects } from '../../src/workspaces/projects.ts';
@@ -306,18 +307,23 @@ describe('installing', () => {
     assert.ok(site.jobs.some((job) => job.name === 'workspace.provision'));
   });
 
-  it('limits how often one address can start', async () => {
+  it('limits how often one address can start', async (t) => {
     mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-11-25T10:00:15Z') });
     const flooded = express().use(
       installRouter(site.app, () => Promise.resolve()),
       errorHandler(silent),
     );
-    for (let count = 0; count < 600; count += 1) await supertest(flooded).get('/install').expect(302);
-    const refused = await supertest(flooded).get('/install').expect(429);
-    const waitS = Number(refused.headers['retry-after']);
+    // Without a server of its own each request would start one.
+    const listening = await listenOnLoopback(flooded);
+    t.after(() => listening.close());
+    const start = () => fetch(`${listening.url}/install`, { redirect: 'manual' });
+    for (let count = 0; count < 600; count += 1) assert.equal((await start()).status, 302);
+    const refused = await start();
+    assert.equal(refused.status, 429);
+    const waitS = Number(refused.headers.get('retry-after'));
     assert.ok(waitS > 0 && waitS <= 60);
     mock.timers.tick(waitS * 1_000);
-    await supertest(flooded).get('/install').expect(302);
+    assert.equal((await start()).status, 302);
     mock.timers.reset();
   });
 });
