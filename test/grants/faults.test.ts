@@ -137,7 +137,11 @@ describe('what is retried', { concurrency: true }, () => {
       assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
       assert.deepEqual(await stored(product, card.appUserId), []);
       off();
-      assert.match((await refused.press('grant.confirm')).text, /✅ Pro is granted/);
+      // On a busy machine the card answers before RevenueCat does: the same press again shows the result.
+      await until(
+        async () => /✅ Pro is granted/.test((await refused.press('grant.confirm')).text),
+        'the grant to be confirmed',
+      );
       assert.equal(callsFor(product, card.appUserId), 1);
     });
 
