@@ -108,6 +108,22 @@ for (const [name, query] of Object.entries<Parameters<typeof listDeliveries>[2]>
   });
 }
 
+/** Plans of the statements that something runs: each gives it no rows. */
+async function plansOf(work: (sql: Sql) => Promise<unknown>): Promise<PlanNode[]> {
+  const plans: PlanNode[] = [];
+  await work({
+    async query(text, values) {
+      const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+        `explain (format json) ${text}`,
+        values,
+      );
+      if (row) plans.push(row['QUERY PLAN'][0].Plan);
+      return [];
+    },
+  });
+  return plans;
+}
+
 test('searching reads events by their transaction, of whatever period', async () => {
   await db.database.query(
     `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, transaction_id,
@@ -118,20 +134,8 @@ test('searching reads events by their transaction, of whatever period', async ()
     [WORKSPACE_ID],
   );
   await db.database.query('analyze events');
-  const plans: PlanNode[] = [];
-  await searchSubscribers(
-    {
-      async query(text, values) {
-        const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
-          `explain (format json) ${text}`,
-          values,
-        );
-        if (row) plans.push(row['QUERY PLAN'][0].Plan);
-        return [];
-      },
-    },
-    WORKSPACE_ID,
-    { text: 'order', fields: ['transaction'] },
+  const plans = await plansOf((sql) =>
+    searchSubscribers(sql, WORKSPACE_ID, { text: 'order', fields: ['transaction'] }),
   );
   assert.equal(plans.length, 1);
   const scans = plans.flatMap(scansOfAll).filter((scan) => scan.startsWith('events '));
@@ -139,20 +143,8 @@ test('searching reads events by their transaction, of whatever period', async ()
 });
 
 test('erasing reads of the events of others only transfers', async () => {
-  const plans: PlanNode[] = [];
-  await findEventsOfOthers(
-    {
-      async query(text, values) {
-        const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
-          `explain (format json) ${text}`,
-          values,
-        );
-        if (row) plans.push(row['QUERY PLAN'][0].Plan);
-        return [];
-      },
-    },
-    WORKSPACE_ID,
-    { subscriberIds: [NIL_UUID], texts: new Set(['erin']) },
+  const plans = await plansOf((sql) =>
+    findEventsOfOthers(sql, WORKSPACE_ID, { subscriberIds: [NIL_UUID], texts: new Set(['erin']) }),
   );
   assert.equal(plans.length, 1);
   const scans = plans.flatMap(scansOfAll).filter((scan) => !scan.startsWith('events by events_kind '));

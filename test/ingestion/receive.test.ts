@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import express from 'express';
+import type { Logger } from 'pino';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
@@ -44,8 +45,7 @@ describe('receiving', () => {
     },
   };
 
-  before(async () => {
-    world = await createWorld();
+  function appWith(logger: Logger) {
     const { database } = world.db;
     const app = express();
     const journal = createJournal(database, () => {});
@@ -53,8 +53,12 @@ describe('receiving', () => {
       '/webhooks/revenuecat',
       revenueCatWebhookRouter({ database, jobs, journal, secrets, now: () => nowMs, onReceived: () => {} }),
     );
-    app.use(errorHandler(silent));
-    api = supertest(app);
+    return app.use(errorHandler(logger));
+  }
+
+  before(async () => {
+    world = await createWorld();
+    api = supertest(appWith(silent));
   });
   after(() => world?.close());
 
@@ -289,14 +293,7 @@ describe('receiving', () => {
   test('a signing secret that no key decrypts is a 503, whose log line names the project and the remedy', async () => {
     const lines: string[] = [];
     const logger = createLogger('error', { write: (line: string) => void lines.push(line) });
-    const { database } = world.db;
-    const app = express();
-    const journal = createJournal(database, () => {});
-    app.use(
-      '/webhooks/revenuecat',
-      revenueCatWebhookRouter({ database, jobs, journal, secrets, now: () => nowMs, onReceived: () => {} }),
-    );
-    app.use(errorHandler(logger));
+    const app = appWith(logger);
     const set = (secret: string | null) =>
       rows('update projects set signing_secret = $2 where project_id = $1', [PROJECT_ID, secret]);
     const sealed = secrets.encrypt('whsec_1', secretLocation.signingSecret(WORKSPACE_ID, 'another'));
