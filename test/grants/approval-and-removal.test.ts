@@ -235,6 +235,7 @@ describe('extending', () => {
     const form = await done.press(`extend:${grantIdOn(done)}`);
     assert.match(form.text, /^Extend the grant$/m);
     const checked = await review(form, { duration: 'monthly', reason: 'Still broken' });
+    assert.match((await checked.press('action.change')).text, /^Extend the grant$/m);
     const extended = await checked.press('grant.confirm');
     assert.match(extended.text, /✅ Pro is granted until/);
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);

@@ -81,8 +81,8 @@ export async function actionForm(
       ? refusedPage(context, kind, fields)
       : tryAgainPage(context, form, { error: fields, id: subscription ? `${kind}:${subscription}` : kind });
   if (typeof fields === 'string') return context.page([text(fields, 'muted')]);
-  // Turning the pages does not lose the entitlement that is extended.
-  const entitlement = form.extends ? form.entitlement : undefined;
+  // Neither another page nor the way back from the review loses what is extended.
+  const extended = form.extends ? { extends: true, entitlement: form.entitlement } : {};
   return context.page(
     [
       tightText(t(form.extends ? 'action.title.extendGrant' : `action.title.${kind}`), 'header'),
@@ -92,7 +92,7 @@ export async function actionForm(
       hasLimit && secondPersonText(context, kind),
       button(`${prefixOf(kind)}.review`, t('action.button.review'), 'primary'),
     ],
-    { form: { kind, subscription, page, entitlement } },
+    { form: { kind, subscription, page, ...extended } },
   );
 }
 
