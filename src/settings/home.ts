@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { readLatestImport } from '../backfill/repository.ts';
 import { MAX_COUNTED } from '../database/sql.ts';
 import { readRejectedContacts } from '../delivery/replay.ts';
+import { countAwaitingApproval } from '../grants/bulk/repository.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
@@ -23,15 +24,17 @@ export const homePage: Page = {
   async load(request) {
     const { app, workspace, sql } = request;
     const { workspaceId } = workspace;
-    const [overview, projects, activity, timeToContact, grants, unreadable, rejected] = await Promise.all([
-      readOverview(sql, workspaceId),
-      listProjects(sql, workspaceId),
-      readActivity(sql, workspaceId, workspace.timezone),
-      readTimeToContact(sql, workspaceId),
-      countGrantsByTeammate(sql, workspaceId),
-      countFailedWebhooks(app.database, workspaceId),
-      readRejectedContacts(sql, workspaceId),
-    ]);
+    const [overview, projects, activity, timeToContact, grants, requested, unreadable, rejected] =
+      await Promise.all([
+        readOverview(sql, workspaceId),
+        listProjects(sql, workspaceId),
+        readActivity(sql, workspaceId, workspace.timezone),
+        readTimeToContact(sql, workspaceId),
+        countGrantsByTeammate(sql, workspaceId),
+        countAwaitingApproval(app.database, workspaceId),
+        countFailedWebhooks(app.database, workspaceId),
+        readRejectedContacts(sql, workspaceId),
+      ]);
     const { pending: reasons, failed } = overview;
     const waiting = reasons.get('waiting_for_contact') ?? 0;
     const pending = [...reasons.values()].reduce((sum, count) => sum + count, 0) - waiting;
@@ -41,6 +44,7 @@ export const homePage: Page = {
     if (failed > 0) advice.push(adviceOn('deliveries_failed'));
     if (rejected.count > 0) advice.push(adviceOn('contacts_rejected', atMost(rejected.count)));
     if (waiting > 0) advice.push(adviceOn('contacts_missing'));
+    if (requested > 0) advice.push(adviceOn('approval_requested'));
     const total = (key: 'received' | 'delivered' | 'failed'): number =>
       activity.reduce((sum, day) => sum + day[key], 0);
     const finished = total('delivered') + total('failed');

@@ -567,6 +567,8 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await stateOf(id), 'awaiting_approval');
     const waiting = await browser.get(`/settings/grants/many?id=${id}`);
     assert.match(waiting.text, /Among them: .+ and \d+ more/, 'nobody approves unseen');
+    const home = await browser.get('/settings');
+    assert.match(home.text, /waits for the approval of another admin.*href="\/settings\/grants\/many"/);
     await send('/approve', { id }).expect(422);
     assert.equal(await stateOf(id), 'awaiting_approval');
   });

@@ -91,6 +91,10 @@ export async function listBulkGrants({ manager }: Entities, workspaceId: string)
   })) as BulkGrant[];
 }
 
+export function countAwaitingApproval({ manager }: Entities, workspaceId: string): Promise<number> {
+  return manager.countBy(BulkGrantEntity, { workspaceId, state: 'awaiting_approval' });
+}
+
 /** Applies an event. `null`: the grant is not in a state of the event. */
 export async function moveBulkGrant(
   sql: Entities,
