@@ -143,12 +143,17 @@ function parseJsonOrText(text: string): unknown {
   return json === undefined ? text : json;
 }
 
-/**
- * Whether a body is a page: it comes from a proxy, whatever the status. The type of the response says little: Intercom's
- * empty ones may have that of a page (UNVERIFIED).
- */
-export function isPage(body: unknown): boolean {
+/** The type of a response says little: Intercom's empty ones may have that of a page (UNVERIFIED). */
+function isPage(body: unknown): boolean {
   return typeof body === 'string' && /^\s*</.test(body);
+}
+
+/**
+ * Whether a proxy refused the call with a page of its own: its status says nothing of a key, a permission or what was
+ * asked for. Too many calls are too many for it as well.
+ */
+export function isProxyRefusal({ status, body }: FailedResponse): boolean {
+  return isPage(body) && status !== 429;
 }
 
 /** Whether the platform itself accepted the call. */

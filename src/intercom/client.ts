@@ -266,10 +266,8 @@ export function createIntercomClient(options: IntercomClientOptions) {
     async listDataAttributes(): Promise<IntercomDataAttribute[]> {
       const url = '/data_attributes?model=contact&include_archived=true';
       const schema = z.object({ data: z.array(z.unknown()) });
-      return wellFormed(
-        dataAttributeSchema,
-        (await read(schema, { url, action: 'Listing attributes' })).data,
-      );
+      const { data } = await read(schema, { url, action: 'Listing attributes' });
+      return wellFormed(dataAttributeSchema, data);
     },
     createDataAttribute: (attribute: { name: string; dataType: string; description: string }) =>
       post('/data_attributes', `Creating the attribute ${attribute.name}`, {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
-import { type FailedResponse, isPage } from '../http/client.ts';
+import { type FailedResponse, isProxyRefusal } from '../http/client.ts';
 import { rateLimitReset } from './rate-limit.ts';
 
 const errorListSchema = z.object({
@@ -42,12 +42,12 @@ interface Meaning {
 const UNAVAILABLE: Meaning = { code: 'intercom_unavailable', remedy: { kind: 'retry' } };
 
 function meaningOf(
-  { status, headers, body }: FailedResponse,
+  response: FailedResponse,
   { code, text }: { code: string; text: string },
   nowMs: number,
 ): Meaning {
-  // A page is a proxy's answer: it says nothing of the contact, a permission or the plan.
-  if (isPage(body) && status !== 429) return UNAVAILABLE;
+  const { status, headers } = response;
+  if (isProxyRefusal(response)) return UNAVAILABLE;
   switch (status) {
     case 401:
       // Without a known code it may pass: a token that is declared invalid stops all deliveries.

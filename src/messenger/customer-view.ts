@@ -35,7 +35,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   const running = held.filter(isRunningOne);
   // Access that no purchase explains is in the summary: what ended is not all.
   const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
-  const ended = held.filter((each) => !isRunningOne(each) && !isReplaced(each, running));
+  const ended = isListed ? [] : held.filter((each) => !isRunningOne(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
     ownHistory
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
@@ -46,7 +46,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
     /** Everything current in one text; where nothing is, what ended last or where it went. */
     summary: customerText(messages, described),
     /** What gives access first. */
-    holdings: [...running, ...(isListed ? [] : ended.slice(0, MAX_ENDED))].map((description) =>
+    holdings: [...running, ...ended.slice(0, MAX_ENDED)].map((description) =>
       holdingOf(description, messages),
     ),
     /** Newest first. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode, type Remedy } from '../errors.ts';
-import { type FailedResponse, isPage, readRetryAfter } from '../http/client.ts';
+import { type FailedResponse, isProxyRefusal, readRetryAfter } from '../http/client.ts';
 import { HOUR_MS } from '../time.ts';
 
 const errorSchema = z.object({
@@ -20,8 +20,7 @@ export function revenueCatFailure(response: FailedResponse, action: string, nowM
   const text = (body.message ?? '').slice(0, 300);
   const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
   const waitMs = waitMsOf(body.backoff_ms ?? 0, readRetryAfter(headers['retry-after'], nowMs));
-  // A page is a proxy's answer: it says nothing of the key, the customer, or what was asked for.
-  const known = isPage(response.body) && status !== 429 ? 503 : status;
+  const known = isProxyRefusal(response) ? 503 : status;
   const { code, remedy } = meaningOf(known, body.retryable === true, nowMs + waitMs);
   const options = { upstreamStatus: status, remedy };
   return new AppError(code, `${action}: RevenueCat answered ${status}${details}`, options);

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
-import { readEntitlements } from '../grants/access.ts';
 import { nameOf } from '../grants/action.ts';
-import { ActionError, orActionError } from '../grants/action-error.ts';
 import {
   COMMAND_LINE,
   changeBulkGrant,
@@ -11,6 +9,7 @@ import {
   draftBulkGrant,
   findCustomers,
   leftOutText,
+  listGrantable,
   parseCustomerList,
   startBulkGrant,
 } from '../grants/bulk/bulk-grants.ts';
@@ -224,12 +223,7 @@ export const bulkGrantsPage: Page = {
     const { workspaceId, settings } = request.workspace;
     const { database } = request.app;
     const projects = await listProjects(database, workspaceId);
-    const entitlements = await Promise.all(
-      projects.map(async (project) => {
-        const read = await orActionError(readEntitlements(request.app, project));
-        return read instanceof ActionError ? [] : read;
-      }),
-    );
+    const entitlements = await Promise.all(projects.map((project) => listGrantable(request.app, project)));
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
     const list = await listBulkGrants(database, workspaceId);
     return {

@@ -15,11 +15,9 @@ export type Statement =
   | { kind: 'active' | 'intro'; what: string; price: Price | null; next: At }
   | { kind: 'trial' | 'priceConsent'; what: string; price: Price | null; until: At }
   | { kind: 'family' | 'temporary' | 'prepaid'; what: string; until: At }
-  // `charges` is of all that the customer has.
-  | { kind: 'trialCancelled'; what: string; until: At; charges: 'again' | 'never' }
+  /** `charges` is of all that the customer has; `until` of what was bought is `null` for life. */
+  | { kind: 'trialCancelled' | 'bought'; what: string; until: At; charges: 'again' | 'never' }
   | { kind: 'cancelled'; what: string; on: At; until: At; charges: 'again' | 'never' }
-  /** Paid and not renewing; `until` is `null` for life. */
-  | { kind: 'bought'; what: string; until: At; charges: 'again' | 'never' }
   | { kind: 'willPause'; what: string; until: At; resumes: At }
   | { kind: 'paused'; what: string; since: At; resumes: At; sum: Money | null }
   | { kind: 'grace'; what: string; on: At; until: At; store: string | null }

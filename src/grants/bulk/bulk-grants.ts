@@ -11,7 +11,7 @@ import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project, ProjectKey } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
-import { readEntitlements } from '../access.ts';
+import { type Entitlement, readEntitlements } from '../access.ts';
 import { GRANT_STARTS, nameOf } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
@@ -120,6 +120,12 @@ interface BulkProblem {
 const NO_ENTITLEMENT =
   'No entitlement is known. Create one in RevenueCat, and let the API key read the project configuration.';
 
+/** Entitlements to choose from; none while RevenueCat cannot be read. */
+export async function listGrantable(app: AppContext, project: Project): Promise<readonly Entitlement[]> {
+  const read = await orActionError(readEntitlements(app, project));
+  return read instanceof ActionError ? [] : read;
+}
+
 /** Stores a draft for the dry run; nothing is granted until it is started. */
 export async function draftBulkGrant(
   app: AppContext,
@@ -130,9 +136,8 @@ export async function draftBulkGrant(
   const { appUserIds, duration, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
-  const entitlements = await orActionError(readEntitlements(app, project));
-  if (entitlements instanceof ActionError || entitlements.length === 0)
-    return { field: 'entitlement', problem: NO_ENTITLEMENT };
+  const entitlements = await listGrantable(app, project);
+  if (entitlements.length === 0) return { field: 'entitlement', problem: NO_ENTITLEMENT };
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
     const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');

@@ -148,11 +148,11 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const about = ({ purchasedAtMs, rest }: (typeof charges)[number]): string =>
     [messages.date(purchasedAtMs), rest && messages.money(rest)].filter(Boolean).join(' · ');
   const options = charges.slice(0, MAX_OPTIONS).map((each) => option(each.id, `${about(each)} · ${each.id}`));
+  const [first, ...others] = charges;
+  const name = t('action.label.transaction');
   // The field of an only charge holds its id: the label says which one it is.
-  const label = [t('action.label.transaction'), ...(charges.length === 1 ? charges.map(about) : [])].join(
-    ' · ',
-  );
-  const value = form.transaction ?? charges[0]?.id;
+  const label = first && others.length === 0 ? `${name} · ${about(first)}` : name;
+  const value = form.transaction ?? first?.id;
   return [rows, choice({ id: 'action.transaction', label, options, value })];
 }
 
