@@ -43,6 +43,7 @@ function recordSpans(): Recorded[] {
         return span;
       },
       setStatus: () => span,
+      recordException: () => {},
       end() {
         recorded.isEnded = true;
       },
@@ -75,7 +76,12 @@ before(async () => {
     }),
   });
 });
-after(() => product?.close());
+after(async () => {
+  await product?.close();
+  // Other files of the process have no SDK.
+  trace.disable();
+  context.disable();
+});
 
 test('one event can be followed: webhook, processor, delivery, card; log lines carry the trace', async () => {
   const body = JSON.stringify({ event: eventBody({ id: 'traced-1', app_user_id: 'zqperson' }) });
