@@ -87,7 +87,7 @@ function eventRows(
       m.t('card.label.entitlement'),
       m.commaList(entitlements.map((key) => entitlementLabel(key, customer.names))),
     ],
-    [m.t('card.label.store'), storeText(m, event.store)],
+    [m.t('card.label.store'), event.store === 'PROMOTIONAL' ? null : storeText(m, event.store)],
     [m.t('card.label.environment'), event.environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
     [m.t('card.label.periodStart'), time(event.purchasedAtMs)],
     [m.t('card.label.periodEnd'), time(event.expiresAtMs)],

@@ -659,6 +659,11 @@ describe('after an action whose webhook has not arrived', () => {
     assert.match((await openAgain(product, card)).text, cancelled);
     const refreshed = await (await openAgain(product, card)).press('refresh');
     assert.match(refreshed.text, cancelled, 'RevenueCat says that it does not renew, not since when');
+    const timeline = await (await openAgain(product, card)).press('timeline');
+    const newest = idsOn(timeline.canvas).find((id) => id.startsWith('event:')) ?? '';
+    const { text } = await timeline.press(newest);
+    assert.match(text, /^Cancelled\n/);
+    assert.match(text, /^In Intercom: Done here; RevenueCat's event has not arrived yet$/m);
   });
 
   test('the card says what was done before any webhook came and RevenueCat was read again', async () => {

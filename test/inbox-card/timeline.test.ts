@@ -378,10 +378,9 @@ describe('the timeline', () => {
     assert.match(timeline.text, /^Access granted \| Pro \|/m);
     const [fallback = '', ...others] = eventsOn(timeline);
     assert.deepEqual(others, earlier);
-    assert.match(
-      (await timeline.press(fallback)).text,
-      /Granted here; RevenueCat's event has not arrived yet/,
-    );
+    const detail = await timeline.press(fallback);
+    assert.match(detail.text, /^In Intercom: Done here; RevenueCat's event has not arrived yet$/m);
+    assert.doesNotMatch(detail.text, /^Store: /m, 'a grant has no store');
     // RevenueCat's clock is behind.
     await grantWebhook('grant-webhook', nowMs - 60_000, endMs);
     const after = await (await openAgain(product, card)).press('timeline');
