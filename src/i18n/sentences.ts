@@ -31,15 +31,21 @@ export function statementsText(m: Messages, voice: Voice, statements: readonly S
   const texts = statements.flatMap((statement) => {
     const key = `sentence.${voice}.${statement.kind}`;
     if (!m.has(key)) return [];
-    const text = m.t(key, valuesOf(m, voice, statement));
-    // A name keeps its letters; "your subscription", used where the name is unknown, may begin the sentence.
-    return [isUnnamed(statement) ? text.charAt(0).toUpperCase() + text.slice(1) : text];
+    const values = valuesOf(m, voice, statement);
+    const text = m.t(key, values);
+    return [isUnnamed(statement) ? capitalizeUnnamed(text, values.what) : text];
   });
   return texts.filter((text) => text !== '').join(m.language === 'ja' ? '' : ' ');
 }
 
 function isUnnamed(statement: Statement): boolean {
   return 'what' in statement && statement.what === '';
+}
+
+/** A name keeps its letters; "your subscription", used where the name is unknown, may begin a sentence. */
+function capitalizeUnnamed(text: string, what: MessageValues[string] = null): string {
+  const capital = (part: string): string => part.charAt(0).toUpperCase() + part.slice(1);
+  return typeof what === 'string' ? capital(text.replaceAll(`. ${what}`, `. ${capital(what)}`)) : text;
 }
 
 type Field = string | number | null | Price | Money | readonly SeveralItem[];
@@ -74,7 +80,7 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
 function unnamedText(m: Messages, voice: Voice, { kind }: Statement): string | null {
   if (voice === 'customer') return m.t('sentence.customer.yours');
   // To an agent it is enough that it ended.
-  return kind === 'expired' ? null : m.t('sentence.agent.unnamed');
+  return kind === 'expired' ? null : m.t('sentence.agent.access');
 }
 
 function itemsText(m: Messages, items: readonly SeveralItem[], more: number): string {

@@ -306,6 +306,18 @@ describe('the history that a customer reads', () => {
     assert.equal(text(paused).title, 'Your subscription was paused');
   });
 
+  test('says in French who gave a refund, and needs no elision before a name', () => {
+    const refund = (store: string) =>
+      text(cancelled('CUSTOMER_SUPPORT', { store, product_id: null }), 'fr').subtitle;
+    assert.deepEqual(['APP_STORE', 'AMAZON', 'PLAY_STORE'].map(refund), [
+      'de la part d’Apple',
+      'de la part d’Amazon',
+      'de notre part',
+    ]);
+    const change = event('PRODUCT_CHANGE', 0, { product_id: 'annual', new_product_id: 'monthly' });
+    assert.equal(text(change, 'fr').subtitle, 'Annual → Monthly');
+  });
+
   test('names no store but those of a device', () => {
     const failed = (store: string) => text(event('BILLING_ISSUE', 0, { store })).subtitle;
     assert.equal(failed('STRIPE'), 'Pro monthly plan · the store could not charge your card');

@@ -66,6 +66,24 @@ test('the grammar of each language', () => {
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
 });
 
+test('what customers read does not depend on the gender of a name, nor takes the payment for it', () => {
+  const french = (statement: Statement) =>
+    statementsText(messagesFor('fr'), 'customer', [statement]).replaceAll(/[\u00a0\u202f]/g, ' ');
+  const what = 'Formule Or';
+  const active = { kind: 'active', what, price: null, next: DECEMBER_1 } as const;
+  assert.equal(french(active), 'Vous avez Formule Or. Renouvellement le 1er déc. 2026.');
+  const trialCancelled = { kind: 'trialCancelled', what, until: null, charges: 'never' } as const;
+  assert.match(french(trialCancelled), /\. Rien ne vous sera facturé pour Formule Or\.$/);
+  const grace = { kind: 'grace', what, on: null, until: DECEMBER_1, store: null } as const;
+  assert.match(french(grace), / a échoué\. Vous pouvez utiliser Formule Or jusqu’au 1er déc\. 2026\. /);
+  // Google's refunds end no subscription: it may have ended before the refund, or after.
+  const refunded = { kind: 'refunded', what, on: DECEMBER_1, sum: null } as const;
+  assert.equal(
+    french({ ...refunded, since: Date.UTC(2026, 11, 16, 12) }),
+    'Le paiement pour Formule Or a été remboursé le 1er déc. 2026. L’accès a pris fin le 16 déc. 2026.',
+  );
+});
+
 test('a label and what follows it, also where nothing ends', () => {
   const lines = (end: End) => LANGUAGES.map((language) => endLine(messagesFor(language), end));
   assert.deepEqual(lines({ label: 'ends', atMs: null }), [
@@ -117,6 +135,14 @@ test('what a subscription without a name is called', () => {
     ],
   );
   assert.match(textOf('en', { ...ended, what: 'iPro' }), /^iPro ended/);
+  const toAgent = (language: Language, statement: Statement) =>
+    agentSentence(messagesFor(language), statement);
+  const trialEnded = { ...ended, kind: 'trialEnded' } as const;
+  assert.match(toAgent('en', trialEnded), /\. Had access on a free trial\.$/);
+  assert.match(toAgent('de', trialEnded), /\. Hatte Zugriff in einer kostenlosen Testphase\.$/);
+  assert.match(toAgent('fr', trialEnded), /\. Avait accès en essai gratuit\.$/);
+  const granted = { kind: 'grantEnded', what: '', since: DECEMBER_1, paid: 'ever' } as const;
+  assert.match(toAgent('en', granted), /\. Access had been granted\.$/);
   assert.match(textOf('en', { ...ended, reason: 'BILLING_ERROR' }), /because a payment failed\.$/);
   assert.equal(agentSentence(messagesFor('en'), ended), 'No access since Dec 1, 2026.');
 });
