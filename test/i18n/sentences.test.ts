@@ -64,6 +64,11 @@ test('the grammar of each language', () => {
   // Before a vowel "de" would have to be "d’".
   const failed = { kind: 'paymentFailed', what: 'Alpha', on: DECEMBER_1, since: null } as const;
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
+  const limit = { kind: 'refund', max: 1249.5, days: 0 };
+  assert.match(messagesFor('de').t('action.form.secondPerson', limit), /^Erstattungen über 1\.249,5 in /);
+  // "Celui-ci" would be the contact that was named last, which loses the events.
+  const moved = messagesFor('fr').t('match.state.linkExplained', { elsewhere: 'other' });
+  assert.match(moved, /ses événements iront à ce contact et non plus à l’autre\.$/);
 });
 
 test('what customers read does not depend on the gender of a name, nor takes the payment for it', () => {

@@ -85,7 +85,7 @@ describe('linking a customer', () => {
       );
     assert.match(
       (await reviewOf('user_owned')).text,
-      /with your name\. This customer belongs to another contact now\. From now on their events go to this one/,
+      /with your name\. This customer belongs to another contact now\. From now on their events go to this contact instead\./,
     );
     assert.match(
       (await reviewOf('user_d')).text,
