@@ -21,7 +21,7 @@ import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
-import { andMore, type CardContext, type FormState, type FoundBy } from './context.ts';
+import { andMore, type CardApp, type CardContext, type FormState, type FoundBy } from './context.ts';
 import { certainCandidate, loadCustomer } from './customer.ts';
 import { fitsFirstCanvas } from './height.ts';
 
@@ -158,10 +158,8 @@ export async function searchResults(context: CardContext): Promise<InboxCanvas> 
     fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
   });
   const connected = stored.filter((each) => projects.some(({ projectId }) => projectId === each.projectId));
-  const isUnknown = connected.length === 0;
-  // A customer who is unknown here is imported.
-  const isImporting = isUnknown && importFromRevenueCat(context, query);
-  const found = isUnknown ? await searchRevenueCat(context, query) : connected;
+  const { found, isImporting } =
+    connected.length > 0 ? { found: connected, isImporting: false } : await searchRevenueCat(context, query);
   if (found.length === 0) {
     const sentence = m.t(isImporting ? 'match.state.lookedUp' : 'match.state.nothingFound');
     return context.page([text(sentence, 'muted'), unsearchedText(context), form]);
@@ -210,38 +208,51 @@ function listState(listed: readonly PossibleCustomer[]): FormState {
   return { foundBy: Object.fromEntries(listed.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])) };
 }
 
-/** RevenueCat knows every transaction and order of a purchase. */
-async function searchRevenueCat(context: CardContext, query: string): Promise<PossibleCustomer[]> {
+/**
+ * RevenueCat knows every id of a customer, and every transaction and order of a purchase. Who is unknown here is
+ * imported.
+ */
+async function searchRevenueCat(
+  context: CardContext,
+  query: string,
+): Promise<{ found: PossibleCustomer[]; isImporting: boolean }> {
   const { app, request, projects } = context;
-  if (query.includes('@')) return [];
-  const buyers = projects.map(async (project) => {
-    const ids = await findBuyers(context, project, query);
-    return ids.map((appUserId) => ({ appUserId, project }));
-  });
+  const asked = projects.map(async (project) => ({ project, ids: await findIds(context, project, query) }));
   const found: PossibleCustomer[] = [];
-  for (const { appUserId, project } of (await Promise.all(buyers)).flat()) {
-    const byId = { text: appUserId, fields: ['app_user_id'] } as const;
-    const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
-    const own = stored.find(({ projectId }) => projectId === project.projectId);
-    if (own) found.push({ ...own, foundBy: 'transaction' });
-    else importFromRevenueCat(context, appUserId, [project]);
+  let isImporting = false;
+  for (const { project, ids } of await Promise.all(asked)) {
+    for (const appUserId of ids) {
+      const byId = { text: appUserId, fields: ['app_user_id'] } as const;
+      const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
+      const own = stored.find(({ projectId }) => projectId === project.projectId);
+      if (own) found.push({ ...own, foundBy: appUserId === query ? 'app_user_id' : 'transaction' });
+      else if (importFromRevenueCat(context, appUserId, [project])) isImporting = true;
+    }
   }
-  return found;
+  return { found, isImporting };
 }
 
-async function findBuyers({ app }: CardContext, project: Project, storeId: string): Promise<string[]> {
-  if (!canReadCustomers(project)) return [];
-  const finding = Promise.try(() => {
-    const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
-    return client?.findBuyers(project.revenueCatProjectId, storeId) ?? [];
-  });
-  const found = await withTimeout(answerOrError(finding), SEARCH_TIMEOUT_MS, () => []);
-  if (!(found instanceof AppError)) return found;
-  app.logger.warn(
-    { code: found.code, workspaceId: project.workspaceId },
-    'purchase not searched in RevenueCat',
-  );
-  return [];
+/** What was searched for, unless RevenueCat has answered that it is no customer's id, and who bought it. */
+async function findIds({ app }: CardContext, project: Project, query: string): Promise<string[]> {
+  // The import checks what is missing to read customers.
+  if (!canReadCustomers(project)) return [query];
+  const asking = answerOrError(askForIds(app, project, query));
+  const answer = await withTimeout(asking, SEARCH_TIMEOUT_MS, () => [query]);
+  if (!(answer instanceof AppError)) return answer;
+  const { workspaceId } = project;
+  app.logger.warn({ code: answer.code, workspaceId }, 'customer not searched in RevenueCat');
+  return [query];
+}
+
+async function askForIds(app: CardApp, project: Project, query: string): Promise<string[]> {
+  const { revenueCatProjectId } = project;
+  const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
+  if (client === null) return [];
+  const [customer, buyers] = await Promise.all([
+    isBlockedId(query) ? null : client.getCustomer(revenueCatProjectId, query),
+    query.includes('@') ? [] : client.findBuyers(revenueCatProjectId, query),
+  ]);
+  return customer === null ? buyers : [query, ...buyers];
 }
 
 /** Queues an import of a customer who may have subscribed before the app was installed. `false`: none can be. */

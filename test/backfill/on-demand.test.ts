@@ -100,7 +100,12 @@ describe('the card of an unknown customer', () => {
       return /^Found\./m.test(shown.text) ? shown : null;
     }, 'the customer to be found');
     assert.match(found.text, /^only-in-revenuecat/m);
-    assert.match((await search('guest')).text, /^No customer found\. Check the spelling/m);
+    for (const unknown of ['guest', 'known-to-nobody', 'nobody@example.com'])
+      assert.match((await search(unknown)).text, /^No customer found\. Check the spelling/m);
+    const each = `/v2/projects/${REVENUECAT_PROJECT_ID}/customers`;
+    const answerAgain = product.revenueCat.faults.add({ pathPrefix: each, status: 503 });
+    assert.match((await search('perhaps-known')).text, /^No customer found here\. Looking this ID up/m);
+    answerAgain();
   });
 
   it('never looks up an ID that identifies no customer', async () => {
