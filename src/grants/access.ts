@@ -204,10 +204,7 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const known = await listEntitlements(app.database, project);
   if (known.length > 0 || project.apiKey === null) return known;
-  const reading = Promise.try(async () => {
-    const client = app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
-    if (client) await readCurrentCatalog({ ...app, project, client });
-  });
+  const reading = withClient(app, project, (client) => readCurrentCatalog({ ...app, project, client }));
   const read = await answerOrError(reading);
   if (!(read instanceof AppError)) return listEntitlements(app.database, project);
   app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
@@ -263,16 +260,23 @@ export async function readNow<T>(
   read: (client: RevenueCatClient) => Promise<T>,
 ): Promise<T> {
   const { workspaceId } = customer.project;
-  const reading = Promise.try(() => {
-    const client = app.revenueCat(customer.project, { timeoutMs: READ_TIMEOUT_MS });
-    if (!client) throw failed('revenuecat_unauthorized');
-    return read(client);
-  });
-  const found = await withTimeout(answerOrError(reading), READ_TIMEOUT_MS, () => {
+  const reading = answerOrError(withClient(app, customer.project, read));
+  const found = await withTimeout(reading, READ_TIMEOUT_MS, () => {
     throw failed('revenuecat_unavailable');
   });
   if (!(found instanceof AppError)) return found;
   if (found.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
   app.logger.warn({ code: found.code, workspaceId }, 'not read from RevenueCat');
   throw failed(found.code);
+}
+
+/** A key that no encryption key decrypts is a failed call like any other. */
+async function withClient<T>(
+  app: AppContext,
+  project: Project,
+  call: (client: RevenueCatClient) => Promise<T>,
+): Promise<T> {
+  const client = app.revenueCat(project, { timeoutMs: READ_TIMEOUT_MS });
+  if (!client) throw failed('revenuecat_unauthorized');
+  return call(client);
 }
