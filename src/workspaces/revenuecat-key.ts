@@ -117,7 +117,7 @@ export async function checkApiKey(
     const missingScopes = projects === null ? [LIST_PROJECTS] : [];
     for (const [scope, { isNeeded, check }] of Object.entries(PERMISSIONS)) {
       if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
-      const trying = check(client, project.id).then(() => true, allowedByRefusal(scope));
+      const trying = check(client, project.id).then(() => true, allowedByRefusal(scope, projects !== null));
       const answer = await nullOn('revenuecat_scope_missing', trying);
       if (answer === null) missingScopes.push(scope);
     }
@@ -141,12 +141,16 @@ function choose(
   return projects.find(({ id }) => id === projectId) ?? 'wrong';
 }
 
-/** A write that names nothing is refused with 404 or 422 exactly when the key has the permission. */
-function allowedByRefusal(scope: string): (error: unknown) => true {
+/**
+ * A write that names nothing is refused with 404 or 422 exactly when the key has the permission. A read of a project
+ * that the key lists is not found where RevenueCat does not offer it.
+ */
+function allowedByRefusal(scope: string, isListed: boolean): (error: unknown) => true {
   return (error) => {
+    const code = error instanceof AppError ? error.code : null;
+    if (code === 'revenuecat_not_found' && isListed) return true;
     const isRefusal =
-      error instanceof AppError &&
-      ['revenuecat_not_found', 'revenuecat_rejected', 'revenuecat_conflict'].includes(error.code);
+      code !== null && ['revenuecat_not_found', 'revenuecat_rejected', 'revenuecat_conflict'].includes(code);
     if (isRefusal && scope.endsWith(':read_write')) return true;
     throw error;
   };

@@ -107,6 +107,15 @@ describe('the answer to Intercom', () => {
     assert.deepEqual(await answer(), { state: 'OK' });
   });
 
+  it('keeps a key that RevenueCat accepts, although it answers one of the checks with 404', async () => {
+    const path = `/v2/projects/${REVENUECAT_PROJECT}/entitlements`;
+    const restore = site.revenueCat.faults.add({ pathPrefix: path, status: 404 });
+    assert.deepEqual(await answer(), { state: 'OK' });
+    const paths = site.revenueCat.faults.requests().filter(({ status }) => status === 404);
+    assert.ok(paths.length > 0);
+    restore();
+  });
+
   it('links to the settings where a project has no key, as after installing again', async () => {
     await site.db.database.query(
       `update projects set api_key = null, api_key_state = 'none' where workspace_id = 'abc123' and project_id = $1`,
