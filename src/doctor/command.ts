@@ -132,6 +132,9 @@ function explainUnavailable(config: Pick<Config, 'databaseUrl' | 'dataDir'>, err
 
 const LABELS = { ok: 'ok      ', warning: 'warning ', problem: 'PROBLEM ' } as const;
 
+/** A project's name may have line breaks, which would look like results of their own. */
+const inOneLine = (text: string): string => text.replaceAll(/\s+/g, ' ');
+
 function formatReport(results: readonly CheckResult[], problems: number, warnings: number): string {
   const lines: string[] = [];
   let lastHeading = '';
@@ -142,8 +145,8 @@ function formatReport(results: readonly CheckResult[], problems: number, warning
         : `Workspace ${workspace}${project === null ? '' : `, project ${project}`}`;
     if (heading !== lastHeading) lines.push(...(lastHeading === '' ? [] : ['']), heading);
     lastHeading = heading;
-    lines.push(`  ${LABELS[status]} ${message}`);
-    if (remedy !== null) lines.push(`           What to do: ${remedy}`);
+    lines.push(`  ${LABELS[status]} ${inOneLine(message)}`);
+    if (remedy !== null) lines.push(`           What to do: ${inOneLine(remedy)}`);
   }
   const count = (total: number, noun: string): string => `${total} ${noun}${total === 1 ? '' : 's'}`;
   const sum =

@@ -825,13 +825,15 @@ describe('doctor', () => {
       assert.match(stdout, /Workspace abc123\n/);
     });
 
-    it('prints no escape sequence of a name that a workspace or RevenueCat chose', async () => {
+    it('prints no escape sequence and no line break of a name that a workspace or RevenueCat chose', async () => {
       const { database } = world.db;
       const [project] = await database.query<{ name: string }>('select name from projects');
       try {
-        await database.query('update projects set name = $1', ['Café\u001b[2J\u009b1m\u202e']);
+        await database.query('update projects set name = $1', [
+          'Café\u001b[2J\u009b1m\u202e\n  ok        All is well',
+        ]);
         const { stdout } = await doctor({});
-        assert.match(stdout, /RevenueCat accepts the API key of Café\[2J1m\.\n/);
+        assert.match(stdout, /RevenueCat accepts the API key of Café\[2J1m ok All is well\.\n/);
       } finally {
         await database.query('update projects set name = $1', [project?.name]);
       }
