@@ -3,6 +3,7 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
+import { stripInvisible } from '../text.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashOf } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
@@ -105,7 +106,15 @@ export async function sendPage(
     .status(page.status ?? (problems.size > 0 ? 422 : 200))
     .set('Cache-Control', 'no-store')
     .type('html')
-    .send(html);
+    .send(withoutMarks(html));
+}
+
+/**
+ * Customers choose names and ids: what is read must not be reordered. Attributes stay: forms and links act on ids. So
+ * does a textarea, which a form sends again.
+ */
+function withoutMarks(html: string): string {
+  return html.replaceAll(/(?<=<(?!textarea\b)[^<>]*>)[^<]+/g, stripInvisible);
 }
 
 function hiddenFields(values: Readonly<Record<string, string>>): string {

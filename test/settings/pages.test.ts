@@ -746,9 +746,21 @@ describe('deliveries', () => {
     const failed = await storeEvent({ reason: `Refused ${SCRIPT}`, appUserId: SCRIPT });
     await storeEvent({ delivery: 'pending', reason: 'waiting_for_contact', appUserId: 'waiting-user' });
     const foreign = await storeEvent({ workspaceId: 'other1', appUserId: 'foreign-user' });
+    await storeEvent({
+      delivery: 'pending',
+      reason: 'waiting_for_contact',
+      appUserId: 'ann\u202eecila\u2066',
+    });
     const all = (await browser.get('/settings/deliveries').expect(200)).text;
     assert.match(all, /waiting-user/);
     assert.ok(!all.includes(SCRIPT) && !all.includes('foreign-user'));
+    assert.match(all, />annecila</, 'no mark reorders what is read');
+    const found = await browser.get('/settings/data').query({ customer: 'ann\u202eecila\u2066' });
+    assert.match(
+      found.text,
+      /name="customer"[^>]* value="ann\u202eecila\u2066"/,
+      'forms act on the id itself',
+    );
     const again = (await browser.get('/settings/deliveries?show=failed').expect(200)).text;
     assert.match(again, /aria-label="Send again: Renewal of /, 'the name begins with what is shown');
     const only = (await browser.get('/settings/deliveries?show=waiting').expect(200)).text;
