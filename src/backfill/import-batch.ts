@@ -59,8 +59,12 @@ interface Batch {
 export async function importBatch(context: ImportRun, running: ImportProgress) {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
-    // Where the server limits it, no batch would end: it is idle while RevenueCat is read.
-    await sql.query('set local idle_in_transaction_session_timeout = 0');
+    // Where the server limits them, no batch would end: it is idle while RevenueCat is read. Before PostgreSQL 17 there
+    // is only the first.
+    await sql.query(
+      `select set_config(name, '0', true) from pg_settings
+        where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
+    );
     const claimed = await claimCustomers(sql, running, BATCH_SIZE);
     if (claimed.length === 0) return { isEmpty: true, obstacle: null, known: [] };
     const results = await Promise.all(claimed.map((customer) => readOne(context, running, customer)));
@@ -75,9 +79,11 @@ export async function importBatch(context: ImportRun, running: ImportProgress) {
 async function readOne(context: ImportRun, running: ImportProgress, customer: ClaimedCustomer) {
   const { database, project } = context;
   const { customerId } = customer;
+  let isKnown = false;
   try {
     const found = await readCustomer(context, customerId);
     if (!found) return { customer, kind: 'missing' } as const;
+    isKnown = true;
     const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
     const stored = await findInProject(database, project, appUserIds);
     /** Whether the customer was unknown before the events were stored. */
@@ -87,7 +93,7 @@ async function readOne(context: ImportRun, running: ImportProgress, customer: Cl
     const events = mayHaveEvents ? await importEvents(context, wanted) : null;
     return { customer, kind: 'read', found, events, isNew } as const;
   } catch (error) {
-    if (error instanceof AppError) return { customer, kind: 'failed', error } as const;
+    if (error instanceof AppError) return { customer, kind: 'failed', error, isKnown } as const;
     throw error;
   }
 }
@@ -170,7 +176,9 @@ async function findObstacle(context: ImportRun, { sql, running, results }: Batch
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
   const transient = errors.find(({ remedy }) => remedy.kind === 'retry');
-  if (!transient || errors.length < results.length) return null;
+  // Where only the events of a customer failed, RevenueCat has answered.
+  const isAnswering = results.some((result) => result.kind !== 'failed' || result.isKnown);
+  if (!transient || isAnswering) return null;
   const readBefore = await findReadCustomer(sql, running);
   if (readBefore === null) return transient;
   const answer = await answerOrError(readCustomer(context, readBefore));

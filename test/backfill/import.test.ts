@@ -361,11 +361,14 @@ describe('importing the history of a project', () => {
     assert.deepEqual([last?.done, last?.failed], [20, 0]);
   });
 
-  it('takes longer to read a customer than the server lets transactions be idle', async (t) => {
+  it('takes longer to read a customer than the server lets transactions be idle or open', async (t) => {
     for (let index = 0; index < 8; index += 1) addCustomer(world.revenueCat, `user-${index}`);
     world.revenueCat.faults.add({ latencyMs: 400, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
     const limited = new URL(world.db.url);
-    limited.searchParams.set('options', '-c idle_in_transaction_session_timeout=300');
+    limited.searchParams.set(
+      'options',
+      '-c idle_in_transaction_session_timeout=300 -c transaction_timeout=1000',
+    );
     const { database, close } = await openDatabase({ url: limited.href, logger: silent });
     t.after(close);
     const { progress } = await start();
@@ -373,23 +376,11 @@ describe('importing the history of a project', () => {
     assert.equal(await runImport({ ...world.app, database }, progress, { signal }), 'done');
   });
 
-  it('gives up on the last customer when RevenueCat answers for all others', async () => {
-    for (const id of ['ann', 'bob', 'cid']) addCustomer(world.revenueCat, id, { subscribed: true });
-    world.revenueCat.faults.add({
-      status: 500,
-      pathPrefix: `/v2/projects/${RC_PROJECT}/customers/cid/aliases`,
-    });
-    const { progress } = await start();
-    // In the lists that an earlier version began.
-    await world.db.database.query(
-      `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
-       values ($1, $2, $3, '', '2026-01-01')`,
-      [WORKSPACE_ID, PROJECT_ID, progress.importId],
-    );
+  /** @returns the delays between attempts that were skipped, in seconds */
+  async function runWithoutDelays(progress: ImportProgress): Promise<Set<number>> {
     const stop = new AbortController();
     const running = runImport(world.app, progress, { signal: stop.signal });
     const delays = new Set<number>();
-    // The delays between the attempts are skipped.
     const hurry = setInterval(
       () =>
         void world.db.database
@@ -413,9 +404,36 @@ describe('importing the history of a project', () => {
       stop.abort();
       await running;
     }
+    return delays;
+  }
+
+  it('gives up on the last customer when RevenueCat answers for all others', async () => {
+    for (const id of ['ann', 'bob', 'cid']) addCustomer(world.revenueCat, id, { subscribed: true });
+    world.revenueCat.faults.add({
+      status: 500,
+      pathPrefix: `/v2/projects/${RC_PROJECT}/customers/cid/aliases`,
+    });
+    const { progress } = await start();
+    // In the lists that an earlier version began.
+    await world.db.database.query(
+      `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
+       values ($1, $2, $3, '', '2026-01-01')`,
+      [WORKSPACE_ID, PROJECT_ID, progress.importId],
+    );
+    const delays = await runWithoutDelays(progress);
     const last = await readImport(world.db.database, progress);
     assert.deepEqual([last?.listed, last?.done, last?.failed], [3, 3, 1]);
     assert.deepEqual([...delays], [4, 8, 16, 32, 64]);
+  });
+
+  it('gives up on the only customer when RevenueCat answers for them, but not with their events', async () => {
+    addCustomer(world.revenueCat, 'ann', { subscribed: true });
+    const events = `/v2/projects/${RC_PROJECT}/customers/ann/events`;
+    world.revenueCat.faults.add({ status: 500, pathPrefix: events });
+    const { progress } = await start();
+    await runWithoutDelays(progress);
+    const last = await readImport(world.db.database, progress);
+    assert.deepEqual([last?.listed, last?.done, last?.failed], [1, 1, 1]);
   });
 
   it('lists from the beginning when the customer that the cursor names was deleted', async () => {
