@@ -218,7 +218,7 @@ function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
 
 /** @returns whether it is the period that was known before */
 function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean {
-  const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs ?? item.startsAtMs;
+  const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs;
   // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
   // same period stays.
   const laterMs = (startedAtMs ?? 0) - (builder.periodStartedAtMs ?? 0);
