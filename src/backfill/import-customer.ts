@@ -5,6 +5,8 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
+import { type EventRow, toEvent } from '../subscribers/stored-events.ts';
+import { keysOfEvent } from '../subscription/event-order.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
@@ -46,9 +48,6 @@ const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
  * Reads the events of one customer from the API and stores new ones on the timeline. Those since `deliverSinceMs` are
  * also delivered to the contact; `null`: none.
  *
- * Whether an event has the same id here as in its webhook is UNVERIFIED: a stored one is recognized by its id in any
- * letter case, or by its transaction, type and time.
- *
  * @returns `known`: from webhooks, or an earlier import; `null`: RevenueCat does not offer the events
  */
 export async function importEvents(
@@ -67,7 +66,7 @@ export async function importEvents(
   const fresh: PreparedEvent[] = [];
   for (const body of bodies) {
     const received = asReceived(body, customerId, context.now());
-    const keys = dedupeKeys(received.event);
+    const keys = keysOfEvent(received.event);
     if (keys.some((key) => stored.has(key))) continue;
     for (const key of keys) stored.add(key);
     fresh.push(received);
@@ -87,20 +86,9 @@ function asReceived(body: Record<string, unknown>, customerId: string, nowMs: nu
   return prepareEvent(event, nowMs);
 }
 
-function dedupeKeys(event: {
-  readonly id: string;
-  readonly type: string;
-  readonly atMs: number;
-  readonly transactionId: string | null;
-}): string[] {
-  const byId = `id|${event.id.toLowerCase()}`;
-  if (event.transactionId === null) return [byId];
-  return [byId, `content|${event.transactionId}|${event.type}|${event.atMs}`];
-}
-
 async function readStored(sql: Sql, project: Project, appUserIds: readonly string[]): Promise<Set<string>> {
-  const rows = await sql.query<{ id: string; type: string; atMs: number; transactionId: string | null }>(
-    `select e.event_id as id, e.type, e.event_at_ms::float8 as "atMs", e.transaction_id as "transactionId"
+  const rows = await sql.query<Pick<EventRow, 'event_id' | 'side' | 'received_at' | 'fields'>>(
+    `select e.event_id, e.side, e.received_at, e.fields
        from events e
       where e.workspace_id = $1 and e.project_id = $2
         and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
@@ -108,7 +96,7 @@ async function readStored(sql: Sql, project: Project, appUserIds: readonly strin
     [project.workspaceId, project.projectId, appUserIds],
     'read-stored-events',
   );
-  return new Set(rows.flatMap(dedupeKeys));
+  return new Set(rows.map(toEvent).flatMap(keysOfEvent));
 }
 
 /** Delivers events that an earlier import stored for the timeline only. */

@@ -1,4 +1,5 @@
 import type { Sql } from '../database/sql.ts';
+import { withKnownEnvironments } from '../subscription/state-builder.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { readSubscribers, type Subscriber } from './repository.ts';
@@ -107,6 +108,7 @@ async function readStoredEvents(
     'read-histories',
   );
   for (const row of rows) events.get(row.subscriber_id)?.push(toTimelineEntry(row));
+  for (const [id, entries] of events) events.set(id, withKnownEnvironments(entries));
   return events;
 }
 

@@ -83,14 +83,8 @@ export const IS_PENDING = `e.side = 'customer' and e.skip_reason is null and d.d
 
 export function toTimelineEntry(row: EventRow): TimelineEntry {
   const sent = row.delivered_at === null ? 'pending' : 'delivered';
-  const event = readEvent(row.fields, {
-    receivedAtMs: row.received_at.getTime(),
-    fallbackId: row.event_id,
-    side: row.side,
-  });
   return {
-    ...event,
-    id: row.event_id,
+    ...toEvent(row),
     projectId: row.project_id,
     receivedAtMs: row.received_at.getTime(),
     delivery: {
@@ -104,4 +98,13 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
       contactId: row.contact_id,
     },
   };
+}
+
+export function toEvent({
+  fields,
+  event_id: id,
+  side,
+  received_at,
+}: Pick<EventRow, 'fields' | 'event_id' | 'side' | 'received_at'>): LifecycleEvent {
+  return { ...readEvent(fields, { receivedAtMs: received_at.getTime(), fallbackId: id, side }), id };
 }

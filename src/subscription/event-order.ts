@@ -13,6 +13,7 @@ import type { LifecycleEvent } from './read-event.ts';
  * | pause + expiration | paused |
  * | cancellation + renewal, expiration + renewal | active: the renewal is the later act |
  * | billing issue + renewal | active: the renewal is the recovery |
+ * | failed payment's cancellation + the customer's | cancelled by the customer |
  * | cancellation + uncancellation | not cancelled |
  * | product change + renewal or expiration | changed; expired |
  * | expiration + extension | extended |
@@ -37,11 +38,16 @@ const TIE_ORDER: Readonly<Record<string, number>> = {
 };
 const OTHER_TYPES = 11;
 
+function tieOrder({ type, cancelReason }: LifecycleEvent): number {
+  const order = TIE_ORDER[type] ?? OTHER_TYPES;
+  return type === 'CANCELLATION' && cancelReason === 'BILLING_ERROR' ? order - 0.5 : order;
+}
+
 /** By time, then by {@link TIE_ORDER}, then by id; what is left only orders differing copies of one event. */
 export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
   return (
     a.atMs - b.atMs ||
-    (TIE_ORDER[a.type] ?? OTHER_TYPES) - (TIE_ORDER[b.type] ?? OTHER_TYPES) ||
+    tieOrder(a) - tieOrder(b) ||
     compareTexts(a.id, b.id) ||
     compareTexts(a.side, b.side) ||
     (a.receivedByTransferAtMs ?? 0) - (b.receivedByTransferAtMs ?? 0) ||
@@ -49,20 +55,25 @@ export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
   );
 }
 
-/**
- * The events in order, each once: by id whatever its letter case, and by what it says, because the events
- * endpoint may name the same event differently than the webhook did.
- */
-export function distinctInOrder(events: readonly LifecycleEvent[]): LifecycleEvent[] {
+/** The events in order, each once: by {@link keysOfEvent}. */
+export function distinctInOrder<E extends LifecycleEvent>(events: readonly E[]): E[] {
   const seen = new Set<string>();
   return [...events].sort(compareEvents).filter((event) => {
-    const { side, id, transactionId, kind, productId, atMs } = event;
-    const names = [`${side}|${id.toLowerCase()}`];
-    // Kind and product tell apart what one transaction may bring in one millisecond: a cancellation and its
-    // refund, two products of one order.
-    if (transactionId !== null) names.push(`${side}|${transactionId}|${kind}|${productId ?? ''}|${atMs}`);
-    if (names.some((name) => seen.has(name))) return false;
-    for (const name of names) seen.add(name);
+    const keys = keysOfEvent(event);
+    if (keys.some((key) => seen.has(key))) return false;
+    for (const key of keys) seen.add(key);
     return true;
   });
+}
+
+/**
+ * What two copies of one event share: the id whatever its letter case, or what it says, because the events endpoint
+ * may name the same event differently than the webhook did (UNVERIFIED). Kind, reason and product tell apart what one
+ * transaction may bring in one millisecond: a cancellation and its refund, two cancellations, two products of one order.
+ */
+export function keysOfEvent(event: LifecycleEvent): string[] {
+  const { side, id, transactionId, kind, productId, cancelReason, atMs } = event;
+  const byId = `${side}|${id.toLowerCase()}`;
+  if (transactionId === null) return [byId];
+  return [byId, [side, transactionId, kind, cancelReason, productId, atMs].join('|')];
 }

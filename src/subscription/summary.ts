@@ -1,5 +1,5 @@
 import { FOREVER_MS } from '../time.ts';
-import { compareEvents } from './event-order.ts';
+import { distinctInOrder } from './event-order.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import { deriveState } from './state.ts';
@@ -7,7 +7,7 @@ import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
-export const SUMMARY_FORMAT = 19;
+export const SUMMARY_FORMAT = 20;
 
 const RECENT_EVENTS = 3;
 
@@ -35,7 +35,7 @@ export function summarize(
   snapshot: Snapshot | null,
   nowMs: number,
 ): SubscriberSummary {
-  const newestFirst = joinTransfersWithin([...history].sort(compareEvents)).reverse();
+  const newestFirst = joinTransfersWithin(distinctInOrder(history)).reverse();
   const major = newestFirst.filter(isMajor);
   const counts = { production: 0, sandbox: 0 };
   for (const event of newestFirst) counts[event.environment ?? 'production'] += 1;

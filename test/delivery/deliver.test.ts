@@ -355,6 +355,27 @@ describe('delivering', () => {
     assert.equal((await stateOf('n3'))?.reason, 'sandbox');
   });
 
+  test('an event without an environment is of the sandbox where its purchase is', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await receive(id, { id: 'e1', environment: 'SANDBOX' });
+    await receive(id, {
+      id: 'e2',
+      type: 'RENEWAL',
+      environment: undefined,
+      transaction_id: `t2-${id}`,
+      event_timestamp_ms: nowMs - DAY_MS,
+    });
+    await until(
+      async () => (await stateOf('e2'))?.delivery === 'skipped',
+      'the event without an environment',
+    );
+    await untilStored();
+    assert.equal((await stateOf('e2'))?.reason, 'sandbox');
+    assert.deepEqual(eventsOf(id), []);
+    assert.equal(contact.customAttributes.subscription_status ?? null, null);
+  });
+
   test('an event that was renamed while it waited is stored under the name that it is sent under', async () => {
     const id = customer();
     await receive(id, { id: 'n4' });

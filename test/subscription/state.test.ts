@@ -403,6 +403,15 @@ const HISTORIES: readonly History[] = [
     primary: { billingIssueAtMs: null },
   },
   {
+    name: "a failed payment's cancellation and the customer's own in one millisecond",
+    events: [buy(0, 30), cancel(5, { cancel_reason: 'BILLING_ERROR' }), cancel(5)],
+    on: 6,
+    status: 'cancelled',
+    access: { pro: 30 },
+    renews: false,
+    primary: { cancelReason: 'UNSUBSCRIBE', cancelledAtMs: day(5), billingIssueAtMs: day(5) },
+  },
+  {
     name: 'cancellation and uncancellation in one millisecond',
     events: [buy(0, 30), cancel(5), event('UNCANCELLATION', 5, period(0, 30))],
     on: 6,
@@ -433,6 +442,16 @@ const HISTORIES: readonly History[] = [
     status: null,
     access: {},
     usd: 0,
+  },
+
+  {
+    name: 'only the API is known, and it does not say when the period began',
+    events: [],
+    snapshot: snapshotOf(1, [apiSubscription({ startsAtMs: day(-335), periodStartsAtMs: null })]),
+    on: 2,
+    status: 'active',
+    access: { pro: 30 },
+    primary: { startedAtMs: day(-335), periodStartedAtMs: null, endsAtMs: day(30) },
   },
 
   // Shapes of a life.
