@@ -36,7 +36,8 @@ interface TimelineQuery {
 
 /**
  * Reads a timeline from a cursor, newest first. Each source is one scan of the timeline's index, which stops at the
- * limit: page one hundred costs what page one costs.
+ * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id is
+ * left out.
  */
 export async function readTimeline(
   sql: Sql,
@@ -59,6 +60,13 @@ export async function readTimeline(
                   where receipt.workspace_id = $1 and receipt.subscriber_id = source.subscriber_id
                     and receipt.project_id = e.project_id and receipt.event_id = e.event_id
                     and receipt.event_at_ms = e.event_at_ms and receipt.side = 'customer'
+                  limit 1), false))
+           and not (coalesce(e.skip_reason, '') = 'imported' and coalesce((
+                 select true from events webhook
+                  where webhook.workspace_id = $1 and webhook.subscriber_id = source.subscriber_id
+                    and webhook.event_at_ms = e.event_at_ms and webhook.transaction_id = e.transaction_id
+                    and webhook.type = e.type and webhook.skip_reason is distinct from 'imported'
+                    and webhook.fields->>'cancel_reason' is not distinct from e.fields->>'cancel_reason'
                   limit 1), false))
          order by e.event_at_ms desc, e.event_id desc
          limit $9) t

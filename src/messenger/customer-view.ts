@@ -3,7 +3,7 @@ import type { Messages } from '../i18n/messages.ts';
 import { customerText, endRow, priceText, statementsText } from '../i18n/sentences.ts';
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
-import { compareEvents } from '../subscription/event-order.ts';
+import { compareEvents, distinctInOrder } from '../subscription/event-order.ts';
 import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
@@ -37,7 +37,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
   const ended = isListed ? [] : held.filter((each) => !isRunningOne(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
-    ownHistory
+    distinctInOrder(ownHistory)
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
       .filter((event, _index, shown) => !isSameFailedPayment(event, shown))
       .map((event) => ({ event, names, withStore: isInSeveralStores(state) })),

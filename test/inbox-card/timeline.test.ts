@@ -6,7 +6,7 @@ import { ownSource } from '../../src/subscribers/history.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { idsOn, type OpenCard, openAgain, openFor, send, tell } from './support.ts';
@@ -109,6 +109,34 @@ describe('the timeline', () => {
     const older = await newest.press('timeline:older');
     assert.deepEqual(eventsOn(older), eventsOn(newest));
     assert.ok(!idsOn(older.canvas).includes('timeline:newer'));
+  });
+
+  test('an imported event that its webhook brings again under another id is shown once', async () => {
+    const appUserId = 'user_imported_first';
+    const [bought, cancelled] = [
+      purchase(appUserId, { id: 'imported-1' }),
+      purchase(appUserId, { id: 'imported-2', type: 'CANCELLATION', event_timestamp_ms: nowMs - DAY_MS }),
+    ];
+    const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: appUserId });
+    customer.events.push(bought, cancelled);
+    const unknown = await openFor(product, { externalId: appUserId });
+    const imported = await until(async () => {
+      const card = await openAgain(product, unknown);
+      return idsOn(card.canvas).includes('timeline') ? card : null;
+    }, 'the import');
+    assert.match(imported.text, /Timeline · 2 events/);
+    await send(product, { ...bought, id: 'webhook-1' });
+    // A real second event of the same transaction and millisecond.
+    await send(product, { ...cancelled, id: 'webhook-2', cancel_reason: 'BILLING_ERROR' });
+    const card = await until(async () => {
+      const now = await openAgain(product, imported);
+      return /Timeline · 3 events/.test(now.text) ? now : null;
+    }, 'the webhooks');
+    assert.deepEqual(eventsOn(await card.press('timeline')).toSorted(), [
+      'event:imported-2',
+      'event:webhook-1',
+      'event:webhook-2',
+    ]);
   });
 
   test('the store is in each line of a customer who bought in two', async () => {
