@@ -53,7 +53,11 @@ function createMessages(language: Language, timeZone: string) {
   // American English would put a comma before the last "and".
   const lists = new Intl.ListFormat(language === 'en' ? 'en-GB' : locale, { type: 'conjunction' });
   const { date, time, zoneName, isoDay } = createDateFormats(locale, timeZone);
-  const dateTime = (atMs: number): string => t('date.atTime', { date: date(atMs), time: time(atMs) });
+  const dateTime = (atMs: number): string =>
+    t('date.atTime', { date: date(atMs), time: time(atMs) })
+      // One o'clock is singular in Spanish and Portuguese.
+      .replace(' a las 01:', ' a la 01:')
+      .replace(' às 01:', ' à 01:');
   return {
     language,
     /** BCP 47. */
@@ -97,11 +101,12 @@ function createDateFormats(locale: string, timeZone: string) {
     hourCycle: is12h ? 'h12' : 'h23',
   });
   const zoned = new Intl.DateTimeFormat(locale, { timeZone: zone, timeZoneName: 'short' });
+  // The first of a month is an ordinal there; Intl does not write it.
+  const first = { 'fr-FR': '1er ', 'pt-BR': '1º ' }[locale];
   return {
-    // French writes the first of a month as an ordinal; Intl does not.
     date: (atMs: number): string => {
       const text = day.format(atMs);
-      return locale.startsWith('fr') ? text.replace(/^1 /, '1er ') : text;
+      return first ? text.replace(/^1 /, first) : text;
     },
     // "1:05PM" has no space; Intl puts a narrow one.
     time: (atMs: number): string => clock.format(atMs).replaceAll(/\s/g, ''),

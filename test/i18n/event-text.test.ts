@@ -281,6 +281,25 @@ describe('the history that a customer reads', () => {
   const text = (item: LifecycleEvent, language: Language = 'en') =>
     eventText(messagesFor(language), item, { voice: 'customer', names });
 
+  test('does not say that the customer cancelled a trial that the team cancelled', () => {
+    const item = cancelled('DEVELOPER_INITIATED', { period_type: 'TRIAL', product_id: null });
+    const titles = LANGUAGES.map((language) => text(item, language).title);
+    assert.deepEqual(titles, [
+      'Your free trial was cancelled',
+      'Ihre kostenlose Testphase wurde gekündigt',
+      'Votre essai gratuit a été annulé',
+      'Tu prueba gratuita se canceló',
+      'Seu teste grátis foi cancelado',
+      '無料トライアルが解約されました',
+    ]);
+    // Spanish and Portuguese would make the customer the subject of "canceló".
+    assert.equal(
+      eventText(messagesFor('es'), item, { voice: 'agent', names }).title,
+      'Prueba gratuita cancelada',
+    );
+    assert.equal(text(item, 'pt').subtitle, 'por decisão nossa');
+  });
+
   test('addresses the customer', () => {
     assert.deepEqual(text(buy(0, 30)), { title: 'You subscribed', subtitle: 'Pro monthly plan · $10.00' });
     assert.deepEqual(text(cancelled('UNSUBSCRIBE')), {

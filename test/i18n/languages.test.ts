@@ -29,10 +29,21 @@ describe('dates', () => {
     assert.equal(inBerlin('ja'), '2019年3月8日 13:05');
   });
 
-  test('write the first of a month as an ordinal in French only', () => {
+  test('have one hour in the singular in Spanish and Portuguese', () => {
+    const at = (language: Language, hour: number) =>
+      messagesFor(language).dateTime(Date.UTC(2019, 2, 8, hour, 5));
+    assert.equal(at('es', 1), '8 mar 2019 a la 01:05');
+    assert.equal(at('es', 11), '8 mar 2019 a las 11:05');
+    assert.equal(at('pt', 1), '8 de mar. de 2019 à 01:05');
+    assert.equal(at('pt', 21), '8 de mar. de 2019 às 21:05');
+  });
+
+  test('write the first of a month as an ordinal in French and Portuguese only', () => {
     const first = Date.UTC(2026, 11, 1, 12);
     assert.equal(messagesFor('fr').date(first), '1er déc. 2026');
     assert.equal(messagesFor('fr').date(Date.UTC(2026, 11, 11, 12)), '11 déc. 2026');
+    assert.equal(messagesFor('pt').date(first), '1º de dez. de 2026');
+    assert.equal(messagesFor('pt').date(Date.UTC(2026, 11, 11, 12)), '11 de dez. de 2026');
     assert.equal(messagesFor('es').date(first), '1 dic 2026');
   });
 });
@@ -53,7 +64,7 @@ test('several missing permissions agree with their verb: a transfer needs three'
     messagesFor(language).t('action.refused.scope_missing', { scopes: 'customers, purchases' });
   assert.match(said('de'), /fehlen Berechtigungen: customers, purchases\./);
   assert.match(said('es'), /faltan permisos: customers, purchases\./);
-  assert.match(said('pt'), /^Faltam permissões à chave de API: customers, purchases\./);
+  assert.match(said('pt'), /^Faltam permissões na chave de API: customers, purchases\./);
 });
 
 describe('the language for a teammate', () => {

@@ -61,6 +61,11 @@ test('the grammar of each language', () => {
   assert.match(agent('pt', { ...grace, store: null }), /enquanto a loja tenta de novo\.$/);
   assert.match(agent('en', { ...grace, store: 'MOON_STORE' }), /while Moon Store retries the card\.$/);
   assert.match(agent('de', { ...ended, reason: null }), /^Kein Zugriff seit dem 1\. Dez\. 2026\./);
+  // "アプリの運営が終了" would say that the app itself has closed.
+  assert.equal(
+    agent('ja', { ...ended, reason: 'DEVELOPER_INITIATED' }),
+    '2026年12月1日からアクセスなし（アプリの運営元が解約）。以前はPro。',
+  );
   // Before a vowel "de" would have to be "d’".
   const failed = { kind: 'paymentFailed', what: 'Alpha', on: DECEMBER_1, since: null } as const;
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
@@ -104,7 +109,7 @@ test('a label and what follows it, also where nothing ends', () => {
     'Wird fortgesetzt: 1. Dez. 2026',
     'Reprise\u00a0: 1er déc. 2026',
     'Se reanuda: 1 dic 2026',
-    'Retomada: 1 de dez. de 2026',
+    'Retomada: 1º de dez. de 2026',
     '再開日：2026年12月1日',
   ]);
 });
@@ -132,17 +137,20 @@ test('what a subscription without a name is called', () => {
       ['Sie haben Ihr Abonnement vorläufig', 'Ihr Abonnement ist am 1. Dez. 2026 abgelaufen.'],
       ['Vous avez votre abonnement provisoirement\u00a0', 'Votre abonnement a pris fin le 1er déc. 2026.'],
       ['Tienes tu plan por ahora', 'Tu plan terminó el 1 dic 2026.'],
-      ['Você tem seu plano por enquanto', 'Seu plano terminou em 1 de dez. de 2026.'],
+      ['Você tem seu plano por enquanto', 'Seu plano terminou em 1º de dez. de 2026.'],
       [
         'ストアが購入を確認中のため、サブスクリプションを一時的にご利用いただけます。',
         'サブスクリプションは2026年12月1日に終了しました。',
       ],
     ],
   );
+  // "Tu prueba gratuita de tu plan" would own the plan twice.
+  const trialEnded = { ...ended, kind: 'trialEnded' } as const;
+  assert.equal(textOf('es', trialEnded), 'La prueba gratuita de tu plan terminó el 1 dic 2026.');
+  assert.equal(textOf('pt', trialEnded), 'O teste grátis de seu plano terminou em 1º de dez. de 2026.');
   assert.match(textOf('en', { ...ended, what: 'iPro' }), /^iPro ended/);
   const toAgent = (language: Language, statement: Statement) =>
     agentSentence(messagesFor(language), statement);
-  const trialEnded = { ...ended, kind: 'trialEnded' } as const;
   assert.match(toAgent('en', trialEnded), /\. Had access on a free trial\.$/);
   assert.match(toAgent('de', trialEnded), /\. Hatte Zugriff in einer kostenlosen Testphase\.$/);
   assert.match(toAgent('fr', trialEnded), /\. Avait accès en essai gratuit\.$/);
