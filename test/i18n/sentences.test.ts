@@ -66,6 +66,11 @@ test('the grammar of each language', () => {
     agent('ja', { ...ended, reason: 'DEVELOPER_INITIATED' }),
     '2026年12月1日からアクセスなし（アプリの運営元が解約）。以前はPro。',
   );
+  // The product of a list ends; who does not agree is the customer.
+  const consent = { kind: 'priceConsent', what: 'Pro', price: null, until: null } as const;
+  const listed = { ...several, items: [{ what: 'Pro', period: null, store: null, note: consent }] };
+  assert.match(agent('es', listed), /termina si el cliente no acepta la subida de precio/);
+  assert.match(agent('pt', listed), /termina se o cliente não aceitar o aumento de preço/);
   // Before a vowel "de" would have to be "d’".
   const failed = { kind: 'paymentFailed', what: 'Alpha', on: DECEMBER_1, since: null } as const;
   assert.equal(agent('fr', failed), 'Le paiement pour Alpha a échoué le 1er déc. 2026.');
