@@ -92,20 +92,23 @@ async function registerAndShow(
 
 /**
  * Registers our webhook at RevenueCat. An existing one with our address is replaced: RevenueCat never returns the
- * authorization value that it was created with. Where RevenueCat does not accept it, the admin adds it by hand.
+ * authorization value that it was created with. So is the one that we added under another PUBLIC_URL: its value is
+ * refused from now on. Where RevenueCat does not accept it, the admin adds it by hand.
  */
 async function register(
   { app, workspace }: PageRequest,
   { id: projectId, webhookUrl: url, webhookAuthorization: authorizationHeader }: Connection,
-  { client, revenueCatProjectId }: { client: RevenueCatClient | null; revenueCatProjectId: string },
+  project: Pick<Project, 'revenueCatProjectId' | 'webhookId'> & { client: RevenueCatClient | null },
 ): Promise<Registration> {
+  const { client, revenueCatProjectId } = project;
   if (client === null) return 'no_key';
   const { workspaceId } = workspace;
   let webhookId: string | null = null;
   let registration: Registration = 'registered';
   try {
     for (const existing of await client.listWebhooks(revenueCatProjectId))
-      if (existing.url === url) await client.deleteWebhook(revenueCatProjectId, existing.id);
+      if (existing.url === url || existing.id === project.webhookId)
+        await client.deleteWebhook(revenueCatProjectId, existing.id);
     const webhook = { name: 'Subscription Timeline', url, authorizationHeader };
     webhookId = (await client.createWebhook(revenueCatProjectId, webhook)).id;
   } catch (error) {

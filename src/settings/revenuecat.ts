@@ -132,7 +132,7 @@ async function storeKey(
   await storeApiKey(app, project, accepted);
   await audit(request, 'revenuecat_key_replaced', { project: project.name });
   await app.jobs.send('workspace.health', { workspaceId });
-  return done('/revenuecat', 'key_replaced');
+  return done('/revenuecat', project.apiKey === null ? 'key_added' : 'key_replaced');
 }
 
 const signingForm = form(

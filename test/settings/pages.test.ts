@@ -209,12 +209,30 @@ describe('connecting RevenueCat', () => {
     const project = await later();
     assert.equal(project?.name, 'projlater');
     const key = site.revenueCat.issueKey('projlater');
-    await send('/revenuecat/key', { project: project.projectId, new_key: key }).expect(303);
+    const saved = await send('/revenuecat/key', { project: project.projectId, new_key: key }).expect(303);
+    assert.match((await browser.get(String(saved.get('location')))).text, /Now import your customers/);
     assert.equal((await later())?.name, 'Later Shop');
     assert.match((await browser.get('/settings/revenuecat')).text, /Not added yet: we add it for you/);
     await send('/revenuecat/webhook', { project: project.projectId, confirmed: 'yes' }).expect(200);
     assert.equal(site.revenueCat.state.projects.get('projlater')?.webhooks.length, 1);
     await send('/revenuecat/disconnect', { project: project.projectId, confirmed: 'yes' }).expect(303);
+  });
+
+  it('replaces the webhook that it added under another address of the server', async () => {
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.ok(project);
+    const webhooks = () => site.revenueCat.state.projects.get('projgood')?.webhooks ?? [];
+    const [registered] = webhooks();
+    assert.ok(registered);
+    const url = registered.url;
+    registered.url = url.replace(PUBLIC_URL, 'https://before.example.com');
+    webhooks().push({ ...registered, id: 'whintgrOther', url: 'https://other.example.com/webhook' });
+    await send('/revenuecat/webhook', { project: project.projectId, confirmed: 'yes' }).expect(200);
+    assert.deepEqual(
+      webhooks().map((each) => each.url),
+      ['https://other.example.com/webhook', url],
+    );
+    webhooks().shift();
   });
 
   it('leaves the webhook of a connected project alone when only its ID is entered', async () => {
