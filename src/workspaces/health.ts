@@ -5,7 +5,13 @@ import type { Platform } from '../http/client.ts';
 import { MINUTE_MS, withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { listProjects, type Project, setApiKeyState, updateProject } from './projects.ts';
-import { markDisconnected, markReconnected, readInstalled, type Workspace } from './repository.ts';
+import {
+  describeWorkspace,
+  markDisconnected,
+  markReconnected,
+  readInstalled,
+  type Workspace,
+} from './repository.ts';
 import { checkApiKey, lacksPermission } from './revenuecat-key.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
@@ -56,8 +62,7 @@ async function checkToken(app: AppContext, workspace: Workspace): Promise<boolea
       logger.error({ workspaceId, code: me.code }, 'Intercom refuses the token: deliveries wait');
     return true;
   }
-  const { identity_verification: identityVerification } = me.app;
-  await updateRows(database, WorkspaceEntity, { workspaceId }, { identityVerification });
+  await updateRows(database, WorkspaceEntity, { workspaceId }, describeWorkspace(me));
   // A token can be suspended and become valid again.
   if (await markReconnected(database, workspace))
     logger.info({ workspaceId }, 'Intercom accepts the token again');

@@ -1,7 +1,6 @@
 import { updateRows, WorkspaceEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { forbidden, isRefused } from '../errors.ts';
-import { isKnownZone } from '../i18n/messages.ts';
 import {
   createIntercomClient,
   exchangeCode,
@@ -18,6 +17,7 @@ import { retryRefused } from './refusals.ts';
 import {
   type Admin,
   deleteAccess,
+  describeWorkspace,
   eraseUninstalled,
   listAbandoned,
   listInstalled,
@@ -77,12 +77,10 @@ async function storeWorkspace(
   const { region } = me.app;
   await storeInstallation(database, {
     workspaceId,
-    name: me.app.name || workspaceId,
+    ...describeWorkspace(me),
     region,
-    timezone: isKnownZone(me.app.timezone) ? me.app.timezone : 'UTC',
     accessToken: app.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
     installedBy: admin,
-    identityVerification: me.app.identity_verification,
   });
   // The admins who were selected before may have left.
   if (before?.status === 'uninstalled' && before.settings.access.admins !== null)

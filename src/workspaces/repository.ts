@@ -12,6 +12,8 @@ import {
 } from '../database/entities.ts';
 import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
+import { isKnownZone } from '../i18n/messages.ts';
+import type { IntercomMe } from '../intercom/client.ts';
 import { HOUR_MS } from '../time.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
 
@@ -68,6 +70,15 @@ export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Work
 export async function readInstalled(sql: Sql, workspaceId: string): Promise<Workspace | null> {
   const workspace = await readWorkspace(sql, workspaceId);
   return workspace?.status === 'uninstalled' ? null : workspace;
+}
+
+/** What Intercom says of a workspace; its admins can change all of it there. */
+export function describeWorkspace({ app }: IntercomMe) {
+  return {
+    name: app.name || app.id_code,
+    timezone: isKnownZone(app.timezone) ? app.timezone : 'UTC',
+    identityVerification: app.identity_verification,
+  };
 }
 
 /** Serializes changes of one workspace's settings and projects until the transaction ends. */

@@ -275,6 +275,15 @@ describe('every day', () => {
     assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
   });
 
+  it('follows the name and the time zone that the workspace has in Intercom', async () => {
+    const workspace = site.intercom.state.workspaces.get('abc123');
+    assert.ok(workspace);
+    Object.assign(workspace, { name: 'New name', timezone: 'Asia/Kathmandu' });
+    await checkWorkspace(site.app, 'abc123');
+    const stored = await readWorkspace(site.db.database, 'abc123');
+    assert.deepEqual([stored?.name, stored?.timezone], ['New name', 'Asia/Kathmandu']);
+  });
+
   it('resumes with a token that was suspended and works again', async () => {
     const workspace = await readWorkspace(site.db.database, 'abc123');
     assert.ok(workspace);
