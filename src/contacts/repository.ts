@@ -47,8 +47,8 @@ export async function findSharedSubscribers(
 }
 
 /**
- * Whether a subscriber of another project has the contact and an event later than `lastEventMs`: a contact shows the
- * attributes of the project with the latest one.
+ * Whether a subscriber of another connected project has the contact and an event later than `lastEventMs`: a contact
+ * shows the attributes of the project with the latest one.
  */
 export async function hasLaterProject(
   sql: Sql,
@@ -58,6 +58,8 @@ export async function hasLaterProject(
   const rows = await sql.query(
     `select 1 from subscribers s
       where s.workspace_id = $1 and s.project_id <> $2 and s.subscriber_id = any($3) and s.contact_id = $4
+        and exists (select 1 from projects p
+                     where p.workspace_id = $1 and p.project_id = s.project_id and p.webhook_auth_hash <> '')
         and exists (select 1 from events e
                      where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
                        and e.environment is distinct from 'sandbox'

@@ -20,6 +20,8 @@ export interface Claim {
   readonly owner: string;
   /** Whether RevenueCat can be asked for the subscriber's state. */
   readonly canRefresh: boolean;
+  /** Whether its project is connected: without its events the state becomes wrong with time. */
+  readonly isConnected: boolean;
 }
 
 /** Deliveries in a row that failed. Lookups that found no contact before them do not make the next pause longer. */
@@ -61,7 +63,10 @@ export async function claimNext(
                s.attributes_written as "attributesWritten",
                exists (select 1 from projects p
                         where p.workspace_id = $1 and p.project_id = s.project_id
-                          and p.api_key is not null) as "canRefresh"`,
+                          and p.api_key is not null) as "canRefresh",
+               exists (select 1 from projects p
+                        where p.workspace_id = $1 and p.project_id = s.project_id
+                          and p.webhook_auth_hash <> '') as "isConnected"`,
     [workspaceId, owner, limit, LEASE_SECONDS],
     'claim-subscribers',
   );

@@ -54,7 +54,8 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
   if (isBeforeTransfer(history, changes)) await updateReceivers(delivery);
 
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
-  const wanted = isUnknown(state, claim) ? {} : contactAttributes(state, appUserIds);
+  const isKept = !claim.isConnected || isUnknown(state, claim);
+  const wanted = isKept ? {} : contactAttributes(state, appUserIds);
   const toSend = planned.filter((event) => event.action === 'send');
   const first = toSend[0]?.entry.delivery;
   const wakeAtMs = nextChangeAt(state, nowMs);

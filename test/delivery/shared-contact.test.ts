@@ -41,6 +41,14 @@ describe('two subscribers of one contact', () => {
     }, 'both events');
   }
 
+  async function isAnyBusy(): Promise<boolean> {
+    const busy = await world.db.database.query(
+      `select 1 from subscribers where workspace_id = $1 and (due_at <= now() or lease_owner is not null)`,
+      [WORKSPACE_ID],
+    );
+    return busy.length > 0;
+  }
+
   /** Seconds of the events of a contact, as Intercom keeps them: repeats removed. */
   function seconds(contactId: string): number[] {
     return world.intercom.state.events
@@ -70,13 +78,7 @@ describe('two subscribers of one contact', () => {
     });
     const wait = async (attribute: string, value: unknown) => {
       await until(() => customAttributes[attribute] === value, `${attribute}: ${value}`);
-      await until(async () => {
-        const busy = await world.db.database.query(
-          `select 1 from subscribers where workspace_id = $1 and (due_at <= now() or lease_owner is not null)`,
-          [WORKSPACE_ID],
-        );
-        return busy.length === 0;
-      }, 'what was written to be stored');
+      await until(async () => !(await isAnyBusy()), 'what was written to be stored');
     };
     await receive(PROJECT_ID, 'mixed', 'mixed-1');
     await wait('subscription_status', 'active');
@@ -118,6 +120,54 @@ describe('two subscribers of one contact', () => {
     await delivered('mixed-5');
     await wait('rc_last_event_at', Math.floor(againMs / 1_000));
     assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'after an older event that came late');
+  });
+
+  test('a disconnected project changes no attributes, and holds back none of another one', async () => {
+    const { customAttributes } = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: 'left',
+    });
+    const disconnect = (hash: string) =>
+      world.db.database.query(
+        'update projects set webhook_auth_hash = $3 where workspace_id = $1 and project_id = $2',
+        [WORKSPACE_ID, OTHER_PROJECT, hash],
+      );
+    const wake = () =>
+      world.db.database.query(
+        `update subscribers set due_at = now(), version = version + 1, attributes_written = null
+          where workspace_id = $1 and subscriber_id in (select subscriber_id from subscriber_ids
+                                                         where workspace_id = $1 and app_user_id = 'left')`,
+        [WORKSPACE_ID],
+      );
+    const shown = () => [customAttributes.subscription_status, customAttributes.rc_product];
+    const other = {
+      product_id: 'other',
+      store: 'STRIPE',
+      original_transaction_id: 'left',
+      event_timestamp_ms: NOW_MS - DAY_MS,
+    };
+    await receive(OTHER_PROJECT, 'left', 'left-1', other);
+    await until(() => customAttributes.rc_product === 'other', 'the attributes of the only project');
+    await delivered('left-1');
+    await disconnect('');
+    // It was renewed since, which nobody says any more; what had arrived is still sent.
+    await receive(OTHER_PROJECT, 'left', 'left-2', {
+      ...other,
+      type: 'EXPIRATION',
+      expiration_at_ms: NOW_MS,
+    });
+    await delivered('left-2');
+    await until(async () => !(await isAnyBusy()), 'the end of its delivery');
+    assert.deepEqual(shown(), ['active', 'other']);
+    await receive(PROJECT_ID, 'left', 'left-3', { event_timestamp_ms: NOW_MS - 2 * DAY_MS });
+    await until(() => customAttributes.rc_product === 'pro_monthly', 'those of the connected project');
+    await disconnect(hashSecret('whk_other'));
+    await wake();
+    await until(
+      () => customAttributes.subscription_status === 'expired',
+      'those of both when connected again',
+    );
+    assert.deepEqual(shown(), ['expired', 'other']);
   });
 
   test('linked to one contact by a teammate, too', async () => {
