@@ -58,11 +58,13 @@ export function planEvents(
   for (const entry of entries) {
     const { kind, delivery, environment, atMs } = entry;
     if (delivery.state !== 'pending') continue;
+    // What is on a contact already and was queued again cannot be held back.
+    const isNew = delivery.contactId === null;
     if (!isDeliverable(kind)) {
       planned.push({ action: 'skip', entry, reason: 'timeline_only' });
-    } else if (environment === 'sandbox' && !settings.sandbox.deliver) {
+    } else if (isNew && environment === 'sandbox' && !settings.sandbox.deliver) {
       planned.push({ action: 'skip', entry, reason: 'sandbox' });
-    } else if (settings.events[kind]?.enabled === false) {
+    } else if (isNew && settings.events[kind]?.enabled === false) {
       planned.push({ action: 'skip', entry, reason: 'switched_off' });
     } else {
       const sentAs = kept.get(entry) ?? reserve(taken, eventNameFor(kind, settings), atMs);

@@ -107,6 +107,18 @@ describe('planning', () => {
     assert.deepEqual([planned(false), planned(true)], [['sandbox'], [0]]);
   });
 
+  test('what is on a contact already and was queued again is sent whatever was switched off since', () => {
+    const replayed = { ...pending, contactId: 'c1', sentAs: { name: NAME, atS: AT_S } };
+    const off = {
+      ...DEFAULT_SETTINGS,
+      events: { initial_purchase: { name: '', enabled: false } },
+      sandbox: { deliver: false },
+    };
+    assert.deepEqual(seconds({ a: replayed, b: pending }, off), { a: 0, b: 'switched_off' });
+    const sandbox = { ...entry('a', { environment: 'SANDBOX' }), delivery: replayed };
+    assert.deepEqual(planEvents([sandbox], DEFAULT_SETTINGS).map(secondOf), [0]);
+  });
+
   test('two who turn out to be one: what is on the contact stays, what was never tried moves', () => {
     const sentAs = { name: NAME, atS: AT_S };
     const delivered = { ...pending, state: 'delivered', sentAs } as const;
