@@ -1,5 +1,6 @@
 import type { LRUCache } from 'lru-cache';
 import type { IntercomClient } from '../intercom/client.ts';
+import type { AttributeType } from '../intercom/data-attributes.ts';
 import type { History } from '../subscribers/history.ts';
 import type { Subscriber } from '../subscribers/repository.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -15,7 +16,7 @@ export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' 
   /** Stops further calls of this process for a workspace (epoch ms). */
   pause(workspaceId: string, untilMs: number): void;
   /** Types that a workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
-  readonly attributeTypes: LRUCache<string, ReadonlyMap<string, string>>;
+  readonly attributeTypes: LRUCache<string, ReadonlyMap<string, AttributeType>>;
 }
 
 export interface Delivery {

@@ -1,7 +1,7 @@
 import { AppError, answerOrError } from '../errors.ts';
-import { fitAttribute } from '../intercom/data-attributes.ts';
+import { type AttributeType, attributeType, fitAttribute } from '../intercom/data-attributes.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
-import { eventMetadata } from '../subscription/contact-values.ts';
+import { CONTACT_ATTRIBUTES, eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
 import type { Attempt } from './delivery-log.ts';
@@ -128,9 +128,12 @@ export async function writeAttributes(
   contactId: string,
   { wanted, written }: Attributes,
 ): Promise<Written | Interruption> {
-  const { context, claim } = delivery;
+  const { context, claim, workspace } = delivery;
   const changed = changedAttributes(wanted, written);
-  let types = context.attributeTypes.get(claim.workspaceId);
+  const known = context.attributeTypes.get(claim.workspaceId);
+  // An admin may have created what was missing since.
+  let types =
+    known && known.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : known;
   for (const format of ['as is', 'fitted', 'without null'] as const) {
     const formatted = format === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
     // What fits may be what is there: an attribute of another type holds the value as that type has it.
@@ -175,7 +178,7 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
   return null;
 }
 
-function fitted(values: Values, types: ReadonlyMap<string, string> | undefined): Values {
+function fitted(values: Values, types: ReadonlyMap<string, AttributeType> | undefined): Values {
   if (!types) return values;
   const fitting: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(values)) {
@@ -187,10 +190,11 @@ function fitted(values: Values, types: ReadonlyMap<string, string> | undefined):
 }
 
 /** Leads have been seen to refuse `null` and to take an empty text (an old report, UNVERIFIED). */
-function withoutNull(values: Values, types: ReadonlyMap<string, string> | undefined): Values {
+function withoutNull(values: Values, types: ReadonlyMap<string, AttributeType> | undefined): Values {
   const entries = Object.entries(fitted(values, types)).flatMap(([name, value]): [string, unknown][] => {
     if (value !== null) return [[name, value]];
-    return types?.get(name) === 'string' ? [[name, '']] : [];
+    const type = types?.get(name);
+    return type && attributeType(type) === 'string' ? [[name, '']] : [];
   });
   return Object.fromEntries(entries);
 }

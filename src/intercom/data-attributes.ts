@@ -16,7 +16,7 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
 export async function provisionAttributes(client: IntercomClient) {
   const existing = await readExisting(client);
   /** Names that can be written now, each with the type that it has in the workspace. */
-  const available = new Map<string, string>();
+  const available = new Map<string, AttributeType>();
   const created: string[] = [];
   /** With Intercom's reason: contacts are written without them. */
   const failed: { name: string; reason: string }[] = [];
@@ -35,14 +35,14 @@ export async function provisionAttributes(client: IntercomClient) {
       continue;
     }
     if (!found || found.archived) created.push(name);
-    available.set(name, found ? attributeType(found) : dataType);
+    available.set(name, found ?? { data_type: dataType });
   }
   if (refused.length === 0) return { available, created, failed };
   // Intercom refuses a name that exists: another process may have created it since.
   const now = await readExisting(client);
   for (const refusal of refused) {
     const found = now.get(refusal.name);
-    if (found && !found.archived) available.set(refusal.name, attributeType(found));
+    if (found && !found.archived) available.set(refusal.name, found);
     else failed.push(refusal);
   }
   return { available, created, failed };
@@ -74,8 +74,10 @@ async function refusalOf(change: Promise<void>): Promise<string | null> {
   throw answer;
 }
 
+export type AttributeType = Pick<IntercomDataAttribute, 'data_type' | 'options'>;
+
 /** An attribute with a list of options is listed as a `string`. */
-export function attributeType(attribute: IntercomDataAttribute): string {
+export function attributeType(attribute: AttributeType): string {
   return attribute.options?.length ? 'options' : attribute.data_type;
 }
 
@@ -85,7 +87,7 @@ const SAMPLES = { string: 'active', float: 9.99, boolean: true, date: 1_800_000_
 function whyUnusable(found: IntercomDataAttribute, ours: keyof typeof SAMPLES): string | null {
   const type = attributeType(found);
   if (!canBeWritten(found)) return `Intercom does not let apps write ${found.name}`;
-  const canHold = type === 'options' || fitAttribute(SAMPLES[ours], type) !== undefined;
+  const canHold = type === 'options' || fitAttribute(SAMPLES[ours], found) !== undefined;
   return canHold ? null : `${found.name} is ${type}, not ${ours}`;
 }
 
@@ -93,9 +95,9 @@ function whyUnusable(found: IntercomDataAttribute, ours: keyof typeof SAMPLES): 
  * A value as an attribute of this type accepts it; `undefined`: it cannot. A workspace may already have an attribute
  * of the same name with another type, which Intercom does not allow to change.
  */
-export function fitAttribute(value: unknown, dataType: string): unknown {
+export function fitAttribute(value: unknown, attribute: AttributeType): unknown {
   if (value === null) return null;
-  switch (dataType) {
+  switch (attributeType(attribute)) {
     case 'string':
       return String(value);
     case 'integer':
@@ -108,7 +110,7 @@ export function fitAttribute(value: unknown, dataType: string): unknown {
     case 'boolean':
       return typeof value === 'boolean' ? value : undefined;
     default:
-      // A list of options takes none but its own, which are not known here.
-      return undefined;
+      // A list takes none but its own options.
+      return attribute.options?.includes(value) ? value : undefined;
   }
 }

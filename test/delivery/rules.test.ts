@@ -5,8 +5,10 @@ import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { createIntercomClient } from '../../src/intercom/client.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { provisionWith } from '../../src/workspaces/install.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -330,6 +332,42 @@ describe('Intercom’s rules', () => {
     await until(async () => !(await isDue(id)), 'the end of the replay');
     assert.equal(await attributeWrites(id), writes, 'as that type it has not changed');
     for (const restore of undo) restore();
+  });
+
+  test('a list of options gets those of our values that it has', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const lists = world.intercom.state.attributes.filter(
+      ({ name, workspaceId }) =>
+        workspaceId === WORKSPACE_ID && ['subscription_status', 'rc_product'].includes(name),
+    );
+    for (const list of lists) Object.assign(list, { dataType: 'options', options: ['active', 'expired'] });
+    await receive(world, id, { id: `${id}-1` });
+    await until(() => contact.customAttributes.rc_last_event === 'initial_purchase', 'the attributes');
+    assert.equal(contact.customAttributes.subscription_status, 'active');
+    assert.equal(contact.customAttributes.rc_product, undefined);
+    await until(async () => !(await isDue(id)), 'the end of the round');
+    for (const list of lists) Object.assign(list, { dataType: 'string', options: [] });
+  });
+
+  test('an attribute that could not be created is written as soon as an admin has created it', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const attribute = world.intercom.state.attributes.find(
+      ({ name, workspaceId }) => workspaceId === WORKSPACE_ID && name === 'rc_last_event',
+    );
+    assert.ok(attribute);
+    attribute.archived = true;
+    world.intercom.faults.add({ method: 'PUT', pathPrefix: '/data_attributes', status: 422 });
+    await receive(world, id, { id: `${id}-1` });
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the other attributes');
+    assert.equal(contact.customAttributes.rc_last_event, undefined);
+    world.intercom.faults.clear();
+    const accessToken = world.intercom.issueToken(WORKSPACE_ID);
+    const client = createIntercomClient({ apiUrl: world.intercomUrl, accessToken });
+    await provisionWith(client, world.db.database, WORKSPACE_ID);
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await until(() => contact.customAttributes.rc_last_event === 'renewal', 'all attributes');
   });
 
   test('a missing permission for events holds them back instead of failing them, and no attributes', async () => {
