@@ -2,7 +2,14 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
 import { isApple, isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
-import { accessEndMs, boughtUntilMs, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
+import {
+  accessEndMs,
+  boughtUntilMs,
+  endAccess,
+  isTemporaryPrice,
+  NEW_PERIOD,
+  type StateBuilder,
+} from './state-builder.ts';
 import type { Money } from './types.ts';
 
 /** Whether an event begins or prolongs a paid period or a free trial. */
@@ -31,11 +38,11 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
 
 /**
  * Where an event is about a period that began when the known one had ended, or later: its purchase was not received.
- * What an introductory period cost says nothing about it.
+ * What an introductory period or one with an offer code cost says nothing about it.
  */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { purchasedAtMs, expiresAtMs } = event;
-  const { endsAtMs, periodStartedAtMs, periodType } = builder;
+  const { endsAtMs, periodStartedAtMs } = builder;
   const endMs = Math.min(endsAtMs ?? Number.POSITIVE_INFINITY, accessEndMs(builder));
   if (purchasedAtMs === null || purchasedAtMs < endMs || purchasedAtMs <= (periodStartedAtMs ?? 0)) return;
   Object.assign(builder, {
@@ -43,7 +50,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     periodStartedAtMs: purchasedAtMs,
     periodEndsAtMs: boughtUntilMs(event),
     endsAtMs: expiresAtMs,
-    price: periodType === 'INTRO' ? null : builder.price,
+    price: isTemporaryPrice(builder) ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);
 }
@@ -277,15 +284,18 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
 }
 
 /**
- * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor an
- * introductory price may take its place. The zero of a free trial says nothing about what a period will cost.
+ * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor that
+ * of an introductory period or an offer may take its place. The zero of a free trial says nothing about what a period will cost.
  */
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
   const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;
   const isStated =
     price !== null && (price.amountMinor > 0 || (price.amountMinor === 0 && periodType !== 'TRIAL'));
-  const isUnknown = isChanged || builder.periodType === 'INTRO' || builder.isFamilyShare !== isFamilyShare;
-  if (isStated || isUnknown) builder.price = isStated ? price : null;
+  const isUnknown = isChanged || isTemporaryPrice(builder) || builder.isFamilyShare !== isFamilyShare;
+  if (isStated || isUnknown) {
+    builder.price = isStated ? price : null;
+    builder.isOfferPrice = isStated && event.offerCode !== null;
+  }
   builder.charge = { price, usdCents };
 }
 

@@ -11,7 +11,14 @@ import {
   trialEnd,
 } from './history-fold.ts';
 import { isInternalId } from './names.ts';
-import { accessEndMs, emptyBuilder, endAccess, NEW_PERIOD, type StateBuilder } from './state-builder.ts';
+import {
+  accessEndMs,
+  emptyBuilder,
+  endAccess,
+  isTemporaryPrice,
+  NEW_PERIOD,
+  type StateBuilder,
+} from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
 /** Applies RevenueCat's API response to what the events before it added up to. */
@@ -227,8 +234,8 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   const isNew = laterMs >= DAY_MS;
   if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
   builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
-  // Nor does it know an introductory price: that of an earlier period and a free trial have ended with it.
-  if (!isSamePeriod && builder.periodType === 'INTRO') builder.price = null;
+  // Nor does it know a temporary price: that of an earlier period and a free trial have ended with it.
+  if (!isSamePeriod && isTemporaryPrice(builder)) builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
   if (!isStatedByPurchase) builder.periodEndsAtMs = item.periodEndsAtMs ?? item.endsAtMs;

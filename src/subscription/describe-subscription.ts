@@ -1,7 +1,7 @@
 import { DAY_MS, isForever } from '../time.ts';
 import { type Period, type Price, priceOf } from './money.ts';
 import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
-import { knownTime, sharesEntitlement } from './state-builder.ts';
+import { isTemporaryPrice, knownTime, sharesEntitlement } from './state-builder.ts';
 import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
 /** Epoch ms; `null`: unknown, or not shown. */
@@ -137,13 +137,15 @@ const BILLING_RETRY_MS = 60 * DAY_MS;
 
 /** Whether the store still tries to collect a payment that failed: with access (grace) or without. */
 export function isPaymentFailing(subscription: SubscriptionState, nowMs: number): boolean {
-  const { status, cancelReason, expirationReason, billingIssueAtMs, isFamilyShare, refundedAtMs } =
-    subscription;
+  const { status, cancelReason, expirationReason, cancelledAtMs, billingIssueAtMs } = subscription;
+  const { isFamilyShare, refundedAtMs } = subscription;
   if (isFamilyShare || billingIssueAtMs === null) return false;
   if (status === 'grace_period' || status === 'grace_period_trial') return true;
   return (
     status === 'expired' &&
     refundedAtMs === null &&
+    // Cancelling ends the retries. Source: Apple, "Subscription events", canceled from billing retry.
+    cancelledAtMs === null &&
     nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
     (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
   );
@@ -159,15 +161,15 @@ function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
 /** The next time that this customer's own money is collected; a family share is charged to another person. */
 export function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
   const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
-  const { periodType, pendingProductId, isPriceRising, isFamilyShare } = subscription;
+  const { pendingProductId, isPriceRising, isFamilyShare } = subscription;
   if (isFamilyShare) return null;
   const isResumed = pausedAtMs !== null && isRunning(subscription);
   const isRenewed =
     willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
   const atMs = isResumed ? resumesAtMs : isRenewed && pausedAtMs === null ? endsAtMs : null;
   if (atMs === null || atMs <= nowMs) return null;
-  // An introductory price ends, another product has another price, and so has what the customer agreed to.
-  const isKnown = periodType !== 'INTRO' && pendingProductId === null && !isPriceRising;
+  // The price of an offer ends, another product has another price, and so has what the customer agreed to.
+  const isKnown = !isTemporaryPrice(subscription) && pendingProductId === null && !isPriceRising;
   return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };
 }
 
@@ -304,7 +306,8 @@ function endedStatement(
   what: string,
 ): Statement {
   const { refundedAtMs, refund: sum, expiredAtMs: since, periodType } = subscription;
-  if (refundedAtMs === null) {
+  // Of a free trial nothing was given back.
+  if (refundedAtMs === null || (periodType === 'TRIAL' && sum === null)) {
     const reason = endReason(subscription);
     if (periodType === 'TRIAL') return { kind: 'trialEnded', what, since, reason };
     return { kind: 'expired', what, since, reason, price: priceOf(subscription) };
@@ -319,6 +322,7 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   const { expirationReason, cancelReason, billingIssueAtMs, periodType, isOneTime } = subscription;
   if (isOneTime || (periodType === 'PREPAID' && expirationReason === 'UNSUBSCRIBE')) return null;
   const reason = expirationReason ?? cancelReason ?? (billingIssueAtMs === null ? null : 'BILLING_ERROR');
+  if (periodType === 'TRIAL' && reason === 'CUSTOMER_SUPPORT') return null;
   if (reason === 'BILLING_ERROR' && cancelReason === 'BILLING_ERROR' && billingIssueAtMs === null)
     return 'UNSUBSCRIBE';
   return END_REASONS.find((known) => known === reason) ?? null;

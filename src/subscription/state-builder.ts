@@ -13,6 +13,14 @@ export interface Sum {
   readonly usdCents: number | null;
 }
 
+/** Whether a price says nothing about the periods after this one. */
+export function isTemporaryPrice({
+  periodType,
+  isOfferPrice,
+}: Pick<SubscriptionState, 'periodType' | 'isOfferPrice'>): boolean {
+  return periodType === 'INTRO' || isOfferPrice;
+}
+
 /** What a new period clears. */
 export const NEW_PERIOD = {
   /** Access ended before or at the period's end: expiration, refund, removal. */
@@ -100,6 +108,7 @@ export function emptyBuilder(key: string, environment: Environment) {
     periodEndsAtMs: null as number | null,
     endsAtMs: null as number | null,
     price: null as Money | null,
+    isOfferPrice: false,
     /** The cost of the current period, which a refund without a sum gives back. */
     charge: null as Sum | null,
     renewals: 0,

@@ -50,6 +50,8 @@ export interface SubscriptionState {
   readonly willRenew: boolean;
   /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
   readonly price: Money | null;
+  /** Whether the price is that of an offer code, which may have ended by the next period. */
+  readonly isOfferPrice: boolean;
   readonly cancelledAtMs: number | null;
   readonly cancelReason: string | null;
   readonly expirationReason: string | null;

@@ -51,6 +51,7 @@ const euros = (dollars: number | null, sum: number | null) => ({
   price: dollars,
   price_in_purchased_currency: sum,
 });
+const offer = { offer_code: 'COMEBACK', price: 2, price_in_purchased_currency: 2 };
 const unknownPrice = { price: null, price_in_purchased_currency: null };
 const issue = (at: number, graceDay: number | null, fields = {}): LifecycleEvent =>
   event('BILLING_ISSUE', at, {
@@ -1090,6 +1091,17 @@ export const CASES: readonly Case[] = [
     says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
   },
   {
+    name: 'the refund of a free trial gives no money back',
+    events: [
+      trial(0, 7),
+      refund(3, { ...period(0, 7), period_type: 'TRIAL' }),
+      expire(3, 'CUSTOMER_SUPPORT', { ...period(0, 3), period_type: 'TRIAL' }),
+    ],
+    on: 5,
+    status: 'expired',
+    says: `No access since ${date(3)}. Had Pro on a free trial.`,
+  },
+  {
     name: 'cancelled in the first paid period, which began as the free trial ended and was not received',
     events: [trial(0, 7), cancel(20, 'UNSUBSCRIBE', period(7, 37))],
     on: 21,
@@ -1173,6 +1185,34 @@ export const CASES: readonly Case[] = [
     status: 'expired',
     says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
     attributes: { rc_billing_issue_at: 60 },
+  },
+  {
+    name: 'the price of an offer code is not that of the next charge',
+    events: [buy(0, 30, offer), buy(2, 32, team)],
+    on: 5,
+    says: `Team (monthly, Stripe) and Pro (monthly, App Store). Next charge on ${date(30)}.`,
+  },
+  {
+    name: 'the price of an offer code is not what is charged at the end of a pause',
+    events: [
+      buy(0, 30, { ...play, ...offer }),
+      event('SUBSCRIPTION_PAUSED', 20, { ...play, ...period(0, 30), auto_resume_at_ms: day(60) }),
+      expire(30, 'SUBSCRIPTION_PAUSED', play),
+    ],
+    on: 35,
+    says: `Paused since ${date(30)}. Resumes on ${date(60)}.`,
+  },
+  {
+    name: 'the price of an offer code is not that of the next period',
+    events: [buy(0, 30, offer), renew(30, 60, unknownPrice)],
+    on: 35,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'the price after an offer code is that of the next charge',
+    events: [buy(0, 30, offer), renew(30, 60), buy(35, 65, team)],
+    on: 36,
+    says: `Team (monthly, Stripe) and Pro (monthly, App Store). Next charge $10.00 on ${date(60)}.`,
   },
   {
     name: 'a second trial that becomes another product costs what is not known',
@@ -1927,6 +1967,20 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), buy(20, 50, team)],
     on: 35,
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
+  },
+  {
+    name: 'cancelled after a payment that failed: the store retries nothing',
+    events: [
+      buy(0, 30, play),
+      issue(30, null, play),
+      cancel(30, 'BILLING_ERROR', play),
+      expire(30, 'BILLING_ERROR', play),
+      cancel(33, 'UNSUBSCRIBE', play),
+      buyLifetime(5, { original_transaction_id: 'max1', transaction_id: 'max1', entitlement_ids: ['max'] }),
+    ],
+    on: 35,
+    status: 'active',
+    says: 'Max, bought once, for life. No further charge.',
   },
   {
     name: 'bought again after a payment that failed, and cancelled',
