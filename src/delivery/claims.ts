@@ -215,7 +215,7 @@ export async function finishClaims(
   if (overtaken.length > 0)
     await wakeSubscribers(sql, workspaceId, {
       set: `${DUE}, attributes_written = null`,
-      where: 's.merged_into is null and s.subscriber_id = any($2)',
+      where: 's.subscriber_id = any($2)',
       values: [overtaken.map(({ claim }) => claim.subscriberId)],
     });
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));

@@ -153,9 +153,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     try {
       contactId ??= await resolveContact(delivery, { ...work, gone, mayCreate: left.length > 0 });
     } catch (error) {
-      await work.saving;
-      const end = await backOff(delivery, error);
-      return { ...postponed(claim, end, left), attributesWritten: null };
+      return postponed(claim, await backOff(delivery, error), left);
     }
     await work.saving;
     if (contactId === null) break;
@@ -173,8 +171,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
     const shared = { contactId, others, lastEventMs: work.lastEventMs };
-    const isHidden =
-      isBurstSent && others.length > 0 && (await hasLaterProject(context.database, claim, shared));
+    const isHidden = others.length > 0 && (await hasLaterProject(context.database, claim, shared));
     const attributes = { wanted: isHidden ? {} : work.wanted, written };
     const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
     if (end.kind === 'later') return postponed(claim, end, left);
@@ -184,8 +181,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
       return { ...result, attributesWritten: end.values };
     }
     gone.add(contactId);
-    const isFollowed =
-      end.kind === 'follow_contact' && !gone.has(end.contactId) && !linkedContactIds.includes(contactId);
+    const isFollowed = end.kind === 'follow_contact' && !linkedContactIds.includes(contactId);
     contactId = isFollowed ? end.contactId : null;
   }
   return waitForContact(claim, left.length, context.now());
@@ -216,7 +212,7 @@ async function planAgain(
   left: readonly PlannedSend[],
   others: readonly string[],
 ): Promise<readonly PlannedSend[] | null> {
-  if (left.length === 0 || others.length === 0) return left;
+  if (others.length === 0) return left;
   const planned = await planWithOthers(context.database, { ...claim, others }, (theirs) =>
     planEvents(history.own, workspace.settings, theirs),
   );
@@ -232,10 +228,8 @@ async function finishBurst(
   attributes: Attributes,
 ): ReturnType<typeof writeAttributes> {
   const { context, claim } = delivery;
-  const { wanted, written } = attributes;
-  const isUnchanged = Object.keys(changedAttributes(wanted, written)).length === 0;
-  if (isUnchanged || (await context.writer.hasChanged(claim.workspaceId, claim)))
-    return { kind: 'written', values: written };
+  if (await context.writer.hasChanged(claim.workspaceId, claim))
+    return { kind: 'written', values: attributes.written };
   return writeAttributes(delivery, contactId, attributes);
 }
 
@@ -254,8 +248,8 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
  * logged in. That id may have a contact of its own, which takes precedence. Nothing written: a delivery found the
  * contact and did not end, or more has arrived since.
  */
-function mayHaveBetterId({ contactId, attributesWritten }: Claim, wanted: Work['wanted']): boolean {
-  if (attributesWritten === null) return contactId !== null;
+function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): boolean {
+  if (attributesWritten === null) return true;
   const known = attributesWritten.rc_app_user_id;
   return typeof known === 'string' && known !== wanted.rc_app_user_id;
 }

@@ -37,8 +37,8 @@ export function allocateSlots(
   let free = limits.total - limits.active;
   for (const [index, { workspaceId, active, room }] of due.entries()) {
     const open = limits.perWorkspace - active;
-    if (active > 0 && open < limits.perWorkspace / 4) continue;
-    const part = Math.ceil(Math.max(free, 0) / (due.length - index));
+    if (open < limits.perWorkspace / 4) continue;
+    const part = Math.ceil(free / (due.length - index));
     const share = Math.min(open, room, Math.max(part, active === 0 ? MIN_SLOTS : 0));
     if (share < 1) continue;
     slots.set(workspaceId, share);

@@ -44,7 +44,7 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
         set sent_name = coalesce(excluded.sent_name, d.sent_name),
             sent_at_s = coalesce(excluded.sent_at_s, d.sent_at_s),
             not_sent = excluded.not_sent,
-            reason = coalesce(excluded.reason, d.reason)
+            reason = excluded.reason
       where d.delivered_at is null and d.not_sent is null`,
     [
       workspaceId,

@@ -32,7 +32,7 @@ export function retryAt(
 ): number | null {
   if (remedy.kind !== 'retry' && !isRefusal(code)) return null;
   const { attempts, firstTriedAtMs, nowMs, random } = attempt;
-  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempts - 1, 20), MAX_DELAY_MS);
+  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (attempts - 1), MAX_DELAY_MS);
   const atMs = Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
   return isRefusal(code) || atMs - firstTriedAtMs <= RETRY_FOR_MS ? atMs : null;
 }
@@ -95,7 +95,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Later
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */
 export async function recordIfRefused(delivery: Delivery, work: RefusedWork, error: AppError): Promise<void> {
   const { code, message } = error;
-  if (!isRefusal(code) || delivery.workspace.refusals[work]?.code === code) return;
+  if (!isRefusal(code)) return;
   const { context, claim } = delivery;
   if (!(await recordRefusal(context.database, claim.workspaceId, { work, code, message }))) return;
   context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');

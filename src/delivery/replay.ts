@@ -40,8 +40,7 @@ const FAILED = `${DELIVERIES_WITH_EVENT}
 const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
  where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;
 const ANY_BY_ID = `${EVENTS_WITH_DELIVERY}
- where e.workspace_id = $1 and e.side = 'customer' and $2::text is not null
-   and e.skip_reason is distinct from 'timeline_only'`;
+ where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is distinct from 'timeline_only'`;
 
 async function replayBatch(
   sql: Sql,
@@ -62,7 +61,7 @@ async function replayBatch(
   );
   const last = rows.at(-1);
   if (!last) return { count: 0, next: null };
-  const subscriberIds = [...new Set(rows.map((row) => row.subscriber_id))];
+  const subscriberIds = rows.map((row) => row.subscriber_id);
   const eventIds = rows.map((row) => row.event_id);
   const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
   // Subscribers first, as every transaction that writes both does.
@@ -81,8 +80,8 @@ async function replayBatch(
   );
   await sql.query(
     `update events set skip_reason = null
-      where workspace_id = $1 and subscriber_id = any($2) and event_id = any($3) and side = 'customer'
-        and skip_reason = 'imported' and project_id = any($4)`,
+      where workspace_id = $1 and subscriber_id = any($2) and event_id = any($3) and skip_reason = 'imported'
+        and project_id = any($4)`,
     keys,
   );
   const next = rows.length < BATCH_SIZE ? null : { at: last.at, eventId: last.event_id };

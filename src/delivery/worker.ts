@@ -242,11 +242,8 @@ export class DeliveryWorker {
     const { gate, claims: ours } = this.#activeIn(workspaceId);
     const client =
       workspace && this.#options.intercom(workspace, { gate, timeoutMs: this.#options.callTimeoutMs });
-    if (!client) {
-      // Uninstalled since it was listed.
-      await Promise.all(claims.map((claim) => releaseClaim(database, claim)));
-      return claims.length;
-    }
+    // Uninstalled since it was listed: the leases expire.
+    if (!client) return 0;
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const ids = claims.map((claim) => claim.subscriberId);
@@ -305,8 +302,7 @@ export class DeliveryWorker {
   /** For what is due before the next poll. */
   #wakeAt(workspaceId: string, dueAtMs: number): void {
     const delayMs = dueAtMs - this.#clock.now();
-    if (delayMs < POLL_MS && !this.#isStopping)
-      setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
+    if (delayMs < POLL_MS) setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
   }
 
   async #renew(): Promise<void> {

@@ -24,7 +24,7 @@ export async function mergeSubscribers(
   const firstEventMs = (row: (typeof rows)[number]): number =>
     Number(row.first_event_at_ms ?? Number.POSITIVE_INFINITY);
   const [keeper, ...others] = rows
-    .toSorted((a, b) => firstEventMs(a) - firstEventMs(b) || 0)
+    .toSorted((a, b) => firstEventMs(a) - firstEventMs(b))
     .map((row) => row.subscriber_id);
   if (keeper === undefined) throw new Error('None of the subscribers to merge exists');
   const values = [workspaceId, keeper, others];
