@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
-import { AppError, codeOf, isDatabaseUnavailable } from '../errors.ts';
+import { codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { tryLockProject } from '../subscribers/identity.ts';
@@ -116,7 +116,6 @@ export async function processProject(
       busyMs = Math.min(busyMs * 2, BUSY_MS.last);
       continue;
     }
-    busyMs = BUSY_MS.first;
     limit = batch.nextLimit;
     counts.processed += batch.processed;
     counts.failed += batch.failed;
@@ -174,8 +173,7 @@ async function processBatch(
   } catch (error) {
     const [broken] = rows;
     if (broken === undefined || !isCausedByData(error)) throw error;
-    if (rows.length > 1)
-      return { ...NOTHING_PROCESSED, hasMore: true, nextLimit: Math.ceil(rows.length / 2) };
+    if (rows.length > 1) return { ...NOTHING_PROCESSED, hasMore: true, nextLimit: 1 };
     // Without those that have arrived since.
     return run(1, new Map([[broken.eventId, describeFailure(error)]]));
   }
@@ -231,7 +229,7 @@ function describeFailure(error: unknown): string {
 
 /** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */
 function isCausedByData(error: unknown): boolean {
-  if (isDatabaseUnavailable(error) || error instanceof AppError) return false;
+  if (isDatabaseUnavailable(error)) return false;
   const code = codeOf(error);
   return code === undefined || /^(22|23|54)/.test(code);
 }

@@ -1,4 +1,4 @@
-import { type Database, notifyDelivery, retryTransaction, type Sql } from '../database/sql.ts';
+import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { markPending } from '../subscribers/repository.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
@@ -85,7 +85,6 @@ async function reinterpretBatch(
     ({ record, row }) => record.side === 'customer' && row.subscriber_id !== record.group.subscriberId,
   );
   await moveDeliveries(sql, project, moved);
-  if (added.length + changed.length > 0) await notifyDelivery(sql, project.workspaceId);
   await markProcessed(sql, project, rows, errors);
   const addedIds = new Set(added.flatMap(({ side, id }) => (side === 'customer' ? [id] : [])));
   const changedIds = new Set([...changed.map(({ record }) => record.id), ...added.map(({ id }) => id)]);

@@ -20,23 +20,16 @@ import type { CheckedWebhook, Journal, ReceiptStatus } from './journal.ts';
 /** Each process records refusals of a project at most this often, ms. */
 const RECORD_EVERY_MS = 60_000;
 
-/**
- * Records that a project's webhook was refused, and reports it to Intercom. Never fails: the response is the same
- * without.
- */
+/** Records that a project's webhook was refused, and reports it to Intercom. */
 export function createRefusalRecorder(app: Pick<AppContext, 'database' | 'jobs' | 'now'>) {
   const limits = { max: 1_000, ttl: RECORD_EVERY_MS, ttlResolution: 0 };
   const recorded = new LRUCache<string, true>({ ...limits, perf: { now: app.now } });
   return async ({ workspaceId, projectId }: ProjectKey, refusedFor: WebhookMismatch): Promise<void> => {
     if (recorded.has(projectId)) return;
     recorded.set(projectId, true);
-    try {
-      const refused = { lastRefusedAt: () => 'now()', refusedFor };
-      await updateProject(app.database, { workspaceId, projectId }, refused);
-      await app.jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
-    } catch {
-      // The daily check reports it.
-    }
+    const refused = { lastRefusedAt: () => 'now()', refusedFor };
+    await updateProject(app.database, { workspaceId, projectId }, refused);
+    await app.jobs.send('workspace.health', { workspaceId }, { onceInSeconds: RECORD_EVERY_MS / 1_000 });
   };
 }
 
@@ -144,8 +137,8 @@ export function verifyWebhookSignature(
     if (name === 't') timestamp = value;
     if (name === 'v1') signatures.push(value);
   }
-  if (!/^\d{1,12}$/.test(timestamp)) return false;
-  if (Math.abs(nowMs / 1_000 - Number(timestamp)) > SIGNATURE_TOLERANCE_S) return false;
+  // Also where it is not a number.
+  if (!(Math.abs(nowMs / 1_000 - Number(timestamp)) <= SIGNATURE_TOLERANCE_S)) return false;
   const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(rawBody).digest();
   return signatures.some(
     (given) => /^[0-9a-f]{64}$/i.test(given) && timingSafeEqual(expected, Buffer.from(given, 'hex')),
@@ -194,8 +187,7 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
   }
   const event = isRecord(body) ? body.event : undefined;
   if (!isRecord(event)) throw badRequest('The body has no "event" object');
-  if (countBrackets(payload) > MAX_NESTING && isDeeperThan(MAX_NESTING, body))
-    throw badRequest('The body is nested too deeply');
+  if (isDeeperThan(MAX_NESTING, body)) throw badRequest('The body is nested too deeply');
   if (keyText(event.type) === null && namesNoCustomer(event))
     throw badRequest('The event has neither a type nor an app user ID');
   return { eventId: eventIdOf(event), payload };
@@ -204,14 +196,6 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
 function namesNoCustomer(event: unknown): boolean {
   const { customer, source } = identifiersOf(event);
   return customer.length + source.length === 0;
-}
-
-/** At least its depth, and much cheaper to find. */
-function countBrackets(json: string): number {
-  let count = 0;
-  for (const bracket of ['{', '['])
-    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) count += 1;
-  return count;
 }
 
 function isDeeperThan(levels: number, value: unknown): boolean {

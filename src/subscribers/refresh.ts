@@ -164,7 +164,6 @@ export async function reportDisagreement(
   const { workspaceId, projectId } = project;
   const { subscriberId } = stored;
   const { events, snapshot } = await readHistory(app.database, workspaceId, subscriberId);
-  if (!snapshot) return;
   const nowMs = app.now();
   const codes = compareWithSnapshot(deriveState(events, null, nowMs), deriveState(events, snapshot, nowMs));
   if (codes.length === 0) return;

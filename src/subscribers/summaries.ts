@@ -36,7 +36,7 @@ export async function saveSummaries(
   await sql.query(
     `with stored as (
        select subscriber_id, version from subscribers
-        where workspace_id = $1 and subscriber_id = any($3::uuid[]) and merged_into is null
+        where workspace_id = $1 and subscriber_id = any($3::uuid[])
         order by subscriber_id for key share)
      insert into subscriber_summaries (workspace_id, subscriber_id, format, version, valid_until, content)
      select $1, s.subscriber_id, $2, k.version, to_timestamp(k.valid_until_ms / 1000.0), k.content::json
