@@ -197,8 +197,7 @@ async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promis
   const rows = await sql.query<{ subscriber_id: string }>(
     `select m.subscriber_id
        from reconcile_marks m
-       join subscribers s on s.workspace_id = $1 and s.subscriber_id = m.subscriber_id
-                         and s.merged_into is null and s.version = m.version
+       join subscribers s on s.workspace_id = $1 and s.subscriber_id = m.subscriber_id and s.version = m.version
        join projects p on p.workspace_id = $1 and p.project_id = s.project_id
                       and p.api_key is not null and p.api_key_state <> 'rejected'
       where m.workspace_id = $1 and m.check_at <= to_timestamp($2 / 1000.0)
@@ -217,10 +216,8 @@ async function expectChange(
   atMs: number | null,
 ): Promise<void> {
   await sql.query(
-    `update reconcile_marks m set check_at = to_timestamp($3 / 1000.0), version = s.version
-       from subscribers s
-      where m.workspace_id = $1 and m.subscriber_id = $2
-        and s.workspace_id = $1 and s.subscriber_id = $2`,
+    `update reconcile_marks set check_at = to_timestamp($3 / 1000.0)
+      where workspace_id = $1 and subscriber_id = $2`,
     [workspaceId, subscriberId, atMs],
   );
 }
