@@ -88,10 +88,9 @@ async function readOne(context: ImportRun, running: ImportProgress, customer: Cl
     const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
     const stored = await findInProject(database, project, appUserIds);
     /** Whether the customer was unknown before the events were stored. */
-    const isNew = appUserIds.length > 0 && stored.length === 0;
+    const isNew = stored.length === 0;
     const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
-    const mayHaveEvents = running.hasEvents !== false && appUserIds.length > 0;
-    const events = mayHaveEvents ? await importEvents(context, wanted) : null;
+    const events = running.hasEvents === false ? null : await importEvents(context, wanted);
     return { customer, kind: 'read', found, events, isNew } as const;
   } catch (error) {
     if (error instanceof AppError) return { customer, kind: 'failed', error, isKnown } as const;

@@ -108,7 +108,7 @@ async function deliverImported(
   await sql.query(
     `with released as (
        update events e set skip_reason = null
-        where e.workspace_id = $1 and e.project_id = $2 and e.side = 'customer' and e.event_at_ms >= $4
+        where e.workspace_id = $1 and e.project_id = $2 and e.event_at_ms >= $4
           and e.skip_reason = 'imported'
           and e.subscriber_id in (select i.subscriber_id from subscriber_ids i
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))

@@ -83,7 +83,7 @@ export function percentDone(progress: ImportProgress): number | null {
 /** Time left at the current rate, ms; `null`: the list or the rate is unknown. */
 function remainingMs(progress: ImportProgress): number | null {
   if (!progress.isListed || progress.state !== 'running' || progress.perMinute <= 0) return null;
-  return (Math.max(0, progress.listed - progress.done) / progress.perMinute) * MINUTE_MS;
+  return ((progress.listed - progress.done) / progress.perMinute) * MINUTE_MS;
 }
 
 /** `1 h 13 min left`; `null`: unknown. */

@@ -48,7 +48,7 @@ export async function startImport(
     const last = await readLatestImport(sql, workspaceId, projectId);
     const isSame = eventsSinceMs === null || last?.eventsSinceMs === eventsSinceMs;
     if (last && isSame && ['running', 'paused', 'failed'].includes(last.state)) {
-      if (last.state !== 'running') await changeState(sql, last, { from: [last.state], to: 'running' });
+      await changeState(sql, last, { from: [last.state], to: 'running' });
       return { progress: { ...last, state: 'running' }, isResumed: true };
     }
     if (last?.state === 'running' || last?.state === 'paused')

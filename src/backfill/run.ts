@@ -124,7 +124,7 @@ async function step(run: Run, running: ImportProgress): Promise<AppError | null>
 async function listPage(run: Run): Promise<void> {
   const { database, secrets, project, client, ref } = run;
   const current = await readImport(database, ref);
-  if (!current || current.isListed || current.state !== 'running') return;
+  if (!current || current.isListed) return;
   try {
     const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
     // From the beginning again: a cursor was refused, or named a customer who was erased.
@@ -139,7 +139,7 @@ async function listPage(run: Run): Promise<void> {
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
     });
   } catch (error) {
-    if (current.cursor === null || run.restarted || !rejectsCursor(error)) throw error;
+    if (run.restarted || !rejectsCursor(error)) throw error;
     run.restarted = true;
     await restartList(database, ref);
   }

@@ -59,7 +59,6 @@ function createBar(stream: NodeJS.WriteStream) {
   return {
     intervalMs: BAR_INTERVAL_MS,
     update(progress: ImportProgress): void {
-      bar.setTotal(Math.max(progress.listed, 1));
       bar.update(progress.done, { progress });
     },
     stop: () => bar.stop(),
