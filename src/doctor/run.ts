@@ -7,7 +7,7 @@ import { INTERCOM_VERSION, intercomApiUrl } from '../intercom/client.ts';
 import { withTimeout } from '../time.ts';
 import { createPlatformClients, type PlatformClients } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
-import { listInstalled, readWorkspace, type Workspace } from '../workspaces/repository.ts';
+import { listInstalled, readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { type CheckResult, runChecks } from './check.ts';
 import { askRevenueCat, PROJECT_CHECKS } from './project-checks.ts';
@@ -111,7 +111,7 @@ async function ask<Client, Answer>(
 
 async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promise<Workspace[]> {
   const ids = workspaceId === null ? await listInstalled(database) : [workspaceId];
-  const workspaces = await Promise.all(ids.map((id) => readWorkspace(database, id)));
+  const workspaces = await Promise.all(ids.map((id) => readInstalled(database, id)));
   return workspaces.filter((each) => each !== null);
 }
 

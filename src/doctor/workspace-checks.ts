@@ -20,7 +20,7 @@ interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
   readonly workspace: Workspace;
-  /** `null`: it was not called, because there is no token, it was rejected before, or no key decrypts it. */
+  /** `null`: it was not called, because the token was rejected before, or no key decrypts it. */
   readonly intercom: Awaited<ReturnType<typeof askIntercom>> | AppError | null;
   readonly projectCount: number;
 }
@@ -38,7 +38,6 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
         `Intercom rejects our access (${workspace.statusReason ?? 'unknown reason'}): deliveries wait.`,
         reinstall,
       );
-    if (workspace.accessToken === null) return problem('There is no access token.', reinstall);
     if (intercom === null)
       return problem(
         'The encryption keys do not decrypt the access token: deliveries wait.',
