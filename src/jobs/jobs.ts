@@ -127,7 +127,6 @@ export async function openJobs(options: {
   );
   await boss.start();
   const registered = new Map<string, AnyDefinition>();
-  let isWorking = false;
 
   const send: Jobs['send'] = async (name, data, extra = {}) => {
     const { key, afterSeconds, onceInSeconds, atMostEverySeconds, sql } = extra;
@@ -154,7 +153,6 @@ export async function openJobs(options: {
     },
     /** Runs the registered jobs; without it this process only queues them. */
     async work(): Promise<void> {
-      isWorking = true;
       for (const [name, definition] of registered) {
         await startWorkers(boss, logger, { name, definition });
         if (definition.cron !== undefined) await boss.schedule(name, definition.cron, {}, { tz: 'UTC' });
@@ -162,7 +160,6 @@ export async function openJobs(options: {
     },
     /** Claims no more jobs; they can still be queued. */
     async pause(): Promise<void> {
-      if (!isWorking) return;
       await Promise.all([...registered.keys()].map((name) => boss.offWork(name, { wait: false })));
     },
     /** Finishes the claimed jobs. */

@@ -17,7 +17,7 @@ export function addJobMetrics(to: { readonly registry: Registry; readonly databa
 /** All queues, over all processes; pg-boss keeps them in its own schema. */
 async function readQueues(sql: Sql) {
   const queues = await sql.query<{ queue: string; waiting: number; lag: number; givenUp: number }>(
-    `select q.name as queue, d.waiting, coalesce(greatest(d.lag, 0), 0) as lag, f.given_up as "givenUp"
+    `select q.name as queue, d.waiting, coalesce(d.lag, 0) as lag, f.given_up as "givenUp"
        from pgboss.queue q
       cross join lateral (
         select count(*)::integer as waiting, extract(epoch from now() - min(j.start_after))::float8 as lag

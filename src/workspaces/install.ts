@@ -83,11 +83,11 @@ async function storeWorkspace(
     installedBy: admin,
   });
   // The admins who were selected before may have left.
-  if (before?.status === 'uninstalled' && before.settings.access.admins !== null)
+  if (before?.status === 'uninstalled')
     await saveSettings(database, workspaceId, { access: { admins: null } });
-  if (before && Object.keys(before.refusals).length > 0) await retryRefused(database, workspaceId);
+  await retryRefused(database, workspaceId);
   // Intercom reports no contact while the app is not installed, which may not have been noticed.
-  if (before) await lookUpContacts(database, workspaceId);
+  await lookUpContacts(database, workspaceId);
   await auditAdmin(database, { workspaceId, admin }, { action: 'installed' });
   app.logger.info({ workspaceId, region, again: before !== null }, 'installed');
   await provisionInTime(app, workspaceId);
@@ -171,7 +171,7 @@ const SPREAD_S = 3_600;
 export async function checkInstallations(app: AppContext): Promise<void> {
   const { database, jobs, logger } = app;
   for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {
-    if (workspace.accessToken !== null && (await deleteAccess(database, workspace)))
+    if (await deleteAccess(database, workspace))
       logger.info(
         { workspaceId: workspace.workspaceId },
         `disconnected for ${ABANDONED_AFTER_DAYS} days: treating the app as uninstalled`,

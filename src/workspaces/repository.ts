@@ -172,10 +172,7 @@ export async function deleteAccess(database: Database, workspace: ByToken): Prom
       accessToken: null,
       messengerSecret: null,
       status: 'uninstalled',
-      statusReason: 'uninstalled',
       uninstalledAt: () => 'now()',
-      refusals: {},
-      reportedHealth: null,
     });
     if (!isDeleted) return false;
     const { manager } = sql;

@@ -76,7 +76,7 @@ const PERMISSIONS: Readonly<Record<string, Permission>> = {
 
 /** Whether a feature does not work because the key lacks a permission. */
 export function lacksPermission(missingScopes: readonly string[]): boolean {
-  return missingScopes.some((scope) => PERMISSIONS[scope] && !PERMISSIONS[scope].isOptional);
+  return missingScopes.some((scope) => !PERMISSIONS[scope]?.isOptional);
 }
 
 /** Without these no customer can be looked up in RevenueCat. */

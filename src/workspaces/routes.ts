@@ -61,7 +61,7 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
       const reason = error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE;
       return fail(res, purpose, forbidden(reason));
     }
-    if (error !== null || code === null) return fail(res, purpose, forbidden(ACCESS_DENIED));
+    if (code === null) return fail(res, purpose, forbidden(ACCESS_DENIED));
     try {
       const installed = await install(app, code, purpose);
       await signIn(req, res, installed);
@@ -118,7 +118,7 @@ function newState(purpose: Purpose, browser: string): string {
 function isBoundTo(browser: string, state: string): boolean {
   const end = state.lastIndexOf('.');
   const bound = hashSecret(`${browser}.${state.slice(0, end)}`);
-  return browser !== '' && equalInConstantTime(state.slice(end + 1), bound);
+  return equalInConstantTime(state.slice(end + 1), bound);
 }
 
 /** Of a state that is missing, or has any other form: `install`. */

@@ -48,9 +48,9 @@ export function createSecretBox(keys: readonly Buffer[]) {
     },
     /** @throws AppError `secret_unreadable`: the keys were lost or the value was tampered with */
     decrypt(encrypted: string, location: SecretLocation): string {
-      const [version, name = '', data = ''] = encrypted.split('.');
+      const [, name = '', data = ''] = encrypted.split('.');
       const key = byName.get(name);
-      if (version !== 'v1' || !key) throw unreadable(location);
+      if (!key) throw unreadable(location);
       try {
         const bytes = Buffer.from(data, 'base64url');
         const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
