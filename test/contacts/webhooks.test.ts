@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import express from 'express';
 import supertest from 'supertest';
-import { saveLink } from '../../src/contacts/repository.ts';
+import { followMerge, saveLink } from '../../src/contacts/repository.ts';
 import { intercomWebhookRouter } from '../../src/contacts/webhooks.ts';
 import { errorHandler } from '../../src/http/errors.ts';
 import { signWebhook } from '../../src/simulator/intercom/app-caller.ts';
@@ -307,6 +307,26 @@ describe('contact webhooks', () => {
     });
   }
 
+  test('a contact that was linked itself keeps its link when another linked one is merged into it', async () => {
+    const { database } = world.db;
+    const subscriberIds: string[] = [];
+    for (const contactId of ['merged', 'survivor']) {
+      const id = customer();
+      await receive(world, id, { id: `${id}-1` });
+      const { id: subscriberId } = await subscriberOf(id);
+      const link = { workspaceId: WORKSPACE_ID, contactId, projectId: PROJECT_ID, subscriberId };
+      await saveLink(database, { ...link, madeBy: { id: 'admin', name: 'Ada' } });
+      subscriberIds.push(subscriberId);
+    }
+    await database.transaction((sql) => followMerge(sql, WORKSPACE_ID, { from: 'merged', into: 'survivor' }));
+    const links = await database.query(
+      `select contact_id, subscriber_id from contact_links
+        where workspace_id = $1 and contact_id in ('merged', 'survivor')`,
+      [WORKSPACE_ID],
+    );
+    assert.deepEqual(links, [{ contact_id: 'survivor', subscriber_id: subscriberIds[1] }]);
+  });
+
   test('an archived contact gets nothing; unarchived, it gets what arrived since', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -354,6 +374,24 @@ describe('contact webhooks', () => {
       sentEvents(world, [`${id}-1`, `${id}-2`]).map((event) => event.metadata.event_id),
       [`${id}-1`, `${id}-2`],
     );
+  });
+
+  test('of a workspace that has not installed the app nothing is stored', async () => {
+    const item = { type: 'contact', id: 'nobody', external_id: 'nobody' };
+    const body = JSON.stringify({
+      type: 'notification_event',
+      id: 'notif_foreign',
+      app_id: 'foreign',
+      topic: 'contact.user.created',
+      created_at: 1_768_019_869,
+      data: { item },
+    });
+    const sent = api.post('/webhooks/intercom').set('Content-Type', 'application/json');
+    await sent.set('X-Hub-Signature', signWebhook(CLIENT_SECRET, body)).send(body).expect(200);
+    const stored = await world.db.database.query(
+      `select 1 from notifications where workspace_id = 'foreign'`,
+    );
+    assert.equal(stored.length, 0);
   });
 
   test('a repeated notification is applied once', async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import {
   followMerge,
+  hasAttributes,
   saveLink,
   unassignByOldEmail,
   unassignContact,
@@ -15,6 +16,7 @@ import {
   claimNext,
   type FinishedClaim,
   finishClaims,
+  releaseClaim,
   renewLeases,
 } from '../../src/delivery/claims.ts';
 import { planWithOthers, savePlan } from '../../src/delivery/event-deliveries.ts';
@@ -256,7 +258,7 @@ describe('contact changes during a delivery', () => {
     assert.deepEqual(row, { contact_id: 'c-1', attributes_written: { rc_product: 'pro' } });
   });
 
-  test('another worker has sent an event: a failure that is known only then changes nothing', async () => {
+  test('another worker has sent an event: a failure or a plan that is known only then changes nothing', async () => {
     const { database } = world.db;
     const { subscriberId } = await claimNew();
     const [event] = await database.query<{ event_id: string; project_id: string; received_at: Date }>(
@@ -285,6 +287,10 @@ describe('contact changes during a delivery', () => {
     const failed = { state: 'pending', status: null, code: reason, reason, contactId: null } as const;
     await recordResult(WORKSPACE_ID, { ...result, ...sent });
     await recordResult(WORKSPACE_ID, { ...result, ...failed });
+    const [entry] = (await readHistory(database, WORKSPACE_ID, subscriberId)).events;
+    assert.ok(entry);
+    const skipped = { action: 'skip', entry, reason: 'sandbox' } as const;
+    await savePlan(database, WORKSPACE_ID, [{ subscriberId, events: [skipped] }]);
     const state = await stateOf(world, event.event_id);
     assert.deepEqual([state?.delivery, state?.reason], ['delivered', null]);
     await database.query(
@@ -293,7 +299,18 @@ describe('contact changes during a delivery', () => {
     );
   });
 
-  test('only leases that are still held are renewed', async () => {
+  test('a contact whose customer is about to write its attributes is not cleared', async () => {
+    const { database } = world.db;
+    const { subscriberId } = await claimNew({ contactId: 'c-next' });
+    assert.equal(await hasAttributes(database, WORKSPACE_ID, 'c-next'), true);
+    await database.query(
+      `update subscribers set due_at = null, lease_owner = null where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, subscriberId],
+    );
+    assert.equal(await hasAttributes(database, WORKSPACE_ID, 'c-next'), false);
+  });
+
+  test('only leases that are still held are renewed or released', async () => {
     const { database } = world.db;
     const [kept, lost] = [await claimNew(), await claimNew()];
     const ids = [kept.subscriberId, lost.subscriberId];
@@ -305,6 +322,8 @@ describe('contact changes during a delivery', () => {
       renewLeases(database, WORKSPACE_ID, { owner, subscriberIds: [kept.subscriberId, lost.subscriberId] });
     assert.deepEqual(await renew(kept.owner), new Set());
     assert.deepEqual(await renew(lost.owner), new Set(ids));
+    await releaseClaim(database, kept);
+    assert.deepEqual(await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 2 }), []);
     await database.query(
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = any($2)`,
       [WORKSPACE_ID, ids],

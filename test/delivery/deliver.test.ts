@@ -4,6 +4,7 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
+import type { Jobs } from '../../src/jobs/jobs.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -16,9 +17,11 @@ describe('delivering', () => {
   /** Times are around now, because the worker's clock is the real one. */
   const nowMs = Date.now();
 
+  const queued: string[] = [];
   before(async () => {
     world = await createWorld();
-    worker = world.worker({ random: () => 0 });
+    const jobs: Jobs = { send: async (name) => void queued.push(name) };
+    worker = world.worker({ random: () => 0, jobs });
   });
   after(() => world?.close());
   afterEach(() => {
@@ -409,6 +412,10 @@ describe('delivering', () => {
     await untilStored();
     off();
     assert.equal((await stateOf('x1'))?.delivery, 'pending');
+    assert.deepEqual(
+      queued.filter((name) => name === 'workspace.health'),
+      ['workspace.health'],
+    );
     await world.db.database.query(`update workspaces set status = 'connected' where workspace_id = $1`, [
       WORKSPACE_ID,
     ]);

@@ -25,14 +25,25 @@ import { NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts'
 describe('Intercom’s rules', () => {
   let world: World;
   const cleared: unknown[] = [];
+  let refreshes = 0;
+  let healthReports = 0;
+  let measured = 0;
   before(async () => {
     world = await createWorld();
     const jobs: Jobs = {
       async send(name, data) {
         if (name === 'contact.clear') cleared.push('contactId' in data && data.contactId);
+        if (name === 'subscriber.refresh') refreshes += 1;
+        if (name === 'workspace.health') healthReports += 1;
       },
     };
-    world.worker({ random: () => 0, jobs });
+    const metrics = {
+      attempt() {},
+      delivered() {
+        measured += 1;
+      },
+    };
+    world.worker({ random: () => 0, jobs, metrics });
   });
   after(() => world?.close());
   afterEach(async () => {
@@ -112,6 +123,54 @@ describe('Intercom’s rules', () => {
     );
   });
 
+  test('an event that gives its second up after a merge is sent under the new one, also by a retry', async () => {
+    const id = customer();
+    const anonymousId = `$RCAnonymousID:${id}`;
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const purchase = { type: 'NON_RENEWING_PURCHASE', event_timestamp_ms: NOW_MS - DAY_MS };
+    await receive(world, id, { id: `${id}-0`, event_timestamp_ms: NOW_MS - 2 * DAY_MS });
+    await receive(world, id, { ...purchase, id: `${id}-1` });
+    await deliver(`${id}-1`);
+    await receive(world, anonymousId, { ...purchase, id: `${id}-2` });
+    await reason(`${id}-2`, 'waiting_for_contact');
+    await until(async () => !(await isAnyDue()), 'the end of the attempts');
+    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 1 });
+    await receive(world, id, { type: 'SUBSCRIBER_ALIAS', id: `${id}-3`, aliases: [anonymousId] });
+    await deliver(`${id}-2`);
+    const atS = Math.floor((NOW_MS - DAY_MS) / 1_000);
+    assert.deepEqual(
+      sentEvents(world, [`${id}-1`, `${id}-2`]).map((event) => event.createdAtS),
+      [atS, atS + 1],
+    );
+    const counted = await world.db.database.query(
+      `select 1 from subscribers where workspace_id = $1 and merged_into is not null and (waiting or pending_events > 0)`,
+      [WORKSPACE_ID],
+    );
+    assert.equal(counted.length, 0, 'the one that was merged no longer waits');
+  });
+
+  test('RevenueCat is asked again once for new events, not by a retry, nor where it was read after them', async () => {
+    const id = customer();
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await world.db.database.query(`update projects set api_key = 'a key'`);
+    refreshes = 0;
+    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 1 });
+    await receive(world, id, { id: `${id}-1` });
+    await deliver(`${id}-1`);
+    await until(async () => !(await isDue(id)), 'the attributes');
+    assert.equal(refreshes, 1);
+    await world.db.database.query(
+      `update subscribers s set snapshot_at = now() from subscriber_ids i
+        where i.workspace_id = $1 and i.app_user_id = $2 and s.workspace_id = $1 and s.subscriber_id = i.subscriber_id`,
+      [WORKSPACE_ID, id],
+    );
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await deliver(`${id}-2`);
+    await until(async () => !(await isDue(id)), 'the attributes');
+    assert.equal(refreshes, 1);
+    await world.db.database.query(`update projects set api_key = null`);
+  });
+
   for (const { during, slow, isReached } of [
     { during: 'its contact is looked up', slow: '/contacts', isReached: 's.lease_owner is not null' },
     { during: 'its events are sent', slow: '/events', isReached: 's.contact_id is not null' },
@@ -173,7 +232,14 @@ describe('Intercom’s rules', () => {
     assert.deepEqual(rejected, { count: 1, appUserId: id });
 
     world.intercom.faults.clear();
+    // The replay has three days of its own.
+    world.intercom.faults.add({ method: 'PUT', pathPrefix: '/contacts', status: 500, times: 1 });
+    await world.db.database.query(
+      `update subscribers set failing_since = now() - interval '4 days' where failing_since is not null`,
+    );
     await replayEvents(world.db.database, WORKSPACE_ID, { eventId: `${id}-1`, failedOnly: false });
+    const [contact] = contactsOf(id);
+    await until(() => contact?.customAttributes.subscription_status === 'active', 'the attributes');
     await until(async () => !(await isDue(id)), 'the end of the replay');
     assert.equal((await readRejectedContacts(world.db.database, WORKSPACE_ID)).count, 0);
   });
@@ -280,6 +346,40 @@ describe('Intercom’s rules', () => {
     assert.equal(survivor.customAttributes.rc_billing_issue_at, undefined, 'what was left over is cleared');
   });
 
+  test('a linked contact that was merged is left by the Link of its 410, and the link moves', async () => {
+    const id = customer();
+    const linked = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
+    await receive(world, id, { id: `${id}-1` });
+    await reason(`${id}-1`, 'waiting_for_contact');
+    await world.db.database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $3, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
+        where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, id, linked.id],
+    );
+    await wakeForContact(world.db.database, WORKSPACE_ID, {
+      contactId: linked.id,
+      externalId: null,
+      email: null,
+    });
+    await until(() => linked.customAttributes.rc_last_event === 'initial_purchase', 'the attributes');
+    await until(async () => !(await isDue(id)), 'the end of the delivery');
+    const survivor = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
+    world.intercom.contacts.merge(linked.id, survivor.id);
+    // Only the attributes are answered 410.
+    await setSettings(world, { events: { renewal: { enabled: false } } });
+    await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
+    await until(() => survivor.customAttributes.rc_last_event === 'renewal', 'the survivor’s attributes');
+    assert.deepEqual(
+      await world.db.database.query(
+        `select l.contact_id from contact_links l join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.workspace_id = $1 and i.app_user_id = $2`,
+        [WORKSPACE_ID, id],
+      ),
+      [{ contact_id: survivor.id }],
+    );
+  });
+
   test('a contact that is deleted while it is written to is replaced by that of another id', async () => {
     const id = customer();
     const deleted = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
@@ -373,11 +473,16 @@ describe('Intercom’s rules', () => {
   test('a missing permission for events holds them back instead of failing them, and no attributes', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const unknown = customer();
+    await receive(world, unknown, { id: `${unknown}-1` });
+    await reason(`${unknown}-1`, 'waiting_for_contact');
+    healthReports = 0;
     const off = world.intercom.faults.add({ pathPrefix: '/events', status: 403 });
     await receive(world, id, { id: `${id}-1` });
     await reason(`${id}-1`, 'intercom_scope_missing');
     const state = await stateOf(world, `${id}-1`);
     assert.equal(state?.delivery, 'pending');
+    assert.equal(healthReports, 1);
     assert.ok(state?.next_try_at);
     const [contact] = contactsOf(id);
     await until(() => contact?.customAttributes.subscription_status === 'active', 'the attributes');
@@ -402,6 +507,8 @@ describe('Intercom’s rules', () => {
     await deliver(`${id}-1`);
     // The permission is there again: the others are tried at once.
     await deliver(`${other}-1`);
+    assert.equal(healthReports, 2);
+    assert.ok(await is(unknown, 's.due_at > now() and s.lease_owner is null'), 'not who waits for a contact');
   });
 
   test('the three days of retrying do not include the time that an event waited', async () => {
@@ -447,6 +554,16 @@ describe('Intercom’s rules', () => {
     world.intercom.faults.add({ pathPrefix: '/contacts', status: 500, times: 1 });
     await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
     await deliver(`${id}-2`);
+    await until(async () => !(await isDue(id)), 'the end of the delivery');
+    await world.db.database.query(
+      `update subscribers s set attempts = 3, failing_since = now(), due_at = now() from subscriber_ids i
+        where i.workspace_id = $1 and i.app_user_id = $2 and s.workspace_id = $1 and s.subscriber_id = i.subscriber_id`,
+      [WORKSPACE_ID, id],
+    );
+    await until(
+      () => is(id, 's.attempts = 0 and s.failing_since is null'),
+      'a delivery that has nothing to send',
+    );
   });
 
   test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
@@ -484,6 +601,7 @@ describe('Intercom’s rules', () => {
     await until(async () => !(await isDue(id)), 'the end of the first round');
     const writes = await attributeWrites(id);
     assert.equal(writes, 1);
+    const measuredBefore = measured;
     const queued = await replayEvents(world.db.database, WORKSPACE_ID, {
       failedOnly: false,
       sinceMs: Date.now() + 30 * 60_000,
@@ -494,6 +612,7 @@ describe('Intercom’s rules', () => {
     assert.equal(sentEvents(world, [`${id}-1`]).length, 1);
     await until(async () => !(await isDue(id)), 'the end of the round');
     assert.equal(await attributeWrites(id), writes, 'the attributes are as they were');
+    assert.equal(measured, measuredBefore, 'it says nothing of how long webhooks take');
   });
 
   test('an event fails after three days; a replay gives it three again, on the contact that accepted it', async () => {
@@ -539,7 +658,13 @@ describe('Intercom’s rules', () => {
          from (values ('ok', 29), ('ok', 31), ('intercom_rejected', 31), ('intercom_rejected', 91)) as t (code, days)`,
       [WORKSPACE_ID],
     );
+    await database.query(
+      `insert into notifications (workspace_id, notification_id, received_at)
+       select $1, days::text, now() - make_interval(days => days) from unnest(array[6, 8]) as days`,
+      [WORKSPACE_ID],
+    );
     assert.equal(await deleteOldAttempts(database), 2);
+    assert.deepEqual(await database.query('select notification_id as id from notifications'), [{ id: '6' }]);
     const rows = await database.query<{ event_id: string }>(
       `select event_id from delivery_attempts where workspace_id = $1 and at < now() - interval '1 day' order by 1`,
       [WORKSPACE_ID],

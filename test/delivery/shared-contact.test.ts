@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { wakeForContact } from '../../src/contacts/repository.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -192,6 +193,29 @@ describe('two subscribers of one contact', () => {
     );
     await delivered('of-the-stranger');
     assert.deepEqual(seconds(contact.id), [atS, atS + 1]);
+  });
+
+  test('when one of them gets another contact, the other writes its attributes again', async () => {
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'leaver' });
+    await receive(OTHER_PROJECT, 'leaver', 'of-who-stays', { event_timestamp_ms: NOW_MS - 6 * DAY_MS });
+    await delivered('of-who-stays');
+    const ended = { type: 'EXPIRATION', expiration_at_ms: NOW_MS - DAY_MS };
+    await receive(PROJECT_ID, 'leaver', 'of-who-leaves', ended);
+    await until(() => contact.customAttributes.subscription_status === 'expired', 'the attributes of both');
+    const own = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'own' });
+    await world.db.database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $3, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
+        where workspace_id = $1 and project_id = $2 and app_user_id = 'leaver'`,
+      [WORKSPACE_ID, PROJECT_ID, own.id],
+    );
+    await wakeForContact(world.db.database, WORKSPACE_ID, {
+      contactId: own.id,
+      externalId: null,
+      email: null,
+    });
+    await until(() => own.customAttributes.subscription_status === 'expired', 'the other contact');
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the former contact');
   });
 
   test('found by e-mail in deliveries that run at the same time, neither of which knew the contact', async () => {

@@ -15,7 +15,7 @@ import { HOUR_MS } from '../../src/time.ts';
 import { markDisconnected } from '../../src/workspaces/repository.ts';
 import { until } from '../support/wait.ts';
 import { addWorkspace, createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
-import { NOW_MS, receive, recentEvent, stateOf } from './support.ts';
+import { NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts';
 
 describe('sharing the work', () => {
   test('a workspace gets its share of slots, never all, and some even when the others use all', () => {
@@ -241,6 +241,33 @@ describe('sharing the work', () => {
       assert.ok((took[4] ?? 1_000) < 600, took.map(Math.round).join(', '));
     });
 
+    test('a 429 holds back who is due in the workspace, and who is just being delivered', async () => {
+      const { database } = world.db;
+      for (const externalId of ['first', 'refused', 'slow'])
+        world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
+      // The first call of a window is made alone.
+      await receive(world, 'first', { id: 'first-1' });
+      await until(async () => (await stateOf(world, 'first-1'))?.delivery === 'delivered', 'first-1');
+      world.intercom.faults.add({ pathPrefix: '/events', status: 429, times: 1 });
+      world.intercom.faults.add({ pathPrefix: '/contacts/find_by_external_id/slow', latencyMs: 300 });
+      for (const id of ['slow', 'refused']) await receive(world, id, { id: `${id}-1` });
+      const readPauseEnd = async () => {
+        const [row] = await database.query<{ until: Date | null }>(
+          'select not_before as until from workspaces where workspace_id = $1',
+          [WORKSPACE_ID],
+        );
+        return row?.until?.getTime() ?? null;
+      };
+      await until(async () => (await readPauseEnd()) !== null, 'the pause');
+      for (const id of ['slow-1', 'refused-1'])
+        await until(async () => (await stateOf(world, id))?.delivery === 'delivered', id);
+      const pauseEndMs = (await readPauseEnd()) ?? 0;
+      // PostgreSQL's clock was read a little later than ours.
+      for (const { receivedAtMs } of sentEvents(world, ['slow-1', 'refused-1']))
+        assert.ok(receivedAtMs > pauseEndMs - 100, 'sent while paused');
+      world.intercom.faults.clear();
+    });
+
     test('a workspace that is paused, disconnected or has nothing due is not listed', async () => {
       const { database } = world.db;
       await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
@@ -265,6 +292,29 @@ describe('sharing the work', () => {
       const due = () => database.query(`select 1 from subscribers where due_at <= now() + interval '1 hour'`);
       await until(async () => (await due()).length === 0, 'the deliveries');
     });
+  });
+
+  test('no attributes are written under a lease whose time is over', async (t) => {
+    const world = await createWorld();
+    try {
+      const { database } = world.db;
+      const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'late' });
+      const path = '/contacts/find_by_external_id/late';
+      world.intercom.faults.add({ pathPrefix: path, latencyMs: 300, times: 1 });
+      const imported = [prepareEvent(recentEvent('late', { id: 'late-1' }), NOW_MS)];
+      const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+      await storeEvents(database, project, imported, { isDelivered: () => false });
+      world.worker();
+      const isLeased = () => database.query('select 1 from subscribers where lease_until is not null');
+      await until(async () => (await isLeased()).length > 0, 'the claim');
+      const now = performance.now.bind(performance);
+      t.mock.method(performance, 'now', () => now() + LEASE_SECONDS * 1_000);
+      await until(() => contact.customAttributes.rc_last_event !== undefined, 'the attributes');
+      const lookups = world.intercom.faults.requests().filter((request) => request.path === path);
+      assert.equal(lookups.length, 2, 'it was claimed again');
+    } finally {
+      await world.close();
+    }
   });
 
   test("retries wait by the worker's clock where PostgreSQL's is an hour behind it", async () => {
