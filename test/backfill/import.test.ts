@@ -339,6 +339,9 @@ describe('importing the history of a project', () => {
   });
 
   it('reports customers that were known and disagree with RevenueCat', async () => {
+    // Known from an import alone, without an event that could say something else.
+    addCustomer(world.revenueCat, 'silent', { subscribed: true });
+    await importAll();
     await receive(bought('known'));
     addCustomer(world.revenueCat, 'known');
     addCustomer(world.revenueCat, 'new').events.push({ ...bought('new'), type: 'INITIAL_PURCHASE' });
@@ -532,6 +535,10 @@ describe('importing the history of a project', () => {
     await saveListedPage(database, progress, { after: null, ids: ['x'], next: 'x' });
     const listing = await readImport(database, progress);
     assert.deepEqual([listing?.listed, listing?.cursor], [3, 'c']);
+    await saveListedPage(database, progress, { after: 'c', ids: [], next: null });
+    await saveListedPage(database, progress, { after: null, ids: ['y'], next: 'y' });
+    const listed = await readImport(database, progress);
+    assert.deepEqual([listed?.listed, listed?.isListed], [3, true], 'the first page again, after the last');
     for (const [customerId, inMs] of [
       ['a', DAY_MS] as const,
       ['b', -1_000] as const,
@@ -560,6 +567,10 @@ describe('importing the history of a project', () => {
       const deleted = { customerId: 'c', code: 'revenuecat_not_found' };
       await closeCustomers(sql, progress, [deleted], { ...counts, missing: 1 });
       assert.equal(await findReadCustomer(sql, progress), null, 'a deleted customer was not read');
+      const reason = 'revenuecat_unauthorized';
+      await changeState(sql, progress, { from: ['running'], to: 'failed', reason });
+      await closeCustomers(sql, progress, [{ customerId: 'b', code: null }], { ...counts, missing: 0 });
+      assert.equal((await readImport(sql, progress))?.reason, reason, 'why it failed stays');
     });
   });
 

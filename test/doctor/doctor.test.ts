@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { AxiosError } from 'axios';
 import { type Config, readConfig } from '../../src/config.ts';
+import { openDatabase } from '../../src/database/data-source.ts';
 import type { CheckResult } from '../../src/doctor/check.ts';
 import { diagnose } from '../../src/doctor/command.ts';
 import { PROJECT_CHECKS } from '../../src/doctor/project-checks.ts';
@@ -188,6 +189,29 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'a database on which no migration has run',
+      found: 'migrations: problem',
+      remedy: /migrate/,
+      async make() {
+        const url = new URL(world.db.url);
+        url.pathname = '/postgres';
+        const { database, close } = await openDatabase({ url: url.href, logger: silent, poolSize: 1 });
+        return { context: { database }, repair: close };
+      },
+    },
+    {
+      name: 'that the named workspace has uninstalled the app',
+      found: 'workspaces: problem',
+      remedy: /^Install the app at/,
+      async make() {
+        await sql(`update workspaces set status = 'uninstalled'`);
+        return {
+          context: { workspaceId: WORKSPACE_ID },
+          repair: () => sql(`update workspaces set status = 'connected'`),
+        };
+      },
+    },
+    {
       name: 'another encryption key',
       found: 'encryption_key: problem',
       remedy: /ENCRYPTION_KEYS/,
@@ -240,14 +264,16 @@ describe('doctor', () => {
       },
     },
     {
-      name: 'a deleted contact attribute',
+      name: 'an archived contact attribute',
       found: 'attributes: problem',
       remedy: /Settings › Contacts/,
       async make() {
         const own = world.intercom.state.attributes;
         const at = own.findIndex(({ name }) => name === 'rc_product');
-        const [removed] = own.splice(at, 1);
-        return { repair: () => removed && own.push(removed) };
+        const good = own[at];
+        assert.ok(good);
+        own[at] = { ...good, archived: true };
+        return { repair: () => (own[at] = good) };
       },
     },
     {

@@ -431,7 +431,7 @@ describe('receiving', () => {
       return row?.email;
     };
     const [second, first] = [named(['second', 2], 'mail-a'), named(['first', 1], 'mail-a')];
-    assert.equal(await emailAfter(second, first), 'second@example.com');
+    assert.equal(await emailAfter(first, second), 'second@example.com');
     assert.equal(await emailAfter(named(['first', 1], 'mail-a')), 'second@example.com');
     assert.equal(await emailAfter(named(['third', 3], 'mail-a')), 'third@example.com');
     await emailAfter(named(['fourth', 4], 'mail-b'), named(['older', 2], 'mail-c'));

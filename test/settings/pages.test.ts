@@ -110,11 +110,13 @@ describe('connecting RevenueCat', () => {
   it('says what is wrong with a key, and keeps nothing of it', async () => {
     const project = site.revenueCat.addProject({ id: 'projbad', name: 'Bad' });
     const key = site.revenueCat.issueKey(project.id, []);
+    const unlisting = site.revenueCat.issueKey(project.id, ['project_configuration:entitlements:read']);
     const problems: [Record<string, string>, RegExp][] = [
       [{}, /Paste a secret API key/],
       [{ api_key: 'appl_public' }, /begins with sk_/],
       [{ api_key: 'sk_unknown_key' }, /does not accept this key/],
       [{ api_key: key }, /cannot list its project/],
+      [{ api_key: unlisting, revenuecat_project: 'projwrong' }, /does not belong to that project/],
       [{ revenuecat_project: '../../etc' }, /Invalid project ID/],
     ];
     for (const [form, problem] of problems) {

@@ -149,6 +149,22 @@ describe('while a customer is being erased', () => {
     assert.deepEqual(await findTraces(), []);
   });
 
+  it('no job stays that is just being queued again', async () => {
+    await queueCustomerImport(context(), { ...project(), appUserId: ERIN }, {});
+    const [erasing] = await database().transaction(async (sql) => {
+      // As pg-boss does after a failure.
+      await sql.query(
+        `insert into pgboss.job (name, data) select name, data from pgboss.job where data->>'appUserId' = $1`,
+        [ERIN],
+      );
+      const running = [erase()];
+      await until(async () => (await countWaiting('lock table pgboss.job')) > 0, 'erasing to wait');
+      return running;
+    });
+    await erasing;
+    assert.deepEqual(await findTraces(), []);
+  });
+
   it('no import lists the customer', async () => {
     const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
     await race(() => runImport(context(), progress, { signal: new AbortController().signal }));

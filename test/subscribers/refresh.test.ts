@@ -159,6 +159,20 @@ describe('refreshing in the background', () => {
     assert.doesNotMatch(card.text, /275760/);
   });
 
+  test('a customer whom RevenueCat does not know is looked up under three of their ids at most', async () => {
+    const aliases = [1, 2, 3, 4, 5].map((number) => `ghost-${number}`);
+    const [first] = aliases;
+    await send(
+      product,
+      eventBody({ id: 'ghost', app_user_id: first, original_app_user_id: first, aliases }) as never,
+    );
+    await (await openFor(product, { externalId: 'ghost-1' })).press('refresh');
+    const lookedUp = product.revenueCat.faults
+      .requests()
+      .flatMap(({ path }) => /\/customers\/(ghost-\d)/.exec(path)?.[1] ?? []);
+    assert.equal(new Set(lookedUp).size, 3);
+  });
+
   test('a refresh that waits for its turn does not delay the stop, and is left to another process', async () => {
     const { database } = product.db;
     const jobs = (state: string) =>

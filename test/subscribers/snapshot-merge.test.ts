@@ -274,6 +274,9 @@ describe('storing snapshots beside webhooks', () => {
     };
     assert.equal((await storeSnapshot(empty))[0]?.outcome, 'created');
     assert.equal(await due('free'), false);
+    const onlyAccess = snapshotAt(START_MS, { endsAtMs: START_MS + 30 * DAY_MS, ids: ['given'] });
+    await storeSnapshot({ ...onlyAccess, subscriptions: [] });
+    assert.equal(await due('given'), true, 'who has access without a purchase');
     const paying = snapshotAt(START_MS, { endsAtMs: START_MS + 30 * DAY_MS, ids: ['paying'] });
     await storeSnapshot(paying);
     assert.equal(await due('paying'), true);

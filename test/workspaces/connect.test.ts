@@ -17,9 +17,15 @@ import {
 } from '../../src/workspaces/projects.ts';
 
 import { recordRefusal } from '../../src/workspaces/refusals.ts';
-import { markDisconnected, readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
+import {
+  lockWorkspace,
+  markDisconnected,
+  readWorkspace,
+  saveSettings,
+} from '../../src/workspaces/repository.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { DEFAULT_SETTINGS, readSettings } from '../../src/workspaces/settings.ts';
+import { until } from '../support/wait.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -86,12 +92,17 @@ it('keeps the name of a project that is connected again without one', async () =
 });
 
 it('creates one project from two concurrent connections', async () => {
-  const both = await Promise.all([
-    connect({ revenueCatProjectId: 'proj2' }),
-    connect({ revenueCatProjectId: 'proj2' }),
-  ]);
-  assert.equal(both[0].id, both[1].id);
-  assert.notEqual(both[0].webhookAuthorization, both[1].webhookAuthorization);
+  const { database } = site.db;
+  const both = await database.transaction(async (sql) => {
+    await lockWorkspace(sql, 'abc123');
+    const connecting = [1, 2].map(() => connect({ revenueCatProjectId: 'proj2' }));
+    const waiting = () => database.query('select 1 from pg_locks where not granted');
+    await until(async () => (await waiting()).length === 2, 'both to wait for their turn');
+    return connecting;
+  });
+  const [first, second] = await Promise.all(both);
+  assert.equal(first?.id, second?.id);
+  assert.notEqual(first?.webhookAuthorization, second?.webhookAuthorization);
 });
 
 it('refuses a workspace that has not installed the app', async () => {

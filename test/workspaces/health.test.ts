@@ -97,6 +97,15 @@ describe('the answer to Intercom', () => {
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.status, 'disconnected');
   });
 
+  it('notices that identity verification is no longer enforced', async () => {
+    const workspace = site.intercom.state.workspaces.get('abc123');
+    assert.ok(workspace);
+    workspace.identityVerification = false;
+    await answer();
+    assert.equal((await readWorkspace(site.db.database, 'abc123'))?.identityVerification, false);
+    workspace.identityVerification = true;
+  });
+
   it('finds a key that was revoked in a quiet week, and one that works again', async () => {
     revokeKey();
     const { state, cta_type, cta_url, message } = await answer();

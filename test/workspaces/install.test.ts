@@ -466,6 +466,26 @@ describe('uninstalling', () => {
     assert.equal(site.intercom.state.workspaces.get('other1')?.installed, false);
   });
 
+  it('erases nothing of a workspace that is just being installed again', async () => {
+    const { database } = site.db;
+    await database.query(
+      `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'other1'`,
+    );
+    const erasing = await database.transaction(async (sql) => {
+      await sql.query(
+        `update workspaces set uninstalled_at = null, status = 'connected' where workspace_id = 'other1'`,
+      );
+      const running = [eraseUninstalled(database, 30)];
+      const waiting = () => database.query('select 1 from pg_locks where not granted');
+      await until(async () => (await waiting()).length > 0, 'the installation to be waited for');
+      return running;
+    });
+    assert.deepEqual(await erasing[0], []);
+    await database.query(
+      `update workspaces set status = 'uninstalled', uninstalled_at = now() where workspace_id = 'other1'`,
+    );
+  });
+
   it('erases every trace after 30 days, of that workspace alone, however long a statement takes', async () => {
     const { database } = site.db;
     await database.query(
