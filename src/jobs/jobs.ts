@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type Job, type JobResult, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
@@ -144,11 +145,17 @@ export async function openJobs(options: {
     /** Makes the queues of these jobs. They can be sent from then on; `work` starts to run them. */
     async register(definitions: JobDefinitions): Promise<void> {
       const added = Object.entries(definitions) as [string, AnyDefinition][];
-      const existing = new Set((await boss.getQueues(added.map(([name]) => name))).map(({ name }) => name));
-      for (const [name, { workers: _workers, run: _run, cron: _cron, ...settings }] of added) {
+      const existing = new Map(
+        (await boss.getQueues(added.map(([name]) => name))).map((each) => [each.name, each]),
+      );
+      for (const [name, { workers: _workers, run: _run, cron: _cron, ...own }] of added) {
         registered.set(name, definitions[name as JobName] as unknown as AnyDefinition);
-        if (!existing.has(name))
-          await boss.createQueue(name, { ...QUEUE_DEFAULTS, ...settings, policy: 'short', notify: true });
+        const settings = { ...QUEUE_DEFAULTS, ...own, notify: true };
+        const queue = existing.get(name);
+        if (!queue) await boss.createQueue(name, { ...settings, policy: 'short' });
+        // Another version of the app has made it.
+        else if (!isDeepStrictEqual({ ...queue, ...settings }, { ...queue }))
+          await boss.updateQueue(name, settings);
       }
     },
     /** Runs the registered jobs; without it this process only queues them. */

@@ -43,6 +43,21 @@ describe('background jobs', () => {
   const send = (subscriberId: string): Promise<void> =>
     jobs.send('subscriber.refresh', { workspaceId: 'w', subscriberId });
 
+  test('a queue that another version of the app has made gets the settings of this one, once', async () => {
+    const read = () =>
+      db.database.query<{ limit: number; updatedOn: Date }>(
+        `select retry_limit as limit, updated_on as "updatedOn" from pgboss.queue where name = 'workspace.check'`,
+      );
+    const register = (retryLimit: number) =>
+      jobs.register({ 'workspace.check': { workers: 'waiting', retryLimit, run: () => Promise.resolve() } });
+    await register(7);
+    const [changed] = await read();
+    assert.equal(changed?.limit, 7);
+    await register(7);
+    assert.deepEqual(await read(), [changed]);
+    await register(10);
+  });
+
   test('many jobs run without a pause between them', async () => {
     const names = Array.from({ length: 60 }, (_, n) => `many-${n}`);
     await Promise.all(names.map(send));
