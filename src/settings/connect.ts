@@ -84,6 +84,7 @@ async function registerAndShow(
       connection,
       name: project.name,
       registration,
+      isSigningOff: registration === 'registered' && project.signingSecret !== null,
       missing: missingByFeature(missingScopes),
       lastReceivedAt: project.lastReceivedAt,
     },
@@ -114,7 +115,9 @@ async function register(
   } catch (error) {
     registration = whyNotRegistered(error);
   }
-  await updateProject(app.database, { workspaceId, projectId }, { webhookId });
+  // Signing is switched on for each webhook in RevenueCat's dashboard: a new one is not signed, and would be refused.
+  const unsigned = webhookId === null ? {} : { signingSecret: null };
+  await updateProject(app.database, { workspaceId, projectId }, { webhookId, ...unsigned });
   return registration;
 }
 

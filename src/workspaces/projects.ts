@@ -263,7 +263,13 @@ export function reconnectProject(database: Entities, project: ProjectKey): Promi
   return updateProject(
     database,
     { ...project, condition: { disconnectedAt: MoreThan(undoableSince()) } },
-    { webhookAuthHash: () => 'disconnected_auth_hash', disconnectedAt: null, disconnectedAuthHash: null },
+    {
+      webhookAuthHash: () => 'disconnected_auth_hash',
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+      // What came since was refused for the disconnection, and not for its value.
+      lastRefusedAt: null,
+    },
   );
 }
 

@@ -272,6 +272,18 @@ describe('connecting RevenueCat', () => {
     assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);
   });
 
+  it('requires no signature of a webhook that it has just added: nobody has switched signing on', async () => {
+    const [project] = await listProjects(site.db.database, 'abc123');
+    assert.ok(project);
+    await send('/revenuecat/signing', { project: project.projectId, signing_secret: 'whsec_old' }).expect(
+      303,
+    );
+    const renew = { project: project.projectId, confirmed: 'yes' };
+    assert.match((await send('/revenuecat/webhook', renew).expect(200)).text, /new webhook is not signed/);
+    assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);
+    assert.doesNotMatch((await send('/revenuecat/webhook', renew).expect(200)).text, /is not signed/);
+  });
+
   it("never touches another workspace's project", async () => {
     await site.signedIn('other1');
     const foreign = await connectProject(

@@ -149,6 +149,11 @@ it('keeps the secrets of a disconnected project for a day, and those of one that
   await age(2);
   assert.deepEqual(await state(), stored);
   await disconnectProject(database, keyOf(id));
+  await database.query('update projects set last_refused_at = now() where project_id = $1', [id]);
+  assert.equal(await reconnectProject(database, keyOf(id)), true);
+  const { refusedWebhook } = (await readProject(database, 'abc123', id)) ?? {};
+  assert.equal(refusedWebhook, null, 'only the disconnection was the reason');
+  await disconnectProject(database, keyOf(id));
   await age(25);
   assert.equal(await reconnectProject(database, keyOf(id)), false);
   assert.deepEqual(await state(), { api_key: null });
