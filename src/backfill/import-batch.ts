@@ -3,7 +3,6 @@ import { AppError, answerOrError, type ErrorCode } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
-import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
@@ -115,12 +114,6 @@ async function storeBatch(
     context.project,
     read.map(({ found }) => found),
   );
-  // What is on their contacts may be someone else's by now, such as RevenueCat's own integration that ran in parallel.
-  await wakeSubscribers(sql, context.project.workspaceId, {
-    set: `${DUE}, attributes_written = null`,
-    where: 's.subscriber_id = any($2) and s.attributes_written is not null',
-    values: [stored.flatMap((each) => each?.subscriberId ?? [])],
-  });
   const closed: { customerId: string; code: string | null }[] = [];
   let [missing, failed] = [0, 0];
   for (const result of results) {

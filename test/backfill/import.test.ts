@@ -182,29 +182,6 @@ describe('importing the history of a project', () => {
     assert.equal(due.length, 0, 'nothing new: no customer is delivered again');
   });
 
-  it('has the attributes of contacts written again: someone else may have written to them', async () => {
-    addCustomer(world.revenueCat, 'ann', { subscribed: true });
-    addCustomer(world.revenueCat, 'bob', { subscribed: true });
-    await importAll();
-    // As after a delivery to the contact of one of them; the other has none.
-    await world.db.database.query(
-      `update subscribers set due_at = null, contact_id = snapshot->>'customerId', waiting = false,
-              attributes_written = '{"subscription_status": "active"}'
-        where snapshot->>'customerId' = 'ann'`,
-    );
-    await world.db.database.query(`update subscribers set due_at = null`);
-    await importAll();
-    assert.deepEqual(
-      await world.db.database.query(
-        `select contact_id, attributes_written, due_at is not null as due from subscribers order by contact_id`,
-      ),
-      [
-        { contact_id: 'ann', attributes_written: null, due: true },
-        { contact_id: null, attributes_written: null, due: false },
-      ],
-    );
-  });
-
   it('may be run by several processes at the same time', async () => {
     for (let index = 0; index < 110; index += 1)
       addCustomer(world.revenueCat, `user-${index}`, { subscribed: true });
