@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { unassignByEmail } from '../contacts/repository.ts';
 import { AppError, answerOrError } from '../errors.ts';
+import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
@@ -44,6 +45,13 @@ const attributesForm = action(async (request) => {
   }
   if (result === null) return done('/contacts', 'intercom_unavailable');
   await audit(request, 'attributes_made', { created: result.created });
+  // What a contact has already is not written again.
+  if (result.created.length > 0)
+    await wakeSubscribers(app.database, workspaceId, {
+      set: DUE,
+      where: 's.attributes_written is not null',
+      values: [],
+    });
   return done('/contacts', result.failed.length === 0 ? 'attributes_made' : 'attributes_missing');
 });
 

@@ -475,6 +475,27 @@ describe('contacts', () => {
     const answer = await send('/contacts/attributes').expect(303);
     assert.match(String(answer.headers.location), /attributes_made/);
     assert.equal((await readWorkspace(site.db.database, 'abc123'))?.attributesReady, true);
+
+    const subscriberId = randomUUID();
+    await site.db.database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, attributes_written)
+       values ('abc123', 'p', $1, 'contact-2', '{}')`,
+      [subscriberId],
+    );
+    const isDue = async () =>
+      (
+        await site.db.database.query(
+          'select 1 from subscribers where subscriber_id = $1 and due_at <= now()',
+          [subscriberId],
+        )
+      ).length > 0;
+    await send('/contacts/attributes').expect(303);
+    assert.equal(await isDue(), false, 'nothing was missing');
+    const attribute = site.intercom.state.attributes.find(({ workspaceId }) => workspaceId === 'abc123');
+    assert.ok(attribute);
+    attribute.archived = true;
+    await send('/contacts/attributes').expect(303);
+    assert.equal(await isDue(), true, 'contacts get what was missing');
   });
 
   it('says that a permission is missing where Intercom does not let it make attributes', async () => {
