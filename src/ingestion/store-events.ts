@@ -168,7 +168,7 @@ export async function upsertSubscribers(
        from unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
             as t (subscriber_id, first_event_at_ms, last_event_at_ms, email, email_at_ms)
      on conflict (workspace_id, subscriber_id) do update
-        set due_at = excluded.due_at,
+        set due_at = least(s.due_at, excluded.due_at),
             version = s.version + 1,
             first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),

@@ -112,7 +112,7 @@ async function saveSnapshots(
         set snapshot = excluded.snapshot,
             snapshot_at = excluded.snapshot_at,
             version = s.version + 1,
-            due_at = case when ${IS_CHANGED} then excluded.created_at else s.due_at end,
+            due_at = case when ${IS_CHANGED} then least(s.due_at, excluded.created_at) else s.due_at end,
             ${KEEP_LAST_EMAIL}
       where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
      returning s.subscriber_id, s.first_event_at_ms is not null as had_events`,
