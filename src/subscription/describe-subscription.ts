@@ -137,18 +137,24 @@ const BILLING_RETRY_MS = 60 * DAY_MS;
 
 /** Whether the store still tries to collect a payment that failed: with access (grace) or without. */
 export function isPaymentFailing(subscription: SubscriptionState, nowMs: number): boolean {
-  const { status, cancelReason, expirationReason, cancelledAtMs, billingIssueAtMs } = subscription;
-  const { isFamilyShare, refundedAtMs } = subscription;
+  const { status, cancelReason, expirationReason, cancelledAtMs, billingIssueAtMs, isFamilyShare } =
+    subscription;
   if (isFamilyShare || billingIssueAtMs === null) return false;
   if (status === 'grace_period' || status === 'grace_period_trial') return true;
   return (
     status === 'expired' &&
-    refundedAtMs === null &&
+    !isRefundTheEnd(subscription) &&
     // Cancelling ends the retries. Source: Apple, "Subscription events", canceled from billing retry.
     cancelledAtMs === null &&
     nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
     (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
   );
+}
+
+/** Access that a refund left, as Google's and those in part do, may end later because a payment fails. */
+function isRefundTheEnd({ refundedAtMs, expirationReason, expiredAtMs }: SubscriptionState): boolean {
+  if (refundedAtMs === null) return false;
+  return expirationReason !== 'BILLING_ERROR' || (expiredAtMs ?? 0) <= refundedAtMs;
 }
 
 function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
@@ -285,7 +291,10 @@ export function chargesOf(state: SubscriberState, nowMs: number): 'again' | 'nev
   return mayCharge ? 'again' : 'never';
 }
 
-/** Whether a newer subscription of the same store took the place of one that ended with a failed payment. */
+/**
+ * Whether a newer subscription of the same store took the place of one that ended with a failed payment. A one-time
+ * purchase does not: the store retries the payment all the same.
+ */
 export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
   const { store, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
   return (
@@ -293,6 +302,7 @@ export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: Subs
     subscriptions.some(
       (other) =>
         other.store === store &&
+        !other.isOneTime &&
         other.isFamilyShare === isFamilyShare &&
         (other.startedAtMs ?? 0) > (billingIssueAtMs ?? 0) &&
         sharesEntitlement(other, failed),
@@ -307,7 +317,7 @@ function endedStatement(
 ): Statement {
   const { refundedAtMs, refund: sum, expiredAtMs: since, periodType } = subscription;
   // Of a free trial nothing was given back.
-  if (refundedAtMs === null || (periodType === 'TRIAL' && sum === null)) {
+  if (!isRefundTheEnd(subscription) || (periodType === 'TRIAL' && sum === null)) {
     const reason = endReason(subscription);
     if (periodType === 'TRIAL') return { kind: 'trialEnded', what, since, reason };
     return { kind: 'expired', what, since, reason, price: priceOf(subscription) };

@@ -1969,6 +1969,43 @@ export const CASES: readonly Case[] = [
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Team, $19.00 a month. Next charge ${date(50)}.`,
   },
   {
+    name: 'bought for life after a payment that failed: the store retries it all the same',
+    events: [
+      buy(0, 30),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+      buyLifetime(33, { ...period(33, null, 99), original_transaction_id: 'life', transaction_id: 'life' }),
+    ],
+    on: 35,
+    status: 'active',
+    says: `Payment for Pro failed on ${date(30)}. Pro, bought once, for life.`,
+  },
+  {
+    name: 'a refund that left access, then a payment that failed',
+    events: [
+      buy(0, 30, play),
+      refund(20, play),
+      issue(30, null, play),
+      cancel(30, 'BILLING_ERROR', play),
+      expire(30, 'BILLING_ERROR', play),
+      buyLifetime(5, { original_transaction_id: 'max1', transaction_id: 'max1', entitlement_ids: ['max'] }),
+    ],
+    on: 35,
+    says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Max, bought once, for life.`,
+  },
+  {
+    name: 'a refund in part, then a payment that failed',
+    events: [
+      buy(0, 30, stripe),
+      refund(20, { ...stripe, ...period(0, 30, -4) }),
+      issue(30, 40, stripe),
+      expire(40, 'BILLING_ERROR', stripe),
+    ],
+    on: 45,
+    status: 'expired',
+    says: `No access since ${date(40)}: payment failed. Had Pro, $10.00 a month.`,
+  },
+  {
     name: 'cancelled after a payment that failed: the store retries nothing',
     events: [
       buy(0, 30, play),
