@@ -38,7 +38,7 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
 
 /**
  * Where an event is about a period that began when the known one had ended, or later: its purchase was not received.
- * What an introductory period or one with an offer code cost says nothing about it.
+ * A price that ended with the known period says nothing about it.
  */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { purchasedAtMs, expiresAtMs } = event;
@@ -284,8 +284,8 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
 }
 
 /**
- * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor that
- * of an introductory period or an offer may take its place. The zero of a free trial says nothing about what a period will cost.
+ * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor a
+ * temporary one may take its place. The zero of a free trial says nothing about what a period will cost.
  */
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
   const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;

@@ -167,15 +167,15 @@ function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
 /** The next time that this customer's own money is collected; a family share is charged to another person. */
 export function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
   const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
-  const { pendingProductId, isPriceRising, isFamilyShare } = subscription;
+  const { pendingProductId, isFamilyShare } = subscription;
   if (isFamilyShare) return null;
   const isResumed = pausedAtMs !== null && isRunning(subscription);
   const isRenewed =
     willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
   const atMs = isResumed ? resumesAtMs : isRenewed && pausedAtMs === null ? endsAtMs : null;
   if (atMs === null || atMs <= nowMs) return null;
-  // The price of an offer ends, another product has another price, and so has what the customer agreed to.
-  const isKnown = !isTemporaryPrice(subscription) && pendingProductId === null && !isPriceRising;
+  // Another product has another price.
+  const isKnown = !isTemporaryPrice(subscription) && pendingProductId === null;
   return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };
 }
 

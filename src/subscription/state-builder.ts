@@ -13,12 +13,13 @@ export interface Sum {
   readonly usdCents: number | null;
 }
 
-/** Whether a price says nothing about the periods after this one. */
+/** Whether a price says nothing about the next period's: an offer ends, or the customer agreed to pay more. */
 export function isTemporaryPrice({
   periodType,
   isOfferPrice,
-}: Pick<SubscriptionState, 'periodType' | 'isOfferPrice'>): boolean {
-  return periodType === 'INTRO' || isOfferPrice;
+  isPriceRising,
+}: Pick<SubscriptionState, 'periodType' | 'isOfferPrice' | 'isPriceRising'>): boolean {
+  return periodType === 'INTRO' || isOfferPrice || isPriceRising;
 }
 
 /** What a new period clears. */

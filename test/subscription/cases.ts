@@ -1487,6 +1487,30 @@ export const CASES: readonly Case[] = [
     says: `Pro (monthly, App Store) and Team (every 2 months, Stripe). Next charge $12.00 on ${date(60)}.`,
   },
   {
+    name: 'a price that was agreed to is not known where only the API shows that it was paid',
+    events: [buy(0, 30), event('PRICE_INCREASE_CONSENT_APPROVED', 4)],
+    snapshot: snapshotOf(32, [secondPeriod]),
+    on: 35,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'a price that was agreed to is not known where its renewal names none',
+    events: [buy(0, 30), event('PRICE_INCREASE_CONSENT_APPROVED', 4), renew(30, 60, unknownPrice)],
+    on: 35,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'a price that was agreed to is not known in a period whose renewal was not received',
+    events: [
+      buy(0, 30),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 4),
+      cancel(40, 'UNSUBSCRIBE', period(30, 60)),
+      event('UNCANCELLATION', 41, period(30, 60)),
+    ],
+    on: 45,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
     name: 'a price increase that may be agreed to, beside a lifetime purchase: it may be charged',
     events: [
       buy(0, 30),
