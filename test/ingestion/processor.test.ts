@@ -187,6 +187,31 @@ describe('processing the journal', () => {
     assert.deepEqual(stored, [{ ordered: true }]);
   });
 
+  test('who waits for a delivery keeps the place in the queue when more arrives', async () => {
+    const project = await addProject();
+    const receive = (id: string, appUserId: string) =>
+      storeEvents(db.database, project, [
+        prepareEvent(eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId }), START_MS),
+      ]);
+    await receive('first', 'busy');
+    await rows(
+      `update subscribers set due_at = now() - interval '1 hour' where workspace_id = $1`,
+      project.workspaceId,
+    );
+    await receive('other', 'quiet');
+    await receive('second', 'busy');
+    const queue = await rows<{ id: string }>(
+      `select i.app_user_id as id from subscribers s
+         join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
+        where s.workspace_id = $1 order by s.due_at`,
+      project.workspaceId,
+    );
+    assert.deepEqual(
+      queue.map(({ id }) => id),
+      ['busy', 'quiet'],
+    );
+  });
+
   test('a webhook that cannot be interpreted is marked, and those behind it are processed', async () => {
     const project = await addProject();
     const journal = createJournal(db.database, () => {});
