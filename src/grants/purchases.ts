@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
-import { toMinor } from '../subscription/money.ts';
+import { readEvent } from '../subscription/read-event.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
 import { readCustomer, readNow } from './access.ts';
 import { type Action, CLOCK_TOLERANCE_MS, doneAtMs, type StoreActionDetails } from './action.ts';
@@ -88,8 +88,8 @@ interface Payment {
 interface PaymentRow {
   readonly transactionId: string;
   readonly kind: string;
-  readonly price: string | null;
-  readonly currency: string | null;
+  /** `null`: a refund that was made here. */
+  readonly fields: unknown;
 }
 
 /** Charges of a Google Play subscription, newest first. */
@@ -120,12 +120,11 @@ export async function readPayments(
   transactionIds: readonly string[],
 ): Promise<Payment[]> {
   const rows = await app.database.query<PaymentRow>(
-    `select transaction_id as "transactionId", kind, fields->>'price_in_purchased_currency' as price,
-            fields->>'currency' as currency
+    `select transaction_id as "transactionId", kind, fields
        from events
       where workspace_id = $1 and subscriber_id = $2 and transaction_id = any($3)
      union all
-     select details->>'transactionId', kind, null, null
+     select details->>'transactionId', kind, null
        from actions
       where workspace_id = $1 and subscriber_id = $2 and kind = 'refund' and state = 'confirmed'
         and details->>'transactionId' = any($3)`,
@@ -135,12 +134,14 @@ export async function readPayments(
 }
 
 function paymentOf(rows: readonly PaymentRow[]): Payment {
-  const sums = rows.map(({ kind, price, currency }) => {
-    const amountMinor = currency === null ? 0 : toMinor(Number(price) || 0, currency);
-    return { kind, amountMinor, currency: currency ?? '' };
+  const sums = rows.map(({ kind, fields }) => {
+    const { price } = readEvent(fields, { receivedAtMs: 0, fallbackId: '' });
+    return { kind, amountMinor: price?.amountMinor ?? 0, currency: price?.currency ?? '' };
   });
-  const paid = sums.findLast(({ amountMinor }) => amountMinor > 0 && Number.isFinite(amountMinor));
-  const refunds = sums.filter(({ kind }) => kind === 'refund').map(({ amountMinor }) => -amountMinor);
+  const paid = sums.findLast(({ amountMinor }) => amountMinor > 0);
+  const refunds = sums
+    .filter(({ kind }) => kind === 'refund')
+    .map(({ amountMinor, currency }) => (currency === paid?.currency ? -amountMinor : 0));
   const restMinor = refunds.reduce((left, minor) => left - minor, paid?.amountMinor ?? 0);
   // A refund of an unknown sum is one of all of it.
   const isAll = restMinor <= 0 || refunds.some((minor) => minor <= 0);

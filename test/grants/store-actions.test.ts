@@ -253,6 +253,31 @@ describe('a store action', () => {
     assert.equal(calls(charge), 0);
   });
 
+  test('a part of a charge that was refunded by an event in dollars alone leaves the rest', async () => {
+    const { card, own } = await openBuyer('play_store', { paid: { price: 4.99, currency: 'USD' } });
+    const charge = own.storeSubscriptionId ?? '';
+    const refund = eventBody({
+      type: 'CANCELLATION',
+      cancel_reason: 'CUSTOMER_SUPPORT',
+      app_user_id: card.appUserId,
+      original_app_user_id: card.appUserId,
+      aliases: [],
+      product_id: 'pro_web',
+      store: 'PLAY_STORE',
+      event_timestamp_ms: Date.now(),
+      purchased_at_ms: own.startsAtMs,
+      expiration_at_ms: own.endsAtMs,
+      transaction_id: charge,
+      original_transaction_id: charge,
+      price: -2,
+      price_in_purchased_currency: null,
+      currency: null,
+    });
+    await send(product, refund as never);
+    const checked = await reviewAction(await openPage(card), 'refund', { 'action.transaction': charge });
+    assert.match(checked.text, /^Amount: \$2\.99$/m);
+  });
+
   test('a charge that was refunded in part since the review is reviewed again, with the rest', async () => {
     const { card, own, page } = await openBuyer('play_store');
     const charge = own.storeSubscriptionId ?? '';
