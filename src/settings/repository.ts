@@ -1,4 +1,5 @@
 import { MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
+import { codeOf } from '../errors.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import {
   DELIVERIES_WITH_EVENT,
@@ -48,7 +49,19 @@ export async function readOverview(sql: Sql, workspaceId: string) {
  * The last 30 days in the workspace's time zone, oldest first. Imported history is not counted. Both tables are counted
  * on their own: joined, they took four times as long.
  */
-export function readActivity(sql: Sql, workspaceId: string, timeZone: string) {
+export async function readActivity(sql: Sql, workspaceId: string, timeZone: string) {
+  try {
+    return await readDays(sql, workspaceId, timeZone);
+  } catch (error) {
+    // PostgreSQL may know fewer zones than Node: its list is older, or lacks former names.
+    if (codeOf(error) !== INVALID_PARAMETER_VALUE || timeZone === 'UTC') throw error;
+    return readDays(sql, workspaceId, 'UTC');
+  }
+}
+
+const INVALID_PARAMETER_VALUE = '22023';
+
+function readDays(sql: Sql, workspaceId: string, timeZone: string) {
   return sql.query<{ day: string; received: number; delivered: number; failed: number }>(
     `select to_char(days.day, 'YYYY-MM-DD') as day, coalesce(arrived.received, 0)::integer as received,
             coalesce(sent.delivered, 0)::integer as delivered, coalesce(sent.failed, 0)::integer as failed

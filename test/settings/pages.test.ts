@@ -90,6 +90,18 @@ describe('every page', () => {
     }
   });
 
+  it('opens at Home also in a time zone whose name PostgreSQL does not know', async () => {
+    const { database } = site.db;
+    const change = (timeZone: string) =>
+      database.query(`update workspaces set timezone = $2 where workspace_id = $1`, ['abc123', timeZone]);
+    const { timezone } = (await readWorkspace(database, 'abc123')) ?? {};
+    assert.ok(timezone);
+    await change('PLT');
+    const { text } = await browser.get('/settings').expect(200);
+    await change(timezone);
+    assert.match(text, /time zone, PLT\./);
+  });
+
   it('has its styles and scripts compared at each visit: an upgrade counts immediately', async () => {
     for (const asset of ['app.css', 'settings.js']) {
       const answer = await browser.get(`/assets/${asset}`).expect(200);
