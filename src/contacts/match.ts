@@ -96,7 +96,6 @@ async function existingContact(
   const existing = await client.followContact(id);
   if (existing === null ? !isArchived || sent.email !== null : existing.external_id !== sent.appUserId)
     return null;
-  const existingId = existing?.id ?? id;
-  if (isArchived) await client.unarchiveContact(existingId);
-  return existingId;
+  if (isArchived) await client.unarchiveContact(id);
+  return id;
 }

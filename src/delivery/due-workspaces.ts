@@ -76,7 +76,7 @@ export async function endWaitsOfSetBackClock(database: Database): Promise<void> 
       });
       await sql.query(
         `update event_deliveries set next_try_at = null
-          where workspace_id = $1 and next_try_at > now() and delivered_at is null and not_sent is null
+          where workspace_id = $1 and next_try_at > now()
             and subscriber_id in (select subscriber_id from subscribers
                                    where workspace_id = $1 and pending_events > 0 and due_at <= now())`,
         [workspaceId],

@@ -62,7 +62,7 @@ export function searchSubscribers(
                 where workspace_id = $1 and app_user_id = $2 and 'app_user_id' = any($3)
                union all
                (select subscriber_id, 'email' from subscribers
-                 where workspace_id = $1 and email = $5 and merged_into is null and 'email' = any($3)
+                 where workspace_id = $1 and email = $5 and 'email' = any($3)
                  order by last_event_at_ms desc nulls last limit 20)
                union all
                (select distinct subscriber_id, 'transaction' from events
@@ -89,7 +89,7 @@ function orderOf(transactionId: string): string {
   return transactionId.replace(/^(GPA\..*)\.\.\d+$/, '$1');
 }
 
-/** Subscribers of a project by id, those after one of them; without those that have no app user id. */
+/** Subscribers of a project by id, those after one of them; without those that have no app user id, as merged ones. */
 export function listSubscribers(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
@@ -98,7 +98,7 @@ export function listSubscribers(
   return sql.query(
     `select s.subscriber_id as "subscriberId", s.version::float8 as version, ${SOME_ID} as "appUserId"
        from subscribers s
-      where s.workspace_id = $1 and s.project_id = $2 and s.merged_into is null and s.subscriber_id > $3::uuid
+      where s.workspace_id = $1 and s.project_id = $2 and s.subscriber_id > $3::uuid
         and exists (select 1 from subscriber_ids i where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id)
       order by s.subscriber_id limit $4`,
     [workspaceId, projectId, after, limit],

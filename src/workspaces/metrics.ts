@@ -45,9 +45,8 @@ async function countByStatus(sql: Sql) {
       group by w.status`,
   );
   const counts = new Map(rows.map((row) => [row.status, row.workspaces]));
-  const installed = rows.filter(({ status }) => status !== 'uninstalled');
   return {
     workspaces: STATUSES.map((status) => [status, counts.get(status) ?? 0] as const),
-    revenuecat_keys_rejected: installed.reduce((sum, { rejectedKeys }) => sum + rejectedKeys, 0),
+    revenuecat_keys_rejected: rows.reduce((sum, { rejectedKeys }) => sum + rejectedKeys, 0),
   };
 }

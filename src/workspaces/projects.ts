@@ -120,7 +120,7 @@ export function withPrefix(projectId: string): string {
 }
 
 export function dashboardUrl({ revenueCatProjectId }: Project, appUserId: string): string {
-  const projectId = revenueCatProjectId.replace(/^proj_?/, '');
+  const projectId = revenueCatProjectId.replace(/^proj/, '');
   return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
 }
 
@@ -182,7 +182,6 @@ export async function connectProject(
         webhookAuthHash: hashSecret(webhookAuthorization),
         lastRefusedAt: null,
         disconnectedAt: null,
-        disconnectedAuthHash: null,
         ...(key || !known ? { apiKey: key, apiKeyState, missingScopes: missingScopes ?? [] } : {}),
       },
     ]);
