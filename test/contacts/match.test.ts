@@ -102,6 +102,14 @@ describe('making a contact', () => {
     await assert.rejects(createContact(refusing, { appUserId: 'u1', email: 'a@b@c' }), {
       code: 'intercom_rejected',
     });
+    const code = 'intercom_unavailable';
+    const unavailable = clientWith({
+      createContact: async (body) => {
+        if ('email' in body) throw new AppError(code, 'Intercom does not answer');
+        return contact('without');
+      },
+    });
+    await assert.rejects(createContact(unavailable, { appUserId: 'u1', email: 'a@example.com' }), { code });
   });
 
   test('who gets one is the workspace’s choice', () => {

@@ -5,6 +5,7 @@ import {
   followMerge,
   hasAttributes,
   saveLink,
+  unassignByEmail,
   unassignByOldEmail,
   unassignContact,
   wakeForContact,
@@ -16,6 +17,7 @@ import {
   claimNext,
   type FinishedClaim,
   finishClaims,
+  haveChanged,
   releaseClaim,
   renewLeases,
 } from '../../src/delivery/claims.ts';
@@ -308,6 +310,17 @@ describe('contact changes during a delivery', () => {
       [WORKSPACE_ID, subscriberId],
     );
     assert.equal(await hasAttributes(database, WORKSPACE_ID, 'c-next'), false);
+  });
+
+  test('matching by e-mail is switched off: who is just being matched is matched again', async () => {
+    const { database } = world.db;
+    const claim = await claimNew({ email: 'just@example.com' });
+    await unassignByEmail(database, WORKSPACE_ID);
+    assert.deepEqual(await haveChanged(database, WORKSPACE_ID, [claim]), [true]);
+    await database.query(
+      `update subscribers set due_at = null, lease_owner = null where workspace_id = $1 and subscriber_id = $2`,
+      [WORKSPACE_ID, claim.subscriberId],
+    );
   });
 
   test('only leases that are still held are renewed or released', async () => {

@@ -121,6 +121,15 @@ describe('two subscribers of one contact', () => {
     await delivered('mixed-5');
     await wait('rc_last_event_at', Math.floor(againMs / 1_000));
     assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'after an older event that came late');
+
+    // A test of the other customer, however late, says nothing of what they have.
+    await receive(PROJECT_ID, 'mixed', 'mixed-6', {
+      environment: 'SANDBOX',
+      event_timestamp_ms: NOW_MS - 1_000,
+    });
+    const latestMs = NOW_MS - 2_000;
+    await receive(OTHER_PROJECT, 'mixed', 'mixed-7', { ...ended, event_timestamp_ms: latestMs });
+    await wait('rc_last_event_at', Math.floor(latestMs / 1_000));
   });
 
   test('a disconnected project changes no attributes, and holds back none of another one', async () => {

@@ -249,7 +249,7 @@ describe('sharing the work', () => {
       await receive(world, 'first', { id: 'first-1' });
       await until(async () => (await stateOf(world, 'first-1'))?.delivery === 'delivered', 'first-1');
       world.intercom.faults.add({ pathPrefix: '/events', status: 429, times: 1 });
-      world.intercom.faults.add({ pathPrefix: '/contacts/find_by_external_id/slow', latencyMs: 300 });
+      world.intercom.faults.add({ pathPrefix: '/contacts/find_by_external_id/slow', latencyMs: 2_000 });
       for (const id of ['slow', 'refused']) await receive(world, id, { id: `${id}-1` });
       const readPauseEnd = async () => {
         const [row] = await database.query<{ until: Date | null }>(
@@ -291,6 +291,8 @@ describe('sharing the work', () => {
       );
       const due = () => database.query(`select 1 from subscribers where due_at <= now() + interval '1 hour'`);
       await until(async () => (await due()).length === 0, 'the deliveries');
+      const ahead = await database.query('select 1 from workspaces where last_claimed_at > now()');
+      assert.equal(ahead.length, 0, 'it is not done again each second');
     });
   });
 

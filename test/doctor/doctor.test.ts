@@ -717,12 +717,44 @@ describe('doctor', () => {
     assert.match(found?.remedy ?? '', /^Add the key that encrypted it to ENCRYPTION_KEYS/);
   });
 
+  it('checks the rest where the encryption keys are wrong', () => {
+    assert.equal(
+      readSettings({ ...environment, ENCRYPTION_KEYS: 'wrong' }).config?.databaseUrl,
+      world.db.url,
+    );
+  });
+
   it('never shows the placeholder for a wrong public address', async () => {
     const { config: shown } = readSettings({ ...environment, PUBLIC_URL: 'wrong' });
     assert.ok(shown);
     const results = await check({ config: shown });
     assert.deepEqual(failing(results), ['webhook_registered: warning']);
     assert.ok(!JSON.stringify(results).includes('localhost'));
+  });
+
+  it('asks Intercom for the other workspaces where it rejects the token of some', async () => {
+    for (let index = 0; index < 6; index += 1) {
+      const id = `aaa${index}`;
+      const token = createSecretBox([KEY]).encrypt('revoked', secretLocation.accessToken(id));
+      await sql(`insert into workspaces (workspace_id, name, access_token) values ($1, 'First', $2)`, [
+        id,
+        token,
+      ]);
+    }
+    const results = await check();
+    await sql(`delete from workspaces where workspace_id like 'aaa%'`);
+    const tokens = results.filter(({ check }) => check === 'intercom_token');
+    assert.deepEqual(
+      tokens.map(({ status }) => status),
+      [...Array(6).fill('problem'), 'ok'],
+    );
+  });
+
+  it('expects no production settings of a server that is tried on this machine', async () => {
+    const tried = { ...config, publicUrl: 'http://localhost:3000', production: false };
+    assert.ok(!failing(await check({ config: tried })).includes('production: warning'));
+    const served = { ...config, production: false };
+    assert.ok(failing(await check({ config: served })).includes('production: warning'));
   });
 
   it('asks a platform that hangs once, not for each workspace', async () => {

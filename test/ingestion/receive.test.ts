@@ -430,6 +430,9 @@ describe('receiving', () => {
       );
       return row?.email;
     };
+    // Paywall events carry attributes flat.
+    const flat = eventBody({ id: 'mail-flat', subscriber_attributes: { $email: 'Flat@example.com' } });
+    assert.equal(prepareEvent(flat, nowMs).email?.value, 'flat@example.com');
     const [second, first] = [named(['second', 2], 'mail-a'), named(['first', 1], 'mail-a')];
     assert.equal(await emailAfter(first, second), 'second@example.com');
     assert.equal(await emailAfter(named(['first', 1], 'mail-a')), 'second@example.com');
@@ -441,6 +444,23 @@ describe('receiving', () => {
       'of those merged, too',
     );
     assert.equal(await emailAfter(named(null, 'mail-a', 'mail-c')), 'fourth@example.com');
+  });
+
+  test('the first and the last event of a customer are so by their times, whenever they arrive', async () => {
+    for (const hour of [2, 3, 1]) {
+      const person = { app_user_id: 'hours', original_app_user_id: 'hours', aliases: [] };
+      const event = eventBody({
+        id: `hour-${hour}`,
+        event_timestamp_ms: START_MS + hour * 3_600_000,
+        ...person,
+      });
+      await storeEvents(world.db.database, project, [prepareEvent(event, nowMs)]);
+    }
+    const [row] = await rows<{ first: number; last: number }>(
+      `select s.first_event_at_ms::float8 as first, s.last_event_at_ms::float8 as last
+         from subscribers s join subscriber_ids i using (workspace_id, subscriber_id) where i.app_user_id = 'hours'`,
+    );
+    assert.deepEqual(row, { first: START_MS + 3_600_000, last: START_MS + 3 * 3_600_000 });
   });
 
   test('a batch that shows three subscribers to be one in two of its events merges all three', async () => {

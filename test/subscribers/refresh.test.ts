@@ -106,6 +106,36 @@ describe('refreshing in the background', () => {
     assert.equal(contact.customAttributes.rc_entitlements, 'pro');
   });
 
+  test('a purchase that comes after its transfer is on the card of its receiver, also while deliveries wait', async (t) => {
+    const nowMs = Date.now();
+    const pause = (until: string) =>
+      product.db.database.query(`update workspaces set not_before = ${until} where workspace_id = $1`, [
+        WORKSPACE_ID,
+      ]);
+    await pause(`now() + interval '1 hour'`);
+    t.after(() => pause('null'));
+    await send(product, {
+      type: 'TRANSFER',
+      id: 'transfer-3',
+      event_timestamp_ms: nowMs - 60_000,
+      transferred_from: ['giver'],
+      transferred_to: ['taker'],
+    } as never);
+    const open = async () => (await openFor(product, { externalId: 'taker' })).text;
+    assert.doesNotMatch(await open(), /Pro\b/);
+    const bought = {
+      id: 'late-3',
+      app_user_id: 'giver',
+      original_app_user_id: 'giver',
+      aliases: ['giver'],
+      event_timestamp_ms: nowMs - DAY_MS,
+      purchased_at_ms: nowMs - DAY_MS,
+      expiration_at_ms: nowMs + 29 * DAY_MS,
+    };
+    await send(product, eventBody(bought) as never);
+    assert.match(await open(), /Pro\b/);
+  });
+
   test('customers of a transfer are read again: the first reading may have come before RevenueCat moved anything', async () => {
     const nowMs = Date.now();
     const { database } = product.db;
@@ -199,6 +229,10 @@ describe('refreshing in the background', () => {
     await product.stop();
     assert.ok(performance.now() - begunMs < 14_000, `${performance.now() - begunMs} ms`);
     assert.equal((await jobs('active')).length, 0);
-    assert.equal((await jobs('created')).length, 1);
+    const left = await database.query(
+      `select 1 from pgboss.job j join subscriber_ids i on j.data->>'subscriberId' = i.subscriber_id::text
+        where j.name = 'subscriber.refresh' and j.state = 'created' and i.app_user_id = 'user-1'`,
+    );
+    assert.equal(left.length, 1);
   });
 });
