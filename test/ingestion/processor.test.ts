@@ -191,7 +191,10 @@ describe('processing the journal', () => {
     const project = await addProject();
     const receive = (id: string, appUserId: string) =>
       storeEvents(db.database, project, [
-        prepareEvent(eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId }), START_MS),
+        prepareEvent(
+          eventBody({ id, app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] }),
+          START_MS,
+        ),
       ]);
     await receive('first', 'busy');
     await rows(
