@@ -109,7 +109,7 @@ export function describeSubscription(
     what: entitlementOrProduct(subscription, names),
     /** `''`: a grant, or unknown. */
     product: productOf(subscription, names),
-    label: labelOf(subscription, nowMs),
+    label: labelOf(subscription, state, nowMs),
     /** One to three sentences about this subscription alone. */
     statements: statementsOf(subscription, state, context),
     price: priceOf(subscription),
@@ -157,11 +157,11 @@ function isRefundTheEnd({ refundedAtMs, expirationReason, expiredAtMs }: Subscri
   return expirationReason !== 'BILLING_ERROR' || (expiredAtMs ?? 0) <= refundedAtMs;
 }
 
-function labelOf(subscription: SubscriptionState, nowMs: number): StatusLabel {
+function labelOf(subscription: SubscriptionState, state: SubscriberState, nowMs: number): StatusLabel {
   if (subscription.isIncomplete) return 'incomplete';
   if (subscription.awaitsPriceConsent && subscription.givesAccess) return 'price_consent';
-  if (subscription.status === 'expired' && isPaymentFailing(subscription, nowMs)) return 'billing_retry';
-  return subscription.status;
+  const isRetried = isPaymentFailing(subscription, nowMs) && !isBoughtAgain(subscription, state);
+  return subscription.status === 'expired' && isRetried ? 'billing_retry' : subscription.status;
 }
 
 /** The next time that this customer's own money is collected; a family share is charged to another person. */

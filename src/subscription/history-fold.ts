@@ -218,7 +218,8 @@ function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
 }
 
 function replace(old: StateBuilder, bought: StateBuilder): void {
-  Object.assign(old, { pendingProductId: null, changesAtMs: null, willRenew: false });
+  // Nor is a payment that failed retried.
+  Object.assign(old, { pendingProductId: null, changesAtMs: null, willRenew: false, billingIssueAtMs: null });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }

@@ -220,6 +220,14 @@ describe('what customers read', () => {
     ];
     assert.ok(holdingOf(failing, 40).manage);
     assert.equal(holdingOf(failing, 100).manage, null);
+    const again = {
+      transaction_id: 'again',
+      original_transaction_id: 'again',
+      purchased_at_ms: START_MS + 35 * DAY_MS,
+      expiration_at_ms: START_MS + 65 * DAY_MS,
+      event_timestamp_ms: START_MS + 35 * DAY_MS,
+    };
+    assert.equal(viewOf([...failing, again], 40).holdings.length, 1, 'bought again: nothing is retried');
   });
 
   it('is said in every language, each in its own words', () => {

@@ -2044,6 +2044,23 @@ export const CASES: readonly Case[] = [
     says: 'Max, bought once, for life. No further charge.',
   },
   {
+    name: 'changed to a product of another entitlement after a payment that failed',
+    events: [
+      buy(0, 30, { ...play, product_id: 'basic', entitlement_ids: ['basic'] }),
+      issue(30, 40, { ...play, product_id: 'basic', entitlement_ids: ['basic'] }),
+      event('PRODUCT_CHANGE', 33, {
+        ...play,
+        ...period(0, 33),
+        product_id: 'basic',
+        entitlement_ids: ['basic'],
+      }),
+      buy(33, 63, { ...play, original_transaction_id: 'changed' }),
+    ],
+    on: 35,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(63)}.`,
+  },
+  {
     name: 'bought again after a payment that failed, and cancelled',
     events: [
       buy(0, 30, play),
