@@ -153,20 +153,22 @@ export async function listReconcilable(sql: Sql): Promise<string[]> {
   return rows.map((row) => row.workspace_id);
 }
 
-/** Subscribers that have changed since their expected change was stored, by id. */
-function listChanged(sql: Sql, workspaceId: string, after: string) {
+/**
+ * Subscribers that have changed since their expected change was stored, by id. Joins were expected to leave none, so that
+ * each batch read the whole workspace; without a name for the reason of `listSubscribers`.
+ */
+export function listChanged(sql: Sql, workspaceId: string, after: string) {
   return sql.query<{ subscriberId: string; version: string }>(
     `select s.subscriber_id as "subscriberId", s.version
        from subscribers s
-       left join reconcile_marks m on m.workspace_id = $1 and m.subscriber_id = s.subscriber_id
       where s.workspace_id = $1 and s.subscriber_id > $2 and s.merged_into is null
-        and m.version is distinct from s.version
+        and s.version is distinct from (select m.version from reconcile_marks m
+                                         where m.workspace_id = $1 and m.subscriber_id = s.subscriber_id)
         and exists (select 1 from projects p
-                     where p.workspace_id = $1 and p.project_id = s.project_id and p.api_key is not null)
+                     where p.workspace_id = $1 and p.project_id = s.project_id and p.api_key is not null offset 0)
       order by s.subscriber_id
       limit $3`,
     [workspaceId, after, EXPECT_BATCH_SIZE],
-    'list-changed-subscribers',
   );
 }
 

@@ -34,15 +34,24 @@ export async function replayEvents(
 /** `at`: as PostgreSQL prints it, with all its digits. */
 type Cursor = { readonly at: string; readonly eventId: string };
 
-/** Failed events have an index of their own; the others are found by when they were received. */
-const FAILED = `${DELIVERIES_WITH_EVENT}
- where d.workspace_id = $1 and d.not_sent = 'failed'`;
-const DELIVERED_OR_FAILED = `${EVENTS_WITH_DELIVERY}
- where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`;
-const ANY_BY_ID = `${EVENTS_WITH_DELIVERY}
- where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is distinct from 'timeline_only'`;
+/** Failed events are read in the order of their own index: in any other, each batch read all of them. */
+const FAILED = {
+  order: 'd',
+  from: `${DELIVERIES_WITH_EVENT}
+ where d.workspace_id = $1 and d.not_sent = 'failed'`,
+};
+const DELIVERED_OR_FAILED = {
+  order: 'e',
+  from: `${EVENTS_WITH_DELIVERY}
+ where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`,
+};
+const ANY_BY_ID = {
+  order: 'e',
+  from: `${EVENTS_WITH_DELIVERY}
+ where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is distinct from 'timeline_only'`,
+};
 
-async function replayBatch(
+export async function replayBatch(
   sql: Sql,
   workspaceId: string,
   selection: Selection,
@@ -50,12 +59,13 @@ async function replayBatch(
 ): Promise<{ count: number; next: Cursor | null }> {
   const { eventId = null, failedOnly, sinceMs = null } = selection;
   const any = eventId === null ? DELIVERED_OR_FAILED : ANY_BY_ID;
+  const { from, order } = failedOnly ? FAILED : any;
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
-    `select e.event_id, e.project_id, e.subscriber_id, e.received_at::text as at from ${failedOnly ? FAILED : any}
+    `select e.event_id, e.project_id, e.subscriber_id, ${order}.received_at::text as at from ${from}
         and ($2::text is null or e.event_id = $2)
-        and ($3::bigint is null or e.received_at >= to_timestamp($3 / 1000.0))
-        and (e.received_at, e.event_id) > ($4::timestamptz, $5)
-      order by e.received_at, e.event_id
+        and ($3::bigint is null or ${order}.received_at >= to_timestamp($3 / 1000.0))
+        and (${order}.received_at, ${order}.event_id) > ($4::timestamptz, $5)
+      order by ${order}.received_at, ${order}.event_id
       limit $6`,
     [workspaceId, eventId, sinceMs, after.at, after.eventId, BATCH_SIZE],
   );

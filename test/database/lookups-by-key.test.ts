@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { listChanged } from '../../src/backfill/reconcile.ts';
 import { findSharedSubscribers } from '../../src/contacts/repository.ts';
 import type { Sql } from '../../src/database/sql.ts';
 import { claimNext } from '../../src/delivery/claims.ts';
 import { savePlan } from '../../src/delivery/event-deliveries.ts';
+import { replayBatch } from '../../src/delivery/replay.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
 import { listDeliveries } from '../../src/settings/repository.ts';
 import { findEventsOfOthers } from '../../src/subscribers/customer-data.ts';
 import { readHistories } from '../../src/subscribers/history.ts';
-import { searchSubscribers } from '../../src/subscribers/search.ts';
+import { listSubscribers, searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -150,3 +152,52 @@ test('erasing reads of the events of others only transfers', async () => {
   const scans = plans.flatMap(scansOfAll).filter((scan) => !scan.startsWith('events by events_kind '));
   assert.deepEqual(scans, []);
 });
+
+test('lists of a large workspace are read from where the last one ended, not in whole', async () => {
+  await db.database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id)
+     select workspace_id, workspace_id || '-p', gen_random_uuid()
+       from (select case when n % 3 = 0 then $1 else 'other' || n % 200 end as workspace_id
+               from generate_series(1, 60000) n) t`,
+    [WORKSPACE_ID],
+  );
+  await db.database.query(
+    `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+     select workspace_id, project_id, 'user-' || subscriber_id, subscriber_id from subscribers`,
+  );
+  await db.database.query(
+    `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, not_sent)
+     select workspace_id, subscriber_id, project_id, subscriber_id::text, now(), 'failed' from subscribers`,
+  );
+  await db.database.query('analyze subscribers, subscriber_ids, event_deliveries');
+  const project = { workspaceId: WORKSPACE_ID, projectId: `${WORKSPACE_ID}-p` };
+  const sorted: string[] = [];
+  for (const run of [
+    (sql: Sql) => listSubscribers(sql, project, { after: NIL_UUID, limit: 500 }),
+    (sql: Sql) => listChanged(sql, WORKSPACE_ID, NIL_UUID),
+    (sql: Sql) => replayBatch(sql, WORKSPACE_ID, { failedOnly: true }, { at: '-infinity', eventId: '' }),
+  ]) {
+    await run({
+      async query(text, values, name) {
+        // PostgreSQL plans a prepared statement for any values.
+        const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+          `explain (${name === undefined ? '' : 'generic_plan, '}format json) ${text}`,
+          name === undefined ? values : [],
+        );
+        if (row && isSorted(row['QUERY PLAN'][0].Plan)) sorted.push(text);
+        return [];
+      },
+    });
+  }
+  assert.deepEqual(sorted, []);
+});
+
+/** Whether a plan reads what it lists in another order, and sorts it. */
+function isSorted(node: PlanNode): boolean {
+  const inner = node.Plans ?? [];
+  return (node['Node Type'] === 'Sort' && inner.some(isOfList)) || inner.some(isSorted);
+}
+
+function isOfList({ 'Relation Name': table = '', Plans = [] }: PlanNode): boolean {
+  return table === 'subscribers' || table === 'event_deliveries' || Plans.some(isOfList);
+}
