@@ -225,7 +225,6 @@ export const bulkGrantsPage: Page = {
     const projects = await listProjects(database, workspaceId);
     const entitlements = await Promise.all(projects.map((project) => listGrantable(request.app, project)));
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
-    const list = await listBulkGrants(database, workspaceId);
     return {
       projects: projects.map(({ projectId, name }) => [projectId, name] as const),
       // Two projects may have a "Pro".
@@ -247,7 +246,7 @@ export const bulkGrantsPage: Page = {
       examples: chosen
         ? (await listCustomers(database, chosen, EXAMPLES)).map(({ appUserId }) => appUserId)
         : [],
-      list: await Promise.all(list.map((bulk) => describeBulk(request, bulk))),
+      list: await listBulkGrants(database, workspaceId),
     };
   },
   async status(request) {

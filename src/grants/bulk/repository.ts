@@ -7,7 +7,7 @@ import {
   type Teammate,
   updateRows,
 } from '../../database/entities.ts';
-import { type Entities, queryRow, type Sql } from '../../database/sql.ts';
+import { type Entities, queryRow, type Sql, type Transaction } from '../../database/sql.ts';
 import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
@@ -82,13 +82,22 @@ export async function readBulkGrant(
   return (await manager.findOneBy(BulkGrantEntity, { workspaceId, bulkGrantId })) as BulkGrant | null;
 }
 
-export async function listBulkGrants({ manager }: Entities, workspaceId: string): Promise<BulkGrant[]> {
+/** The newest, without drafts, each with the number of its customers. */
+export async function listBulkGrants(database: Transaction, workspaceId: string) {
   const where = { workspaceId, state: Not('draft' as const) };
-  return (await manager.find(BulkGrantEntity, {
+  const found = await database.manager.find(BulkGrantEntity, {
     where,
     order: { createdAt: 'desc' },
     take: 20,
-  })) as BulkGrant[];
+  });
+  // From an index alone: the progress of 20 large lists took two seconds and all of the process's connections.
+  const counts = await database.query<{ id: string; total: number }>(
+    `select bulk_grant_id as id, count(*)::integer as total from bulk_grant_customers
+      where workspace_id = $1 and bulk_grant_id = any($2) group by 1`,
+    [workspaceId, found.map(({ bulkGrantId }) => bulkGrantId)],
+  );
+  const totals = new Map(counts.map(({ id, total }) => [id, total]));
+  return found.map((bulk) => ({ ...bulk, total: totals.get(bulk.bulkGrantId) ?? 0 }));
 }
 
 export function countAwaitingApproval({ manager }: Entities, workspaceId: string): Promise<number> {
