@@ -245,7 +245,8 @@ const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readon
     where: `${IS_PENDING} and not (${IS_WAITING})`,
     sources: [pending(`not (${IS_WAITING})`), NOT_PLANNED],
   },
-  delivered: { where: 'd.delivered_at is not null' },
+  // Imported events are no deliveries: without the first condition one was looked up for each of them.
+  delivered: { where: 'e.skip_reason is null and d.delivered_at is not null' },
   skipped: {
     where: `(e.skip_reason is not null or d.not_sent = 'skipped')`,
     sources: [
