@@ -268,11 +268,15 @@ function importFromRevenueCat(
   if (projects.some((project) => missingToReadCustomers(project).length > 0))
     queueKeyCheck(app, workspaceId).catch(report('a check of the API key'));
   const readable = projects.filter(canReadCustomers);
-  for (const { projectId } of readable) {
-    const once = { onceInSeconds: IMPORT_INTERVAL_S };
-    queueCustomerImport(app, { workspaceId, projectId, appUserId }, once).catch(
-      report('an import of a customer'),
-    );
-  }
+  // One after the other: those of many projects would take all connections from other cards.
+  const queueImports = async (): Promise<void> => {
+    for (const { projectId } of readable)
+      await queueCustomerImport(
+        app,
+        { workspaceId, projectId, appUserId },
+        { onceInSeconds: IMPORT_INTERVAL_S },
+      );
+  };
+  queueImports().catch(report('an import of a customer'));
   return readable.length > 0;
 }
