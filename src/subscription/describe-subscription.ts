@@ -145,16 +145,27 @@ export function isPaymentFailing(subscription: SubscriptionState, nowMs: number)
     status === 'expired' &&
     !isRefundTheEnd(subscription) &&
     // Cancelling ends the retries. Source: Apple, "Subscription events", canceled from billing retry.
-    cancelledAtMs === null &&
+    (cancelledAtMs === null || cancelledAtMs < billingIssueAtMs) &&
     nowMs - billingIssueAtMs < BILLING_RETRY_MS &&
     (expirationReason ?? cancelReason ?? 'BILLING_ERROR') === 'BILLING_ERROR'
   );
 }
 
 /** Access that a refund left, as Google's and those in part do, may end later because a payment fails. */
-function isRefundTheEnd({ refundedAtMs, expirationReason, expiredAtMs }: SubscriptionState): boolean {
-  if (refundedAtMs === null) return false;
-  return expirationReason !== 'BILLING_ERROR' || (expiredAtMs ?? 0) <= refundedAtMs;
+function isRefundTheEnd(subscription: SubscriptionState): boolean {
+  const { expirationReason, expiredAtMs, billingIssueAtMs } = subscription;
+  if (!hasGivenBack(subscription)) return false;
+  const { refundedAtMs } = subscription;
+  const hasFailedSince = expirationReason === null && (billingIssueAtMs ?? 0) > refundedAtMs;
+  return (expirationReason !== 'BILLING_ERROR' && !hasFailedSince) || (expiredAtMs ?? 0) <= refundedAtMs;
+}
+
+/** The refund of a free trial gives no money back. */
+function hasGivenBack(
+  subscription: SubscriptionState,
+): subscription is SubscriptionState & { readonly refundedAtMs: number } {
+  const { refundedAtMs, refund, periodType } = subscription;
+  return refundedAtMs !== null && (periodType !== 'TRIAL' || refund !== null);
 }
 
 function labelOf(subscription: SubscriptionState, state: SubscriberState, nowMs: number): StatusLabel {
@@ -207,14 +218,14 @@ function statementsOf(
   state: SubscriberState,
   context: DescriptionContext,
 ): Statement[] {
-  const { pendingProductId, refundedAtMs, givesAccess, refund } = subscription;
+  const { pendingProductId, givesAccess, refund } = subscription;
   const statements = [mainStatement(subscription, state, context)];
   const renews = ['active', 'intro', 'trial'].includes(statements[0]?.kind ?? '');
   if (renews && pendingProductId !== null)
     statements.push({ kind: 'pendingChange', product: productName(pendingProductId, context.names) });
   // Google's refunds and those in part end no subscription.
-  if (refundedAtMs !== null && givesAccess)
-    statements.push({ kind: 'refundedInPart', on: refundedAtMs, sum: refund });
+  if (givesAccess && hasGivenBack(subscription))
+    statements.push({ kind: 'refundedInPart', on: subscription.refundedAtMs, sum: refund });
   return statements;
 }
 
@@ -316,8 +327,7 @@ function endedStatement(
   what: string,
 ): Statement {
   const { refundedAtMs, refund: sum, expiredAtMs: since, periodType } = subscription;
-  // Of a free trial nothing was given back.
-  if (!isRefundTheEnd(subscription) || (periodType === 'TRIAL' && sum === null)) {
+  if (!isRefundTheEnd(subscription)) {
     const reason = endReason(subscription);
     if (periodType === 'TRIAL') return { kind: 'trialEnded', what, since, reason };
     return { kind: 'expired', what, since, reason, price: priceOf(subscription) };

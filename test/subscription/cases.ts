@@ -1091,6 +1091,13 @@ export const CASES: readonly Case[] = [
     says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
   },
   {
+    name: 'the refund of a free trial that still runs gives no money back',
+    events: [trial(0, 7, play), refund(3, { ...play, ...period(0, 7), period_type: 'TRIAL' })],
+    on: 5,
+    status: 'trial',
+    says: `Pro, free trial until ${date(7)}. Then it renews and is charged.`,
+  },
+  {
     name: 'the refund of a free trial gives no money back',
     events: [
       trial(0, 7),
@@ -2018,6 +2025,12 @@ export const CASES: readonly Case[] = [
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Max, bought once, for life.`,
   },
   {
+    name: 'a refund that left access, then a grace period that has ended',
+    events: [buy(0, 30, play), refund(20, play), issue(30, 40, play)],
+    on: 45,
+    says: `No access since ${date(40)}: payment failed. Had Pro, $10.00 a month.`,
+  },
+  {
     name: 'a refund in part, then a payment that failed',
     events: [
       buy(0, 30, stripe),
@@ -2028,6 +2041,18 @@ export const CASES: readonly Case[] = [
     on: 45,
     status: 'expired',
     says: `No access since ${date(40)}: payment failed. Had Pro, $10.00 a month.`,
+  },
+  {
+    name: 'a payment that failed after a cancellation, whose withdrawal was not received, is retried',
+    events: [
+      buy(0, 30, play),
+      cancel(10, 'UNSUBSCRIBE', play),
+      issue(30, null, play),
+      expire(30, 'BILLING_ERROR', play),
+      buyLifetime(5, { original_transaction_id: 'max1', transaction_id: 'max1', entitlement_ids: ['max'] }),
+    ],
+    on: 35,
+    says: `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. Max, bought once, for life.`,
   },
   {
     name: 'cancelled after a payment that failed: the store retries nothing',
