@@ -3,9 +3,11 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import { backfillJobs } from '../../src/backfill/jobs.ts';
 import { expectedChangeMs, listReconcilable, reconcileWorkspace } from '../../src/backfill/reconcile.ts';
+import { AppError } from '../../src/errors.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
+import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import { apiSubscription, day, snapshotOf } from '../subscription/histories.ts';
@@ -137,10 +139,10 @@ describe('reconciling', () => {
   afterEach(() => world.close());
 
   /** A month that ended `endedAgoMs` ago, as its webhook said; later events are missing. */
-  async function receiveMonth(id: string, endedAgoMs: number): Promise<void> {
+  async function receiveMonth(id: string, endedAgoMs: number, event = 'bought'): Promise<void> {
     const endMs = Date.now() - endedAgoMs;
     const body = eventBody({
-      id: `bought-${id}`,
+      id: `${event}-${id}`,
       app_user_id: id,
       original_app_user_id: id,
       aliases: [id],
@@ -291,6 +293,21 @@ describe('reconciling', () => {
     assert.equal((await pass()).checked, 0);
     await world.db.database.query(`update reconcile_marks set check_at = check_at - interval '1 day'`);
     assert.equal((await pass()).corrected, 5);
+  });
+
+  it('checks a customer again who changed while RevenueCat failed for them', async () => {
+    await receiveMonth('changed', 40 * DAY_MS);
+    const failing = new Proxy({} as RevenueCatClient, {
+      get: () => async () => {
+        // A renewal that came late, and has ended since as well.
+        await receiveMonth('changed', 9 * HOUR_MS, 'renewed');
+        throw new AppError('revenuecat_unavailable', 'Down', { remedy: { kind: 'retry' } });
+      },
+    });
+    const { signal } = new AbortController();
+    await reconcileWorkspace({ ...world.app, revenueCat: () => failing }, WORKSPACE_ID, signal);
+    addCustomer(world.revenueCat, 'changed', { subscribed: true });
+    assert.equal((await pass()).checked, 1);
   });
 
   it('stops when RevenueCat fails for everyone', async () => {
