@@ -96,6 +96,7 @@ async function existingContact(
   const existing = await client.followContact(id);
   if (existing === null ? !isArchived || sent.email !== null : existing.external_id !== sent.appUserId)
     return null;
-  if (isArchived) await client.unarchiveContact(id);
-  return id;
+  const existingId = existing?.id ?? id;
+  if (isArchived) await client.unarchiveContact(existingId);
+  return existingId;
 }

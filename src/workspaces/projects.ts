@@ -120,7 +120,7 @@ export function withPrefix(projectId: string): string {
 }
 
 export function dashboardUrl({ revenueCatProjectId }: Project, appUserId: string): string {
-  const projectId = revenueCatProjectId.replace(/^proj/, '');
+  const projectId = revenueCatProjectId.replace(/^proj_?/, '');
   return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
 }
 

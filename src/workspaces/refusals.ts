@@ -45,7 +45,8 @@ export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedW
 export async function retryRefused(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
     `update event_deliveries set next_try_at = null
-      where workspace_id = $1 and reason = any($2)
+      where workspace_id = $1 and delivered_at is null and not_sent is null
+        and reason = any($2)
         and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0)`,
     [workspaceId, REFUSAL_CODES],
   );

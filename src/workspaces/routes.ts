@@ -101,7 +101,7 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
  * which a query parser reads as a space when it was not escaped.
  */
 function readCallback(query: unknown): { code: string | null; state: string | null; error: string | null } {
-  const text = z.string().optional().catch(undefined);
+  const text = z.string().min(1).max(4_096).optional().catch(undefined);
   const { code, state, error } = z.object({ code: text, state: text, error: text }).parse(query);
   return { code: code?.replaceAll(' ', '+') ?? null, state: state ?? null, error: error ?? null };
 }

@@ -19,6 +19,7 @@ export const IDLE_MINUTES = 120;
 /** How soon a teammate who was removed in Intercom loses access. */
 const MEMBERSHIP_FOR_MS = 5 * MINUTE_MS;
 const MEMBERSHIP_TIMEOUT_MS = 3_000;
+const MAX_USER_AGENT_LENGTH = 200;
 
 /** A signed-in admin of one workspace. Each form must carry `csrf` in `_csrf`. */
 export type Session = Readonly<Pick<SessionRow, 'workspaceId' | 'sessionHash' | 'admin' | 'csrf'>>;
@@ -87,7 +88,7 @@ export function createSessions(app: AppContext, secret: string) {
         ...who,
         sessionHash: hashSecret(random),
         csrf: newSecret(),
-        userAgent: req.get('user-agent') ?? '',
+        userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
         createdAt: new Date(),
         lastSeenAt: new Date(),
         expiresAt: new Date(Date.now() + SESSION_HOURS * HOUR_MS),
