@@ -29,6 +29,7 @@ export async function readServerClock(
   try {
     const { headers } = await request();
     const dateMs = Date.parse(String(headers.date ?? ''));
+    if (Number.isNaN(dateMs)) return { name, aheadMs: 0 };
     // Whole seconds, cut off: on average half a second has passed since.
     return { name, aheadMs: dateMs + 500 - (sentMs + now()) / 2 };
   } catch {

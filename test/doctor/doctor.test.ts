@@ -109,18 +109,23 @@ describe('doctor', () => {
     return results;
   };
 
-  it('names the API version when it reads the clock of Intercom', async () => {
+  it('names the API version when it reads the clock of Intercom, and says nothing of one that is not sent', async () => {
     const versions: unknown[] = [];
     const server = createServer((req, res) => {
       versions.push(req.headers['intercom-version']);
+      res.sendDate = false;
       res.end();
     });
     await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
     const apiUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const reached = { ...config, intercom: { ...config.intercom, apiUrl } };
-    await checkOutside({ config: reached, now: Date.now, requestUrl: async () => healthy });
+    const results = await checkOutside({ config: reached, now: Date.now, requestUrl: async () => healthy });
     server.close();
     assert.deepEqual(versions, ['2.16']);
+    assert.deepEqual(
+      results.filter(({ check }) => check === 'clock').map(({ status }) => status),
+      ['ok'],
+    );
   });
 
   const failing = (results: readonly CheckResult[]) =>
