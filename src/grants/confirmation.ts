@@ -144,7 +144,7 @@ async function msSinceLastStep({ database }: AppContext, action: Action): Promis
   return nowMs - lastStepAtMs(action);
 }
 
-export function lastStepAtMs(action: Action): number {
+function lastStepAtMs(action: Action): number {
   const revokeCalledAtMs = action.kind === 'grant' ? action.revokeCalledAtMs : null;
   return revokeCalledAtMs ?? action.calledAtMs ?? action.createdAtMs;
 }

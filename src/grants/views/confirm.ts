@@ -9,7 +9,6 @@ import {
   UNCONFIRMED_STATES,
 } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
-import { lastStepAtMs } from '../confirmation.ts';
 import type { ViewContext } from '../context.ts';
 import type { Reviewed } from '../form-state.ts';
 import { MAX_REASON_LENGTH } from '../policy.ts';
@@ -22,8 +21,6 @@ import { actionResult, approvalCanvas, removalCanvas } from './stored-actions.ts
 
 /** How long the agent waits for RevenueCat after a button; then the action continues in the background. */
 const ANSWER_TIMEOUT_MS = 3_800;
-/** A first press longer ago is no longer being worked on. */
-const FIRST_PRESS_MS = 10_000;
 
 /** Does what was reviewed; pressed twice, shows the first one's result. */
 export async function confirmReview(context: ViewContext): Promise<InboxCanvas> {
@@ -94,12 +91,17 @@ async function showResult(
   },
 ): Promise<InboxCanvas> {
   const { kind } = otherwise;
-  const pressedAtMs = Date.now();
+  const answerAtMs = Date.now() + ANSWER_TIMEOUT_MS;
   const done = await withTimeout(orActionError(work), ANSWER_TIMEOUT_MS, () => null);
   if (done instanceof ActionError)
     return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
   if (done) {
-    const action = done.isRepeated ? await waitForFirstPress(context, done.action, pressedAtMs) : done.action;
+    let { action } = done;
+    // The first press of the same button is still at work: its result is what this one shows.
+    while (done.isRepeated && UNCONFIRMED_STATES.includes(action.state) && Date.now() < answerAtMs) {
+      await sleep(150);
+      action = await readAgain(context.app.database, action);
+    }
     return actionResult(context, action, done.url);
   }
   const { workspaceId } = context.workspace;
@@ -110,15 +112,4 @@ async function showResult(
   const action = await otherwise.find();
   if (action) return actionResult(context, action);
   return context.page([text(context.messages.t('action.result.pending'), 'muted'), listButton(context)]);
-}
-
-/** Waits for the result of a first press of the same button, for as long as the agent waits. */
-async function waitForFirstPress(context: ViewContext, action: Action, sinceMs: number): Promise<Action> {
-  let now = action;
-  if (context.app.now() - lastStepAtMs(action) > FIRST_PRESS_MS) return now;
-  while (UNCONFIRMED_STATES.includes(now.state) && Date.now() < sinceMs + ANSWER_TIMEOUT_MS) {
-    await sleep(150);
-    now = await readAgain(context.app.database, now);
-  }
-  return now;
 }
