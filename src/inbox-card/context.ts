@@ -151,10 +151,7 @@ export function revenueCatButton({
 }
 
 /** The teammate's choice is passed on by every canvas of the card. */
-export function storedData(
-  context: CardContext,
-  formState: FormState = {},
-): Record<string, unknown> | undefined {
+function storedData(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
   const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };
   if (Object.keys(all).length === 0) return undefined;

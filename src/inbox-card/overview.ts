@@ -1,11 +1,9 @@
 import { eventText } from '../i18n/event-text.ts';
-import { endLine, overviewText, paidText, storeText } from '../i18n/sentences.ts';
+import { overviewText, paidText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
-  canvas,
   clip,
-  componentsOf,
   escapeMarkdown,
   type InboxCanvas,
   item,
@@ -18,112 +16,75 @@ import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productLabel } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
-import { storedData } from './context.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
-import { fitsFirstCanvas } from './height.ts';
 
-const RECENT_EVENTS = 3;
-const MAX_ROWS = 3;
-const MAX_SENTENCE_LENGTH = 400;
-const SENTENCE_STEP = 20;
-
-/** What a first canvas shows where there is room, the most useful first. The rest is one press away. */
-const EXTRAS = [
-  'match',
-  'projects',
-  'grants',
-  'share',
-  'recentEvents',
-  'dashboard',
-  'row1',
-  'row2',
-  'row3',
-] as const;
-
-type Extra = (typeof EXTRAS)[number];
-
-const NONE: ReadonlySet<Extra> = new Set();
+/** Of the notice and the sentence together, in characters. */
+const MAX_TEXT_LENGTH = 210;
+const LONG_TEXT_LENGTH = 130;
+const SHORT_TEXT_LENGTH = 80;
 
 /**
- * The first canvas: what most tickets ask, who the customer is, and what can be done. Its height is limited, so the
- * extras are added one by one as long as it fits.
+ * The first canvas: what most tickets ask, who the customer is, and what can be done. It may be 400 px high (Intercom,
+ * "Inbox best practices"), so the more is said, the fewer events and other things are shown; the details have the rest.
+ * `test/inbox-card/height.test.ts` measures the highest ones in a browser.
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
-  let maxLength = MAX_SENTENCE_LENGTH;
-  let parts = partsOf(context, notice, maxLength);
-  // The names of products can make a sentence too long: it is cut then, and the details have all of it.
-  while (maxLength > SENTENCE_STEP && !fitsFirstCanvas(layOut(parts, NONE))) {
-    maxLength -= SENTENCE_STEP;
-    parts = partsOf(context, notice, maxLength);
-  }
-  const isRefreshed = context.request.componentId === 'refresh';
-  // Only the first canvas has a limit, and every later one needs a link that leads on.
-  let shown: ReadonlySet<Extra> = isRefreshed ? new Set(['match']) : NONE;
-  for (const extra of EXTRAS) {
-    const more = new Set([...shown, extra]);
-    if (fitsFirstCanvas(layOut(parts, more))) shown = more;
-  }
-  const components = layOut(parts, shown);
-  // *Refresh* is an action on this canvas, so its result needs no way back.
-  return isRefreshed ? canvas(components, storedData(context)) : context.page(components);
+  const { messages: m, customer, app } = context;
+  const noticeLength = lengthOf(notice ?? '');
+  const maxLength = Math.max(LONG_TEXT_LENGTH, MAX_TEXT_LENGTH - noticeLength);
+  const sentence = cutSentences(overviewText(m, customer.description), maxLength);
+  const length = noticeLength + lengthOf(sentence);
+  const isLong = length > LONG_TEXT_LENGTH;
+  const isShort = length <= SHORT_TEXT_LENGTH;
+  const extras = extraItems(context).slice(0, isLong || notice !== null ? 1 : 2);
+  const hasRoom = isShort || (!isLong && notice === null && extras.length < 2);
+  const isRejected = customer.project.apiKeyState === 'rejected';
+  return context.page([
+    notice !== null && tightText(notice, 'muted'),
+    tightText(headline(customer.description, sentence), 'paragraph'),
+    tightText(identityText(context), 'muted'),
+    hasRoom && tightText(storeAndDashboard(context), 'muted'),
+    table(isShort ? factRows(context).slice(0, 2 - extras.length) : []),
+    list([timelineItem(context, isLong ? 1 : 3), item('details', m.t('card.button.details')), ...extras]),
+    button('grant', m.t('action.title.grant'), 'secondary'),
+    isRejected
+      ? urlButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`)
+      : button('refresh', refreshLabel(context), 'secondary'),
+  ]);
 }
 
-type Parts = ReturnType<typeof partsOf>;
-
-function partsOf(context: CustomerContext, notice: string | null, maxSentenceLength: number) {
-  const { messages: m, customer, app, request, candidates, projects } = context;
+/** The most useful first. */
+function extraItems({ messages: m, customer, request, candidates, projects }: CustomerContext): ListItem[] {
   const { grantActions, project, receiverId, appUserIds } = customer;
-  const isRejected = project.apiKeyState === 'rejected';
   const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
   const otherNames = projects
     .filter(({ projectId }) => projectId !== project.projectId)
     .filter(({ projectId }) => candidates.some((each) => each.project.projectId === projectId))
     .map(({ name }) => name);
-  return {
-    texts: [
-      notice !== null && tightText(notice, 'muted'),
-      tightText(headline(context, maxSentenceLength), 'paragraph'),
-      tightText(identityText(context), 'muted'),
-    ],
-    dashboard: tightText(storeAndDashboard(context), 'muted'),
-    rows: factRows(context),
-    timeline: timelineItem(context, 1),
-    recentEvents: timelineItem(context, RECENT_EVENTS),
-    receiver: receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
-    details: item('details', m.t('card.button.details')),
-    grants: hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
-    share: canShare(request.contact, appUserIds) && item('share', m.t('card.button.share')),
-    projects:
-      candidates.length > 1 &&
-      item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 30) }),
-    buttons: [
-      button('grant', m.t('action.title.grant'), 'secondary'),
-      isRejected
-        ? urlButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`)
-        : button('refresh', refreshLabel(context), 'secondary'),
-    ],
-    wrongCustomer: button('match', m.t('card.button.wrongCustomer'), 'link'),
-  };
+  return [
+    receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
+    candidates.length > 1 &&
+      item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 20) }),
+    hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
+    canShare(request.contact, appUserIds) && item('share', m.t('card.button.share')),
+  ].filter((each) => each !== false);
 }
 
-function layOut(parts: Parts, shown: ReadonlySet<Extra>): Component[] {
-  const rows = [shown.has('row1'), shown.has('row2'), shown.has('row3')];
-  const items = [
-    shown.has('recentEvents') ? parts.recentEvents : parts.timeline,
-    parts.receiver,
-    parts.details,
-    shown.has('grants') && parts.grants,
-    shown.has('share') && parts.share,
-    shown.has('projects') && parts.projects,
-  ];
-  return componentsOf([
-    parts.texts,
-    shown.has('dashboard') && parts.dashboard,
-    table(parts.rows.filter((_, index) => rows[index])),
-    list(items.filter((each) => each !== false)),
-    parts.buttons,
-    shown.has('match') && parts.wrongCustomer,
-  ]);
+/** Characters as wide as Latin ones. */
+function lengthOf(text: string): number {
+  return text.replaceAll(/[\u2e80-\uffef]/g, '..').length;
+}
+
+/** As many whole sentences as fit: half of one could be wrong about money. The period of a day or month ends none. */
+export function cutSentences(text: string, maxLength: number): string {
+  const sentences = text.split(/(?<=(?:\D|\d{4})\. )(?!\d|de )|(?<=。)/);
+  while (sentences.length > 1 && lengthOf(sentences.join('')) > maxLength) sentences.pop();
+  const whole = sentences.join('').trim();
+  const length = lengthOf(whole);
+  if (length <= maxLength) return whole;
+  // One alone is too long by the names in it. A number is not cut.
+  const clipped = clip(whole, Math.floor((maxLength * whole.length) / length));
+  return clipped.replace(/(?<=[\s\u2e80-\uffef])[^\s\u2e80-\uffef]*…$/, '…');
 }
 
 function urlButton(id: string, label: string, url: string): Component {
@@ -137,9 +98,8 @@ function refreshLabel({ customer, messages: m }: CustomerContext): string {
   return snapshotAtMs === null ? label : `${label} · ${m.dateTime(snapshotAtMs)}`;
 }
 
-function headline({ customer: { description }, messages: m }: CustomerContext, maxLength: number): string {
-  const sentence = escapeMarkdown(clip(overviewText(m, description), maxLength));
-  return [statusEmoji(description), `**${sentence}**`].filter(Boolean).join(' ');
+function headline(description: CustomerDescription, sentence: string): string {
+  return [statusEmoji(description), `**${escapeMarkdown(sentence)}**`].filter(Boolean).join(' ');
 }
 
 /** `''`: nothing was ever subscribed to, or there is access that no purchase explains. */
@@ -190,16 +150,14 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
 
 type Row = readonly [field: string, value: string | null];
 
-/** What the sentence does not say. */
+/** What the sentence does not say, the most useful first. */
 function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const { description, latest, names } = customer;
   const [only, ...more] = description.shown;
   const isSandbox = only?.subscription.environment === 'sandbox';
   const bought = only ? undefined : latest.find(({ kind }) => kind === 'non_subscription_purchase');
   const product = bought?.productId ? productLabel(bought.productId, names) : only?.product;
-  const ends = more.length === 0 ? [] : description.shown.slice(0, MAX_ROWS - 1);
   const rows: Row[] = [
-    ...ends.map((each): Row => [clip(each.product || each.what, 30), endLine(m, each.end)]),
     [m.t('card.label.paid'), paidText(m, description)],
     [
       m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product'),

@@ -4,7 +4,6 @@ import {
   button,
   type Component,
   clip,
-  componentsOf,
   type InboxCanvas,
   item,
   type ListItem,
@@ -23,9 +22,14 @@ import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardApp, type CardContext, type FormState, type FoundBy } from './context.ts';
 import { certainCandidate, loadCustomer } from './customer.ts';
-import { fitsFirstCanvas } from './height.ts';
+import { cutSentences } from './overview.ts';
 
 const MAX_FOUND = 10;
+/** A first canvas may be 400 px high: of those with the contact's e-mail it shows some, and the search all. */
+const MAX_POSSIBLE = 2;
+/** In the same way, of customers in several projects: the rest have only the name of their project. */
+const MAX_WITH_SENTENCE = 3;
+const MAX_SENTENCE_LENGTH = 140;
 /** RevenueCat refuses a longer one. Source: its API v2, `store_subscription_identifier` and `search`. */
 const MAX_QUERY_LENGTH = 255;
 /** How long the agent waits for RevenueCat when nothing is stored. */
@@ -42,25 +46,18 @@ export function withoutCustomer(context: CardContext): Promise<InboxCanvas> {
   return context.candidates.length > 1 ? chooseProject(context) : unmatched(context);
 }
 
-/** One customer in each of several projects, with what most tickets ask, so that often no press is needed. */
+/** One customer in each of several projects; of a few with what most tickets ask, so that often no press is needed. */
 export async function chooseProject(context: CardContext): Promise<InboxCanvas> {
+  const { messages: m } = context;
   const customers = await Promise.all(
     context.candidates.slice(0, MAX_FOUND).map((candidate) => loadCustomer(context.app, candidate)),
   );
-  // Every project must be there to choose: where there is no room for all sentences, the last are left out.
-  const draw = (max: number): Part[] => [
-    text(context.messages.t('match.state.severalProjects'), 'muted'),
-    list(
-      customers.map((customer, index) =>
-        item(
-          `match:${customer.subscriberId}`,
-          clip(customer.project.name, 40),
-          index < max ? { subtitle: overviewText(context.messages, customer.description) } : {},
-        ),
-      ),
-    ),
-  ];
-  return context.page(fitFirstCanvas(draw, customers.length, 0));
+  const items = customers.map(({ subscriberId, project, description }) => {
+    const sentence = cutSentences(overviewText(m, description), MAX_SENTENCE_LENGTH);
+    const isShown = customers.length <= MAX_WITH_SENTENCE;
+    return item(`match:${subscriberId}`, clip(project.name, 35), isShown ? { subtitle: sentence } : {});
+  });
+  return context.page([text(m.t('match.state.severalProjects'), 'muted'), list(items)]);
 }
 
 /** Shown for a contact without a certain match: who it may be by the conversation and by e-mail, and a search. */
@@ -88,8 +85,8 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
     return context.page([intro, form], formState);
   }
   const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
-  const draw = (max: number): Part[] => [mentionedParts, asked, foundList(context, possible, max), form];
-  return context.page(fitFirstCanvas(draw, Math.min(possible.length, MAX_FOUND), 1), formState);
+  const max = mentionedParts ? 1 : MAX_POSSIBLE;
+  return context.page([mentionedParts, asked, foundList(context, possible, max), form], formState);
 }
 
 /**
@@ -114,13 +111,6 @@ function noMatchText({ messages: m, request: { contact } }: CardContext): string
   if (contact.isMissing) return m.t('match.state.noContact');
   if (contact.isGone) return m.t('match.state.contactDeleted');
   return m.t(contact.isLead ? 'match.state.lead' : 'match.state.noMatch');
-}
-
-/** The canvas with as many entries as a first canvas has room for. */
-function fitFirstCanvas(draw: (max: number) => Part[], max: number, min: number): Part[] {
-  let shown = max;
-  while (shown > min && !fitsFirstCanvas(componentsOf(draw(shown)))) shown -= 1;
-  return draw(shown);
 }
 
 /** The search alone, for a contact that already has a customer. */
@@ -192,12 +182,13 @@ function foundList(context: CardContext, found: readonly PossibleCustomer[], max
   ];
 }
 
-function foundItem({ projects, messages: m }: CardContext, found: PossibleCustomer): ListItem {
+function foundItem({ projects, messages: m, request }: CardContext, found: PossibleCustomer): ListItem {
   const project = projects.find(({ projectId }) => projectId === found.projectId);
   const lastEvent =
     found.lastEventAtMs === null ? null : m.t('card.lastEvent', { date: m.date(found.lastEventAtMs) });
-  const about = [found.email, projects.length > 1 ? project?.name : null, lastEvent];
-  return item(`match:${found.subscriberId}`, found.appUserId, {
+  const email = found.email === request.contact.email ? null : found.email;
+  const about = [email, projects.length > 1 ? project?.name : null, lastEvent];
+  return item(`match:${found.subscriberId}`, clip(found.appUserId, 50), {
     subtitle: about.filter(Boolean).join(' · '),
   });
 }

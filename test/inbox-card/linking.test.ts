@@ -20,6 +20,11 @@ import {
   textOf,
 } from './support.ts';
 
+/** The search on the card of a contact that already has a customer. */
+async function searchOn(card: OpenCard): Promise<OpenCard> {
+  return (await card.press('details')).press('match');
+}
+
 describe('linking a customer', () => {
   let product: Product;
   before(async () => {
@@ -119,7 +124,7 @@ describe('linking a customer', () => {
     // The way back from a press too many names its origin.
     await (await removed.press(`match:${id}`)).press('match.confirm');
     assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'earlier_link']);
-    await (await (await openAgain(product, card)).press('match')).press('unlink');
+    await (await searchOn(await openAgain(product, card))).press('unlink');
     assert.equal(await linkOf(card.contactId), null);
   });
 
@@ -263,7 +268,7 @@ describe('linking a customer', () => {
     await send(product, { ...bought, ...test, original_app_user_id: 'user_f' });
     await link(lead, 'user_e');
     await until(() => attributes().subscription_status === 'active', 'the attributes of the first', 15_000);
-    await link(await (await openAgain(product, lead)).press('match'), 'user_f');
+    await link(await searchOn(await openAgain(product, lead)), 'user_f');
     await clearNow();
     await until(() => Object.keys(attributes()).length === 0, 'nothing is left', 20_000);
 
@@ -280,10 +285,10 @@ describe('linking a customer', () => {
         )
       ).length > 0;
     await until(isSent, 'the test on the contact', 15_000);
-    await link(await (await openAgain(product, lead)).press('match'), 'user_e');
+    await link(await searchOn(await openAgain(product, lead)), 'user_e');
     await until(() => attributes().subscription_status === 'active', 'the attributes of the first', 15_000);
     await clearNow();
-    await link(await (await openAgain(product, lead)).press('match'), 'user_f');
+    await link(await searchOn(await openAgain(product, lead)), 'user_f');
     await until(
       async () => {
         await clearNow();
@@ -305,7 +310,7 @@ describe('linking a customer', () => {
     await is('subscription_status', 'expired');
     await tell(product, 'active_monthly', { appUserId: 'user_i' });
     const card = await openAgain(product, first);
-    const found = await (await card.press('match')).press('match.search', { 'match.query': 'user_i' });
+    const found = await (await searchOn(card)).press('match.search', { 'match.query': 'user_i' });
     await (await found.press(`match:${await idOf('user_i')}`)).press('match.confirm');
     await is('rc_app_user_id', 'user_i');
     const other = await openFor(product, { role: 'lead' });
@@ -330,7 +335,7 @@ describe('linking a customer', () => {
         .map(({ metadata }) => metadata.event_id);
     for (const event of events) await send(product, event as typeof bought);
     await until(() => sent().includes('user_j-same'), 'the event of the first', 15_000);
-    const search = await (await openAgain(product, card)).press('match');
+    const search = await searchOn(await openAgain(product, card));
     const found = await search.press('match.search', { 'match.query': 'user_k' });
     await (await found.press(`match:${await idOf('user_k')}`)).press('match.confirm');
     await until(() => sent().includes('user_k-same'), 'the event of the second', 15_000);

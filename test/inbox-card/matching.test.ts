@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { estimatedHeight, MAX_FIRST_CANVAS_PX } from '../../src/inbox-card/height.ts';
-import type { Component } from '../../src/intercom/canvas.ts';
+import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import { give } from '../grants/support.ts';
+import { MAX_FIRST_CANVAS_PX, useCardHeights } from '../support/card-height.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { ADMIN_ID, idsOn, openAgain, openFor, send, subscriberIdOf, tell } from './support.ts';
 
 describe('finding the customer', () => {
+  const heightsOf = useCardHeights();
   let product: Product;
   before(async () => {
     product = await createProduct();
@@ -332,25 +333,35 @@ describe('finding the customer', () => {
     }
   });
 
-  test('more customers with one e-mail than there is room for: the rest is counted, the search shows ten', async () => {
-    for (const name of 'abcdefghijkl') {
-      await tell(product, 'trial', { appUserId: `user_crowd_${name}`, email: 'crowd@example.com' });
-    }
+  test('of many customers with one e-mail two are shown and the rest is counted; the search shows ten', async () => {
+    const email = `crowd.${'0123456789'.repeat(3)}@example.com`;
+    const idOf = (name: string) => `user_crowd_${name}_${'0123456789abcdef'.repeat(4)}`;
+    for (const name of 'abcdefghijkl') await tell(product, 'trial', { appUserId: idOf(name), email });
     await setSettings(product, { contacts: { matchByEmail: true } });
     try {
-      const card = await openFor(product, { externalId: 'crm-crowd', email: 'crowd@example.com' });
+      const card = await openFor(product, { externalId: 'crm-crowd', email });
       const offered = (canvas: typeof card.canvas) =>
         idsOn(canvas).filter((id) => id.startsWith('match:')).length;
-      assert.ok(
-        estimatedHeight((card.canvas.content?.components ?? []) as Component[]) <= MAX_FIRST_CANVAS_PX,
+      const mentioning = await openFor(
+        product,
+        { externalId: 'crm-crowd-2', email },
+        { says: `<p>User ID: ${idOf('l')}</p>` },
       );
-      assert.ok(offered(card.canvas) >= 3);
-      assert.match(card.text, new RegExp(`^and ${12 - offered(card.canvas)} more$`, 'm'));
-      const found = await card.press('match.search', { 'match.query': 'crowd@example.com' });
+      for (const language of LANGUAGES) {
+        await setSettings(product, { contacts: { matchByEmail: true }, card: { language } });
+        const all = [await openAgain(product, card), await openAgain(product, mentioning)];
+        const heights = await heightsOf(all.map(({ canvas }) => canvas));
+        assert.ok(Math.max(...heights) <= MAX_FIRST_CANVAS_PX, `${language}: ${heights.join(' and ')}`);
+      }
+      await setSettings(product, { contacts: { matchByEmail: true } });
+      assert.equal(offered(mentioning.canvas), 2);
+      assert.equal(offered(card.canvas), 2);
+      assert.match(card.text, /^and 10 more$/m);
+      const found = await card.press('match.search', { 'match.query': email });
       assert.match(found.text, /^12 customers found\. Which one is it\?$/m);
       assert.equal(offered(found.canvas), 10);
       assert.match(found.text, /^and 2 more$/m);
-      const one = await card.press('match.search', { 'match.query': 'user_crowd_c' });
+      const one = await card.press('match.search', { 'match.query': idOf('c') });
       assert.match(one.text, /^Found\. Is this the customer\?$/m);
     } finally {
       await setSettings(product, {});

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { after, before } from 'node:test';
+import type { Page } from 'playwright-core';
+import { sharedBrowser } from './browser.ts';
+
+/** Intercom, "Inbox best practices". */
+export const MAX_FIRST_CANVAS_PX = 400;
+/** Of the text of a card in a narrow sidebar; wider ones hold more. */
+const WIDTH_PX = 330;
+const ASSETS = new URL('../../src/simulator/demo/assets/', import.meta.url);
+
+/**
+ * Heights in px of canvases as the demo's inbox draws them. Japanese is measured with dashes, which are as wide, and
+ * spaces of no width where a line may break: the tests' Chromium has no face for it.
+ */
+export function useCardHeights(): (canvases: readonly { readonly content?: unknown }[]) => Promise<number[]> {
+  let page: Page;
+  before(async () => {
+    page = await (await sharedBrowser()).newPage({ viewport: { width: WIDTH_PX, height: 800 } });
+    await page.route('http://card.test/**', (route) => {
+      const { pathname } = new URL(route.request().url());
+      if (pathname !== '/') return route.fulfill({ path: new URL(`.${pathname}`, ASSETS).pathname });
+      const css = ['page.css', 'canvas.css'].map((name) => readFileSync(new URL(name, ASSETS), 'utf8'));
+      const body = `<!doctype html><style>${css.join('\n')} body { margin: 0; padding: 0 }</style>`;
+      return route.fulfill({ contentType: 'text/html', body });
+    });
+    await page.goto('http://card.test/');
+  });
+  after(() => page?.close());
+  return (canvases) => {
+    const contents = canvases.map(({ content }) =>
+      JSON.parse(JSON.stringify(content).replaceAll(/[\u2e80-\uffef]/g, '—\u200b')),
+    );
+    return page.evaluate(async (all) => {
+      const { drawCanvas } = await import('/canvas.js' as string);
+      const roots: HTMLElement[] = all.map((content) => drawCanvas(content, () => {}).root);
+      document.body.replaceChildren(...roots);
+      return roots.map((root) => root.getBoundingClientRect().height);
+    }, contents);
+  };
+}
