@@ -11,10 +11,10 @@ import type { Form } from './form-state.ts';
 
 export type LivePurchases = Awaited<ReturnType<typeof readLivePurchases>>;
 
-/** Everything that the customer bought; consumables are last. */
+/** Everything bought or granted: what gives access first, then the latest; test purchases and consumables last. */
 export function allPurchases({ customer }: Pick<ActionContext, 'customer'>): SubscriptionState[] {
-  const { subscriptions, sandbox, consumables } = customer.state;
-  return [...subscriptions, ...sandbox, ...consumables].filter(({ store }) => store !== 'PROMOTIONAL');
+  const { subscriptions, grants, sandbox, consumables } = customer.state;
+  return [...subscriptions, ...grants, ...sandbox, ...consumables];
 }
 
 export function findPurchase(context: ActionContext, id: string | undefined): SubscriptionState | null {

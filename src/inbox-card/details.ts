@@ -1,26 +1,19 @@
 import { purchaseComponents } from '../grants/views/purchase.ts';
-import { endRow, priceText, statusText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   clip,
   escapeMarkdown,
   type InboxCanvas,
-  linkButton,
   type Part,
   table,
   text,
   tightText,
 } from '../intercom/canvas.ts';
 import { readSubscriber } from '../subscribers/repository.ts';
-import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
-import { isApple, isWebStore } from '../subscription/names.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { andMore, revenueCatButton } from './context.ts';
-import { type Customer, type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
+import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 
-const MAX_SUBSCRIPTIONS_IN_DETAILS = 2;
-/** A customer rarely has more; a longer list would bury what gives access now. */
-const MAX_SUBSCRIPTIONS = 20;
 const MAX_OTHER_IDS = 20;
 const MAX_ATTRIBUTES = 25;
 
@@ -28,13 +21,8 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
   const snapshot = await snapshotOf(context);
   const { customer, messages: m, projects } = context;
   const { state, project, link, snapshotAtMs } = customer;
-  const all = allSubscriptions(customer);
   const date = (atMs: number | null | undefined): string | null => (atMs == null ? null : m.date(atMs));
-  const hasMore = all.length > MAX_SUBSCRIPTIONS_IN_DETAILS;
   const parts: Part[] = [
-    all.length > 0 && text(m.t('card.title.subscriptions'), 'header'),
-    subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS_IN_DETAILS)),
-    hasMore && button('subscriptions', `${m.t('card.button.subscriptions')} (${all.length})`, 'secondary'),
     purchaseComponents(context),
     // The overview has no room for it beside long sentences.
     hasGrantsOrActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
@@ -97,71 +85,4 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
 async function snapshotOf({ app, request, customer }: CustomerContext): Promise<Snapshot | null> {
   const stored = await readSubscriber(app.readDatabase, request.workspaceId, customer.subscriberId);
   return stored?.snapshot ?? null;
-}
-
-/** Everything bought or granted: what gives access first, then the latest; test purchases last. */
-function allSubscriptions({ description }: Customer): SubscriptionDescription[] {
-  return [...description.subscriptions, ...description.grants, ...description.sandbox];
-}
-
-export function subscriptions(context: CustomerContext): InboxCanvas {
-  const { messages: m } = context;
-  const all = allSubscriptions(context.customer);
-  return context.page([
-    text(m.t('card.title.purchases'), 'header'),
-    subscriptionBlocks(context, all.slice(0, MAX_SUBSCRIPTIONS)),
-    all.length === 0 && text(m.t('card.state.noPurchases'), 'muted'),
-    andMore(context, all.length - MAX_SUBSCRIPTIONS),
-    button('details', m.t('card.button.details'), 'link'),
-  ]);
-}
-
-/** A name, a table and the way to the store for each, then what only the stores can do. */
-function subscriptionBlocks(context: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
-  return [
-    list.map((subscription, index) => subscriptionBlock(context, subscription, index)),
-    storeNotes(context, list),
-  ];
-}
-
-function subscriptionBlock(
-  { messages: m }: CustomerContext,
-  described: SubscriptionDescription,
-  index: number,
-): Part[] {
-  const { subscription, product, what, price } = described;
-  const { store, startedAtMs, environment, managementUrl } = subscription;
-  // A refund of a purchase that is unknown here is negative, and not a payment.
-  const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
-  return [
-    text(`**${escapeMarkdown(clip(product || what || m.t('sentence.agent.unnamed'), 100))}**`),
-    table([
-      [m.t('card.label.status'), statusText(m, described.label)],
-      [m.t('card.label.entitlement'), product ? what : null],
-      [m.t('card.label.store'), store === 'PROMOTIONAL' ? null : storeText(m, store)],
-      [m.t('card.label.price'), price && priceText(m, price)],
-      [m.t('card.label.started'), startedAtMs === null ? null : m.date(startedAtMs)],
-      ...endRow(m, described.end),
-      [m.t('card.label.renewals'), subscription.renewals > 0 ? String(subscription.renewals) : null],
-      [m.t('card.label.paid'), m.list(paid.map((money) => m.money(money)))],
-      [m.t('card.label.environment'), environment === 'sandbox' ? m.t('card.environment.sandbox') : null],
-      [m.t('card.label.familySharing'), subscription.isFamilyShare ? m.t('card.yes') : null],
-      [m.t('card.label.transaction'), subscription.transactionId],
-    ]),
-    // It opens the customer's subscription. Apple's and Google's open the account of whoever clicks.
-    isWebStore(store) &&
-      managementUrl?.startsWith('https://') &&
-      linkButton(`open-store:${index}`, m.t('card.button.manage'), managementUrl),
-  ];
-}
-
-/** Shown before the agent promises what only the store can do. */
-function storeNotes({ messages: m }: CustomerContext, list: readonly SubscriptionDescription[]): Part[] {
-  const stores = list.flatMap(({ subscription: { environment, store } }) =>
-    environment === 'production' ? [store] : [],
-  );
-  return [
-    stores.some(isApple) && text(m.t('card.note.apple'), 'muted'),
-    stores.includes('PLAY_STORE') && text(m.t('card.note.google'), 'muted'),
-  ];
 }

@@ -8,7 +8,7 @@ import { approveAction, declineAction } from '../grants/service.ts';
 import { confirmReview, decide, revokeConfirm } from '../grants/views/confirm.ts';
 import { actionForm, turnEntitlementPage } from '../grants/views/form.ts';
 import { subscriptionPage } from '../grants/views/purchase.ts';
-import { addToEnd, changeForm, reviewForm } from '../grants/views/review.ts';
+import { changeForm, reviewForm } from '../grants/views/review.ts';
 import {
   actionList,
   actionResult,
@@ -39,7 +39,7 @@ import {
   verifyFormState,
 } from './context.ts';
 import { type CustomerContext, certainCandidate, loadCustomer } from './customer.ts';
-import { details, subscriptions, technicalDetails } from './details.ts';
+import { details, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
 import { home, initialize, projects, refresh, share } from './home.ts';
 import { choose, link, unlink } from './linking.ts';
@@ -173,7 +173,6 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'technical:': reads(forCustomer(technicalEvent)),
     details: reads(forCustomer(details)),
     technical: reads(forCustomer(technicalDetails)),
-    subscriptions: reads(forCustomer(subscriptions)),
     share: changes(forCustomer(share)),
     projects: changes(forCustomer(projects)),
     match: changes(searchView),
@@ -185,7 +184,6 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     grant: changes(forCustomer((context) => actionForm(context, { kind: 'grant' }))),
     'grant.page:': changes(forCustomer(turnEntitlementPage)),
     'grant.review': changes(forCustomer(reviewForm)),
-    'grant.add': changes(forCustomer(addToEnd)),
     'grant.confirm': changes(forCustomer(confirmReview)),
     grants: reads(forCustomer((context) => actionList(context))),
     'grants:': reads(forCustomer(nextActionPage)),

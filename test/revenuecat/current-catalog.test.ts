@@ -102,7 +102,7 @@ describe('the names of products', () => {
     await tell(product, 'several', { appUserId: 'user_late' });
     const card = await openFor(product, { externalId: 'user_late' });
     const shown = await card.press('refresh');
-    assert.match((await shown.press('details')).text, /^\*\*Pro Yearly\*\*$/m);
+    assert.match((await shown.press('details')).text, /^Pro Yearly \| App Store · /m);
     assert.match((await card.press('timeline')).text, /^Subscribed \| Pro Yearly · /m);
     assert.doesNotMatch(shown.text, /prod[0-9a-f]{8}/i);
   });
@@ -119,7 +119,7 @@ describe('the names of products', () => {
     for (let n = 0; n < 3; n += 1) {
       const shown = await card.press('refresh');
       const details = await shown.press('details');
-      assert.match(details.text, /^\*\*Pro [Mm]onthly\*\*$/m);
+      assert.match(details.text, /^Pro [Mm]onthly \| App Store · /m);
       for (const { text } of [shown, details]) assert.doesNotMatch(text, /deadbeef/i);
     }
     assert.equal(readings() - before, 1);

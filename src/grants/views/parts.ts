@@ -8,7 +8,7 @@ import {
   linkButton,
   text,
 } from '../../intercom/canvas.ts';
-import { productOf } from '../../subscription/names.ts';
+import { entitlementOrProduct, productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import type { ActionKind } from '../action.ts';
@@ -141,5 +141,9 @@ export function purchaseName(
   { customer, messages }: Pick<ViewContext, 'customer' | 'messages'>,
   purchase: SubscriptionState,
 ): string {
-  return productOf(purchase, customer.names) || messages.t('action.state.unnamed');
+  return (
+    productOf(purchase, customer.names) ||
+    entitlementOrProduct(purchase, customer.names) ||
+    messages.t('action.state.unnamed')
+  );
 }

@@ -1,4 +1,4 @@
-import { endLine, endRow, labeled, storeText } from '../../i18n/sentences.ts';
+import { endLine, endRow, labeled, priceText, statusText, storeText } from '../../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -7,25 +7,26 @@ import {
   escapeMarkdown,
   type InboxCanvas,
   item,
+  linkButton,
   list,
   type Part,
   table,
   text,
 } from '../../intercom/canvas.ts';
-import { endOf, isPaymentFailing } from '../../subscription/describe-subscription.ts';
-import { APPLE_SUBSCRIPTIONS_PAGE, isApple } from '../../subscription/names.ts';
+import { describeSubscription, endOf, isPaymentFailing } from '../../subscription/describe-subscription.ts';
+import { APPLE_SUBSCRIPTIONS_PAGE, isApple, isWebStore } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
 import { ActionError, orActionError, refused } from '../action-error.ts';
 import { PURCHASE_ACTIONS, whyUnavailable } from '../action-kinds.ts';
 import type { ViewContext } from '../context.ts';
 import { findRefusal } from '../policy.ts';
 import { allPurchases, findPurchase, readPurchase, subscriptionId } from '../purchases.ts';
-import { customerMessages, errorText, purchaseName } from './parts.ts';
+import { customerMessages, errorText, listButton, purchaseName } from './parts.ts';
 
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
 const MAX_LISTED = 20;
 
-/** For the details of a customer: every purchase leads to its page, and all of them can be transferred. */
+/** For the details of a customer: everything bought or granted leads to its page, and purchases can be transferred. */
 export function purchaseComponents(
   context: Pick<ViewContext, 'app' | 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
@@ -44,46 +45,66 @@ export function purchaseComponents(
   });
   const isTransferOn = workspace.settings.actions.transfer.enabled;
   return componentsOf([
-    items.length > 0 && list(items),
+    items.length > 0 && [text(t('card.title.purchases'), 'header'), list(items)],
     all.length > MAX_LISTED && text(t('card.andMore', { count: all.length - MAX_LISTED }), 'muted'),
     isTransferOn && button('transfer', t('action.button.transfer'), 'secondary'),
   ]);
 }
 
-/** One subscription or purchase, and exactly what its store allows. */
+/** All that is known of something bought or granted, and exactly what its store allows. */
 export async function subscriptionPage(context: ViewContext, id: string): Promise<InboxCanvas> {
-  const { messages, workspace, app } = context;
-  const { t } = messages;
+  const { t } = context.messages;
   const subscription = findPurchase(context, id);
   if (!subscription) return context.page([text(t('action.state.notFound'), 'muted')]);
-  const { price, store, startedAtMs, transactionId, environment, isOneTime } = subscription;
-  const isConsumable = isOneTime && subscription.entitlements.length === 0;
-  const facts = table([
-    [t('card.label.store'), storeText(messages, store)],
-    [t('card.label.price'), price && messages.money(price)],
-    [
-      t(isOneTime ? 'action.label.bought' : 'card.label.started'),
-      startedAtMs === null ? null : messages.date(startedAtMs),
-    ],
-    ...endRow(messages, isConsumable ? null : endOf(subscription, app.now())),
-    [t('card.label.environment'), environment === 'sandbox' ? t('card.environment.sandbox') : null],
-    [t('action.label.transaction'), transactionId],
-  ]);
-  const head = text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`);
-  const isAnyOn = Object.values(workspace.settings.actions).some(({ enabled }) => enabled);
-  const actions = isAnyOn ? await actionComponents(context, id) : [text(t('action.state.allOff'), 'muted')];
+  const { store, environment, managementUrl } = subscription;
   return context.page([
-    head,
-    facts,
-    actions,
+    text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`),
+    table(factRows(context, subscription)),
+    store === 'PROMOTIONAL' ? listButton(context) : await actionComponents(context, id),
+    // It opens the customer's subscription. Apple's and Google's open the account of whoever clicks.
+    isWebStore(store) &&
+      managementUrl?.startsWith('https://') &&
+      linkButton('open-store', t('card.button.manage'), managementUrl),
     appleTexts(context, subscription),
+    store === 'PLAY_STORE' && environment === 'production' && text(t('card.note.google'), 'muted'),
     button('details', t('action.button.details'), 'link'),
   ]);
 }
 
+function factRows({ messages, app, customer }: ViewContext, subscription: SubscriptionState) {
+  const { t, date, money } = messages;
+  const { store, startedAtMs, isOneTime, renewals, environment, isFamilyShare } = subscription;
+  const described = describeSubscription(subscription, customer.state, {
+    names: customer.names,
+    nowMs: app.now(),
+  });
+  const { product, what, price } = described;
+  const isConsumable = isOneTime && subscription.entitlements.length === 0;
+  // A refund of a purchase that is unknown here is negative, and not a payment.
+  const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
+  return [
+    [t('card.label.status'), isConsumable ? null : statusText(messages, described.label)],
+    [t('card.label.entitlement'), product && !isConsumable ? what : null],
+    [t('card.label.store'), store === 'PROMOTIONAL' ? null : storeText(messages, store)],
+    [t('card.label.price'), price && priceText(messages, price)],
+    [
+      t(isOneTime ? 'action.label.bought' : 'card.label.started'),
+      startedAtMs === null ? null : date(startedAtMs),
+    ],
+    ...endRow(messages, isConsumable ? null : described.end),
+    [t('card.label.renewals'), renewals > 0 ? String(renewals) : null],
+    [t('card.label.paid'), messages.list(paid.map(money))],
+    [t('card.label.environment'), environment === 'sandbox' ? t('card.environment.sandbox') : null],
+    [t('card.label.familySharing'), isFamilyShare ? t('card.yes') : null],
+    [t('action.label.transaction'), subscription.transactionId],
+  ] as const;
+}
+
 async function actionComponents(context: ViewContext, id: string): Promise<Part[]> {
-  const { messages } = context;
+  const { messages, workspace } = context;
   const { t } = messages;
+  const isAnyOn = Object.values(workspace.settings.actions).some(({ enabled }) => enabled);
+  if (!isAnyOn) return [text(t('action.state.allOff'), 'muted')];
   const purchase = await orActionError(readPurchase(context, id));
   const isFailed = purchase instanceof ActionError;
   if (isFailed && purchase.code !== 'unknown_customer')
