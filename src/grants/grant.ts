@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { clip } from '../intercom/canvas.ts';
-import { isForever } from '../time.ts';
 import {
   type Access,
   currentEndOrNow,
@@ -111,13 +110,6 @@ export async function recheckGrant(context: ActionContext, reviewed: ReviewedGra
 /** Why the reviewed grant would change nothing; `null`: it changes something. */
 export function noEffectOf(reviewed: Reviewed): ReturnType<typeof findNoEffect> {
   return reviewed.kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
-}
-
-/** Whether the duration of a grant that would change nothing can be added to the end that stays. */
-export function canAddToEnd(reviewed: Reviewed): boolean {
-  const stays = noEffectOf(reviewed);
-  if (!stays || isForever(stays.endMs) || reviewed.kind !== 'grant' || reviewed.start !== 'now') return false;
-  return reviewed.duration !== 'custom' && reviewed.duration !== 'lifetime';
 }
 
 /** Of the access that a review shows: a canvas holds 64 KB. */

@@ -248,6 +248,7 @@ describe('a grant that would change nothing is not offered', () => {
     give(product, card.appUserId, { store: 'app_store', endsAtMs: LIFETIME_END_MS, willRenew: false });
     const checked = await review(card, { duration: 'weekly' });
     assert.match(checked.text, /^What they bought gives this for life: the grant would change nothing\.$/m);
+    assert.doesNotMatch(checked.text, /To give more/);
     await assertNoConfirm(checked);
   });
 
@@ -267,11 +268,15 @@ describe('a grant that would change nothing is not offered', () => {
     await assertNoConfirm(checked);
   });
 
-  test('the review offers to add the duration to the current end', async () => {
+  test('the review says what to change for more, and the same form with that adds to the current end', async () => {
     const card = await openCustomer(product);
     const endsAtMs = Date.now() + 7 * DAY_MS + HOUR_MS;
     give(product, card.appUserId, { endsAtMs });
-    const added = await (await review(card, { duration: 'weekly', start: 'now' })).press('grant.add');
+    const checked = await review(card, { duration: 'weekly', start: 'now' });
+    assert.match(checked.text, /^To give more, press Change and choose a later end, or a start after/m);
+    const form = await checked.press('action.change');
+    const typed = { 'grant.duration': 'weekly', 'grant.reason': 'An outage' };
+    const added = await form.press('grant.review', { ...typed, 'grant.start': 'after' });
     assert.doesNotMatch(added.text, /nothing would change/);
     assert.match((await added.press('grant.confirm')).text, /✅ Pro is granted/);
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);

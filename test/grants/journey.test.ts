@@ -141,7 +141,10 @@ describe('an agent grants access in the inbox', () => {
     await inbox.says(/RevenueCat ignores a grant that ends within two hours/);
     await inbox.look('review-same');
     assert.equal(await card.getByRole('button', { name: 'Grant now' }).count(), 0);
-    await inbox.press('Add to the current end instead');
+    await inbox.says(/press Change and choose a later end, or a start after/);
+    await inbox.press('Change');
+    await card.getByLabel('Starts').selectOption('after');
+    await inbox.press('Review');
     assert.equal(await card.getByText(/nothing would change/).count(), 0);
     await inbox.look('review');
     await inbox.press('Grant now');

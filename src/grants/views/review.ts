@@ -22,7 +22,7 @@ import {
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
-import { canAddToEnd, noEffectOf } from '../grant.ts';
+import { noEffectOf } from '../grant.ts';
 import { needsSecondPerson } from '../policy.ts';
 import { reviewAction } from '../service.ts';
 import { actionForm, formOf, submittedForm, tryAgainPage } from './form.ts';
@@ -37,22 +37,14 @@ const FORM_REFUSALS: readonly string[] = [
   'no_effect',
 ];
 
-export function reviewForm(context: ViewContext): Promise<InboxCanvas> {
-  return showReview(context, submittedForm(context));
-}
-
-/** The same duration, added to an end that would stay. */
-export function addToEnd(context: ViewContext): Promise<InboxCanvas> {
-  return showReview(context, { ...formOf(context), start: 'after' });
-}
-
 /** The form as it was before the review. */
 export function changeForm(context: ViewContext): Promise<InboxCanvas> {
   return actionForm(context, formOf(context));
 }
 
 /** Shows exactly what will happen, and gives the confirm button a key that works once. */
-async function showReview(context: ViewContext, form: Form): Promise<InboxCanvas> {
+export async function reviewForm(context: ViewContext): Promise<InboxCanvas> {
+  const form = submittedForm(context);
   const reviewed = await orActionError(reviewAction(context, form));
   return reviewed instanceof ActionError
     ? formAgain(context, form, reviewed)
@@ -97,8 +89,9 @@ function reviewButtons(context: ViewContext, reviewed: Reviewed): Part[] {
   const noEffect = noEffectOf(reviewed);
   return [
     isApprovalNeeded && secondPersonText(context, kind),
-    !noEffect && button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
-    canAddToEnd(reviewed) && button('grant.add', t('action.button.addToEnd'), 'secondary'),
+    noEffect
+      ? !isForever(noEffect.endMs) && text(t('action.form.laterEnd'), 'muted')
+      : button(`${prefixOf(kind)}.confirm`, t(label), 'primary'),
     button('action.change', t('action.button.change'), 'secondary'),
   ];
 }
