@@ -118,7 +118,10 @@ function endBy(builder: StateBuilder, takenAtMs: number): void {
   if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
 }
 
-/** More than all events together: the history began before the first of them. Later charges add to it. */
+/**
+ * More than all events together: the history began before the first of them. Later charges add to it. Prices in dollars
+ * have three decimals: what rounding each to cents has lost is not more, and must not undo a refund.
+ */
 function applyRevenue(
   fold: HistoryFold,
   matched: ReadonlySet<StateBuilder>,
@@ -127,7 +130,7 @@ function applyRevenue(
   const revenueUsdCents = [...subscriptions, ...purchases]
     .filter(({ environment }) => environment === 'production')
     .reduce((sum, item) => sum + item.revenueUsdCents, 0);
-  if (revenueUsdCents <= fold.chargedUsdCents) return;
+  if (revenueUsdCents - fold.chargedUsdCents <= fold.charges / 2) return;
   fold.lifetimeValueUsdCents = revenueUsdCents;
   for (const builder of matched) builder.isRevenueListed = true;
 }

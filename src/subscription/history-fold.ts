@@ -30,6 +30,8 @@ export function emptyFold() {
     lifetimeValueUsdCents: 0,
     /** What was charged, refunds not subtracted. */
     chargedUsdCents: 0,
+    /** Number of these charges, each of which was rounded to cents. */
+    charges: 0,
     firstPaidAtMs: null as number | null,
     trialEndsAtMs: null as number | null,
     /** When the trial began that `trialEndsAtMs` is about. */
@@ -112,6 +114,7 @@ function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): 
   if (sum.price && sum.price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
   fold.lifetimeValueUsdCents += usdCents;
   fold.chargedUsdCents += Math.max(0, usdCents);
+  if (usdCents > 0) fold.charges += 1;
 }
 
 /** The key of a purchase that is not known yet. */

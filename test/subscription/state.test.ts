@@ -990,6 +990,28 @@ const HISTORIES: readonly History[] = [
     primary: { productName: 'Pro', managementUrl: 'https://apps.apple.com/account/subscriptions' },
   },
   {
+    name: 'the API adds up dollars of three decimals, of which one charge was refunded',
+    events: [
+      buy(0, 30, { price: 25.484 }),
+      renew(30, 60, { price: 25.484 }),
+      refund(31, { ...period(30, 60, -10), price: -25.484 }),
+    ],
+    snapshot: snapshotOf(32, [
+      apiSubscription({
+        periodStartsAtMs: day(30),
+        periodEndsAtMs: day(60),
+        endsAtMs: day(31),
+        status: 'expired',
+        givesAccess: false,
+        revenueUsdCents: 5097,
+      }),
+    ]),
+    on: 33,
+    status: 'expired',
+    access: {},
+    usd: 2548,
+  },
+  {
     name: 'the API lists a renewal whose event was lost',
     events: [buy(0, 30), expire(30)],
     snapshot: snapshotOf(31, [
