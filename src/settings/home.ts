@@ -35,7 +35,7 @@ export const homePage: Page = {
         countFailedWebhooks(app.database, workspaceId),
         readRejectedContacts(sql, workspaceId),
       ]);
-    const { pending: reasons, failed } = overview;
+    const { pending: reasons, failed, isPartial } = overview;
     const waiting = reasons.get('waiting_for_contact') ?? 0;
     const pending = [...reasons.values()].reduce((sum, count) => sum + count, 0) - waiting;
     // What keeps events from their contacts, the most fundamental first, each with its remedy.
@@ -53,13 +53,13 @@ export const homePage: Page = {
       advice,
       overall: overallOf(workspace, projects, advice),
       tiles: [
-        { label: 'queued', count: atMost(pending), show: 'pending', isBad: false },
-        { label: 'waiting for a contact', count: atMost(waiting), show: 'waiting', isBad: false },
+        { label: 'queued', count: atMost(pending, isPartial), show: 'pending', isBad: false },
+        { label: 'waiting for a contact', count: atMost(waiting, isPartial), show: 'waiting', isBad: false },
         { label: 'failed', count: atMost(failed), show: 'failed', isBad: failed > 0 },
       ],
       reasons: [...reasons].map(([reason, count]) => ({
         text: reasonText(reason) || 'Next in line for Intercom',
-        count: atMost(count),
+        count: atMost(count, isPartial),
       })),
       overview,
       activity,
@@ -91,9 +91,9 @@ export const homePage: Page = {
   },
 };
 
-function atMost(count: number): string {
+function atMost(count: number, isPartial = false): string {
   const text = Math.min(count, MAX_COUNTED).toLocaleString('en-US');
-  return count >= MAX_COUNTED ? `${text} or more` : text;
+  return isPartial || count >= MAX_COUNTED ? `${text} or more` : text;
 }
 
 /** Never rounds up to 100 % when something failed. */

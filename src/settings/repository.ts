@@ -1,4 +1,4 @@
-import { MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
+import { MAX_COUNTED, MAX_DUE_COUNTED, queryRow, type Sql } from '../database/sql.ts';
 import { codeOf } from '../errors.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import {
@@ -15,14 +15,16 @@ import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 export async function readOverview(sql: Sql, workspaceId: string) {
   const [overview, reasons] = await Promise.all([
     // The last delivery only of the last seven days.
-    queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number }>(
+    queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number; due: number }>(
       sql,
-      `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
+      `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2),
+            due as (select 1 from subscribers where workspace_id = $1 and due_at <= now() limit $3)
        select (select max(last_received_at) from projects where workspace_id = $1) as "lastReceivedAt",
               (select max(at) from delivery_attempts
                 where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as "lastDeliveredAt",
-              (select count(*)::integer from failed_events) as failed`,
-      [workspaceId, MAX_COUNTED],
+              (select count(*)::integer from failed_events) as failed,
+              (select count(*)::integer from due) as due`,
+      [workspaceId, MAX_COUNTED, MAX_DUE_COUNTED],
     ),
     sql.query<{ reason: string; count: number }>(
       `with pending as (
@@ -30,19 +32,23 @@ export async function readOverview(sql: Sql, workspaceId: string) {
           where workspace_id = $1 and pending_events > 0 and (due_at is null or due_at > now()) limit $2
        ), due as (
          -- More may have arrived since their last delivery.
-         select coalesce(d.reason, '') as reason, 1 as events from subscribers s ${EVENTS_OF_SUBSCRIBERS}
-          where s.workspace_id = $1 and s.due_at <= now() and ${IS_PENDING}
+         select coalesce(d.reason, '') as reason, 1 as events
+           from (select subscriber_id from subscribers where workspace_id = $1 and due_at <= now() limit $3) s
+           ${EVENTS_OF_SUBSCRIBERS}
+          where ${IS_PENDING}
           limit $2
        )
        select reason, sum(events)::integer as count
          from (select * from pending union all select * from due) counted
         group by 1 order by 2 desc`,
-      [workspaceId, MAX_COUNTED],
+      [workspaceId, MAX_COUNTED, MAX_DUE_COUNTED],
     ),
   ]);
   /** Events by reason; `''`: queued, with nothing in the way. */
   const pending = new Map(reasons.map(({ reason, count }) => [reason, count]));
-  return { ...overview, pending };
+  /** Whether more are due than were counted. */
+  const isPartial = overview.due === MAX_DUE_COUNTED;
+  return { ...overview, pending, isPartial };
 }
 
 /**

@@ -8,7 +8,7 @@ import { savePlan } from '../../src/delivery/event-deliveries.ts';
 import { replayBatch } from '../../src/delivery/replay.ts';
 import { createCardReader } from '../../src/inbox-card/card-repository.ts';
 import { markProcessed } from '../../src/ingestion/journal.ts';
-import { listDeliveries } from '../../src/settings/repository.ts';
+import { listDeliveries, readOverview } from '../../src/settings/repository.ts';
 import { findEventsOfOthers } from '../../src/subscribers/customer-data.ts';
 import { readHistories } from '../../src/subscribers/history.ts';
 import { listSubscribers, searchSubscribers } from '../../src/subscribers/search.ts';
@@ -190,6 +190,19 @@ test('lists of a large workspace are read from where the last one ended, not in 
     });
   }
   assert.deepEqual(sorted, []);
+});
+
+test('of many customers that are due, Home counts the events of some', async () => {
+  await db.database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
+     select 'busy', 'p', md5(n::text)::uuid, now() from generate_series(1, 5001) n`,
+  );
+  await db.database.query(
+    `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
+     select 'busy', 'p', n::text, md5(n::text)::uuid, 'RENEWAL', 'renewal', n, '{}' from generate_series(1, 5001) n`,
+  );
+  const { pending, isPartial } = await readOverview(db.database, 'busy');
+  assert.deepEqual({ pending: [...pending], isPartial }, { pending: [['', 5_000]], isPartial: true });
 });
 
 /** Whether a plan reads what it lists in another order, and sorts it. */

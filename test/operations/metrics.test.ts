@@ -251,7 +251,12 @@ describe('metrics, dashboard and alerts', () => {
       await sql.query('lock table workspaces in access exclusive mode');
       const told = readExposition(await registry.metrics());
       assert.deepEqual(told.get('subscription_timeline_workspaces'), []);
-      assert.equal(told.get('subscription_timeline_events_failed')?.length, 0, 'it reads the workspaces too');
+      assert.equal(
+        told.get('subscription_timeline_delivery_lag_seconds')?.length,
+        0,
+        'it reads the workspaces too',
+      );
+      assert.equal(told.get('subscription_timeline_events_failed')?.length, 1);
       assert.equal(told.get('subscription_timeline_database_up')?.length, 1);
       assert.ok((told.get('subscription_timeline_jobs_waiting')?.length ?? 0) > 5);
     });

@@ -19,7 +19,7 @@ const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] =
   },
   { text: `select coalesce(pending_reason, 'queued') as code`, why: 'the backlog of all, for the metrics' },
   {
-    text: `select code, count(*) as count from ( select coalesce(d.reason, 'queued') as code from subscribers s join events e`,
+    text: `select code, count(*) as count from ( select coalesce(d.reason, 'queued') as code from (select workspace_id, subscriber_id from subscribers`,
     why: 'the backlog of all, for the metrics',
   },
   {
