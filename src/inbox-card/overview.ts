@@ -44,7 +44,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
     tightText(headline(customer.description, sentence), 'paragraph'),
     tightText(identityText(context), 'muted'),
     hasRoom && tightText(storeAndDashboard(context), 'muted'),
-    table(isShort ? factRows(context).slice(0, 2 - extras.length) : []),
+    table(isShort && extras.length < 2 ? factRows(context) : []),
     list([timelineItem(context, isLong ? 1 : 3), item('details', m.t('card.button.details')), ...extras]),
     button('grant', m.t('action.title.grant'), 'secondary'),
     isRejected
