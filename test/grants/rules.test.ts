@@ -299,7 +299,7 @@ test('a purchase is found among those of its environment only', () => {
   const stored = { store: 'RC_BILLING', isOneTime: false, transactionId: 'tx', key: 'key' };
   const production = { ...stored, environment: 'production' } as SubscriptionState;
   const sandbox = { ...stored, environment: 'sandbox' } as SubscriptionState;
-  const state = { subscriptions: [production], sandbox: [sandbox], consumables: [] };
+  const state = { subscriptions: [production], grants: [], sandbox: [sandbox], consumables: [] };
   const context = { customer: { state } } as unknown as ActionContext;
   const live = (environment: string) =>
     ({
@@ -321,20 +321,23 @@ test('nothing is granted any more to a customer who was deleted in RevenueCat', 
 });
 
 test('a purchase known only by the id that RevenueCat gave its product is not named by it', () => {
-  const purchase = buy(0, 31, { product_id: 'prod4f31bd16ab' });
-  const context = {
-    app: { now: () => day(1) },
-    customer: {
-      state: deriveState([purchase], null, day(1)),
-      names: { product: () => null, entitlement: () => null },
-    },
-    messages: messagesFor('en'),
-    workspace: { settings: workspaceSettingsSchema.parse({}) },
-  } as unknown as Parameters<typeof purchaseComponents>[0];
-  const titles = purchaseComponents(context).flatMap((part) =>
-    part.type === 'list' ? part.items.map(({ title }) => title) : [],
-  );
-  assert.deepEqual(titles, ['Purchase']);
+  const titlesOf = (fields: Record<string, unknown>) => {
+    const purchase = buy(0, 31, { product_id: 'prod4f31bd16ab', ...fields });
+    const context = {
+      app: { now: () => day(1) },
+      customer: {
+        state: deriveState([purchase], null, day(1)),
+        names: { product: () => null, entitlement: () => null },
+      },
+      messages: messagesFor('en'),
+      workspace: { settings: workspaceSettingsSchema.parse({}) },
+    } as unknown as Parameters<typeof purchaseComponents>[0];
+    return purchaseComponents(context).flatMap((part) =>
+      part.type === 'list' ? part.items.map(({ title }) => title) : [],
+    );
+  };
+  assert.deepEqual(titlesOf({ entitlement_ids: ['pro'] }), ['Pro']);
+  assert.deepEqual(titlesOf({ entitlement_ids: null, entitlement_id: null }), ['Purchase']);
 });
 
 for (const fields of [{}, { store: undefined }]) {
