@@ -12,6 +12,7 @@ import {
   DELIVERY_FILTERS,
   type DeliveryFilter,
   type DeliveryRow,
+  hasMoreDue,
   listAttempts,
   listDeliveries,
   readDelivery,
@@ -51,6 +52,10 @@ export const deliveriesPage: Page = {
           ? await listFailedWebhooks(app.database, workspace.workspaceId, MAX_UNREADABLE)
           : [],
       rejected: isWhole && show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
+      isPartial:
+        customer === '' &&
+        (show === 'pending' || show === 'waiting') &&
+        (await hasMoreDue(sql, workspace.workspaceId)),
       show,
       customer,
       kind,

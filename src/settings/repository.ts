@@ -12,19 +12,31 @@ import {
 } from '../subscribers/stored-events.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 
+/** Those that are due the longest: of more, the events are neither counted nor listed. */
+const DUE_SUBSCRIBERS = `(select subscriber_id from subscribers where workspace_id = $1 and due_at <= now()
+                           order by due_at limit ${MAX_DUE_COUNTED})`;
+
+/** Whether more subscribers may be due than are read. */
+export async function hasMoreDue(sql: Sql, workspaceId: string): Promise<boolean> {
+  const { due } = await queryRow<{ due: number }>(
+    sql,
+    `select count(*)::integer as due from ${DUE_SUBSCRIBERS} due`,
+    [workspaceId],
+  );
+  return due === MAX_DUE_COUNTED;
+}
+
 export async function readOverview(sql: Sql, workspaceId: string) {
-  const [overview, reasons] = await Promise.all([
+  const [overview, reasons, isPartial] = await Promise.all([
     // The last delivery only of the last seven days.
-    queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number; due: number }>(
+    queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number }>(
       sql,
-      `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2),
-            due as (select 1 from subscribers where workspace_id = $1 and due_at <= now() limit $3)
+      `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
        select (select max(last_received_at) from projects where workspace_id = $1) as "lastReceivedAt",
               (select max(at) from delivery_attempts
                 where workspace_id = $1 and code = 'ok' and at > now() - interval '7 days') as "lastDeliveredAt",
-              (select count(*)::integer from failed_events) as failed,
-              (select count(*)::integer from due) as due`,
-      [workspaceId, MAX_COUNTED, MAX_DUE_COUNTED],
+              (select count(*)::integer from failed_events) as failed`,
+      [workspaceId, MAX_COUNTED],
     ),
     sql.query<{ reason: string; count: number }>(
       `with pending as (
@@ -32,22 +44,19 @@ export async function readOverview(sql: Sql, workspaceId: string) {
           where workspace_id = $1 and pending_events > 0 and (due_at is null or due_at > now()) limit $2
        ), due as (
          -- More may have arrived since their last delivery.
-         select coalesce(d.reason, '') as reason, 1 as events
-           from (select subscriber_id from subscribers where workspace_id = $1 and due_at <= now() limit $3) s
-           ${EVENTS_OF_SUBSCRIBERS}
+         select coalesce(d.reason, '') as reason, 1 as events from ${DUE_SUBSCRIBERS} s ${EVENTS_OF_SUBSCRIBERS}
           where ${IS_PENDING}
           limit $2
        )
        select reason, sum(events)::integer as count
          from (select * from pending union all select * from due) counted
         group by 1 order by 2 desc`,
-      [workspaceId, MAX_COUNTED, MAX_DUE_COUNTED],
+      [workspaceId, MAX_COUNTED],
     ),
+    hasMoreDue(sql, workspaceId),
   ]);
   /** Events by reason; `''`: queued, with nothing in the way. */
   const pending = new Map(reasons.map(({ reason, count }) => [reason, count]));
-  /** Whether more are due than were counted. */
-  const isPartial = overview.due === MAX_DUE_COUNTED;
   return { ...overview, pending, isPartial };
 }
 
@@ -216,7 +225,7 @@ const DELIVERIES: Source = { from: DELIVERIES_WITH_EVENT, order: 'd' };
 const pending = (where: string): Source => ({
   from: `(select d.* from (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0
                            union
-                           select subscriber_id from subscribers where workspace_id = $1 and due_at <= now()) s
+                           select subscriber_id from ${DUE_SUBSCRIBERS} due) s
            cross join lateral (
              select * from event_deliveries
               where workspace_id = $1 and subscriber_id = s.subscriber_id and delivered_at is null
@@ -229,8 +238,7 @@ const pending = (where: string): Source => ({
 });
 /** Only those of subscribers that are due. */
 const NOT_PLANNED: Source = {
-  from: `(select subscriber_id from subscribers where workspace_id = $1 and due_at <= now()) s
-    ${EVENTS_OF_SUBSCRIBERS}`,
+  from: `${DUE_SUBSCRIBERS} s ${EVENTS_OF_SUBSCRIBERS}`,
   where: 'e.skip_reason is null and d.event_id is null',
 };
 

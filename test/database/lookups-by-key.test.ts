@@ -192,10 +192,10 @@ test('lists of a large workspace are read from where the last one ended, not in 
   assert.deepEqual(sorted, []);
 });
 
-test('of many customers that are due, Home counts the events of some', async () => {
+test('of many customers that are due, the events of those that wait longest are counted and listed', async () => {
   await db.database.query(
     `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
-     select 'busy', 'p', md5(n::text)::uuid, now() from generate_series(1, 5001) n`,
+     select 'busy', 'p', md5(n::text)::uuid, now() - make_interval(secs => 5001 - n) from generate_series(1, 5001) n`,
   );
   await db.database.query(
     `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
@@ -203,6 +203,9 @@ test('of many customers that are due, Home counts the events of some', async () 
   );
   const { pending, isPartial } = await readOverview(db.database, 'busy');
   assert.deepEqual({ pending: [...pending], isPartial }, { pending: [['', 5_000]], isPartial: true });
+  const all = { show: 'pending', customer: null, kind: null, before: null, limit: 6_000 } as const;
+  const listed = (await listDeliveries(db.database, 'busy', all)).map(({ eventId }) => eventId);
+  assert.deepEqual([listed.length, listed.includes('1'), listed.includes('5001')], [5_000, true, false]);
 });
 
 /** Whether a plan reads what it lists in another order, and sorts it. */

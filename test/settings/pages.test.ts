@@ -1087,6 +1087,13 @@ describe('home', () => {
     assert.match(text, /<strong>4<\/strong> queued/);
     const listed = await browser.get('/settings/deliveries?show=pending').expect(200);
     for (const id of eventIds) assert.ok(listed.text.includes(`id=${id}"`));
+    assert.doesNotMatch(listed.text, /More customers are due/);
+    await site.db.database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
+       select 'abc123', 'p', gen_random_uuid(), now() from generate_series(1, 5000)`,
+    );
+    const some = await browser.get('/settings/deliveries?show=pending').expect(200);
+    assert.match(some.text, /More customers are due than can be listed: these are the events of the 5,000/);
   });
 
   it('shows no advice when nothing is wrong', async () => {
