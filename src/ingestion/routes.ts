@@ -187,7 +187,8 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
   }
   const event = isRecord(body) ? body.event : undefined;
   if (!isRecord(event)) throw badRequest('The body has no "event" object');
-  if (isDeeperThan(MAX_NESTING, body)) throw badRequest('The body is nested too deeply');
+  if (countBrackets(payload) > MAX_NESTING && isDeeperThan(MAX_NESTING, body))
+    throw badRequest('The body is nested too deeply');
   if (keyText(event.type) === null && namesNoCustomer(event))
     throw badRequest('The event has neither a type nor an app user ID');
   return { eventId: eventIdOf(event), payload };
@@ -196,6 +197,14 @@ export function checkWebhook(rawBody: Buffer): CheckedWebhook {
 function namesNoCustomer(event: unknown): boolean {
   const { customer, source } = identifiersOf(event);
   return customer.length + source.length === 0;
+}
+
+/** At least its depth, and found in a sixth of the time. */
+function countBrackets(json: string): number {
+  let count = 0;
+  for (const bracket of ['{', '['])
+    for (let at = json.indexOf(bracket); at >= 0; at = json.indexOf(bracket, at + 1)) count += 1;
+  return count;
 }
 
 function isDeeperThan(levels: number, value: unknown): boolean {
