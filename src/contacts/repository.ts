@@ -1,7 +1,7 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { DUE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
-import type { ProjectKey } from '../workspaces/projects.ts';
+import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
 
 /**
  * Other subscribers that may write to the same contact, by subscriber: they share an app user id in another project,
@@ -59,7 +59,7 @@ export async function hasLaterProject(
     `select 1 from subscribers s
       where s.workspace_id = $1 and s.project_id <> $2 and s.subscriber_id = any($3) and s.contact_id = $4
         and exists (select 1 from projects p
-                     where p.workspace_id = $1 and p.project_id = s.project_id and p.webhook_auth_hash <> '')
+                     where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
         and exists (select 1 from events e
                      where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
                        and e.environment is distinct from 'sandbox'

@@ -38,7 +38,7 @@ export interface Database extends Sql, Entities {
 
 /** Counting stops here: beyond it nobody needs an exact number, and a table may hold millions of rows. */
 export const MAX_COUNTED = 100_000;
-/** Of so many due subscribers the events are counted: all of those of 200,000 took 18 s, and Home and metrics failed. */
+/** Events are counted and listed of so many due subscribers: of all 200,000 took 18 s, and pages and metrics failed. */
 export const MAX_DUE_COUNTED = 5_000;
 
 /** The row of a statement that always has exactly one, such as a count. */

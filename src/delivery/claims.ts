@@ -1,6 +1,7 @@
 import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
 import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
+import { IS_CONNECTED } from '../workspaces/projects.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
 export const LEASE_SECONDS = 15;
@@ -66,7 +67,7 @@ export async function claimNext(
                           and p.api_key is not null) as "canRefresh",
                exists (select 1 from projects p
                         where p.workspace_id = $1 and p.project_id = s.project_id
-                          and p.webhook_auth_hash <> '') as "isConnected"`,
+                          and ${IS_CONNECTED}) as "isConnected"`,
     [workspaceId, owner, limit, LEASE_SECONDS],
     'claim-subscribers',
   );

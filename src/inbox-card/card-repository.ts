@@ -3,7 +3,7 @@ import { epochMs, type Sql } from '../database/sql.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import { readStoredSummaries } from '../subscribers/summaries.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
-import { PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
+import { IS_CONNECTED, PROJECT_COLUMNS, type Project, toProject } from '../workspaces/projects.ts';
 import {
   type StoredWorkspace,
   toWorkspace,
@@ -54,8 +54,8 @@ with asked as (
     with ordinality as a (contact_id, external_id, chosen, nr))
 select ${WORKSPACE_COLUMNS},
        (select json_agg(p order by p.created_at, p."projectId")
-          from (select ${PROJECT_COLUMNS}, created_at from projects
-                 where workspace_id = $1 and webhook_auth_hash <> '') p) as projects,
+          from (select ${PROJECT_COLUMNS}, created_at from projects p
+                 where workspace_id = $1 and ${IS_CONNECTED}) p) as projects,
        (select json_agg(m) from (
           select f.nr::int, f."matchedBy", s.subscriber_id as "subscriberId", s.project_id as "projectId",
                  s.email, s.version, s.waiting, ${epochMs('s.snapshot_at')} as "snapshotAtMs",

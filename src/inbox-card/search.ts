@@ -52,11 +52,13 @@ export async function chooseProject(context: CardContext): Promise<InboxCanvas> 
   const customers = await Promise.all(
     context.candidates.slice(0, MAX_FOUND).map((candidate) => loadCustomer(context.app, candidate)),
   );
-  const items = customers.map(({ subscriberId, project, description }) => {
-    const sentence = cutSentences(overviewText(m, description), MAX_SENTENCE_LENGTH);
-    const isShown = customers.length <= MAX_WITH_SENTENCE;
-    return item(`match:${subscriberId}`, clip(project.name, 35), isShown ? { subtitle: sentence } : {});
-  });
+  const about = ({ description }: (typeof customers)[number]) =>
+    customers.length <= MAX_WITH_SENTENCE
+      ? { subtitle: cutSentences(overviewText(m, description), MAX_SENTENCE_LENGTH) }
+      : {};
+  const items = customers.map((customer) =>
+    item(`match:${customer.subscriberId}`, clip(customer.project.name, 35), about(customer)),
+  );
   return context.page([text(m.t('match.state.severalProjects'), 'muted'), list(items)]);
 }
 

@@ -7,6 +7,7 @@ import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.
 import type { SubscriberState } from '../subscription/types.ts';
 import { compareTexts } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { IS_CONNECTED } from '../workspaces/projects.ts';
 
 /** What a subscriber's attributes are made of. */
 export interface CustomerState {
@@ -35,7 +36,7 @@ export async function findCustomers(
             bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as "canRefresh"
        from subscriber_ids i
        join projects p on p.workspace_id = $1 and p.project_id = i.project_id
-      where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and p.webhook_auth_hash <> ''
+      where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and ${IS_CONNECTED}
       group by i.subscriber_id`,
     [workspaceId, appUserId],
     'find-customers',
@@ -88,7 +89,7 @@ export async function findCustomerState(
          on u.subscriber_id = s.subscriber_id and u.workspace_id = $1
             and u.format = $3 and u.version = s.version and u.valid_until > $4
       where i.workspace_id = $1 and p.workspace_id = $1 and s.workspace_id = $1
-        and i.app_user_id = $2 and p.webhook_auth_hash <> '' and s.merged_into is null`,
+        and i.app_user_id = $2 and ${IS_CONNECTED} and s.merged_into is null`,
     [workspaceId, appUserId, SUMMARY_FORMAT, new Date(app.now())],
     'find-summaries',
   );

@@ -66,8 +66,8 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
 /** The connected ones, oldest first. By SQL: pages read them from a replica. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
   const rows = await sql.query<ProjectRow>(
-    `select ${PROJECT_COLUMNS} from projects
-      where workspace_id = $1 and webhook_auth_hash <> '' order by created_at, project_id`,
+    `select ${PROJECT_COLUMNS} from projects p
+      where workspace_id = $1 and ${IS_CONNECTED} order by created_at, project_id`,
     [workspaceId],
     'list-projects',
   );
@@ -204,6 +204,8 @@ export function updateProject(
 }
 
 const isConnected = { webhookAuthHash: Not('') };
+/** The same in SQL, of a project `p`. */
+export const IS_CONNECTED = `p.webhook_auth_hash <> ''`;
 
 /** Stores a key that RevenueCat has accepted, and nothing else: the project's webhook stays as it is. */
 export async function storeApiKey(
