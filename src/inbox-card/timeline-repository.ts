@@ -36,7 +36,7 @@ interface TimelineQuery {
 
 /**
  * Reads a timeline from a cursor, newest first. Each source is one scan of the timeline's index, which stops at the
- * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id is
+ * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id, see `keysOfEvent`, is
  * left out.
  */
 export async function readTimeline(
@@ -66,7 +66,8 @@ export async function readTimeline(
                   where webhook.workspace_id = $1 and webhook.subscriber_id = source.subscriber_id
                     and webhook.event_at_ms = e.event_at_ms and webhook.transaction_id = e.transaction_id
                     and webhook.type = e.type and webhook.skip_reason is distinct from 'imported'
-                    and webhook.fields->>'cancel_reason' is not distinct from e.fields->>'cancel_reason'
+                    and (webhook.fields->>'cancel_reason', webhook.fields->>'product_id')
+                        is not distinct from (e.fields->>'cancel_reason', e.fields->>'product_id')
                   limit 1), false))
          order by e.event_at_ms desc, e.event_id desc
          limit $9) t

@@ -118,22 +118,24 @@ describe('the timeline', () => {
       purchase(appUserId, { id: 'imported-2', type: 'CANCELLATION', event_timestamp_ms: nowMs - DAY_MS }),
     ];
     const customer = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: appUserId });
-    customer.events.push(bought, cancelled);
+    // Another product of the same order, whose webhook never comes.
+    customer.events.push(bought, cancelled, { ...bought, id: 'imported-3', product_id: 'addon_monthly' });
     const unknown = await openFor(product, { externalId: appUserId });
     const imported = await until(async () => {
       const card = await openAgain(product, unknown);
       return idsOn(card.canvas).includes('timeline') ? card : null;
     }, 'the import');
-    assert.match(imported.text, /Timeline · 2 events/);
+    assert.match(imported.text, /Timeline · 3 events/);
     await send(product, { ...bought, id: 'webhook-1' });
     // A real second event of the same transaction and millisecond.
     await send(product, { ...cancelled, id: 'webhook-2', cancel_reason: 'BILLING_ERROR' });
     const card = await until(async () => {
       const now = await openAgain(product, imported);
-      return /Timeline · 3 events/.test(now.text) ? now : null;
+      return /Timeline · 4 events/.test(now.text) ? now : null;
     }, 'the webhooks');
     assert.deepEqual(eventsOn(await card.press('timeline')).toSorted(), [
       'event:imported-2',
+      'event:imported-3',
       'event:webhook-1',
       'event:webhook-2',
     ]);
