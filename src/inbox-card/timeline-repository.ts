@@ -36,8 +36,8 @@ interface TimelineQuery {
 
 /**
  * Reads a timeline from a cursor, newest first. Each source is one scan of the timeline's index, which stops at the
- * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id, see `keysOfEvent`, is
- * left out.
+ * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id is
+ * left out: what tells two events apart is the same as in `keysOfEvent`.
  */
 export async function readTimeline(
   sql: Sql,
