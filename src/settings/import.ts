@@ -86,6 +86,7 @@ async function readImports({ app, workspace }: PageRequest) {
 export const importPage: Page = {
   path: '/import',
   title: 'Import existing customers',
+  menuLabel: 'Import customers',
   view: 'import',
   load: async (request) => ({
     projects: (await readImports(request)).map(({ project, latest }) => ({

@@ -10,6 +10,7 @@ import type { FlashCode } from './messages.ts';
 export interface PageRequest {
   readonly app: AppContext;
   readonly sessions: Sessions;
+  readonly menu: Menu;
   readonly session: Session;
   readonly workspace: Workspace;
   /** Before the workspace was read, epoch ms. */
@@ -71,6 +72,8 @@ export interface Page {
   /** Below `/settings`. */
   readonly path: string;
   readonly title: string;
+  /** In the sidebar, where the title is too long for it. */
+  readonly menuLabel?: string;
   readonly view: string;
   load(request: PageRequest): Promise<object>;
   /** By their path below the page; `''`: the page's own. */
@@ -82,6 +85,9 @@ export interface Page {
   /** Files, which leave an audit record and need the right to change settings. */
   readonly downloads?: Readonly<Record<string, (request: PageRequest) => Promise<Download>>>;
 }
+
+/** The sidebar: groups with their pages. */
+export type Menu = readonly (readonly [group: string, pages: readonly Page[]])[];
 
 /** The path of the sidebar's entry: `/grants` of `/grants/many`. */
 export const sectionOf = ({ path }: Pick<Page, 'path'>): string => path.split('/', 2).join('/');

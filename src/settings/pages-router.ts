@@ -21,7 +21,7 @@ const MAX_FORM_FIELDS = 10_000;
 /** How long a page waits for the replica to catch up before it is read from the primary. */
 const REPLICA_WAIT_MS = 100;
 
-type Site = Pick<PageRequest, 'app' | 'sessions'>;
+type Site = Pick<PageRequest, 'app' | 'sessions' | 'menu'>;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
@@ -97,10 +97,11 @@ const requireChangeRight: RequestHandler = async (_req, res, next) => {
 
 /** @throws AppError `not_found` when the workspace was erased while its admin was signed in */
 async function readRequest(
-  { app, sessions }: Site,
+  site: Site,
   { method, body, query }: Request,
   res: Response,
 ): Promise<PageRequest> {
+  const { app } = site;
   const session = sessionOf(res);
   const openedAtMs = app.now();
   const [workspace, sql] = await Promise.all([
@@ -111,7 +112,7 @@ async function readRequest(
   const typed = (body ?? {}) as Record<string, unknown>;
   const untrimmed = (name: string): string => untrimmedText(typed[name] ?? query[name]);
   const input = (name: string): string => untrimmed(name).trim();
-  return { app, sessions, session, workspace, openedAtMs, sql, typed, input, untrimmed };
+  return { ...site, session, workspace, openedAtMs, sql, typed, input, untrimmed };
 }
 
 async function show(

@@ -7,7 +7,6 @@ import { stripInvisible } from '../text.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashOf } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
-import texts from './texts.json' with { type: 'json' };
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
@@ -48,7 +47,7 @@ export async function sendPage(
     data: { readonly failedForm?: string | null };
   },
 ): Promise<void> {
-  const { session, workspace } = request;
+  const { session, workspace, menu } = request;
   const { typed } = page;
   const problems = new Map(Object.entries(page.problems));
   const canChange = await isAllowedToChange(request);
@@ -75,7 +74,7 @@ export async function sendPage(
   const { dateTime } = messagesFor('en', workspace.timezone);
   const html = eta.render(`./${page.view}`, {
     title: page.title,
-    menu: texts.menu,
+    menu,
     section: page.section,
     csrf: hiddenFields({
       _csrf: session.csrf,

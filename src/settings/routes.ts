@@ -13,36 +13,34 @@ import { grantsPage } from './grants.ts';
 import { homePage } from './home.ts';
 import { cancelImportPage, importPage } from './import.ts';
 import { messengerPage, removeSecretPage, revokeKeyPage } from './messenger.ts';
-import type { Page } from './page.ts';
+import type { Menu, Page } from './page.ts';
 import { pagesRouter } from './pages-router.ts';
 import { publicRouter } from './public.ts';
 import { disconnectPage, newWebhookPage, revenueCatPage } from './revenuecat.ts';
 import { usePage } from './use.ts';
 
-/** Every page of the settings. A new one is one file, one view and one entry here and in the menu (texts.json). */
+/** The sidebar: pages by their group. A new page is one file, one view, and one entry here or in `PAGES`. */
+const MENU: Menu = [
+  ['', [homePage]],
+  ['Setup', [revenueCatPage, importPage, eventsPage, contactsPage, usePage]],
+  ['Inbox', [cardPage, grantsPage]],
+  ['Messenger', [messengerPage]],
+  ['Activity', [deliveriesPage, auditPage]],
+  ['Workspace', [accessPage, dataPage]],
+];
+
+/** Those of the sidebar, and those that they lead to. */
 const PAGES: readonly Page[] = [
-  homePage,
-  revenueCatPage,
+  ...MENU.flatMap(([, pages]) => pages),
   disconnectPage,
   newWebhookPage,
-  importPage,
   cancelImportPage,
-  eventsPage,
-  contactsPage,
-  usePage,
-  cardPage,
-  grantsPage,
   bulkGrantsPage,
   undoBulkGrantPage,
-  messengerPage,
   removeSecretPage,
   revokeKeyPage,
-  deliveriesPage,
   deliveryPage,
-  auditPage,
-  accessPage,
   signOutPage,
-  dataPage,
   uninstallPage,
 ];
 
@@ -59,6 +57,6 @@ export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
 export function settingsRouter(app: AppContext, sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
   router.use(publicRouter(sessions));
-  router.use('/settings', pagesRouter({ app, sessions }, PAGES));
+  router.use('/settings', pagesRouter({ app, sessions, menu: MENU }, PAGES));
   return router;
 }
