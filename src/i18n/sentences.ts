@@ -3,6 +3,7 @@ import type { End, SeveralItem, Statement, StatusLabel } from '../subscription/d
 import { type Period, type Price, toMajor } from '../subscription/money.ts';
 import { storeName } from '../subscription/names.ts';
 import type { Money } from '../subscription/types.ts';
+import { capitalize } from '../text.ts';
 import type { Messages, MessageValues } from './messages.ts';
 
 /** Who reads: a teammate about the customer, or the customer. */
@@ -44,8 +45,7 @@ function isUnnamed(statement: Statement): boolean {
 
 /** A name keeps its letters; "your subscription", used where the name is unknown, may begin a sentence. */
 function capitalizeUnnamed(text: string, what: MessageValues[string] = null): string {
-  const capital = (part: string): string => part.charAt(0).toUpperCase() + part.slice(1);
-  return typeof what === 'string' ? capital(text.replaceAll(`. ${what}`, `. ${capital(what)}`)) : text;
+  return typeof what === 'string' ? capitalize(text.replaceAll(`. ${what}`, `. ${capitalize(what)}`)) : text;
 }
 
 type Field = string | number | null | Price | Money | readonly SeveralItem[];

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { LANGUAGES } from '../i18n/languages.ts';
+import { LANGUAGES, type Language } from '../i18n/languages.ts';
+import { capitalize } from '../text.ts';
 import { changeSettings } from './change-settings.ts';
 import { checkboxField, done, form, type Page, textField } from './page.ts';
-import texts from './texts.json' with { type: 'json' };
 
 export const cardPage: Page = {
   path: '/card',
@@ -10,7 +10,7 @@ export const cardPage: Page = {
   view: 'card',
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
-    languages: LANGUAGES.map((language) => [language, texts.languages[language]]),
+    languages: LANGUAGES.map((language) => [language, nameOf(language)]),
     picture: workspace.settings.card.picture,
   }),
   forms: {
@@ -28,3 +28,8 @@ export const cardPage: Page = {
     ),
   },
 };
+
+/** In the language itself: `Deutsch`. */
+function nameOf(language: Language): string {
+  return capitalize(new Intl.DisplayNames(language, { type: 'language' }).of(language) ?? language);
+}

@@ -5,7 +5,7 @@ import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { dashboardUrl, listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
-import { KIND_TEXTS, labelOfType, reasonText } from './messages.ts';
+import { KIND_TEXTS, labelOf, reasonText } from './messages.ts';
 import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
   type AttemptRow,
@@ -126,9 +126,9 @@ function describeRow(row: DeliveryRow) {
   const isWaiting = row.state === 'pending' && row.reason === 'waiting_for_contact';
   return {
     ...row,
-    label: kind ? KIND_TEXTS[kind].label : labelOfType(row.type),
+    label: kind ? KIND_TEXTS[kind].label : labelOf(row.type),
     tone: isWaiting ? 'waiting' : row.state,
-    stateLabel: isWaiting ? 'Waiting' : texts.deliveryStates[row.state],
+    stateLabel: isWaiting ? 'Waiting' : texts.deliveryFilters[row.state],
     why: reasonText(row.state === 'skipped' ? (row.reason ?? 'timeline_only') : row.reason),
     link: `/settings/deliveries/event?${new URLSearchParams({ id: row.eventId })}`,
     canReplay:

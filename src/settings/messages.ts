@@ -1,4 +1,5 @@
-import type { DeliverableKind } from '../subscription/kinds.ts';
+import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
+import { capitalize } from '../text.ts';
 import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
@@ -13,12 +14,17 @@ export function flashOf(code: string): { readonly text: string; readonly tone: '
   return Object.hasOwn(warnings, code) ? { text: textFor(warnings, code), tone: 'todo' } : null;
 }
 
-export const KIND_TEXTS: Readonly<Record<DeliverableKind, { label: string; meaning: string }>> = texts.kinds;
+const MEANINGS: Readonly<Record<DeliverableKind, string>> = texts.kinds;
+/** Of kinds whose code does not say it. */
+const LABELS: Readonly<Partial<Record<DeliverableKind, string>>> = texts.kindLabels;
 
-/** A type of RevenueCat's without a label of its own: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
-export function labelOfType(type: string): string {
-  const text = type.toLowerCase().replaceAll('_', ' ');
-  return text.charAt(0).toUpperCase() + text.slice(1);
+export const KIND_TEXTS = Object.fromEntries(
+  EVENT_KINDS.map((kind) => [kind, { label: LABELS[kind] ?? labelOf(kind), meaning: MEANINGS[kind] }]),
+) as Readonly<Record<DeliverableKind, { label: string; meaning: string }>>;
+
+/** What a code says: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
+export function labelOf(code: string): string {
+  return capitalize(code.toLowerCase().replaceAll('_', ' '));
 }
 
 /** Why an event is not on its contact, and the remedy. */

@@ -1,3 +1,4 @@
+import { capitalize } from '../text.ts';
 import type { SubscriptionState } from './types.ts';
 
 /** Display names from the catalog, where they are known. */
@@ -67,7 +68,7 @@ export function titleCase(code: string): string {
     .toLowerCase()
     .split(/[_\s]+/)
     .filter((word) => word !== '')
-    .map(capitalized)
+    .map(capitalize)
     .join(' ');
 }
 
@@ -81,12 +82,8 @@ export function tidyId(id: string): string {
   const segments = main.split('.').filter((segment) => segment !== '');
   // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
   const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
-  const tidy = capitalized(spaced(/^\d*$/.test(last) ? main : last));
+  const tidy = capitalize(spaced(/^\d*$/.test(last) ? main : last));
   return plan ? `${tidy} (${spaced(plan)})` : tidy;
-}
-
-function capitalized(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function spaced(text: string): string {
