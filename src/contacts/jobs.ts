@@ -4,7 +4,7 @@ import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { followMerge, hasAttributes, rewriteAttributes } from './repository.ts';
+import { followMerge, readAttributesStatus, rewriteAttributes } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -46,11 +46,13 @@ async function clearContact(
 ): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
-  if (!client || (await hasAttributes(app.database, workspaceId, contactId))) return;
+  const status = await readAttributesStatus(app.database, workspaceId, contactId);
+  if (!client || status === 'written') return;
   if (workspace.status !== 'connected') {
     const options = { afterSeconds: DISCONNECTED_RETRY_S };
     return app.jobs.send('contact.clear', { workspaceId, contactId }, options);
   }
+  if (status === 'pending') return clearLater(app.jobs, { workspaceId, contactId });
   // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);

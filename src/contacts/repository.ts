@@ -47,26 +47,36 @@ export async function findSharedSubscribers(
 }
 
 /**
- * Whether a subscriber of another connected project has the contact and an event later than `lastEventMs`: a contact
- * shows the attributes of the project with the latest one.
+ * Other subscribers whose attributes the contact shows instead of this one's: of the same project, the one that a
+ * teammate linked to it; of other connected projects, those that have the contact and an event later than
+ * `lastEventMs`.
  */
-export async function hasLaterProject(
+export async function findPreferred(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
   shared: { contactId: string; others: readonly string[]; lastEventMs: number },
-): Promise<boolean> {
-  const rows = await sql.query(
-    `select 1 from subscribers s
-      where s.workspace_id = $1 and s.project_id <> $2 and s.subscriber_id = any($3) and s.contact_id = $4
-        and exists (select 1 from projects p
-                     where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
-        and exists (select 1 from events e
-                     where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
-                       and e.environment is distinct from 'sandbox'
-                       and e.skip_reason is distinct from 'timeline_only')`,
+): Promise<string[]> {
+  if (shared.others.length === 0) return [];
+  const rows = await sql.query<{ subscriber_id: string }>(
+    `select s.subscriber_id from subscribers s
+      where s.workspace_id = $1 and s.subscriber_id = any($3)
+        and case when s.project_id = $2
+            -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
+            then exists (select 1 from contact_links l
+                          where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id and l.contact_id = $4
+                            and (s.contact_id = $4
+                                 or l.made_at = (select max(made_at) from contact_links
+                                                  where workspace_id = $1 and subscriber_id = s.subscriber_id)))
+            else s.contact_id = $4
+             and exists (select 1 from projects p
+                          where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
+             and exists (select 1 from events e
+                          where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
+                            and e.environment is distinct from 'sandbox'
+                            and e.skip_reason is distinct from 'timeline_only') end`,
     [workspaceId, projectId, shared.others, shared.contactId, shared.lastEventMs],
   );
-  return rows.length > 0;
+  return rows.map((row) => row.subscriber_id);
 }
 
 interface ContactIdentity {
@@ -190,14 +200,36 @@ export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: stri
   });
 }
 
-/** Whether a customer's attributes are on the contact or about to be: one who has only tests writes none. */
-export async function hasAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<boolean> {
-  const rows = await sql.query(
-    `select 1 from subscribers
-      where workspace_id = $1 and contact_id = $2 and (attributes_written is not null or due_at <= now()) limit 1`,
+/** Makes subscribers write their attributes again over what others wrote to their contact. */
+export async function rewriteAttributesOf(
+  sql: Sql,
+  workspaceId: string,
+  subscriberIds: readonly string[],
+): Promise<void> {
+  if (subscriberIds.length === 0) return;
+  await wakeSubscribers(sql, workspaceId, {
+    set: `${DUE}, attributes_written = null`,
+    where: 's.subscriber_id = any($2)',
+    values: [subscriberIds],
+  });
+}
+
+/**
+ * Whether a customer's attributes are on the contact. `pending`: one who has it is due, and may write them; one who has
+ * only tests writes none.
+ */
+export async function readAttributesStatus(
+  sql: Sql,
+  workspaceId: string,
+  contactId: string,
+): Promise<'written' | 'pending' | 'none'> {
+  const rows = await sql.query<{ is_written: boolean; is_due: boolean }>(
+    `select attributes_written is not null as is_written, coalesce(due_at <= now(), false) as is_due
+       from subscribers where workspace_id = $1 and contact_id = $2`,
     [workspaceId, contactId],
   );
-  return rows.length > 0;
+  if (rows.some((row) => row.is_written)) return 'written';
+  return rows.some((row) => row.is_due) ? 'pending' : 'none';
 }
 
 /** The subscriber that a contact is linked to in one project; `null`: no link. */

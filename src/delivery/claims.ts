@@ -1,6 +1,6 @@
+import { rewriteAttributesOf } from '../contacts/repository.ts';
 import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
-import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import { IS_CONNECTED } from '../workspaces/projects.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */
@@ -213,12 +213,8 @@ export async function finishClaims(
       !released.has(claim.subscriberId) && attributesWritten !== claim.attributesWritten,
   );
   // Attributes that were written after the lease had ended: another worker may have written newer ones before them.
-  if (overtaken.length > 0)
-    await wakeSubscribers(sql, workspaceId, {
-      set: `${DUE}, attributes_written = null`,
-      where: 's.subscriber_id = any($2)',
-      values: [overtaken.map(({ claim }) => claim.subscriberId)],
-    });
+  const overtakenIds = overtaken.map(({ claim }) => claim.subscriberId);
+  await rewriteAttributesOf(sql, workspaceId, overtakenIds);
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
 }
 

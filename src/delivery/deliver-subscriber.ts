@@ -1,6 +1,6 @@
 import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { hasLaterProject, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
+import { findPreferred, moveLinks, rewriteAttributes, rewriteAttributesOf } from '../contacts/repository.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
@@ -171,9 +171,16 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
     const shared = { contactId, others, lastEventMs: work.lastEventMs };
-    const isHidden = others.length > 0 && (await hasLaterProject(context.database, claim, shared));
+    const isHidden = (await findPreferred(context.database, claim, shared)).length > 0;
     const attributes = { wanted: isHidden ? {} : work.wanted, written };
     const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
+    // What this delivery wrote, or one that was overtaken before, may have replaced the attributes that are shown now.
+    if (!isHidden || claim.attributesWritten === null)
+      await rewriteAttributesOf(
+        context.database,
+        claim.workspaceId,
+        await findPreferred(context.database, claim, shared),
+      );
     if (end.kind === 'later') return postponed(claim, end, left);
     if (end.kind === 'written') {
       const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };

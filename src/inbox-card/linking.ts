@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { clearLater } from '../contacts/jobs.ts';
 import {
   deleteLink,
+  readAttributesStatus,
   readLinkedId,
   rewriteAttributes,
   saveLink,
@@ -162,13 +163,14 @@ async function storeLink(
     // The customers before look up their contact again. Until then it is known as theirs: what the new one sends there
     // must not have a name and second of theirs.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
+    const status = await readAttributesStatus(sql, workspaceId, contactId);
     await rewriteAttributes(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const isReplaced = before !== null && before !== subscriberId;
     // The new customer may have nothing to write: only sandbox events, for one.
-    if (isReplaced) await clearLater(app.jobs, { workspaceId, contactId }, { sql, key: randomUUID() });
+    if (status !== 'none') await clearLater(app.jobs, { workspaceId, contactId }, { sql, key: randomUUID() });
     await audit(context, sql, {
       action: 'link',
       subscriberId,

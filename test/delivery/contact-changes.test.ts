@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import {
   followMerge,
-  hasAttributes,
+  readAttributesStatus,
   saveLink,
   unassignByEmail,
   unassignByOldEmail,
@@ -304,12 +304,12 @@ describe('contact changes during a delivery', () => {
   test('a contact whose customer is about to write its attributes is not cleared', async () => {
     const { database } = world.db;
     const { subscriberId } = await claimNew({ contactId: 'c-next' });
-    assert.equal(await hasAttributes(database, WORKSPACE_ID, 'c-next'), true);
+    assert.equal(await readAttributesStatus(database, WORKSPACE_ID, 'c-next'), 'pending');
     await database.query(
       `update subscribers set due_at = null, lease_owner = null where workspace_id = $1 and subscriber_id = $2`,
       [WORKSPACE_ID, subscriberId],
     );
-    assert.equal(await hasAttributes(database, WORKSPACE_ID, 'c-next'), false);
+    assert.equal(await readAttributesStatus(database, WORKSPACE_ID, 'c-next'), 'none');
   });
 
   test('matching by e-mail is switched off: who is just being matched is matched again', async () => {

@@ -227,6 +227,31 @@ describe('two subscribers of one contact', () => {
     await until(() => contact.customAttributes.subscription_status === 'active', 'the former contact');
   });
 
+  test('attributes that arrive late do not stay over those of a later event in another project', async () => {
+    const { id, customAttributes } = world.intercom.addContact(WORKSPACE_ID, {
+      role: 'user',
+      externalId: 'late',
+    });
+    const { faults } = world.intercom;
+    await receive(OTHER_PROJECT, 'late', 'late-1', { event_timestamp_ms: NOW_MS - 3 * DAY_MS });
+    await receive(PROJECT_ID, 'late', 'late-2', { event_timestamp_ms: NOW_MS - 2 * DAY_MS });
+    await delivered('late-1', 'late-2');
+    await until(async () => !(await isAnyBusy()), 'what was written to be stored');
+    faults.clearRequests();
+    faults.add({ pathPrefix: `/contacts/${id}`, method: 'PUT', latencyMs: 1_000, times: 1 });
+    await receive(PROJECT_ID, 'late', 'late-3', {
+      type: 'UNCANCELLATION',
+      event_timestamp_ms: NOW_MS - DAY_MS,
+    });
+    await until(() => faults.list().length === 0, 'the slow call');
+    const ended = { type: 'EXPIRATION', expiration_at_ms: NOW_MS - DAY_MS };
+    await receive(OTHER_PROJECT, 'late', 'late-4', { ...ended, event_timestamp_ms: NOW_MS - DAY_MS / 2 });
+    const late = () =>
+      faults.requests().some(({ body }) => JSON.stringify(body ?? null).includes('"uncancellation"'));
+    await until(late, 'the slow call to end');
+    await until(() => customAttributes.rc_last_event === 'expiration', 'those of the latest event');
+  });
+
   test('found by e-mail in deliveries that run at the same time, neither of which knew the contact', async () => {
     await setSettings(world, { contacts: { matchByEmail: true } });
     const contacts: string[] = [];

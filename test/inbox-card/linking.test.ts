@@ -320,6 +320,28 @@ describe('linking a customer', () => {
     assert.equal(attributes().subscription_status, 'expired');
   });
 
+  test('attributes of the customer before that arrive after those of the linked one do not stay', async () => {
+    const { faults, state } = product.intercom;
+    const { contactId, press } = await openFor(product, { role: 'user', externalId: 'user_p' });
+    await tell(product, 'active_monthly', { appUserId: 'user_q' });
+    const found = await press('match.search', { 'match.query': 'user_q' });
+    const review = await found.press(`match:${await idOf('user_q')}`);
+    const path = `/contacts/${contactId}`;
+    faults.clearRequests();
+    faults.add({ pathPrefix: path, method: 'PUT', latencyMs: 1_000, times: 1 });
+    await tell(product, 'expired_by_billing', { appUserId: 'user_p' });
+    await until(() => faults.list().length === 0, 'the slow call');
+    await review.press('match.confirm');
+    const written = () =>
+      faults
+        .requests()
+        .flatMap(({ method, path: to, body }) => (method === 'PUT' && to === path ? [body] : []));
+    const isOf = (body: unknown, appUserId: string) => JSON.stringify(body).includes(`"${appUserId}"`);
+    await until(() => written().some((body) => isOf(body, 'user_p')), 'the slow call to end');
+    const attributes = () => state.contacts.get(contactId)?.customAttributes ?? {};
+    await until(() => attributes().rc_app_user_id === 'user_q', 'those of the linked customer');
+  });
+
   test('events of one second of the linked customer and of the one before are both on the contact', async () => {
     const card = await openFor(product, { role: 'user', externalId: 'user_j' });
     const event_timestamp_ms = Date.now() - 60_000;
