@@ -9,9 +9,10 @@ const errorListSchema = z.object({
 
 /** Codes of a 401 after which no call will succeed. Source: Intercom, "Error codes". */
 const INVALID_TOKEN = /^(unauthorized|token_[a-z_]+|missing_authorization)$/;
-// The wording of both is UNVERIFIED: any other refusal of a contact's content is investigated too.
+// The wording is UNVERIFIED: any other refusal of a contact's content is investigated too.
 const ATTRIBUTE_MISSING = /custom (?:data )?attribute.*(?:does not|doesn't) exist/i;
-const EVENT_LIMIT = /limit.*event name|event name.*limit/i;
+/** "Cannot have more than 120 active event names", as several apps recorded it; its code is only "422". */
+const EVENT_LIMIT = /(?:more than|limit).*event name|event name.*limit/i;
 /** Longer messages are cut: they end up in tables and on pages, and are matched by regular expressions. */
 const MAX_MESSAGE_LENGTH = 300;
 const MAX_ANSWER_LENGTH = 2_000;

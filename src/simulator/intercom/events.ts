@@ -55,8 +55,8 @@ export function eventRoutes(context: Context): Router {
     }
     const names = state.eventNames.get(workspace.id) ?? new Set();
     if (!names.has(lowerName) && names.size >= MAX_EVENT_NAMES) {
-      // Status and code are UNVERIFIED; `custom_data_limit_reached` is the code of the attribute limit.
-      throw refusal(422, 'unprocessable_entity', `Limit of ${MAX_EVENT_NAMES} active event names reached`);
+      // As recorded by several apps.
+      throw refusal(422, '422', `Cannot have more than ${MAX_EVENT_NAMES} active event names`);
     }
     state.eventNames.set(workspace.id, names.add(lowerName));
     state.eventKeys.add(key);
