@@ -154,8 +154,8 @@ const uninstallSchema = z.object({ app_id: idField.refine((id) => /^[\w.~-]{1,20
 const healthSchema = z.object({ workspace_id: idField });
 
 /**
- * `POST /intercom/uninstall`: verified when signed, and always confirmed with the token. Whether it is signed, and in
- * which of Intercom's two ways, is not documented (UNVERIFIED). The answer comes before anything is looked up, so
+ * `POST /intercom/uninstall`: verified when signed, and always confirmed with the token. Whether it is signed is not
+ * documented; public apps report `X-Body-Signature` (UNVERIFIED). The answer comes before anything is looked up, so
  * that its time does not reveal who has the app, and a flood of notices becomes one job every ten seconds.
  */
 export function uninstallRouter(app: AppContext): Router {

@@ -62,7 +62,7 @@ export interface AppCaller {
   sendWebhook(topic: string, item: Record<string, unknown>, workspaceId?: string): Promise<number | null>;
   /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
   emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
-  /** The notice to `state.uninstallUrl`. No signature is documented (UNVERIFIED), so none is sent. */
+  /** The notice to `state.uninstallUrl`. No signature is documented; public apps report this one (UNVERIFIED). */
   sendUninstall(workspaceId: string): Promise<number>;
 }
 
@@ -184,7 +184,7 @@ export function createAppCaller(options: {
     },
     async sendUninstall(workspaceId) {
       if (state.uninstallUrl === null) throw new Error('state.uninstallUrl is not set');
-      return (await post(state.uninstallUrl, { app_id: workspaceId }, () => ({}), WEBHOOK_TIMEOUT_MS)).status;
+      return (await post(state.uninstallUrl, { app_id: workspaceId }, signed, WEBHOOK_TIMEOUT_MS)).status;
     },
   };
 }
