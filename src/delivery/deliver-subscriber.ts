@@ -20,7 +20,7 @@ import {
   type PlannedSend,
   planEvents,
 } from './plan.ts';
-import { type Attributes, sendEvents, writeAttributes } from './send.ts';
+import { sendEvents, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;
@@ -163,24 +163,14 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     if (!others || !planned) return { ...unchanged(claim), dueAtMs: context.now() };
     left = planned;
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
-    // What others wrote there since is unknown: only all attributes together are one customer's state.
-    const written = others.length > 0 ? null : claim.attributesWritten;
     const { left: unsent, interruption } = await sendEvents(delivery, contactId, left);
     left = unsent;
     const later = interruption?.kind === 'later' ? interruption : null;
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
-    const shared = { contactId, others, lastEventMs: work.lastEventMs };
-    const isHidden = (await findPreferred(context.database, claim, shared)).length > 0;
-    const attributes = { wanted: isHidden ? {} : work.wanted, written };
-    const end = isBurstSent ? await finishBurst(delivery, contactId, attributes) : interruption;
-    // What this delivery wrote, or one that was overtaken before, may have replaced the attributes that are shown now.
-    if (!isHidden || claim.attributesWritten === null)
-      await rewriteAttributesOf(
-        context.database,
-        claim.workspaceId,
-        await findPreferred(context.database, claim, shared),
-      );
+    const end = isBurstSent
+      ? await finishBurst(delivery, { ...work, claim, contactId, others })
+      : interruption;
     if (end.kind === 'later') return postponed(claim, end, left);
     if (end.kind === 'written') {
       const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
@@ -228,16 +218,31 @@ async function planAgain(
   return planned.filter((event): event is PlannedSend => event.action === 'send' && entries.has(event.entry));
 }
 
-/** Writes the attributes, unless more events have arrived: the delivery that follows then writes them once. */
-async function finishBurst(
-  delivery: Delivery,
-  contactId: string,
-  attributes: Attributes,
-): ReturnType<typeof writeAttributes> {
-  const { context, claim } = delivery;
-  if (await context.writer.hasChanged(claim.workspaceId, claim))
-    return { kind: 'written', values: attributes.written };
-  return writeAttributes(delivery, contactId, attributes);
+interface Burst extends Pick<Work, 'wanted' | 'lastEventMs'> {
+  readonly claim: Claim;
+  readonly contactId: string;
+  /** Who may write to the contact as well. */
+  readonly others: readonly string[];
+}
+
+/**
+ * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the delivery
+ * that follows then writes them once.
+ */
+async function finishBurst(delivery: Delivery, burst: Burst): ReturnType<typeof writeAttributes> {
+  const { database, writer } = delivery.context;
+  const { claim, contactId, others, wanted } = burst;
+  // What others wrote there since is unknown: only all attributes together are one customer's state.
+  const written = others.length > 0 ? null : claim.attributesWritten;
+  const isHidden = (await findPreferred(database, claim, burst)).length > 0;
+  const isOver = isHidden || (await writer.hasChanged(claim.workspaceId, claim));
+  const end = isOver
+    ? ({ kind: 'written', values: written } as const)
+    : await writeAttributes(delivery, contactId, { wanted, written });
+  // What this delivery wrote, or one before it that was overtaken, may have replaced the attributes that are shown now.
+  if (!isHidden || claim.attributesWritten === null)
+    await rewriteAttributesOf(database, claim.workspaceId, await findPreferred(database, claim, burst));
+  return end;
 }
 
 function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): FinishedClaim {
