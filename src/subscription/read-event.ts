@@ -80,6 +80,7 @@ const eventSchema = z.object({
   is_family_share: flag,
   renewal_number: number,
   offer_code: text,
+  discount_identifier: text,
   country_code: capitals,
   app_user_id: text,
   original_app_user_id: text,
@@ -179,7 +180,8 @@ export function readEvent(
     originalTransactionId: event.original_transaction_id,
     isFamilyShare: event.is_family_share,
     renewalNumber: event.renewal_number,
-    offerCode: event.offer_code,
+    /** The App Store and Google Play have offers, RevenueCat's own billing has discounts. */
+    offerCode: event.offer_code ?? event.discount_identifier,
     country: event.country_code,
     transferredFrom: event.transferred_from,
     transferredTo: event.transferred_to,

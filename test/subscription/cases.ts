@@ -52,6 +52,7 @@ const euros = (dollars: number | null, sum: number | null) => ({
   price_in_purchased_currency: sum,
 });
 const offer = { offer_code: 'COMEBACK', price: 2, price_in_purchased_currency: 2 };
+const discount = { ...offer, offer_code: null, discount_identifier: 'SUMMER' };
 const unknownPrice = { price: null, price_in_purchased_currency: null };
 const issue = (at: number, graceDay: number | null, fields = {}): LifecycleEvent =>
   event('BILLING_ISSUE', at, {
@@ -1198,6 +1199,15 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30, offer), buy(2, 32, team)],
     on: 5,
     says: `Team (monthly, Stripe) and Pro (monthly, App Store). Next charge on ${date(30)}.`,
+  },
+  {
+    name: 'the price of a discount is not that of the next period',
+    events: [
+      buy(0, 30, { store: 'RC_BILLING', ...discount }),
+      renew(30, 60, { ...unknownPrice, store: 'RC_BILLING' }),
+    ],
+    on: 35,
+    says: `Pro. Next charge ${date(60)}.`,
   },
   {
     name: 'the price of an offer code is not what is charged at the end of a pause',
