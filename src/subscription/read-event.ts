@@ -232,7 +232,9 @@ export function identifiersOf(body: unknown): Identifiers {
   const type = typeOf(event);
   const own = usableIds([event.app_user_id, event.original_app_user_id, ...event.aliases]);
   if (type === 'TRANSFER') {
-    return separateCustomers(usableIds([...event.transferred_to, ...own]), usableIds(event.transferred_from));
+    // These list every id of each side. Another id, such as the original one, can be one of the source's.
+    const receiver = usableIds(event.transferred_to);
+    return separateCustomers(receiver.length > 0 ? receiver : own, usableIds(event.transferred_from));
   }
   if (type === 'PURCHASE_REDEEMED') {
     const by = usableIds([...event.redeemed_by, ...own]);

@@ -162,6 +162,18 @@ describe('the customers that an event names', () => {
       ['a', anonymous],
     ],
     [
+      'a transfer that also names the ids of one customer',
+      {
+        type: 'TRANSFER',
+        app_user_id: 'b',
+        original_app_user_id: 'a',
+        transferred_from: ['a'],
+        transferred_to: ['b'],
+      },
+      ['b'],
+      ['a'],
+    ],
+    [
       'a transfer within one customer gives nothing away',
       { type: 'TRANSFER', transferred_from: ['a', 'b'], transferred_to: ['b'] },
       ['b'],
