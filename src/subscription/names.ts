@@ -23,6 +23,7 @@ const STORES: Readonly<Record<string, Store>> = {
   MAC_APP_STORE: { name: 'Mac App Store', kind: 'device', subscriptionsPage: APPLE_SUBSCRIPTIONS_PAGE },
   PLAY_STORE: { name: 'Google Play', kind: 'device', subscriptionsPage: GOOGLE_SUBSCRIPTIONS_PAGE },
   AMAZON: { name: 'Amazon Appstore', kind: 'device' },
+  GALAXY: { name: 'Galaxy Store', kind: 'device' },
   ROKU: { name: 'Roku', kind: 'device' },
   STRIPE: { name: 'Stripe', kind: 'web' },
   RC_BILLING: { name: 'RevenueCat Web Billing', kind: 'web' },
@@ -82,7 +83,9 @@ export function tidyId(id: string): string {
   const segments = main.split('.').filter((segment) => segment !== '');
   // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
   const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
-  const tidy = capitalize(spaced(/^\d*$/.test(last) ? main : last));
+  // A number alone names nothing: `com.example.coins.100` is `Coins 100`.
+  const named = segments.length > 3 ? segments.slice(-2).join(' ') : main;
+  const tidy = capitalize(spaced(/^\d*$/.test(last) ? named : last));
   return plan ? `${tidy} (${spaced(plan)})` : tidy;
 }
 
