@@ -3,7 +3,6 @@ import {
   appStoreName,
   entitlementLabel,
   type Names,
-  productLabel,
   productName,
   storeName,
   titleCase,
@@ -125,9 +124,10 @@ function partsOf(line: Line): (string | null)[] {
       return [product, sumText(line), reasonText(line, 'CUSTOMER_SUPPORT')];
     case 'billing_issue':
       return [product, reasonText(line, 'BILLING_ERROR')];
-    case 'product_change':
-      if (event.newProductId === null) return [product];
-      return [m.t('event.change', { from: product, to: productLabel(event.newProductId, names) })];
+    case 'product_change': {
+      const to = productName(event.newProductId, names);
+      return [to === null ? product : m.t('event.change', { from: product, to })];
+    }
     case 'experiment_enrollment':
       return [experimentText(line)];
     case 'paywall':

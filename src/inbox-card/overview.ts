@@ -14,7 +14,7 @@ import {
 } from '../intercom/canvas.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import { isAnonymous } from '../subscription/identities.ts';
-import { productLabel } from '../subscription/names.ts';
+import { productName } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 
@@ -156,7 +156,7 @@ function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const [only, ...more] = description.shown;
   const isSandbox = only?.subscription.environment === 'sandbox';
   const bought = only ? undefined : latest.find(({ kind }) => kind === 'non_subscription_purchase');
-  const product = bought?.productId ? productLabel(bought.productId, names) : only?.product;
+  const product = bought ? productName(bought.productId, names) : only?.product;
   const rows: Row[] = [
     [m.t('card.label.paid'), paidText(m, description)],
     [

@@ -93,10 +93,6 @@ function spaced(text: string): string {
   return text.replaceAll(/[_-]+/g, ' ').trim() || text;
 }
 
-export function productLabel(productId: string, names: Names): string {
-  return names.product(productId) ?? tidyId(productId);
-}
-
 export function entitlementLabel(lookupKey: string, names: Names): string {
   return names.entitlement(lookupKey) ?? tidyId(lookupKey);
 }
@@ -106,10 +102,16 @@ export function isInternalId(id: string): boolean {
   return /^(?:prod|entl)[0-9a-f]{8,}$/.test(id);
 }
 
-/** `null`: unknown, or only RevenueCat's own id is known. */
+/** Whether a web store made up the identifier: Stripe's `prod_` and `price_`, Paddle's `pro_` and `pri_`. */
+function isGeneratedByStore(id: string): boolean {
+  return /^(?:(?=.*[\dA-Z])(?:prod_\w{14}|price_\w{24})|pr[io]_01[\da-z]{24})$/.test(id);
+}
+
+/** `null`: unknown, or only an identifier that nobody chose is known. */
 export function productName(productId: string | null, names: Names): string | null {
   if (productId === null) return null;
-  return isInternalId(productId) ? names.product(productId) : productLabel(productId, names);
+  const isNameless = isInternalId(productId) || isGeneratedByStore(productId);
+  return names.product(productId) ?? (isNameless ? null : tidyId(productId));
 }
 
 /** What the customer has: the entitlement's name, else the product's; `''`: neither is known. */

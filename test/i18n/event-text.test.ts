@@ -4,7 +4,7 @@ import { eventText } from '../../src/i18n/event-text.ts';
 import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { EVENT_KINDS, isShownToCustomers, TIMELINE_ONLY_KINDS } from '../../src/subscription/kinds.ts';
-import { storeName, tidyId } from '../../src/subscription/names.ts';
+import { productName, storeName, tidyId } from '../../src/subscription/names.ts';
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { buy, event, grant, period, renew, trial } from '../subscription/histories.ts';
 
@@ -256,6 +256,20 @@ test('ids are made readable', () => {
     [':', ':'],
   ];
   for (const [id, expected] of cases) assert.equal(tidyId(id), expected);
+});
+
+test('an identifier that nobody chose is not a name', () => {
+  const nobody = { product: () => null, entitlement: () => null };
+  const made = [
+    'prod_R4tUv8xQy2Za6b',
+    'price_1PqRsTuVwXyZ0123456789Ab',
+    'pro_01hv7r8k2m3n4p5q6s7t8v9w0x',
+    'pri_01hv7r8k2m3n4p5q6s7t8v9w0x',
+  ];
+  assert.deepEqual(new Set(made.map((id) => productName(id, nobody))), new Set([null]));
+  assert.equal(productName('prod_R4tUv8xQy2Za6b', { ...nobody, product: () => 'Gold' }), 'Gold');
+  assert.equal(productName('prod_premiummonthly', nobody), 'Prod premiummonthly');
+  assert.equal(productName('pro_monthly', nobody), 'Pro monthly');
 });
 
 test('stores take the article of each language, and refunds say who gave them', () => {

@@ -98,6 +98,11 @@ const SAID: readonly (readonly [
     'You have your subscription for $9.99 a month. It renews on Jan 31, 2026.',
   ],
   [
+    'without another name than the one that Stripe made up',
+    [{ entitlement_ids: null, product_id: 'prod_R4tUv8xQy2Za6b', store: 'STRIPE' }],
+    'You have your subscription for $9.99 a month. It renews on Jan 31, 2026.',
+  ],
+  [
     'in whole yen',
     [{ currency: 'JPY', price: 3.2, price_in_purchased_currency: 500 }],
     'You have Pro for ¥500 a month. It renews on Jan 31, 2026.',
