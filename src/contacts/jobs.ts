@@ -46,8 +46,13 @@ async function clearContact(
 ): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
+  if (!client) return;
   const status = await readAttributesStatus(app.database, workspaceId, contactId);
-  if (!client || status === 'written') return;
+  if (status === 'written') {
+    // An attempt that got no answer may have cleared what was written since.
+    await rewriteAttributes(app.database, workspaceId, contactId);
+    return;
+  }
   if (workspace.status !== 'connected') {
     const options = { afterSeconds: DISCONNECTED_RETRY_S };
     return app.jobs.send('contact.clear', { workspaceId, contactId }, options);

@@ -200,6 +200,33 @@ describe('linking a customer', () => {
     await until(() => Object.keys(attributes()).length === 0, 'the contact to be cleared', 15_000);
   });
 
+  test('a contact that is linked again while a clear of it gets no answer has the attributes in the end', async () => {
+    const { faults, state } = product.intercom;
+    const lead = await openFor(product, { role: 'lead' });
+    const link = async (search: OpenCard) => {
+      const found = await search.press('match.search', { 'match.query': 'user_c' });
+      await (await found.press(`match:${await idOf('user_c')}`)).press('match.confirm');
+    };
+    const isActive = () =>
+      state.contacts.get(lead.contactId)?.customAttributes.subscription_status === 'active';
+    const puts = () => faults.requests().filter(({ path }) => path === `/contacts/${lead.contactId}`);
+    await link(lead);
+    await until(isActive, 'the attributes', 15_000);
+    await (await (await openAgain(product, lead)).press('details')).press('unlink');
+    faults.clearRequests();
+    const pathPrefix = `/contacts/${lead.contactId}`;
+    faults.add({ method: 'PUT', pathPrefix, times: 1, latencyMs: 3_000, drop: 'after' });
+    await clearNow();
+    await until(() => faults.list().length === 0, 'the clear to be sent', 15_000);
+    await link(await openAgain(product, lead));
+    await until(
+      () => puts().some(({ method, status }) => method === 'PUT' && status === null),
+      'the clear to be cut off',
+      15_000,
+    );
+    await until(isActive, 'the attributes again', 30_000);
+  });
+
   test('a contact loses the attributes of a customer who gets another one, however that happens', async () => {
     const { intercom, revenueCat } = product;
     intercom.state.webhookEndpoint = `${product.server.url}/webhooks/intercom`;
