@@ -5,6 +5,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
+import { DUE } from '../subscribers/repository.ts';
 import { type EventRow, toEvent } from '../subscribers/stored-events.ts';
 import { keysOfEvent } from '../subscription/event-order.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
@@ -114,7 +115,7 @@ async function deliverImported(
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))
        returning e.subscriber_id
      )
-     update subscribers s set due_at = now(), version = s.version + 1
+     update subscribers s set ${DUE}
        from (select distinct subscriber_id from released) r
       where s.workspace_id = $1 and s.subscriber_id = r.subscriber_id`,
     [project.workspaceId, project.projectId, appUserIds, sinceMs],

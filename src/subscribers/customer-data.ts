@@ -241,8 +241,8 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
     [workspaceId, others],
   );
   await sql.query(
-    `update subscribers
-        set version = version + 1, due_at = now(), email = case when email = any($3) then null else email end
+    `update subscribers s
+        set ${DUE}, email = case when email = any($3) then null else email end
       where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
     [workspaceId, others, [...texts]],
   );

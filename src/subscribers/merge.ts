@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
+import { DUE } from './repository.ts';
 
 /**
  * Makes one subscriber of several: the one with the oldest event stays and takes over what the others have. Its
@@ -64,7 +65,7 @@ async function markBeingSent(sql: Sql, workspaceId: string, subscriberIds: reado
 async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
   await sql.query(
     `update subscribers s
-        set due_at = now(), version = s.version + 1,
+        set ${DUE},
             snapshot = null, snapshot_at = null, attributes_written = null,
             first_event_at_ms = least(s.first_event_at_ms, o.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, o.last_event_at_ms),

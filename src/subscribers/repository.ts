@@ -51,8 +51,8 @@ export async function readSubscribers(
   return new Map(rows.map((row) => [row.subscriberId, row]));
 }
 
-/** What waking changes of subscribers `s`; more may follow. */
-export const DUE = `due_at = now(), version = s.version + 1`;
+/** What waking changes of subscribers `s`; more may follow. Who is due already keeps the place in the queue. */
+export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
 /** As if none of its deliveries had failed. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 

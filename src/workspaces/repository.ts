@@ -113,7 +113,7 @@ export async function storeInstallation(
 /** Looks up the contacts of all customers who wait for one, as soon as deliveries continue. */
 export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
-    `update subscribers set due_at = now(), version = version + 1, attempts = 0
+    `update subscribers set due_at = least(due_at, now()), version = version + 1, attempts = 0
       where workspace_id = $1
         and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
                                order by subscriber_id for no key update)`,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { wakeForContact } from '../../src/contacts/repository.ts';
 import { createSession } from '../../src/database/session.ts';
 import type { Database } from '../../src/database/sql.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
@@ -187,7 +188,7 @@ describe('processing the journal', () => {
     assert.deepEqual(stored, [{ ordered: true }]);
   });
 
-  test('who waits for a delivery keeps the place in the queue when more arrives', async () => {
+  test('who waits for a delivery keeps the place in the queue when more arrives, or a contact appears', async () => {
     const project = await addProject();
     const receive = (id: string, appUserId: string) =>
       storeEvents(db.database, project, [
@@ -203,6 +204,11 @@ describe('processing the journal', () => {
     );
     await receive('other', 'quiet');
     await receive('second', 'busy');
+    await wakeForContact(db.database, project.workspaceId, {
+      contactId: 'c',
+      externalId: 'busy',
+      email: null,
+    });
     const queue = await rows<{ id: string }>(
       `select i.app_user_id as id from subscribers s
          join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
