@@ -99,10 +99,10 @@ export function listSubscribers(
   { after = NIL_UUID, limit }: { readonly after: string | undefined; readonly limit: number },
 ): Promise<{ readonly subscriberId: string; readonly version: number; readonly appUserId: string }[]> {
   return sql.query(
-    `select s.subscriber_id as "subscriberId", s.version::float8 as version, ${SOME_ID} as "appUserId"
-       from subscribers s
+    // Not with "exists": of 200,000 customers it was planned as a join that read the ids of all for each page.
+    `select s.subscriber_id as "subscriberId", s.version::float8 as version, i.app_user_id as "appUserId"
+       from subscribers s cross join lateral ${SOME_ID} i
       where s.workspace_id = $1 and s.project_id = $2 and s.subscriber_id > $3::uuid
-        and exists (select 1 from subscriber_ids i where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id)
       order by s.subscriber_id limit $4`,
     [workspaceId, projectId, after, limit],
   );

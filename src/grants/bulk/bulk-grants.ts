@@ -73,7 +73,10 @@ function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: nu
   return expiredAtMs !== null && expiredAtMs > nowMs - expiredWithinDays * DAY_MS;
 }
 
-/** App user ids, an identified one where there is one, of each subscriber of the project that the filter takes. */
+/**
+ * App user ids, an identified one where there is one, of each subscriber of the project that the filter takes; no further
+ * than a grant can take.
+ */
 export async function findCustomers(
   { database, now }: Pick<AppContext, 'database' | 'now'>,
   of: ProjectKey,
@@ -90,7 +93,7 @@ export async function findCustomers(
       const summary = summaries.get(subscriberId);
       if (summary && matchesFilter(filter, summary.state, nowMs)) found.push(appUserId);
     }
-  } while (rows.length === FILTER_BATCH_SIZE);
+  } while (rows.length === FILTER_BATCH_SIZE && found.length <= MAX_CUSTOMERS);
   return found;
 }
 
