@@ -79,6 +79,16 @@ export async function readLatestImport(
   return row && toProgress(row);
 }
 
+/** Projects whose latest import is done. */
+export async function listImportedProjects(sql: Sql, workspaceId: string): Promise<Set<string>> {
+  const rows = await sql.query<{ project_id: string; state: ImportState }>(
+    `select distinct on (project_id) project_id, state from imports
+      where workspace_id = $1 order by project_id, started_at desc, import_id`,
+    [workspaceId],
+  );
+  return new Set(rows.flatMap((row) => (row.state === 'done' ? [row.project_id] : [])));
+}
+
 /** Over all workspaces. */
 export function listRunningImports(sql: Sql): Promise<ImportRef[]> {
   return sql.query<ImportRef>(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { readLatestImport } from '../backfill/repository.ts';
+import { listImportedProjects } from '../backfill/repository.ts';
 import { MAX_COUNTED } from '../database/sql.ts';
 import { readRejectedContacts } from '../delivery/replay.ts';
 import { countAwaitingApproval } from '../grants/bulk/repository.ts';
@@ -111,8 +111,8 @@ function formatSeconds(seconds: number): string {
 /** @returns `null` when everything is done */
 async function setupSteps({ app, workspace }: PageRequest, projects: readonly Project[]) {
   const { workspaceId, settings } = workspace;
-  const [imports, hasSecret] = await Promise.all([
-    Promise.all(projects.map(({ projectId }) => readLatestImport(app.database, workspaceId, projectId))),
+  const [imported, hasSecret] = await Promise.all([
+    listImportedProjects(app.database, workspaceId),
     hasMessengerSecret(app.database, workspaceId),
   ]);
   const step = (name: keyof typeof texts.setupSteps, isDone: boolean) => {
@@ -125,7 +125,7 @@ async function setupSteps({ app, workspace }: PageRequest, projects: readonly Pr
   const steps = [
     step('connect', projects.length > 0),
     step('test', hasReceived),
-    step('import', imports.length > 0 && imports.every((each) => each?.state === 'done')),
+    step('import', projects.length > 0 && projects.every(({ projectId }) => imported.has(projectId))),
     step('events', Object.keys(settings.events).length > 0),
     step('messenger', hasSecret),
   ];
