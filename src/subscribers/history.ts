@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { withKnownEnvironments } from '../subscription/state-builder.ts';
+import { withKnownEnvironments } from '../subscription/event-order.ts';
 import { assembleHistory, isTransfer } from '../subscription/transfers.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { readSubscribers, type Subscriber } from './repository.ts';

@@ -77,3 +77,19 @@ export function keysOfEvent(event: LifecycleEvent): string[] {
   if (transactionId === null) return [byId];
   return [byId, [side, transactionId, kind, cancelReason, productId, atMs].join('|')];
 }
+
+/** An event may leave out the environment of a purchase that others name as one of the sandbox. */
+export function withKnownEnvironments<E extends LifecycleEvent>(events: E[]): E[] {
+  const idsOf = ({ transactionId, originalTransactionId }: E): (string | null)[] => [
+    transactionId,
+    originalTransactionId,
+  ];
+  const ofSandbox = new Set(events.filter(({ environment }) => environment === 'sandbox').flatMap(idsOf));
+  ofSandbox.delete(null);
+  if (ofSandbox.size === 0) return events;
+  return events.map((event) =>
+    event.environment === null && idsOf(event).some((id) => ofSandbox.has(id))
+      ? { ...event, environment: 'sandbox' }
+      : event,
+  );
+}

@@ -54,22 +54,6 @@ export function environmentOf(event: LifecycleEvent): Environment {
   return event.environment ?? 'production';
 }
 
-/** An event may leave out the environment of a purchase that others name as one of the sandbox. */
-export function withKnownEnvironments<E extends LifecycleEvent>(events: E[]): E[] {
-  const idsOf = ({ transactionId, originalTransactionId }: E): (string | null)[] => [
-    transactionId,
-    originalTransactionId,
-  ];
-  const ofSandbox = new Set(events.filter(({ environment }) => environment === 'sandbox').flatMap(idsOf));
-  ofSandbox.delete(null);
-  if (ofSandbox.size === 0) return events;
-  return events.map((event) =>
-    event.environment === null && idsOf(event).some((id) => ofSandbox.has(id))
-      ? { ...event, environment: 'sandbox' }
-      : event,
-  );
-}
-
 /** Which entitlement a grant is of. RevenueCat names its product `rc_promo_<entitlement>_<duration>`. */
 export function grantedEntitlement(event: LifecycleEvent): string {
   return event.entitlements[0] ?? event.productId?.replace(/^rc_promo_/, '').replace(/_[^_]*$/, '') ?? '';
