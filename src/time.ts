@@ -9,8 +9,8 @@ export const DAY_MS = 86_400_000;
 /** An access without an end, in columns and sums that need a time. 2200-01-01 UTC. */
 export const FOREVER_MS = Date.UTC(2200, 0, 1);
 
-/** RevenueCat's clients send 2099-01-01 for a lifetime, and RevenueCat itself has stored 200 years. */
-const FOREVER_FROM_MS = Date.UTC(2090, 0, 1);
+/** RevenueCat's clients send 2099-01-01 for a lifetime, in any time zone, and RevenueCat itself has stored 200 years. */
+const FOREVER_FROM_MS = Date.UTC(2098, 11, 31);
 
 /** @param endsAtMs UTC epoch ms; `null`: no end */
 export function isForever(endsAtMs: number | null): boolean {

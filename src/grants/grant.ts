@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { clip } from '../intercom/canvas.ts';
+import { isForever } from '../time.ts';
 import {
   type Access,
   currentEndOrNow,
@@ -16,14 +17,7 @@ import {
 import type { GrantStart } from './action.ts';
 import { failed, invalid, outdated, refused, throwRefusal } from './action-error.ts';
 import type { ActionContext } from './context.ts';
-import {
-  type Duration,
-  endOfDuration,
-  isDuration,
-  isSameEnd,
-  LIFETIME_END_MS,
-  parseEndDate,
-} from './durations.ts';
+import { type Duration, endOfDuration, isDuration, isSameEnd, parseEndDate } from './durations.ts';
 import { type GrantForm, REVIEW_VALID_MS, type Reviewed, type ReviewedGrant } from './form-state.ts';
 import { checkLength, grantedDays } from './policy.ts';
 
@@ -76,7 +70,7 @@ export async function prepareGrant(context: ActionContext, form: GrantForm): Pro
   );
   const { requestedEndMs } = reviewed;
   if (requestedEndMs <= reviewed.reviewedAtMs) throw invalid('endPast');
-  if (isCustom && requestedEndMs >= LIFETIME_END_MS) throw invalid('endTooFar');
+  if (isCustom && isForever(requestedEndMs)) throw invalid('endTooFar');
   checkTerms(context, reviewed);
   return reviewed;
 }

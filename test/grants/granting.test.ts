@@ -185,6 +185,12 @@ describe('granting', () => {
     assert.ok(!idsOn(done.canvas).some((id) => id.startsWith('extend:')));
   });
 
+  test('an end decades away is a date', async () => {
+    await setPolicy(product, { longestDays: 40_000 });
+    const done = await grantOf(await openCustomer(product), { end: '2095-01-31' });
+    assert.match(done.text, /Jan 31, 2095/);
+  });
+
   test('the customer is read by any id that RevenueCat knows', async () => {
     const known = `known_${randomUUID()}`;
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: known });
@@ -424,6 +430,7 @@ describe('refused', () => {
     ],
     ['a day that is past', {}, { end: '2020-01-01' }, /is in the past/, null],
     ['a day that is too far away', {}, { end: '2150-01-01' }, /too far away/, null],
+    ['a day that counts as a lifetime', {}, { end: '2098-12-31' }, /too far away/, null],
     ['a day that is not a date', {}, { end: '1/2/27' }, /must be a date like 2027-01-31/, null],
     ['a day that no month has', {}, { end: '2027-02-30' }, /must be a date like/, null],
     ['no such duration', {}, { duration: 'forever' }, /choose a duration/, null],
