@@ -27,7 +27,8 @@ export function intercomFailure(response: FailedResponse, action: string, nowMs:
   const code = (first?.code ?? '').slice(0, 100);
   const text = (first?.message ?? '').slice(0, MAX_MESSAGE_LENGTH);
   const { remedy = { kind: 'give_up' }, ...meaning } = meaningOf(response, { code, text }, nowMs);
-  const details = `${code ? ` ${code}` : ''}${text ? `: ${text}` : ''}`;
+  // Older endpoints repeat the status as the code.
+  const details = `${code && code !== `${response.status}` ? ` ${code}` : ''}${text ? `: ${text}` : ''}`;
   return new AppError(meaning.code, `${action}: Intercom answered ${response.status}${details}`, {
     upstreamStatus: response.status,
     upstreamAnswer: asText(response.body),

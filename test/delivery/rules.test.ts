@@ -214,7 +214,7 @@ describe('Intercom’s rules', () => {
     await deliver(`${id}-2`);
     const failed = await stateOf(world, `${id}-1`);
     assert.equal(failed?.delivery, 'failed');
-    assert.match(failed?.reason ?? '', /Cannot have more than 120 active event names/);
+    assert.match(failed?.reason ?? '', /answered 422: Cannot have more than 120 active event names/);
     world.intercom.state.eventNames.set(WORKSPACE_ID, before);
 
     assert.equal(await replayEvents(world.db.database, WORKSPACE_ID, { failedOnly: true }), 1);
