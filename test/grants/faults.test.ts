@@ -368,6 +368,28 @@ test('a clock that is ten minutes ahead makes no grant late that RevenueCat show
   assert.equal((await stored(product, card.appUserId))[0]?.state, 'confirmed');
 });
 
+test('a process that was stopped after it had claimed a call no longer makes it', async () => {
+  const card = await openCustomer(product);
+  const actionId = await storeRequested(card);
+  const app = contextOf(product);
+  let stoppedMs = 0;
+  const database: typeof app.database = Object.create(app.database, {
+    query: {
+      value: async (...query: Parameters<typeof app.database.query>) => {
+        const rows = await app.database.query(...query);
+        if (/set called_at/.test(query[0])) stoppedMs = 180_000;
+        return rows;
+      },
+    },
+  });
+  await confirmAction(
+    { ...app, database, now: () => Date.now() + stoppedMs },
+    { workspaceId: WORKSPACE_ID, actionId },
+  );
+  assert.equal(stoppedMs, 180_000);
+  assert.equal(callsFor(product, card.appUserId), 0);
+});
+
 describe('a process that is killed', () => {
   test('between storing and calling: another process makes the grant, once', async () => {
     const card = await openCustomer(product);
