@@ -47,7 +47,7 @@ export interface Period {
   readonly count: number;
 }
 
-/** What one period costs; `period` is `null` for what was bought once, or where its length is unknown. */
+/** What one period costs; `period` is `null` for what was bought once, for an offer, or where its length is unknown. */
 export interface Price {
   readonly money: Money;
   readonly period: Period | null;
@@ -81,9 +81,9 @@ function hasEndOfFebruary(startMs: number, endMs: number): boolean {
   return startMs < marchMs + DAY_MS && endMs > marchMs - 2 * DAY_MS;
 }
 
-/** `null`: free, or unknown. */
+/** `null`: free, or unknown. An offer's has no period: "a month" would promise the same for the months after it. */
 export function priceOf(subscription: SubscriptionState): Price | null {
-  const { price } = subscription;
+  const { price, isOfferPrice } = subscription;
   if (price === null || price.amountMinor <= 0) return null;
-  return { money: price, period: periodOf(subscription) };
+  return { money: price, period: isOfferPrice ? null : periodOf(subscription) };
 }

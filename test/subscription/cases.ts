@@ -1201,6 +1201,12 @@ export const CASES: readonly Case[] = [
     says: `Team (monthly, Stripe) and Pro (monthly, App Store). Next charge on ${date(30)}.`,
   },
   {
+    name: 'the price of an offer code is not what every month costs',
+    events: [buy(0, 30, offer)],
+    on: 5,
+    says: `Pro, $2.00. Next charge ${date(30)}.`,
+  },
+  {
     name: 'the price of a discount is not that of the next period',
     events: [
       buy(0, 30, { store: 'RC_BILLING', ...discount }),
