@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import type { Database } from '../../src/database/sql.ts';
 import { changeBulkGrant } from '../../src/grants/bulk/bulk-grants.ts';
+import { deleteOldDrafts } from '../../src/grants/bulk/repository.ts';
 import { runBulkGrant } from '../../src/grants/bulk/run.ts';
 import { grantJobs } from '../../src/grants/jobs.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
@@ -246,6 +247,41 @@ describe('Settings › Grants › Grant to many', () => {
     );
     assert.deepEqual(left, [{ customer_id: 'stays_3' }]);
     assert.match((await send('', { ...wish, customers: 'imported_later' }).expect(422)).text, /was erased/);
+  });
+
+  it('deletes drafts after a day with their customers, but none that is started at that time', async () => {
+    const { database } = site.db;
+    const [kept, old, started, done] = [
+      await draft({ customers: 'kept_draft' }),
+      await draft({ customers: 'old_draft' }),
+      await draft({ customers: 'started_draft' }),
+      await draft({ customers: 'done_grant' }),
+    ].map(({ id }) => id);
+    const set = (assignment: string, ids: readonly unknown[]) =>
+      database.query(
+        `update bulk_grants set ${assignment} where workspace_id = 'abc123' and bulk_grant_id = any($1)`,
+        [ids],
+      );
+    await set(`created_at = now() - interval '25 hours'`, [old, started, done]);
+    await set(`created_at = now() - interval '23 hours'`, [kept]);
+    await set(`state = 'done'`, [done]);
+    await deleteOldDrafts({
+      async query(...statement: Parameters<Database['query']>) {
+        const rows = await database.query(...statement);
+        if (statement[0].startsWith('select')) await set(`state = 'running'`, [started]);
+        return rows as never[];
+      },
+    });
+    const left = await database.query<{ id: string }>(
+      `select bulk_grant_id as id from bulk_grants join bulk_grant_customers using (workspace_id, bulk_grant_id)
+        where workspace_id = 'abc123' and app_user_id in ('kept_draft', 'old_draft', 'started_draft', 'done_grant')
+        order by app_user_id`,
+    );
+    assert.deepEqual(
+      left.map(({ id }) => id),
+      [done, kept, started],
+    );
+    await set(`state = 'done'`, [started]);
   });
 
   it('takes a pasted list of 5,000 anonymous customers', async () => {

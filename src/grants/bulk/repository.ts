@@ -332,17 +332,19 @@ export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: Bulk
   );
 }
 
-/** Deletes drafts that were never started, with their customers. */
+/** Deletes drafts that were never started, with their customers. One may be started at the same time. */
 export async function deleteOldDrafts(sql: Sql): Promise<void> {
   const old = await sql.query<BulkKey>(
     `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants
       where state = 'draft' and created_at < now() - interval '1 day'`,
   );
-  for (const { workspaceId, bulkGrantId } of old) {
-    for (const table of ['bulk_grant_customers', 'bulk_grants'])
-      await sql.query(`delete from ${table} where workspace_id = $1 and bulk_grant_id = $2`, [
-        workspaceId,
-        bulkGrantId,
-      ]);
-  }
+  for (const { workspaceId, bulkGrantId } of old)
+    await sql.query(
+      `with deleted as (
+         delete from bulk_grants where workspace_id = $1 and bulk_grant_id = $2 and state = 'draft'
+         returning bulk_grant_id)
+       delete from bulk_grant_customers c using deleted d
+        where c.workspace_id = $1 and c.bulk_grant_id = d.bulk_grant_id`,
+      [workspaceId, bulkGrantId],
+    );
 }
