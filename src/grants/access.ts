@@ -9,7 +9,7 @@ import { type Charge, chargeOf } from '../subscription/describe-subscription.ts'
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { entitlementLabel } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { HOUR_MS, isForever, withTimeout } from '../time.ts';
+import { HOUR_MS, withTimeout } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project, ProjectKey } from '../workspaces/projects.ts';
 import type { Grant } from './action.ts';
@@ -220,7 +220,7 @@ export function upcomingCharges(
     .filter(({ entitlements }) => entitlements.includes(lookupKey))
     .flatMap((subscription) => {
       const charge = chargeOf(subscription, app.now());
-      const isBefore = charge !== null && (charge.atMs < requestedEndMs || isForever(requestedEndMs));
+      const isBefore = charge !== null && charge.atMs < requestedEndMs;
       return isBefore ? [{ ...charge, store: subscription.store }] : [];
     });
 }
