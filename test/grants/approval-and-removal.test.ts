@@ -144,9 +144,10 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
       actionId: waiting?.action_id ?? '',
     });
     assert.ok(action);
+    const queued: string[] = [];
+    const jobs = { send: async (name: string) => void queued.push(name) } as unknown as AppContext['jobs'];
     const approveAfter = (lastChange: string | null) => {
       const decidedBy = { id: SECOND, name: 'Sam Second', email: null };
-      const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
       return transition({ database, jobs }, action, { event: 'approve', decidedBy, lastChange });
     };
     const beforeOther = await readLastChange(database, action);
@@ -155,10 +156,10 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.equal((await readAction(database, action))?.state, 'awaiting_approval');
     const moved = await approveAfter(await readLastChange(database, action));
     assert.equal(moved?.state, 'requested');
+    assert.deepEqual(queued, ['action.confirm'], 'in case this process is killed');
     const [other] = (await stored(product, card.appUserId)).filter(({ state }) => state === 'confirmed');
     const made = await readAction(database, { workspaceId: WORKSPACE_ID, actionId: other?.action_id ?? '' });
     assert.ok(made);
-    const jobs = { send: async () => {} } as unknown as AppContext['jobs'];
     await assert.rejects(transition({ database, jobs }, made, { event: 'revoke' }), { code: 'unconfirmed' });
   });
 

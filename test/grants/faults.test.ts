@@ -323,10 +323,12 @@ describe('RevenueCat', () => {
     await noteIn(product, card, /Granted Pro until/);
   });
 
-  test('a note whose job has ended is left when a worker starts, and each night', async () => {
+  test('a grant and a note whose jobs have ended are completed when a worker starts, and each night', async () => {
     const card = await openCustomer(product);
     const { database } = product.server.connected;
+    const waiting = await openCustomer(product);
     const actionId = await grantWhileDisconnected(card);
+    const grantId = await storeRequested(waiting);
     await until(async () => {
       const ended = await database.query(
         `delete from pgboss.job
@@ -342,8 +344,13 @@ describe('RevenueCat', () => {
         where workspace_id = $1 and action_id = $2`,
       [WORKSPACE_ID, actionId],
     );
+    await database.query(
+      `update actions set created_at = now() - interval '2 minutes' where workspace_id = $1 and action_id = $2`,
+      [WORKSPACE_ID, grantId],
+    );
     await database.query(`insert into pgboss.job (name, data) values ('action.resume', '{}')`);
     await noteIn(product, card, /Granted Pro until/);
+    await noteIn(product, waiting, /Granted Pro until/);
   });
 
   test('429: the card says that nothing was changed', async () => {

@@ -8,6 +8,7 @@ import { clip, type Option } from '../../src/intercom/canvas.ts';
 import { DAY_MS, HOUR_MS } from '../../src/time.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import {
+  agedFormState,
   forge,
   idsOn,
   type OpenCard,
@@ -555,6 +556,20 @@ describe('refused', () => {
     }
   });
 
+  test('a project without a key leads to the settings', async () => {
+    const card = await openCustomer(product);
+    const { database } = product.server.connected;
+    const [project] = await database.query<{ api_key: string }>(`select api_key from projects`);
+    await database.query(`update projects set api_key = null`);
+    try {
+      const { canvas, text } = await card.press('grant');
+      assert.match(text, /^This needs a RevenueCat API key\. An admin can add one in the settings\.$/m);
+      assert.deepEqual(idsOn(canvas), ['settings', 'home']);
+    } finally {
+      await database.query(`update projects set api_key = $1`, [project?.api_key]);
+    }
+  });
+
   test('a key without the permission to grant, and a revoked key', async () => {
     const card = await openCustomer(product);
     const [key] = product.revenueCat.state.keys.values();
@@ -657,6 +672,14 @@ describe('once', () => {
       `update actions set state = 'failed', error = 'never_confirmed' where admin->>'id' = '7101'`,
     );
     assert.match((await card.press('grant')).text, /grants? a month/, 'it may have been made');
+    const setMadeDaysAgo = (days: number) =>
+      database.query(
+        `update actions set created_at = now() - make_interval(days => $1) where admin->>'id' = '7101'`,
+        [days],
+      );
+    await setMadeDaysAgo(32);
+    assert.doesNotMatch((await card.press('grant')).text, /grants? a month/, 'an earlier month');
+    await setMadeDaysAgo(0);
     await database.query(
       `update actions set idempotency_key = 'bulk|' || idempotency_key where admin->>'id' = '7101'`,
     );
@@ -696,6 +719,18 @@ describe('once', () => {
     assert.match(removed.text, /removed/);
     assert.equal(await storeAfter(beforeRemoval), null);
     assert.equal(await storeAfter(await readLastChange(database, made)), 'new');
+  });
+
+  test('a review older than 30 minutes is shown again', async () => {
+    const card = await openCustomer(product);
+    const checked = await review(card);
+    const confirmAfter = async (minutes: number) => {
+      const storedData = agedFormState(product, checked, minutes);
+      return textOf((await forge(product, checked, 'grant.confirm', { storedData })).canvas);
+    };
+    assert.match(await confirmAfter(31), /This review is more than 30 minutes old/);
+    assert.equal(callsFor(product, card.appUserId), 0);
+    assert.match(await confirmAfter(29), /✅ Pro is granted/);
   });
 
   test('what changed since the review is shown and confirmed again', async () => {

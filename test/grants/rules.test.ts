@@ -5,10 +5,12 @@ import { AppError } from '../../src/errors.ts';
 import {
   type Access,
   compareReadBack,
+  currentEndOrNow,
   endsOf,
   findNoEffect,
   storedAccess,
   upcomingCharges,
+  usableIds,
 } from '../../src/grants/access.ts';
 
 import type { Grant } from '../../src/grants/action.ts';
@@ -154,6 +156,12 @@ describe('a grant that RevenueCat would ignore', () => {
       now + 10 * HOUR_MS,
       'paid_until_later',
     ],
+    [
+      'a subscription until the same time',
+      { ...none, boughtEndMs: now + 10 * HOUR_MS },
+      now + 10 * HOUR_MS,
+      'paid_until_later',
+    ],
     ['a subscription until earlier', { ...none, boughtEndMs: now + HOUR_MS }, now + 10 * HOUR_MS, null],
     ['both for life', { ...none, grantEndMs: FOREVER_MS }, LIFETIME_END_MS, 'same_grant'],
   ];
@@ -164,17 +172,37 @@ describe('a grant that RevenueCat would ignore', () => {
   }
 
   test('access that no subscription explains is a one-time purchase', () => {
-    const boughtEndOf = (endMs: number, sources: readonly [isGrant: boolean, endsAtMs: number][]) => {
-      const items = [{ entitlement: 'entl1', name: 'Pro', endMs }];
-      const giving = sources.map(([isGrant, endsAtMs]) => ({ isGrant, endsAtMs, entitlements: ['pro'] }));
+    const other = { isGrant: true, endsAtMs: now + 90 * DAY_MS, entitlements: ['team'] };
+    const endsFor = (endMs: number | null, sources: readonly [isGrant: boolean, endsAtMs: number][]) => {
+      const items = [
+        ...(endMs === null ? [] : [{ entitlement: 'entl1', name: 'Pro', endMs }]),
+        { entitlement: 'entl2', name: 'Team', endMs: other.endsAtMs },
+      ];
+      const giving = [
+        other,
+        ...sources.map(([isGrant, endsAtMs]) => ({ isGrant, endsAtMs, entitlements: ['pro'] })),
+      ];
       const access: Access = { appUserId: 'anna', isStored: false, items, sources: giving };
-      return endsOf(access, { id: 'entl1', lookupKey: 'pro' }).boughtEndMs;
+      const { grantEndMs, boughtEndMs } = endsOf(access, { id: 'entl1', lookupKey: 'pro' });
+      return [grantEndMs, boughtEndMs];
     };
-    const granted = [true, now + DAY_MS] as const;
-    assert.equal(boughtEndOf(FOREVER_MS, []), FOREVER_MS);
-    assert.equal(boughtEndOf(now + DAY_MS, [[...granted]]), null);
-    assert.equal(boughtEndOf(now + DAY_MS, [[...granted], [false, now + HOUR_MS]]), now + HOUR_MS);
-    assert.equal(boughtEndOf(FOREVER_MS, [[...granted]]), FOREVER_MS);
+    const grantEndMs = now + DAY_MS;
+    const boughtEndMs = now + 2 * DAY_MS;
+    assert.deepEqual(endsFor(FOREVER_MS, []), [null, FOREVER_MS]);
+    assert.deepEqual(endsFor(grantEndMs, [[true, grantEndMs]]), [grantEndMs, null]);
+    const both = [
+      [true, grantEndMs],
+      [false, boughtEndMs],
+    ] as [boolean, number][];
+    assert.deepEqual(endsFor(boughtEndMs, both), [grantEndMs, boughtEndMs]);
+    assert.deepEqual(endsFor(FOREVER_MS, [[true, grantEndMs]]), [grantEndMs, FOREVER_MS]);
+    assert.deepEqual(endsFor(boughtEndMs, [...both, [true, now]]), [grantEndMs, boughtEndMs]);
+    assert.deepEqual(endsFor(null, [[false, boughtEndMs]]), [null, boughtEndMs]);
+  });
+
+  test('nothing is added to a grant for life', () => {
+    const endOf = (grantEndMs: number) => currentEndOrNow(now, { ...none, grantEndMs });
+    assert.deepEqual([endOf(now + DAY_MS), endOf(LIFETIME_END_MS)], [now + DAY_MS, now]);
   });
 });
 
@@ -212,6 +240,7 @@ describe('the policy', () => {
     assert.equal(checkPolicy(policy, { ...grant, days: 367 })?.code, 'too_long');
     assert.equal(checkPolicy(policy, { ...grant, days: null })?.code, 'lifetime_not_allowed');
     assert.equal(checkPolicy(policy, { ...grant, reason: ' \n ' })?.code, 'reason_missing');
+    assert.equal(checkPolicy(policy, { ...grant, reason: 'x'.repeat(1_000) }), null);
     assert.equal(checkPolicy(policy, { ...grant, reason: 'x'.repeat(1_001) })?.code, 'reason_too_long');
     assert.equal(checkPolicy(policy, { ...grant, adminId: '' })?.code, 'not_allowed');
     assert.equal(policy.monthlyPerAdmin, null);
@@ -290,6 +319,7 @@ describe('the policy', () => {
       'a month of what is free',
     );
     assert.equal(lengthOf({ duration: 'custom' }), 62);
+    assert.equal(lengthOf({ duration: 'custom', requestedEndMs: endMs + HOUR_MS }), 62);
     assert.equal(lengthOf({ duration: 'lifetime', requestedEndMs: LIFETIME_END_MS }), null);
     assert.equal(lengthOf({ duration: 'custom', requestedEndMs: LIFETIME_END_MS }), null);
   });
@@ -311,6 +341,19 @@ test('a purchase is found among those of its environment only', () => {
     }) as LivePurchase;
   assert.equal(findLive(context, production, [live('sandbox')]), null);
   assert.equal(findLive(context, production, [live('production'), live('sandbox')])?.id, 'production');
+  const [other, own] = [
+    { ...live('production'), storeId: 'other' },
+    { ...live('production'), storeId: 'tx' },
+  ];
+  assert.equal(findLive(context, production, [other, own]), own, 'by the store’s transaction');
+  const inKey = { ...production, transactionId: null };
+  for (const key of ['RC_BILLING|other', 'RC_BILLING|other:pass'])
+    assert.equal(findLive(context, { ...inKey, key }, [own, other]), other, key);
+  assert.equal(
+    findLive(context, { ...inKey, key: 'RC_BILLING|sub2' }, [own, { ...other, id: 'sub2' }])?.id,
+    'sub2',
+  );
+  assert.equal(findLive(context, inKey, [own, other]), null);
 });
 
 test('nothing is granted any more to a customer who was deleted in RevenueCat', async () => {
@@ -318,6 +361,25 @@ test('nothing is granted any more to a customer who was deleted in RevenueCat', 
   const client = new Proxy({}, { get: () => notFound }) as RevenueCatClient;
   const grant = { state: 'revoking', appUserId: 'deleted' } as Grant & { nowMs: number; isOverdue: boolean };
   assert.deepEqual(await ACTION_KINDS.grant.readBack(client, 'proj1', grant), {});
+});
+
+test('a grant that RevenueCat has accepted and ignored is known as such when it can no longer be made', async () => {
+  const [before, asked] = [day(5), day(30)];
+  const subscription = { store: 'PROMOTIONAL', givesAccess: true, entitlements: ['pro'], endsAtMs: before };
+  const client = { activeEntitlements: async () => [], listSubscriptions: async () => [subscription] };
+  const readBack = (isOverdue: boolean, isAnswered: boolean) =>
+    ACTION_KINDS.grant.readBack(client as unknown as RevenueCatClient, 'proj1', {
+      ...{ state: 'requested', lookupKey: 'pro', requestedEndMs: asked, previousEndMs: before },
+      ...{ isOverdue, isAnswered, nowMs: 0 },
+    } as Grant & { nowMs: number; isOverdue: boolean });
+  assert.deepEqual(await readBack(true, true), { actualEndMs: before, isUnchanged: true });
+  assert.equal(await readBack(false, true), 'missing');
+  assert.equal(await readBack(true, false), 'missing');
+});
+
+test('the preferred id of a customer is used before the others', () => {
+  const customer = { appUserId: 'last', appUserIds: ['$RCAnonymousID:1', 'first', 'null', 'last'] };
+  assert.deepEqual(usableIds(customer as unknown as ActionCustomer), ['last', 'first', '$RCAnonymousID:1']);
 });
 
 test('a purchase known only by the id that RevenueCat gave its product is not named by it', () => {
@@ -370,10 +432,11 @@ describe('what a store charges before a grant ends', () => {
     test(`is ${what}`, () => {
       const customer = { state: deriveState(events, null, day(6)) };
       const context = { app: { now: () => day(6) }, customer } as unknown as ActionContext;
-      const until = (requestedEndMs: number) =>
-        upcomingCharges(context, { lookupKey: 'pro', requestedEndMs });
+      const until = (requestedEndMs: number, lookupKey = 'pro') =>
+        upcomingCharges(context, { lookupKey, requestedEndMs });
       assert.deepEqual(until(day(90)), [{ atMs, sum, store: 'APP_STORE' }]);
-      assert.deepEqual(until(atMs), []);
+      assert.deepEqual(until(FOREVER_MS), until(day(90)));
+      assert.deepEqual([...until(atMs), ...until(day(90), 'team')], []);
     });
 });
 
@@ -390,10 +453,16 @@ describe('a note', () => {
     isUnchanged: false,
   } as unknown as Grant;
 
+  test('of a grant that one teammate made alone names nobody: it is written as theirs', () => {
+    const alone = { ...grant, decidedBy: null, reason: ' ' };
+    assert.doesNotMatch(noteHtml(alone, 'confirmed', messagesFor('en')), /Ada|Sam|Reason/);
+  });
+
   for (const language of LANGUAGES) {
     test(`in ${language} names entitlement, end, people and reason, and is escaped`, () => {
       const messages = messagesFor(language, 'UTC');
       const html = noteHtml(grant, 'confirmed', messages);
+      assert.match(html, /^<p><b>.+?<\/b><\/p><p>[^<]/);
       const tags = html.match(/<[^>]*>/g) ?? [];
       assert.deepEqual([...new Set(tags)].sort(), ['</b>', '</p>', '<b>', '<br>', '<p>'].sort());
       for (const part of [

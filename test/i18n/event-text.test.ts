@@ -180,6 +180,11 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Received virtual currency',
     '-100 Credits, 5 Gems',
   ],
+  [
+    event('VIRTUAL_CURRENCY_TRANSACTION', 0, { adjustments: null, product_id: null }),
+    'Spent virtual currency',
+    '',
+  ],
   [event('SUBSCRIBER_ALIAS', 0), 'Customer IDs linked', ''],
   [event('TEST', 0), 'Test event', 'Pro monthly plan'],
   [event('SOME_NEW_THING', 0, { product_id: null }), 'Some New Thing', 'SOME_NEW_THING'],

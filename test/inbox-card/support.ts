@@ -215,5 +215,7 @@ export function agedFormState(product: Product, card: OpenCard, minutes: number)
   const keys = [Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')];
   const owner = { workspaceId: WORKSPACE_ID, admin: { id: ADMIN_ID }, contact: { id: card.contactId } };
   const signedAtMs = formState.signedAtMs - minutes * 60_000;
-  return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, signedAtMs });
+  const { review } = formState;
+  const aged = review && { review: { ...review, reviewedAtMs: review.reviewedAtMs - minutes * 60_000 } };
+  return signFormState(deriveKey(keys, 'stored-data'), owner, { ...formState, ...aged, signedAtMs });
 }

@@ -138,6 +138,17 @@ describe('what customers read', () => {
     );
   });
 
+  it('keeps what ended beside what runs, unless that gives the same', () => {
+    const ids = { product_id: 'extra', transaction_id: 'tx2', original_transaction_id: 'tx2' };
+    const endings = (entitlements: readonly string[]) => {
+      const ended = { ...ids, entitlement_ids: entitlements, expiration_at_ms: START_MS + 1_000 };
+      return viewOf([{}, ended], 1).holdings.map(({ tone }) => tone === 'ended');
+    };
+    assert.deepEqual(endings([]), [false, true]);
+    assert.deepEqual(endings(['team']), [false, true]);
+    assert.deepEqual(endings(['pro']), [false]);
+  });
+
   it('offers a way to change only what can be changed', () => {
     assert.ok(holdingOf([{}], 0.5).manage);
     assert.ok(

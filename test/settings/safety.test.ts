@@ -261,6 +261,7 @@ describe('access', () => {
     for (const browser of [first, second]) await browser.get('/settings').accept('html').expect(302);
     for (const browser of [ada, other]) await browser.get('/settings').expect(200);
     await sendForm(ada, '/access/sign-out', { admin: 'abc123-admin', confirmed: 'yes' });
+    await other.get('/settings').accept('html').expect(302);
     await ada.get('/settings').expect(200, /Subscription Timeline/);
     assert.match(await page('/audit?about=signins'), /Signed out a teammate everywhere/);
   });
