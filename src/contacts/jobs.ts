@@ -15,7 +15,10 @@ declare module '../jobs/jobs.ts' {
 
 export function contactJobs(app: AppContext): JobDefinitions {
   return {
-    'contact.clear': { workers: 'interactive', run: (contact) => clearContact(app, contact) },
+    'contact.clear': {
+      workers: 'interactive',
+      run: (contact, attempt) => clearContact(app, contact, attempt),
+    },
     'contact.follow-merge': { workers: 'interactive', run: (contact) => followUnnamedMerge(app, contact) },
   };
 }
@@ -42,15 +45,16 @@ export function clearLater(
  */
 async function clearContact(
   app: AppContext,
-  { workspaceId, contactId }: { workspaceId: string; contactId: string },
+  { workspaceId, contactId }: JobData['contact.clear'],
+  { isRetry } = { isRetry: false },
 ): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
   if (!client) return;
   const status = await readAttributesStatus(app.database, workspaceId, contactId);
   if (status === 'written') {
-    // An attempt that got no answer may have cleared what was written since.
-    await rewriteAttributes(app.database, workspaceId, contactId);
+    // The attempt before may have cleared what was written since.
+    if (isRetry) await rewriteAttributes(app.database, workspaceId, contactId);
     return;
   }
   if (workspace.status !== 'connected') {

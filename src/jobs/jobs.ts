@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Job, type JobResult, PgBoss } from 'pg-boss';
+import { type JobResult, type JobWithMetadata, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { prepareConnection, type Sql, STATEMENT_TIMEOUT_MS } from '../database/sql.ts';
@@ -66,7 +66,8 @@ const WORKERS = {
 /** A job as its folder registers it. */
 interface JobDefinition<Data> {
   readonly workers: keyof typeof WORKERS;
-  run(data: Data): Promise<unknown>;
+  /** @param attempt `isRetry`: one before failed, or its process was killed, and some of it may be done */
+  run(data: Data, attempt?: { readonly isRetry: boolean }): Promise<unknown>;
   /** UTC; the job then takes no data. */
   readonly cron?: string;
   /** A job that takes longer is given up and retried. */
@@ -208,9 +209,9 @@ async function startWorkers(
   logger: Logger,
   { name, definition }: { name: string; definition: AnyDefinition },
 ): Promise<void> {
-  async function run(job: Job<Record<string, unknown>>): Promise<JobResult> {
+  async function run(job: JobWithMetadata<Record<string, unknown>>): Promise<JobResult> {
     try {
-      await withSpan(`job ${name}`, {}, () => definition.run(job.data));
+      await withSpan(`job ${name}`, {}, () => definition.run(job.data, { isRetry: job.retryCount > 0 }));
       return { id: job.id, status: 'completed' };
     } catch (error) {
       const { workspaceId } = job.data;
@@ -220,16 +221,17 @@ async function startWorkers(
     }
   }
   const { concurrency, batchSize, pollSeconds } = WORKERS[definition.workers];
-  await boss.work<Record<string, unknown>>(
+  await boss.work(
     name,
     {
       localConcurrency: concurrency,
       batchSize,
       burstWhenBatchFull: true,
       perJobResults: true,
+      includeMetadata: true,
       pollingIntervalSeconds: 2,
       notifyPollingIntervalSeconds: pollSeconds,
     },
-    (jobs) => Promise.all(jobs.map(run)),
+    (jobs: JobWithMetadata<Record<string, unknown>>[]) => Promise.all(jobs.map(run)),
   );
 }
