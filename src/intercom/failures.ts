@@ -77,6 +77,8 @@ function meaningOf(
     default:
       // Below 400 it comes from a proxy: Intercom's API does not redirect, and sends no pages.
       if (status >= 500 || status < 400) return UNAVAILABLE;
+      // About every call: what is sent must not count as refused.
+      if (code === 'intercom_version_invalid') return UNAVAILABLE;
       if (ATTRIBUTE_MISSING.test(text))
         return { code: 'intercom_attribute_missing', remedy: { kind: 'retry' } };
       return { code: EVENT_LIMIT.test(text) ? 'intercom_event_limit' : 'intercom_rejected' };

@@ -40,6 +40,7 @@ describe('what an error response of Intercom means', () => {
     [409, 'conflict', 'Multiple existing users match this email address', 'intercom_rejected', 'give_up'],
     [410, 'contact_merged', '', 'intercom_contact_merged', 'wait_for_contact'],
     [422, 'data_invalid', '', 'intercom_rejected', 'give_up'],
+    [400, 'intercom_version_invalid', '', 'intercom_unavailable', 'retry'],
     [422, '422', 'Cannot have more than 120 active event names', 'intercom_event_limit', 'give_up'],
     [429, 'rate_limit_exceeded', '', 'intercom_rate_limited', 'wait_until'],
     [500, 'server_error', '', 'intercom_unavailable', 'retry'],
