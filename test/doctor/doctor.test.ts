@@ -807,7 +807,12 @@ describe('doctor', () => {
         /^No such host: correct the host in DATABASE_URL/,
         (url) => (url.hostname = 'nowhere.invalid'),
       ],
-      ['a wrong password', /^PostgreSQL refuses the user/, (url) => (url.password = 'wrong')],
+      [
+        'a wrong password',
+        /^PostgreSQL refuses the user/,
+        // The tests' own user needs none.
+        (url) => Object.assign(url, { username: 'someone', password: 'wrong' }),
+      ],
       ['a database that is not there', /createdb/, (url) => (url.pathname = '/nowhere')],
       [
         'an unavailable database',
