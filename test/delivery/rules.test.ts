@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { wakeForContact } from '../../src/contacts/repository.ts';
+import { addReplayCommand } from '../../src/delivery/command.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
@@ -9,7 +10,7 @@ import { createIntercomClient } from '../../src/intercom/client.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { provisionWith } from '../../src/workspaces/install.ts';
-import { startCommand } from '../support/process.ts';
+import { runCommandHere } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   CLIENT_ID,
@@ -254,12 +255,12 @@ describe('Intercom’s rules', () => {
     world.intercom.faults.clear();
     assert.equal((await stateOf(world, `${id}-1`))?.delivery, 'pending');
 
-    const replay = startCommand(['replay', '--workspace', WORKSPACE_ID, '--failed', '--json'], {
+    const args = ['replay', '--workspace', WORKSPACE_ID, '--failed', '--json'];
+    const { stdout, stderr } = await runCommandHere(addReplayCommand, args, {
       DATABASE_URL: world.db.url,
       INTERCOM_CLIENT_ID: CLIENT_ID,
       INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
     });
-    const { stdout, stderr } = await replay.ended;
     assert.deepEqual(JSON.parse(stdout), { queued: 0, contacts: 1 }, stderr);
     await deliver(`${id}-1`);
     assert.equal(await retryRejectedContacts(world.db.database, WORKSPACE_ID), 0, 'a second replay');
