@@ -6,7 +6,7 @@ export async function until<T>(
 ): Promise<Exclude<T, null | undefined | false>> {
   const deadline = Date.now() + timeoutMs;
   // What comes soon is seen soon, and what takes its time is not slowed by the looking.
-  for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.3, 50)) {
+  for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.3, 100)) {
     const value = await check();
     if (value !== null && value !== undefined && value !== false)
       return value as Exclude<T, null | undefined | false>;
