@@ -15,6 +15,7 @@ describe('signals', () => {
   let temporary: string;
   let dataDir: string;
   const started: { child: ChildProcess }[] = [];
+  let server: Awaited<ReturnType<typeof startServer>>;
 
   before(async () => {
     folder = await makeDatabaseFolder('signals');
@@ -110,10 +111,21 @@ describe('signals', () => {
     await assertNothingLeft();
   });
 
-  test('a server that is killed takes the database with it', async () => {
-    const server = await startServer();
-    process.kill(pidIn(server.output()), 'SIGKILL');
-    await server.ended;
+  test('a server on any free port without PUBLIC_URL logs the port that it got, and uses it for the OAuth callback', async () => {
+    server = await startServer();
+    const port = /"port":(\d+)/.exec(server.output())?.[1];
+    assert.match(server.output(), new RegExp(`"publicUrl":"http://localhost:${port}"`));
+    const answer = await fetch(`http://127.0.0.1:${port}/install`, { redirect: 'manual' });
+    const redirect = new URL(answer.headers.get('location') ?? '').searchParams.get('redirect_uri');
+    assert.equal(redirect, `http://localhost:${port}/oauth/callback`);
+  });
+
+  test('npm passes SIGTERM on, and ends when the server and its database have', async () => {
+    const pid = pidIn(server.output());
+    server.child.kill('SIGTERM');
+    assert.equal(await server.ended, 0, server.output());
+    assert.throws(() => process.kill(pid, 0), 'the server does not outlive npm');
+    assert.match(server.output(), /"msg":"stopped"/);
     await assertNothingLeft();
   });
 
@@ -134,23 +146,13 @@ describe('signals', () => {
   });
 
   test('the next one starts on its data, and stops in order: several signals within a second are one', async () => {
-    const server = await startServer();
-    const pid = pidIn(server.output());
-    kill(server.child, 'SIGINT');
+    const next = await startServer();
+    const pid = pidIn(next.output());
+    kill(next.child, 'SIGINT');
     process.kill(pid, 'SIGINT');
     process.kill(pid, 'SIGTERM');
-    await server.ended;
-    assert.match(server.output(), /"msg":"stopped"/);
-    await assertNothingLeft();
-  });
-
-  test('npm passes SIGTERM on, and ends when the server and its database have', async () => {
-    const server = await startServer();
-    const pid = pidIn(server.output());
-    server.child.kill('SIGTERM');
-    assert.equal(await server.ended, 0, server.output());
-    assert.throws(() => process.kill(pid, 0), 'the server does not outlive npm');
-    assert.match(server.output(), /"msg":"stopped"/);
+    await next.ended;
+    assert.match(next.output(), /"msg":"stopped"/);
     await assertNothingLeft();
   });
 });

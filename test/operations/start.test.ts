@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { addBackfillCommand } from '../../src/backfill/command.ts';
+import { addMigrateCommand } from '../../src/database/command.ts';
 import { openDataDir } from '../../src/database/data-dir.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { launch } from '../../src/database/postgres-programs.ts';
@@ -26,6 +27,7 @@ const APP = { INTERCOM_CLIENT_ID: 'client', INTERCOM_CLIENT_SECRET: 'secret' };
 describe('starting and stopping on a bare machine', () => {
   let folder: string;
   let environment: Record<string, string>;
+  let first: ServerProcess;
   before(async () => {
     // A folder that only its owner may enter; the database below it runs as another user when that is root.
     folder = await makeDatabaseFolder('start');
@@ -33,7 +35,10 @@ describe('starting and stopping on a bare machine', () => {
     await mkdir(join(folder, 'data'));
     environment = { ...APP, DATA_DIR: join(folder, 'data'), PORT: '0' };
   });
-  after(() => rm(folder, { recursive: true, force: true }));
+  after(async () => {
+    first?.child.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  });
 
   const databasePid = async () =>
     Number(
@@ -44,9 +49,11 @@ describe('starting and stopping on a bare machine', () => {
     const command = startCommand(args, { ...environment, ...changes });
     return { code: (await command.ended).code, output: command.output() };
   };
+  const migrateHere = (changes: Readonly<Record<string, string>> = {}) =>
+    runCommandHere(addMigrateCommand, ['migrate', '--json'], { ...environment, ...changes });
   const UP_TO_DATE = { code: 0, output: '{"up_to_date":true}\n' };
 
-  test('an empty data directory: ready within 30 s, and SIGTERM stops everything', async () => {
+  test('an empty data directory: ready within 30 s', async () => {
     const begunMs = performance.now();
     const port = await freePort();
     const starting = startServerProcess({ ...environment, PORT: String(port) });
@@ -67,13 +74,13 @@ describe('starting and stopping on a bare machine', () => {
     // Trying the port opens it for less than a millisecond: who comes then is reset, which is no answer either.
     answers.delete('ECONNRESET');
     assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
-    const server = await starting;
+    first = await starting;
     assert.ok(performance.now() - begunMs < 30_000);
-    assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
+    assert.equal((await fetch(`${first.url}/healthz`)).status, 200);
 
     assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
     assert.equal(
-      (await fetch(`${server.url}/readyz`)).status,
+      (await fetch(`${first.url}/readyz`)).status,
       200,
       'the command line leaves the database running',
     );
@@ -82,40 +89,27 @@ describe('starting and stopping on a bare machine', () => {
     assert.ok(process.kill(pid, 0));
     if (process.platform === 'linux')
       assert.doesNotMatch(await readFile(`/proc/${pid}/environ`, 'utf8'), /INTERCOM/, 'no secret of ours');
-    server.child.kill('SIGTERM');
-    assert.equal((await server.ended).code, 0);
-    assert.match(server.output(), /"msg":"stopped"/);
-    assert.throws(() => process.kill(pid, 0), 'the database is stopped too');
   });
 
-  describe('a server on any free port', () => {
-    let server: ServerProcess;
-    before(async () => {
-      server = await startServerProcess(environment);
-    });
-    after(() => server?.child.kill('SIGKILL'));
+  test('the embedded database is restarted when it was killed, and the server continues', async () => {
+    const before = await databasePid();
+    assert.ok(before > 0, 'it runs');
+    process.kill(before, 'SIGKILL');
+    await until(
+      () => first.output().includes('had stopped and was restarted'),
+      'the database to be started again',
+    );
+    assert.notEqual(await databasePid(), before);
+    await until(async () => (await fetch(`${first.url}/readyz`)).ok, 'the server to be ready again');
+  });
 
-    test('without PUBLIC_URL it logs the port that it got, and uses it for the OAuth callback', async () => {
-      const { port } = new URL(server.url);
-      assert.match(server.output(), new RegExp(`"publicUrl":"http://localhost:${port}"`));
-      const answer = await fetch(`${server.url}/install`, { redirect: 'manual' });
-      const redirect = new URL(answer.headers.get('location') ?? '').searchParams.get('redirect_uri');
-      assert.equal(redirect, `http://localhost:${port}/oauth/callback`);
-    });
-
-    test('the embedded database is restarted when it was killed, and the server continues', async () => {
-      const before = await databasePid();
-      process.kill(before, 'SIGKILL');
-      await until(
-        () => server.output().includes('had stopped and was restarted'),
-        'the database to be started again',
-      );
-      assert.notEqual(await databasePid(), before);
-      await until(async () => (await fetch(`${server.url}/readyz`)).ok, 'the server to be ready again');
-      server.child.kill('SIGTERM');
-      assert.equal((await server.ended).code, 0);
-      assert.equal(await databasePid(), 0, 'nothing stays behind');
-    });
+  test('SIGTERM stops everything, the database too', async () => {
+    const pid = await databasePid();
+    first.child.kill('SIGTERM');
+    assert.equal((await first.ended).code, 0);
+    assert.match(first.output(), /"msg":"stopped"/);
+    assert.throws(() => process.kill(pid, 0), 'the database is stopped too');
+    assert.equal(await databasePid(), 0, 'nothing stays behind');
   });
 
   test('a database without its password is named, and not replaced by an empty one', async () => {
@@ -123,12 +117,9 @@ describe('starting and stopping on a bare machine', () => {
     const password = await readFile(file);
     // What a write to a full disk left behind in place of the old content.
     await writeFile(file, '');
-    const { code, output } = await run(['migrate']);
-    assert.equal(code, 1);
-    assert.match(
-      output,
-      /^\S+data\/postgres is a database, and \S+data\/postgres\.json with its password is missing/,
-    );
+    await assert.rejects(migrateHere(), {
+      message: /^\S+data\/postgres is a database, and \S+data\/postgres\.json with its password is missing/,
+    });
     await writeFile(file, password);
   });
 
@@ -136,7 +127,7 @@ describe('starting and stopping on a bare machine', () => {
     const lock = join(folder, 'data/postgres.lock');
     await writeFile(lock, '');
     await utimes(lock, new Date(0), new Date(0));
-    assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
+    assert.equal((await migrateHere()).stdout, UP_TO_DATE.output);
     await assert.rejects(readFile(lock), { code: 'ENOENT' });
     assert.equal(await databasePid(), 0);
   });
@@ -245,7 +236,7 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('a database that does not answer is named in one line', async () => {
-    const { code, output } = await run(['serve'], {
+    const { code, output } = await run(['migrate'], {
       DATABASE_URL: 'postgres://someone:zqsecret@127.0.0.1:1/app',
     });
     assert.equal(code, 1);
@@ -273,9 +264,10 @@ describe('starting and stopping on a bare machine', () => {
     const dataDir = await mkdtemp(join(folder, 'key-'));
     const file = join(dataDir, 'encryption.key');
     await writeFile(file, '');
-    const { code, output } = await run(['serve'], { DATA_DIR: dataDir });
-    assert.equal(code, 1);
-    assert.match(output, new RegExp(`^${file} holds no key: .* Restore it from a backup\\. .*delete it`));
+    await assert.rejects(loadEncryptionKeys({ encryptionKeys: [], dataDir }), {
+      name: 'AppError',
+      message: new RegExp(`^${file} holds no key: .* Restore it from a backup\\. .*delete it`),
+    });
     assert.equal(await readFile(file, 'utf8'), '');
   });
 
@@ -334,12 +326,13 @@ describe('starting and stopping on a bare machine', () => {
     const below = join(file, 'below');
     const named = (dataDir: string, cause: string) =>
       `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`;
-    const [server, command] = await Promise.all([
-      run(['serve'], { DATA_DIR: file }),
-      run(['migrate'], { DATA_DIR: below }),
-    ]);
-    assert.deepEqual(server, { code: 1, output: `${named(file, 'it is not a folder')}\n` });
-    assert.deepEqual(command, { code: 1, output: `${named(below, 'part of its path is not a folder')}\n` });
+    assert.deepEqual(await run(['serve'], { DATA_DIR: file }), {
+      code: 1,
+      output: `${named(file, 'it is not a folder')}\n`,
+    });
+    await assert.rejects(migrateHere({ DATA_DIR: below }), {
+      message: named(below, 'part of its path is not a folder'),
+    });
     // Node's own recursive mkdir never returns there.
     if (process.platform === 'linux')
       await assert.rejects(openDataDir('/proc/x'), {
