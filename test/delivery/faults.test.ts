@@ -160,7 +160,8 @@ describe('faults, with real processes', () => {
   });
 
   test('two servers and two workers share the work, and double nothing', async () => {
-    servers.push(await fleet.start('all'));
+    servers.push(await fleet.start('web'));
+    await fleet.start(LOW_CONCURRENCY);
     const load = createLoad(fleet, 'shared', 96, 2);
     await hold();
     await load.post(urls);
