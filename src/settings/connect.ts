@@ -1,9 +1,11 @@
 import { AppError, notFound } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
+import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import {
   type Connection,
   connectProject,
   type Project,
+  type ProjectKey,
   readProject,
   replaceWebhookAuthorization,
   updateProject,
@@ -28,10 +30,17 @@ export function connect(
   return withWebhookLock(request, async () => {
     const { publicUrl } = app.config;
     const connection = await connectProject({ ...app, publicUrl }, { workspaceId, ...project });
+    await wakeCustomers(request, { workspaceId, projectId: connection.id });
     await audit(request, 'revenuecat_connected', { project: name ?? revenueCatProjectId });
     await app.jobs.send('workspace.health', { workspaceId });
     return registerAndShow(request, connection, { client, missingScopes });
   });
+}
+
+/** Has attributes written that changed while the project was disconnected: deliveries left them as they were. */
+export function wakeCustomers({ app }: PageRequest, { workspaceId, projectId }: ProjectKey): Promise<number> {
+  const where = 's.project_id = $2 and s.contact_id is not null';
+  return wakeSubscribers(app.database, workspaceId, { set: DUE, where, values: [projectId] });
 }
 
 /** Replaces the webhook's authorization value, registers it, and shows it. */

@@ -170,6 +170,31 @@ describe('disconnecting', () => {
     assert.equal((await stored()).webhookAuthHash, before.webhookAuthHash);
   });
 
+  it('keeps attributes as they are until the project is connected again: they are written then', async () => {
+    const { database } = site.db;
+    await database.query(
+      `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id)
+       values ($1, $2, gen_random_uuid(), 'its-contact')`,
+      [WORKSPACE, projectId],
+    );
+    const takeDue = () =>
+      database.query(
+        `update subscribers set due_at = null
+          where workspace_id = $1 and contact_id = 'its-contact' and due_at <= now() returning 1`,
+        [WORKSPACE],
+      );
+    const backBy = {
+      '/revenuecat/reconnect': { project: projectId },
+      '/revenuecat/connect': { api_key: site.revenueCat.issueKey('projshop') },
+    };
+    for (const [path, form] of Object.entries(backBy)) {
+      await sendForm(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
+      await takeDue();
+      await sendForm(ada, path, form);
+      assert.equal((await takeDue()).length, 1, path);
+    }
+  });
+
   it('is final after a day: the secrets are deleted, and undoing says what to do instead', async () => {
     await sendForm(ada, '/revenuecat/disconnect', { project: projectId, confirmed: 'yes' });
     await site.db.database.query(
