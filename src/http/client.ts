@@ -23,7 +23,15 @@ const MAX_RESPONSE_BYTES = 10 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** Keep-alive connections, twice what one workspace's deliveries use. */
-const CONNECTIONS = { connections: 512, maxResponseSize: MAX_RESPONSE_BYTES };
+const CONNECTIONS = {
+  connections: 512,
+  maxResponseSize: MAX_RESPONSE_BYTES,
+  // Over HTTP/2 all calls share one connection: when it went silent, each failed until a ping did, two minutes later.
+  allowH2: false,
+  // Node gives up an address of several after 250 ms, which a platform on another continent takes.
+  autoSelectFamily: true,
+  autoSelectFamilyAttemptTimeout: 1_500,
+};
 const isProxied = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
   (name) => process.env[name],
 );
