@@ -45,9 +45,11 @@ export async function openDatabase(options: {
     logger: 'debug',
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
     // Statements of one transaction that do not wait for each other share a round trip. Some connections stay open
-    // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook.
+    // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook. They are
+    // probed before a router drops them, which takes minutes: Linux would wait for two hours.
     extra: {
       keepAlive: true,
+      keepAliveInitialDelayMillis: 60_000,
       pipeline: true,
       min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS),
       query_timeout: options.statementTimeoutMs,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import pg from 'pg';
@@ -102,6 +103,23 @@ describe('a lost database connection', () => {
     assert.ok(server.ended() >= 5);
     server.resume();
     assert.deepEqual(await work(), [{ one: 1 }]);
+  });
+
+  test('idle: it is probed within a minute, before a router forgets it', {
+    skip: process.platform !== 'linux',
+  }, async () => {
+    await work();
+    const fields = (line: string) => line.trim().split(/ +/);
+    const sockets = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map(fields);
+    /** Of this process, to the server: kernel timer 2 is the probe, in hundredths of a second. */
+    const portOf = (address = '') => Number.parseInt(address.split(':')[1] ?? '', 16);
+    const timers = sockets.filter(([, , remote]) => portOf(remote) === Number(new URL(server.url).port));
+    assert.ok(timers.length > 0);
+    for (const [, , , , , timer = ''] of timers) {
+      const [kind, ticks = ''] = timer.split(':');
+      assert.equal(kind, '02');
+      assert.ok(Number.parseInt(ticks, 16) <= 60 * 100, `in ${Number.parseInt(ticks, 16) / 100} s`);
+    }
   });
 
   test('lost within a transaction: its next statement says that the database is unavailable', async () => {
