@@ -44,7 +44,8 @@ export function createApp(options: {
     app.use(path, secured, ...logged, ...handlers, logFailure(log));
   app.use(log, pageHeaders(options));
   app.get('/assets/pico.css', (_req, res) => {
-    res.sendFile(picoCss(), { maxAge: '1d' });
+    // A path below a folder such as `~/.apps` would count as hidden, and be 404.
+    res.sendFile('pico.jade.min.css', { root: picoFolder(), maxAge: '1d' });
   });
   for (const { path, handlers } of options.otherRoutes) app.use(path, ...handlers);
   app.use(unknownRoute);
@@ -96,7 +97,7 @@ function logFailure(log: RequestHandler): ErrorRequestHandler {
   };
 }
 
-function picoCss(): string {
+function picoFolder(): string {
   const require = createRequire(import.meta.url);
-  return join(dirname(require.resolve('@picocss/pico/package.json')), 'css', 'pico.jade.min.css');
+  return join(dirname(require.resolve('@picocss/pico/package.json')), 'css');
 }

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import Module from 'node:module';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import express, { type RequestHandler, Router } from 'express';
 import { Registry } from 'prom-client';
@@ -159,6 +163,20 @@ test('an outage of the database is one line, however many requests it fails', as
   const { app, lines } = appOf({ '/fail': [fail] });
   for (let count = 0; count < 5; count += 1) await supertest(app).post('/fail').expect(503);
   assert.equal(lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+test('the style sheet is found below a folder whose name begins with a dot', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), '.hidden-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, 'css'));
+  await writeFile(join(folder, 'css', 'pico.jade.min.css'), 'main {}');
+  const loader = Module as unknown as { _resolveFilename(name: string, ...rest: unknown[]): string };
+  const resolve = loader._resolveFilename.bind(Module);
+  t.mock.method(loader, '_resolveFilename', (name: string, ...rest: unknown[]) =>
+    name.startsWith('@picocss/') ? join(folder, 'package.json') : resolve(name, ...rest),
+  );
+  const { text } = await supertest(appOf({}).app).get('/assets/pico.css').expect(200);
+  assert.equal(text, 'main {}');
 });
 
 test('a page of an error shows what was sent as text', async () => {
