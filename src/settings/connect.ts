@@ -37,10 +37,19 @@ export function connect(
   });
 }
 
-/** Has attributes written that changed while the project was disconnected: deliveries left them as they were. */
-export function wakeCustomers({ app }: PageRequest, { workspaceId, projectId }: ProjectKey): Promise<number> {
+/**
+ * Has attributes written that changed while the project was disconnected: deliveries left them as they were. Of a
+ * million customers it takes too long; the project is connected all the same.
+ */
+export async function wakeCustomers({ app }: PageRequest, project: ProjectKey): Promise<void> {
+  const { workspaceId, projectId } = project;
   const where = 's.project_id = $2 and s.contact_id is not null';
-  return wakeSubscribers(app.database, workspaceId, { set: DUE, where, values: [projectId] });
+  await wakeSubscribers(app.database, workspaceId, { set: DUE, where, values: [projectId] }).catch((error) =>
+    app.logger.warn(
+      { err: error, workspaceId, projectId },
+      'could not wake the customers of a connected project: attributes follow with their next events',
+    ),
+  );
 }
 
 /** Replaces the webhook's authorization value, registers it, and shows it. */
