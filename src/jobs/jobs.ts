@@ -163,7 +163,9 @@ export async function openJobs(options: {
     async work(): Promise<void> {
       for (const [name, definition] of registered) {
         await startWorkers(boss, logger, { name, definition });
-        if (definition.cron !== undefined) await boss.schedule(name, definition.cron, {}, { tz: 'UTC' });
+        // A machine that is off at night runs it when it starts.
+        const options = { tz: 'UTC', missed: 'once' } as const;
+        if (definition.cron !== undefined) await boss.schedule(name, definition.cron, {}, options);
       }
     },
     /** Claims no more jobs; they can still be queued. */

@@ -58,6 +58,31 @@ describe('background jobs', () => {
     await register(10);
   });
 
+  test('a nightly job that came due while no process ran is run once after the next start', async () => {
+    let runs = 0;
+    const nightly = { workers: 'background', cron: '17 3 * * *', run: async () => (runs += 1) } as const;
+    const start = async () => {
+      const started = await openJobs({
+        databaseUrl: other.url,
+        backend: 'postgres',
+        listen: true,
+        logger: silent,
+      });
+      await started.register({ 'workspace.daily': nightly });
+      await started.work();
+      return started;
+    };
+    const other = await createTestDatabase();
+    await (await start()).stop();
+    await other.database.query(`update pgboss.schedule set created_on = now() - interval '9 days'`);
+    await other.database.query(`update pgboss.version set cron_on = now() - interval '3 days'`);
+    const restarted = await start();
+    await until(() => runs > 0, 'the missed run');
+    await restarted.stop();
+    assert.equal(runs, 1);
+    await other.close();
+  });
+
   test('many jobs run without a pause between them', async () => {
     const names = Array.from({ length: 60 }, (_, n) => `many-${n}`);
     await Promise.all(names.map(send));
