@@ -136,8 +136,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
     scopes: ['customer_information:subscriptions:read'],
     isOffered: isWebSubscription,
     call: ({ stores }, projectId, { target }) => stores.createManagementUrl(projectId, target),
-    readBack: async (_client, _projectId, action: StoreAction & ReadBackTime) =>
-      doneIf(action.isAnswered, action),
+    readBack: async (_client, _projectId, action: StoreAction & ReadBackTime) => doneIf(action.isAnswered),
   },
   transfer: {
     scopes: [CUSTOMERS, SUBSCRIPTIONS, PURCHASES],
@@ -149,7 +148,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
       const isKnown = target !== '';
       const ids = (await stores.listPurchases(projectId, isKnown ? target : appUserId)).map(({ id }) => id);
       const isDone = (details.moves ?? []).every((id) => ids.includes(id) === isKnown);
-      return doneIf(isDone, action);
+      return doneIf(isDone);
     },
     event: { type: 'TRANSFER' },
   },
@@ -159,7 +158,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
     async readBack({ stores }, projectId, action: StoreAction & ReadBackTime) {
       const { appUserId, target, isAnswered } = action;
       const bought = isAnswered ? [] : await stores.listPurchases(projectId, appUserId);
-      return doneIf(isAnswered || bought.some(({ storeId }) => storeId?.startsWith(target)), action);
+      return doneIf(isAnswered || bought.some(({ storeId }) => storeId?.startsWith(target)));
     },
   },
 };
@@ -175,13 +174,9 @@ export async function readGrantEnd(
   return access && endsOf(access, { id: target, lookupKey }).grantEndMs;
 }
 
-function doneIf(
-  isDone: boolean | 'unknown',
-  { details }: StoreAction,
-  after: PurchaseState | null = null,
-): ReadBackResult {
+function doneIf(isDone: boolean | 'unknown', after: PurchaseState | null = null): ReadBackResult {
   if (isDone === 'unknown') return isDone;
-  return isDone ? { details: { ...details, after } } : 'missing';
+  return isDone ? { details: { after } } : 'missing';
 }
 
 /** For what the purchase itself shows. */
@@ -193,7 +188,7 @@ function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => bo
   ): Promise<ReadBackResult> => {
     const bought = await stores.listPurchases(projectId, action.appUserId, action.details.targetType);
     const live = bought.find(({ id }) => id === action.target);
-    return live ? doneIf(isDone(live, action), action, stateOf(live)) : 'unknown';
+    return live ? doneIf(isDone(live, action), stateOf(live)) : 'unknown';
   };
 }
 

@@ -9,7 +9,6 @@ import {
   type ActionState,
   type Grant,
   type NewAction,
-  type StoreAction,
   type StoreActionDetails,
   TRANSITIONS,
   UNCONFIRMED_STATES,
@@ -232,8 +231,9 @@ export async function countThisMonth(
 /** What changes together with the state; with an approval, the end approved and the one granted before. */
 export type Changes = Partial<
   Pick<Grant, 'error' | 'decidedBy' | 'requestedEndMs' | 'previousEndMs' | 'actualEndMs' | 'isUnchanged'> &
-    Pick<Grant, 'revokedBy' | 'revokeReason' | 'conversationId'> &
-    Pick<StoreAction, 'details'>
+    Pick<Grant, 'revokedBy' | 'revokeReason' | 'conversationId'> & {
+      readonly details: Pick<StoreActionDetails, 'after'>;
+    }
 >;
 
 /** Applies an event of the state machine. `null`: the action is no longer in the state that the event leaves. */
@@ -244,11 +244,13 @@ export async function updateState(
 ): Promise<Action | null> {
   const { from, to } = TRANSITIONS[event];
   const columns = toColumns({ error: null, ...changes });
+  // The receiver of a transfer may have been erased from the stored ones.
+  const before = (column: string): string => (column === 'details' ? 'details || ' : '');
   const timed: Partial<Record<ActionState, string>> = { revoking: 'revoke_called_at', revoked: 'revoked_at' };
   const times = [timed[to], ...(UNCONFIRMED_STATES.includes(to) ? [] : ['completed_at'])].filter(Boolean);
   const [moved] = await sql.query(
     `update actions
-        set state = $4${columns.map(({ column }, index) => `, ${column} = $${index + 5}`).join('')}
+        set state = $4${columns.map(({ column }, index) => `, ${column} = ${before(column)}$${index + 5}`).join('')}
             ${times.map((column) => `, ${column} = clock.at`).join('')}
        from ${CLOCK}
       where workspace_id = $1 and action_id = $2 and state = $3

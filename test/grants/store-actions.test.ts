@@ -535,6 +535,41 @@ describe('a store action', () => {
     assert.equal(calls(card.appUserId), 1);
   });
 
+  test('a transfer whose receiver is erased while it is read back stores nothing of them again', async () => {
+    const { card } = await openBuyer('rc_billing');
+    const receiver = await openCustomer(product);
+    const details = await (await openAgain(product, card)).press('details');
+    const checked = await (await details.press('transfer')).press('action.review', {
+      'transfer.target': receiver.appUserId,
+      'action.reason': 'New account',
+    });
+    const { connected, secrets } = product.server;
+    const { database } = connected;
+    const actionOf = async () => {
+      const [action] = await database.query<{ answered: boolean; action: string }>(
+        `select answered, row_to_json(a)::text as action from actions a where app_user_id = $1`,
+        [card.appUserId],
+      );
+      return action;
+    };
+    const found = await findByAppUserIds(database, WORKSPACE_ID, [receiver.appUserId]);
+    product.revenueCat.faults.add({
+      pathPrefix: `${pathOf(receiver.appUserId)}/`,
+      latencyMs: 1_000,
+      times: 1,
+    });
+    const pressing = checked.press('action.confirm');
+    await until(async () => (await actionOf())?.answered, 'the answer of RevenueCat');
+    await eraseSubscribers({ database, secrets }, WORKSPACE_ID, {
+      subscriberIds: found.map(({ subscriberId }) => subscriberId),
+      by: {},
+    });
+    assert.match((await pressing).text, /✅ 1 purchase is transferred to …\./);
+    assert.ok(!(await actionOf())?.action.includes(receiver.appUserId));
+    const [record] = await audited(product, card.appUserId);
+    assert.ok(!JSON.stringify(record).includes(receiver.appUserId));
+  });
+
   test('more purchases than a card can store are transferred together', async () => {
     const { card } = await openBuyer('rc_billing');
     const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
