@@ -87,6 +87,8 @@ const QUEUE_DEFAULTS = {
   retryDelay: 2,
   retryBackoff: true,
   retryDelayMax: 600,
+  /** A job that ended is of use for the metrics only, and erasing a customer reads all: with pg-boss' week too many. */
+  deleteAfterSeconds: 86_400,
 };
 
 export type JobQueue = Awaited<ReturnType<typeof openJobs>>;

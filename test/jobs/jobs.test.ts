@@ -88,6 +88,10 @@ describe('background jobs', () => {
     await Promise.all(names.map(send));
     await until(() => names.every((name) => done.includes(name)), 'all of them');
     assert.equal(done.length, names.length);
+    const kept = await db.database.query(
+      `select distinct deletion_seconds from pgboss.job where data ? 'subscriberId'`,
+    );
+    assert.deepEqual(kept, [{ deletion_seconds: 24 * 3_600 }], 'jobs that ran are deleted after a day');
   });
 
   test('jobs that wait for a platform which hangs do not keep others waiting', async () => {
