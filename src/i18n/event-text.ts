@@ -126,7 +126,8 @@ function partsOf(line: Line): (string | null)[] {
       return [product, reasonText(line, 'BILLING_ERROR')];
     case 'product_change': {
       const to = productName(event.newProductId, names);
-      return [to === null ? product : m.t('event.change', { from: product, to })];
+      // Back to the plan that it is, which withdraws a change ahead.
+      return [to === null || to === product ? product : m.t('event.change', { from: product, to })];
     }
     case 'experiment_enrollment':
       return [experimentText(line)];

@@ -86,6 +86,8 @@ function withStores(
 
 const isRunningOne = ({ tone }: SubscriptionDescription): boolean => tone !== 'ended';
 
+const ENDED_KINDS: ReadonlySet<string> = new Set(['expired', 'trialEnded', 'cancelled', 'trialCancelled']);
+
 /** After a change of the plan, for one: "Pro ended" is not true of a customer who has Pro by another purchase. */
 function isReplaced(
   { statements, label, subscription }: SubscriptionDescription,
@@ -93,7 +95,7 @@ function isReplaced(
 ): boolean {
   const { entitlements } = subscription;
   return (
-    statements.every(({ kind }) => kind === 'expired' || kind === 'trialEnded') &&
+    statements.every(({ kind }) => ENDED_KINDS.has(kind)) &&
     // The store may still charge.
     label !== 'billing_retry' &&
     entitlements.length > 0 &&

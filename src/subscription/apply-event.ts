@@ -108,7 +108,8 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
     // The event's dates belong to the old product. A change back to it withdraws the announced one. Without the new
     // product only Google makes another subscription of it: Stripe's is the same one, whose renewal names the product.
     const isChange = newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
-    builder.changesAtMs = isChange ? (expiresAtMs ?? atMs) : null;
+    const changesAtMs = newProductId === null ? Math.min(expiresAtMs ?? atMs, atMs) : (expiresAtMs ?? atMs);
+    builder.changesAtMs = isChange ? changesAtMs : null;
     builder.pendingProductId = isChange ? newProductId : null;
   },
   price_increase_consent(builder, { type }) {

@@ -8,7 +8,6 @@ import {
   endDate,
   isBoughtAgain,
   isPaymentFailing,
-  isRunning,
   outlasts,
   type Statement,
   type SubscriptionDescription,
@@ -34,7 +33,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
     // A stored state was parsed from JSON: its primary is another object.
     ({ subscription }) => subscription.key === state.primary?.key,
   );
-  const running = subscriptions.filter(({ subscription }) => isRunning(subscription));
+  const running = subscriptions.filter(({ tone }) => tone !== 'ended');
   const listed = listedStatements(state, context);
   // Beside what RevenueCat lists without a purchase, one that ended is not all that the customer has.
   const isPrimaryAll = listed.length === 0 || primary?.subscription.givesAccess;

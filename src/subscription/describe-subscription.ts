@@ -116,20 +116,44 @@ export function describeSubscription(
     nextCharge: chargeOf(subscription, nowMs),
     /** `null`: unknown. */
     end: endOf(subscription, nowMs),
-    tone: toneOf(subscription, nowMs),
+    tone: toneOf(subscription, state, nowMs),
   };
 }
 
 /** Whether something needs the customer's or the agent's attention. */
-function toneOf(subscription: SubscriptionState, nowMs: number): 'good' | 'warn' | 'ended' {
-  if (!isRunning(subscription)) return 'ended';
+function toneOf(
+  subscription: SubscriptionState,
+  state: SubscriberState,
+  nowMs: number,
+): 'good' | 'warn' | 'ended' {
+  if (!isRunning(subscription) || isReplaced(subscription, state)) return 'ended';
   const { status, awaitsPriceConsent } = subscription;
   return status === 'paused' || awaitsPriceConsent || isPaymentFailing(subscription, nowMs) ? 'warn' : 'good';
 }
 
 /** A paused subscription charges again, so it counts as much as one that gives access. */
-export function isRunning({ givesAccess, status }: SubscriptionState): boolean {
+function isRunning({ givesAccess, status }: SubscriptionState): boolean {
   return givesAccess || status === 'paused';
+}
+
+/**
+ * Whether a newer subscription of the same store continues what a cancelled one gives. Google's old purchase may keep
+ * its end after a change of plan or a new subscription: "Pro is cancelled" is not true of a customer whose Pro renews.
+ */
+function isReplaced(old: SubscriptionState, { subscriptions }: SubscriberState): boolean {
+  return (
+    ['cancelled', 'cancelled_trial'].includes(old.status) &&
+    old.entitlements.length > 0 &&
+    subscriptions.some(
+      (other) =>
+        other.store === old.store &&
+        other.willRenew &&
+        other.isFamilyShare === old.isFamilyShare &&
+        (other.startedAtMs ?? 0) > (old.startedAtMs ?? 0) &&
+        old.entitlements.every((key) => other.entitlements.includes(key)) &&
+        outlasts(other, old),
+    )
+  );
 }
 
 /** Apple retries a card for 60 days after the period's end, Google for up to 60 days on account hold. */

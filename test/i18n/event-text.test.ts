@@ -117,6 +117,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'from Pro monthly plan to Pro (yearly base)',
   ],
   [event('PRODUCT_CHANGE', 0), 'Changed plan', 'Pro monthly plan'],
+  [event('PRODUCT_CHANGE', 0, { new_product_id: 'pro_monthly' }), 'Changed plan', 'Pro monthly plan'],
   [event('SUBSCRIPTION_PAUSED', 0), 'Scheduled a pause', 'Pro monthly plan'],
   [event('SUBSCRIPTION_EXTENDED', 0), 'Subscription extended', 'Pro monthly plan'],
   [grant(0, 30), 'Access granted', 'Pro'],

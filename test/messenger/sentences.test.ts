@@ -193,6 +193,10 @@ describe('what customers read', () => {
     // Nor does a plan whose access another plan gives now; what was given back does.
     const before = plan(7, { entitlement_ids: ['plan_5'] });
     assert.deepEqual(titles([before, running]), [first]);
+    const cancelled = { ...before, store: 'PLAY_STORE', expiration_at_ms: START_MS + 50 * DAY_MS };
+    const again = { ...running, store: 'PLAY_STORE', purchased_at_ms: START_MS + 30 * DAY_MS };
+    const cancellation = { ...cancelled, type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' };
+    assert.deepEqual(titles([cancelled, cancellation, again]), [first], 'bought again before its end');
     const refund = { ...before, type: 'CANCELLATION', cancel_reason: 'CUSTOMER_SUPPORT', price: -9.99 };
     assert.equal(titles([before, refund, running]).length, 2);
     assert.equal(

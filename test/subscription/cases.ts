@@ -1881,6 +1881,52 @@ export const CASES: readonly Case[] = [
       says: `Pro, $60.00 a year. Next charge ${date(373)}.`,
     }),
   ),
+  ...([-0.001, 0.001] as const).map(
+    (offset): Case => ({
+      name: `Google's immediate change that names the end of the old period, ${offset < 0 ? 'before' : 'after'} the purchase`,
+      events: [
+        buy(0, 30, play),
+        buy(8, 373, { ...yearly, price: 60, price_in_purchased_currency: 60 }),
+        event('PRODUCT_CHANGE', 8 + offset, { ...period(0, 30), ...play }),
+      ],
+      on: 10,
+      says: `Pro, $60.00 a year. Next charge ${date(373)}.`,
+      rows: { Renews: date(373), Ends: undefined },
+    }),
+  ),
+  {
+    name: 'cancelled, then bought again in the same store before its end: the old purchase keeps that end',
+    events: [
+      buy(0, 30, play),
+      cancel(5, 'UNSUBSCRIBE', play),
+      buy(20, 50, { ...play, original_transaction_id: '1001', transaction_id: 't1001' }),
+    ],
+    on: 21,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(50)}.`,
+    attributes: { rc_will_renew: true, expires_at: 50, rc_lifetime_value_usd: 20 },
+    rows: { Renews: date(50), Ends: undefined },
+  },
+  {
+    name: 'cancelled, then bought again in another store before its end',
+    events: [
+      buy(0, 30, play),
+      cancel(5, 'UNSUBSCRIBE', play),
+      buy(20, 50, { ...stripe, original_transaction_id: 'st1' }),
+    ],
+    on: 21,
+    says: `Pro (monthly, Stripe) and Pro (monthly, Google Play, cancelled, until ${date(30)}). Next charge $10.00 on ${date(50)}.`,
+  },
+  {
+    name: 'cancelled, with an entitlement that the newer subscription of the same store does not give',
+    events: [
+      buy(0, 30, { ...play, entitlement_ids: ['pro', 'max'] }),
+      cancel(5, 'UNSUBSCRIBE', play),
+      buy(20, 50, { ...play, original_transaction_id: '1001' }),
+    ],
+    on: 21,
+    says: `Pro (monthly, Google Play) and Pro (monthly, Google Play, cancelled, until ${date(30)}). Next charge $10.00 on ${date(50)}.`,
+  },
   {
     name: "Google's immediate change to what gives another entitlement",
     events: [
