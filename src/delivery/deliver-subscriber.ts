@@ -171,7 +171,12 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     const end = isBurstSent
       ? await finishBurst(delivery, { ...work, claim, contactId, others })
       : interruption;
-    if (end.kind === 'later') return postponed(claim, end, left);
+    if (end.kind === 'later') {
+      const waiting = postponed(claim, end, left);
+      // Without an answer they may have been written, and the state may be as before when they are tried again.
+      const isUnknown = isBurstSent && end.counts > 0 && !isRefusal(end.reason);
+      return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
+    }
     if (end.kind === 'written') {
       const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
       const result = later ? postponed(claim, later, left) : sentAll;

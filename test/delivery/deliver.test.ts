@@ -180,6 +180,31 @@ describe('delivering', () => {
     });
   }
 
+  test('attributes whose write got no answer are written again, also when the state changes back', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    const { customAttributes } = contact;
+    await receive(id, { id: 'back-1' });
+    await until(() => customAttributes.subscription_status === 'active', 'the attributes');
+    const put = { method: 'PUT', pathPrefix: `/contacts/${contact.id}` };
+    const answer = world.intercom.faults.add({ ...put, drop: 'after' });
+    const cancellation = { type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE' };
+    await receive(id, { ...cancellation, id: 'back-2', event_timestamp_ms: nowMs - 4 * DAY_MS });
+    await until(() => customAttributes.subscription_status === 'cancelled', 'the write without an answer');
+    world.intercom.faults.add({ ...put, status: 500 });
+    answer();
+    await receive(id, {
+      id: 'back-3',
+      type: 'UNCANCELLATION',
+      event_timestamp_ms: nowMs - 3 * DAY_MS,
+    });
+    await until(async () => (await stateOf('back-3'))?.delivery === 'delivered', 'the event');
+    world.intercom.faults.clear();
+    await until(() => customAttributes.rc_last_event === 'uncancellation', 'the last write');
+    assert.equal(customAttributes.subscription_status, 'active');
+    assert.equal(customAttributes.rc_will_renew, true);
+  });
+
   test('a purchase that comes after the transfer it happened before reaches the receiver', async () => {
     const [source, between, receiver] = [customer(), customer(), customer()];
     const [left, right] = [source, receiver].map((externalId) =>
