@@ -1,4 +1,5 @@
-import type { RequestHandler, Response } from 'express';
+import { isIPv6 } from 'node:net';
+import type { Request, RequestHandler, Response } from 'express';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { AppError } from '../errors.ts';
 
@@ -32,10 +33,19 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   };
 }
 
+/** What the requests of one sender are counted by: of IPv6 the network, since whoever has one has 2^64 addresses. */
+export function senderOf({ ip = '' }: Pick<Request, 'ip'>): string {
+  const isMappedV4 = ip.includes('.');
+  if (!isIPv6(ip) || isMappedV4) return ip;
+  const [before = [], after = []] = ip.split('::').map((part) => part.split(':').filter(Boolean));
+  const zeros = Array(8 - before.length - after.length).fill('0');
+  return [...before, ...zeros, ...after].slice(0, 4).join(':');
+}
+
 export function limitRequests(requests: number): RequestHandler {
   const limit = createRateLimit({ requests, seconds: 60, message: 'Too many requests' });
   return async (req, res, next) => {
-    await limit.consume(req.ip ?? '', res);
+    await limit.consume(senderOf(req), res);
     next();
   };
 }

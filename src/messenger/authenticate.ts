@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { LRUCache } from 'lru-cache';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { createRateLimit } from '../http/rate-limit.ts';
+import { createRateLimit, senderOf } from '../http/rate-limit.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKey } from './api-keys.ts';
@@ -33,9 +33,9 @@ export function createAuthenticate(app: AppContext) {
   }
 
   return async (req: Request, res: Response, kind: ApiKeyKind): Promise<KeyHolder> => {
-    const address = req.ip ?? '';
+    const sender = senderOf(req);
     const refuse = async (code: ErrorCode, message: string): Promise<never> => {
-      await wrongKeys.consume(address, res);
+      await wrongKeys.consume(sender, res);
       res.set('WWW-Authenticate', 'Bearer');
       throw new AppError(code, message);
     };
@@ -43,7 +43,7 @@ export function createAuthenticate(app: AppContext) {
     const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
     // Before the database is read: guessing keys must cost only the sender. A key that was right before is not held
     // up by others who share its address.
-    if (!parsed || !acceptedKeys.has(parsed.hash)) await wrongKeys.check(address, res);
+    if (!parsed || !acceptedKeys.has(parsed.hash)) await wrongKeys.check(sender, res);
     if (header === '') {
       return refuse('api_key_missing', 'Send a workspace API key: Authorization: Bearer <key>');
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import type { Response } from 'express';
-import { createRateLimit } from '../../src/http/rate-limit.ts';
+import { createRateLimit, senderOf } from '../../src/http/rate-limit.ts';
 
 interface Recorded {
   readonly res: Response;
@@ -42,4 +42,18 @@ test('checking counts nothing and refuses as soon as counting would', async () =
   await limit.check('k', res);
   await limit.consume('k', res);
   await assert.rejects(limit.check('k', res), { code: 'rate_limited' });
+});
+
+test('a sender is an IPv4 address or an IPv6 network of 64 bits', () => {
+  const cases: readonly (readonly [string | undefined, string])[] = [
+    ['203.0.113.7', '203.0.113.7'],
+    ['::ffff:203.0.113.7', '::ffff:203.0.113.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8:1:2::9', '2001:db8:1:2'],
+    ['2001:db8::9', '2001:db8:0:0'],
+    ['::1', '0:0:0:0'],
+    ['2001:db8:1:2::', '2001:db8:1:2'],
+    [undefined, ''],
+  ];
+  for (const [ip, sender] of cases) assert.equal(senderOf({ ip }), sender, ip);
 });
