@@ -231,7 +231,7 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
 function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
-  if (isPurchase(event)) return signed(stated, 1);
+  if (isPurchase(event)) return isChargedAlready(builder, event) ? null : signed(stated, 1);
   if (event.kind === 'refund') {
     // A charge says nothing about what another product cost.
     const isUnknown = builder.refundedAtMs !== null || isOtherProduct(builder.productId, event.productId);
@@ -244,6 +244,21 @@ function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
     builder.refundedAtMs !== null ||
     event.purchasedAtMs !== builder.periodStartedAtMs;
   return isSubtracted ? signed(completed(stated, builder.refunded), 1) : null;
+}
+
+/** Purchases of a customer who was deleted in RevenueCat are announced again when the app restores them. */
+function isChargedAlready(
+  builder: StateBuilder,
+  { transactionId, purchasedAtMs, productId }: LifecycleEvent,
+): boolean {
+  const { charge, periodStartedAtMs } = builder;
+  return (
+    (charge?.price?.amountMinor ?? 0) > 0 &&
+    transactionId !== null &&
+    transactionId === builder.transactionId &&
+    purchasedAtMs === periodStartedAtMs &&
+    productId === builder.productId
+  );
 }
 
 /** With what RevenueCat left out of a sum that is all of a known one: everything, or one of its two currencies. */

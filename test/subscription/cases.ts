@@ -1908,6 +1908,14 @@ export const CASES: readonly Case[] = [
     rows: { Renews: date(50), Ends: undefined },
   },
   {
+    name: 'restored after the customer was deleted in RevenueCat: the same purchase is announced again',
+    events: [buy(0, 30), event('INITIAL_PURCHASE', 12, period(0, 30, 10)), renew(30, 60)],
+    on: 31,
+    says: `Pro, $10.00 a month. Next charge ${date(60)}.`,
+    attributes: { rc_lifetime_value_usd: 20, rc_first_purchase_at: 0 },
+    rows: { paid: `$20.00 since ${date(0)}` },
+  },
+  {
     name: 'cancelled, then bought again in another store before its end',
     events: [
       buy(0, 30, play),
