@@ -116,6 +116,9 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
   });
 }
 
+/** A worker may just have failed to find the contact of subscriber `s`, and its result is not stored yet. */
+export const IS_LOOKED_UP = `(s.contact_id is null and s.lease_owner is not null)`;
+
 /**
  * Wakes only the subscribers that wait for a contact with this external id: for a card that shows the contact, after
  * Intercom's webhook was lost. Nearly always there are none, and nothing is written.
@@ -126,7 +129,7 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
   return wakeSubscribers(sql, workspaceId, {
     set: MATCH_AGAIN,
     name: 'wake-waiting-for',
-    where: `s.waiting and (s.due_at is null or s.due_at > now())
+    where: `((s.waiting and (s.due_at is null or s.due_at > now())) or ${IS_LOOKED_UP})
         and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
                                          where i.workspace_id = $1 and i.app_user_id = $2))`,
     values: [externalId],

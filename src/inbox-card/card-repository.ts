@@ -1,3 +1,4 @@
+import { IS_LOOKED_UP } from '../contacts/repository.ts';
 import { createBatcher } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
@@ -22,6 +23,7 @@ export interface Candidate {
   readonly email: string | null;
   readonly snapshotAtMs: number | null;
   readonly version: number;
+  /** Whether its events wait for a contact, or it is looked for now. */
   readonly waiting: boolean;
   /** How the contact was matched with it, the strongest reason. */
   readonly matchedBy: 'chosen' | 'link' | 'external_id';
@@ -58,7 +60,7 @@ select ${WORKSPACE_COLUMNS},
                  where workspace_id = $1 and ${IS_CONNECTED}) p) as projects,
        (select json_agg(m) from (
           select f.nr::int, f."matchedBy", s.subscriber_id as "subscriberId", s.project_id as "projectId",
-                 s.email, s.version, s.waiting, ${epochMs('s.snapshot_at')} as "snapshotAtMs",
+                 s.email, s.version, s.waiting or ${IS_LOOKED_UP} as waiting, ${epochMs('s.snapshot_at')} as "snapshotAtMs",
                  array(select i.app_user_id from subscriber_ids i
                         where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
                         order by ${IDENTIFIED_FIRST} limit ${MAX_IDS})
