@@ -39,7 +39,7 @@ const settledState = (appUserId: string, state: string) =>
 
 // Most of their time is a pause: before the result is read back, and before the note is tried again.
 describe('what is retried', { concurrency: true }, () => {
-  describe('RevenueCat responds late, not at all, or with an error', { concurrency: 3 }, () => {
+  describe('RevenueCat responds late, not at all, or with an error', { concurrency: 2 }, () => {
     test('the response is lost after the grant was made: it is read back, and made once', async () => {
       const card = await openCustomer(product);
       product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
@@ -163,7 +163,7 @@ describe('what is retried', { concurrency: true }, () => {
     });
   });
 
-  describe('a note is left once', { concurrency: true }, () => {
+  describe('a note is left once', { concurrency: 2 }, () => {
     const notes = (card: { conversationId: string }) => ({
       pathPrefix: `/conversations/${card.conversationId}/reply`,
       method: 'POST',
