@@ -1,6 +1,6 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
-import { DUE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
 import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
 
 /**
@@ -168,8 +168,7 @@ export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: Conta
     name: 'unassign-by-old-email',
     where: `s.email is distinct from $3
         and (s.contact_id = $4
-             or (s.contact_id is null and s.email is not null
-                 and s.due_at <= now() and s.lease_owner is not null))
+             or (s.email is not null and s.due_at <= now() and ${IS_LOOKED_UP}))
         and s.subscriber_id not in (${OWNERS})`,
     values: [contact.externalId, contact.email, contact.contactId],
   });
@@ -197,23 +196,9 @@ export async function followMerge(
 export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
     name: 'rewrite-attributes',
-    set: `${DUE}, attributes_written = null`,
+    set: REWRITE,
     where: 's.contact_id = $2',
     values: [contactId],
-  });
-}
-
-/** Makes subscribers write their attributes again over what others wrote to their contact. */
-export async function rewriteAttributesOf(
-  sql: Sql,
-  workspaceId: string,
-  subscriberIds: readonly string[],
-): Promise<void> {
-  if (subscriberIds.length === 0) return;
-  await wakeSubscribers(sql, workspaceId, {
-    set: `${DUE}, attributes_written = null`,
-    where: 's.subscriber_id = any($2)',
-    values: [subscriberIds],
   });
 }
 

@@ -1,6 +1,6 @@
-import { rewriteAttributesOf } from '../contacts/repository.ts';
 import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
+import { rewriteAttributesOf } from '../subscribers/repository.ts';
 import { IS_CONNECTED } from '../workspaces/projects.ts';
 
 /** How long a lease lasts without being renewed, should the process that holds it hang. */

@@ -1,8 +1,8 @@
 import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { findPreferred, moveLinks, rewriteAttributes, rewriteAttributesOf } from '../contacts/repository.ts';
+import { findPreferred, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
-import { markPending } from '../subscribers/repository.ts';
+import { markPending, rewriteAttributesOf } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { bestAppUserIds, contactAttributes } from '../subscription/contact-values.ts';
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';

@@ -6,7 +6,7 @@ import { withoutCustomer } from '../workspaces/audit.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { fieldsWithout, recordErased, withoutErased } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
-import { DUE, wakeSubscribers } from './repository.ts';
+import { DUE, REWRITE, wakeSubscribers } from './repository.ts';
 
 /** Everything that is stored about some subscribers: a list of rows for each table. */
 export async function exportSubscribers(
@@ -77,7 +77,7 @@ export async function eraseSubscribers(
     await restartLists(sql, workspaceId, customers.appUserIds);
     // Who shares the contact writes their own attributes again over those of the erased customer.
     await wakeSubscribers(sql, workspaceId, {
-      set: `${DUE}, attributes_written = null`,
+      set: REWRITE,
       where: `s.contact_id in (select contact_id from subscribers
                                 where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
       values: [subscriberIds],

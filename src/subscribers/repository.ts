@@ -53,6 +53,8 @@ export async function readSubscribers(
 
 /** What waking changes of subscribers `s`; more may follow. Who is due already keeps the place in the queue. */
 export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
+/** With nothing written, all attributes are written again. */
+export const REWRITE = `${DUE}, attributes_written = null`;
 /** As if none of its deliveries had failed. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
@@ -100,17 +102,30 @@ export async function wakeSubscribers(
 }
 
 /** Wakes delivery for subscribers: their contact or their state may have changed. */
-export async function markPending(
+export function markPending(sql: Sql, workspaceId: string, subscriberIds: readonly string[]): Promise<void> {
+  return wakeByIds(sql, workspaceId, { subscriberIds, set: DUE, name: 'mark-pending' });
+}
+
+/** Makes subscribers write their attributes again over what others wrote to their contact. */
+export function rewriteAttributesOf(
   sql: Sql,
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<void> {
+  return wakeByIds(sql, workspaceId, { subscriberIds, set: REWRITE, name: 'rewrite-attributes-of' });
+}
+
+async function wakeByIds(
+  sql: Sql,
+  workspaceId: string,
+  { subscriberIds, set, name }: { subscriberIds: readonly string[]; set: string; name: string },
+): Promise<void> {
   if (subscriberIds.length === 0) return;
   await wakeSubscribers(sql, workspaceId, {
-    set: DUE,
+    set,
     where: 's.subscriber_id = any($2)',
     values: [subscriberIds],
-    name: 'mark-pending',
+    name,
   });
 }
 

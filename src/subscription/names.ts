@@ -107,7 +107,7 @@ function isGeneratedByStore(id: string): boolean {
   return /^(?:(?=.*[\dA-Z])(?:prod_\w{14}|price_\w{24})|pr[io]_01[\da-z]{24})$/.test(id);
 }
 
-/** `null`: unknown, or only an identifier that nobody chose is known. */
+/** `null`: unknown, or only a generated identifier is known. */
 export function productName(productId: string | null, names: Names): string | null {
   if (productId === null) return null;
   const isNameless = isInternalId(productId) || isGeneratedByStore(productId);

@@ -453,7 +453,7 @@ describe('a note', () => {
     isUnchanged: false,
   } as unknown as Grant;
 
-  test('of a grant that one teammate made alone names nobody: it is written as theirs', () => {
+  test('of a grant that one teammate made alone has no names: it is written as theirs', () => {
     const alone = { ...grant, decidedBy: null, reason: ' ' };
     assert.doesNotMatch(noteHtml(alone, 'confirmed', messagesFor('en')), /Ada|Sam|Reason/);
   });

@@ -264,18 +264,18 @@ test('ids are made readable', () => {
   for (const [id, expected] of cases) assert.equal(tidyId(id), expected);
 });
 
-test('an identifier that nobody chose is not a name', () => {
-  const nobody = { product: () => null, entitlement: () => null };
+test('a generated identifier is not a name', () => {
+  const noNames = { product: () => null, entitlement: () => null };
   const made = [
     'prod_R4tUv8xQy2Za6b',
     'price_1PqRsTuVwXyZ0123456789Ab',
     'pro_01hv7r8k2m3n4p5q6s7t8v9w0x',
     'pri_01hv7r8k2m3n4p5q6s7t8v9w0x',
   ];
-  assert.deepEqual(new Set(made.map((id) => productName(id, nobody))), new Set([null]));
-  assert.equal(productName('prod_R4tUv8xQy2Za6b', { ...nobody, product: () => 'Gold' }), 'Gold');
-  assert.equal(productName('prod_premiummonthly', nobody), 'Prod premiummonthly');
-  assert.equal(productName('pro_monthly', nobody), 'Pro monthly');
+  assert.deepEqual(new Set(made.map((id) => productName(id, noNames))), new Set([null]));
+  assert.equal(productName('prod_R4tUv8xQy2Za6b', { ...noNames, product: () => 'Gold' }), 'Gold');
+  assert.equal(productName('prod_premiummonthly', noNames), 'Prod premiummonthly');
+  assert.equal(productName('pro_monthly', noNames), 'Pro monthly');
 });
 
 test('stores take the article of each language, and refunds say who gave them', () => {
