@@ -76,6 +76,19 @@ const openPage = (card: Parameters<typeof openPageOf>[1], adminId = '7001') =>
 const calls = (id: string) => callsAbout(product, id);
 const states = (appUserId: string) => actionStates(product, appUserId);
 
+/** Opens the card, and reviews a transfer of its customer's purchases. */
+async function reviewTransfer(
+  card: Parameters<typeof openAgain>[1],
+  target: string,
+  options: Parameters<typeof openAgain>[2] = {},
+) {
+  const details = await (await openAgain(product, card, options)).press('details');
+  return (await details.press('transfer')).press('action.review', {
+    'transfer.target': target,
+    'action.reason': 'New account',
+  });
+}
+
 /** Part of a payment, or all of it, is given back without this app. */
 const refundElsewhere = (appUserId: string, own: Subscription, price: number, atMs = Date.now()) =>
   send(
@@ -488,11 +501,7 @@ describe('a store action', () => {
       const { id } = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
         id: `receiver_${randomUUID()}`,
       });
-      const details = await (await openAgain(product, card, { adminId })).press('details');
-      return (await details.press('transfer')).press('action.review', {
-        'transfer.target': id,
-        'action.reason': 'New account',
-      });
+      return reviewTransfer(card, id, { adminId });
     };
     const both = [await reviewed('7001'), await reviewed(SECOND)];
     const texts = (await Promise.all(both.map((each) => each.press('action.confirm')))).map(
@@ -509,11 +518,7 @@ describe('a store action', () => {
   test('a transfer whose receiver is erased before the answer is read back from its source', async () => {
     const { card } = await openBuyer('rc_billing');
     const receiver = await openCustomer(product);
-    const details = await (await openAgain(product, card)).press('details');
-    const checked = await (await details.press('transfer')).press('action.review', {
-      'transfer.target': receiver.appUserId,
-      'action.reason': 'New account',
-    });
+    const checked = await reviewTransfer(card, receiver.appUserId);
     const { faults } = product.revenueCat;
     faults.add({ pathPrefix: `${pathOf(card.appUserId)}/actions/transfer`, drop: 'after', times: 1 });
     faults.add({ pathPrefix: `${pathOf(receiver.appUserId)}/`, status: 503 });
@@ -538,11 +543,7 @@ describe('a store action', () => {
   test('a transfer whose receiver is erased while it is read back stores nothing of them again', async () => {
     const { card } = await openBuyer('rc_billing');
     const receiver = await openCustomer(product);
-    const details = await (await openAgain(product, card)).press('details');
-    const checked = await (await details.press('transfer')).press('action.review', {
-      'transfer.target': receiver.appUserId,
-      'action.reason': 'New account',
-    });
+    const checked = await reviewTransfer(card, receiver.appUserId);
     const { connected, secrets } = product.server;
     const { database } = connected;
     const actionOf = async () => {
@@ -585,11 +586,7 @@ describe('a store action', () => {
     const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
       id: `receiver_${randomUUID()}`,
     });
-    const details = await (await openAgain(product, card)).press('details');
-    const checked = await (await details.press('transfer')).press('action.review', {
-      'transfer.target': receiver.id,
-      'action.reason': 'New account',
-    });
+    const checked = await reviewTransfer(card, receiver.id);
     assert.match(checked.text, /702 purchases move to/);
     // In the order of the ids, beyond those that the card stores.
     source?.purchases.splice(-1);
@@ -750,11 +747,7 @@ describe('after an action whose webhook has not arrived', () => {
   test('after a transfer both customers are shown as they are, and the receiver without a webhook', async () => {
     const { card } = await openBuyer('rc_billing');
     const receiver = await openBuyer('app_store');
-    const details = await (await openAgain(product, card)).press('details');
-    const checked = await (await details.press('transfer')).press('action.review', {
-      'transfer.target': receiver.card.appUserId,
-      'action.reason': 'New account',
-    });
+    const checked = await reviewTransfer(card, receiver.card.appUserId);
     const done = await checked.press('action.confirm');
     assert.match(done.text, /✅/);
     const source = await done.press('home');
