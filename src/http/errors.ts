@@ -114,13 +114,15 @@ function toAppError(thrown: unknown): AppError {
 function errorPage(status: number, message: string, id: string): string {
   const heading = errorHeading(status);
   const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
+  // Reloaded after a new sign-in, this page sends its form again.
+  const link = status === 401 ? ' target="_blank">Open the settings in another tab' : '>Back to the settings';
   return `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <title>${heading} · Subscription Timeline</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/assets/pico.css"><link rel="stylesheet" href="/assets/app.css"></head>
 <body><main class="frame narrow"><article><img src="/assets/icon.svg" alt="" width="48" height="48">
-<h1>${heading}</h1><p>${escapeHtml(sentence)}</p><p><a class="action" href="/settings">Back to the settings</a></p></article>
+<h1>${heading}</h1><p>${escapeHtml(sentence)}</p><p><a class="action" href="/settings"${link}</a></p></article>
 <p><small>Request ID for support: ${escapeHtml(id)}</small></p></main></body></html>`;
 }
 

@@ -38,6 +38,7 @@ export type Outcome =
       readonly kind: 'problems';
       readonly problems: Problems;
       readonly data?: object;
+      readonly status?: number;
       /** What was typed is not shown again: the page has changed. */
       readonly isOutdated?: boolean;
     }

@@ -1,5 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router, urlencoded } from 'express';
-import { AppError, notFound } from '../errors.ts';
+import { AppError, forbidden, notFound } from '../errors.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { sessionOf } from '../workspaces/sessions.ts';
 import { assertAllowedToChange, isOfOtherWorkspace } from './change-settings.ts';
@@ -59,9 +59,8 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
           const request = requestOf(res);
           if (!error || !request.typed._csrf) return next(error);
           // What was typed about one workspace must not be offered to another.
-          const isOutdated = isOfOtherWorkspace(request);
-          const problem = isOutdated ? signedInTo(request.workspace.name) : SIGNED_IN_AGAIN;
-          show(page, res, { form: name, problems: { '': problem }, status: 403, isOutdated }).catch(next);
+          if (isOfOtherWorkspace(request)) return next(forbidden(signedInTo(request.workspace.name)));
+          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
         });
       router.post(
         formPath,
@@ -84,7 +83,7 @@ const SIGNED_IN_AGAIN =
   'You have signed in again since this page was opened. Nothing was saved: check it, and send it again.';
 
 const signedInTo = (workspace: string): string =>
-  `Nothing was saved: since this page was opened, you have signed in to ${workspace}, which it shows now. To change the other workspace, sign in to it again.`;
+  `Nothing was saved: since this page was opened, you have signed in to ${workspace}. To change the other workspace, sign in to it again.`;
 
 function requestOf(res: Response): PageRequest {
   return res.locals.pageRequest as PageRequest;
@@ -134,7 +133,7 @@ async function show(
 }
 
 /** What the page itself says, since the admin can do something about it there. */
-const EXPLAINED: readonly string[] = ['conflict', 'secret_unreadable'];
+const EXPLAINED: readonly string[] = ['conflict', 'secret_unreadable', 'not_found'];
 
 async function save(form: Form, res: Response): Promise<Outcome> {
   const request = requestOf(res);
@@ -147,7 +146,9 @@ async function save(form: Form, res: Response): Promise<Outcome> {
     return await form.save(request, parsed.data as never);
   } catch (error) {
     if (!(error instanceof AppError) || !EXPLAINED.includes(error.code)) throw error;
-    return { ...problems({ '': error.message }), isOutdated: error.code === 'conflict' };
+    const { code, message } = error;
+    const status = code === 'not_found' ? 404 : undefined;
+    return { ...problems({ '': message }), isOutdated: code === 'conflict', status };
   }
 }
 

@@ -29,6 +29,9 @@ export type Sessions = ReturnType<typeof createSessions>;
 type Team = ReadonlySet<string> | 'unknown';
 
 const SESSION_COOKIE = { name: 'st_session' };
+/** A form that is sent again by another session is shown with what was typed. */
+const SESSION_ENDED =
+  'Your session has ended, and nothing was saved. Sign in in another tab, then reload this page to send it again.';
 
 /**
  * Sessions of the settings pages. The cookie holds `<workspace id>.<random>.<signature>`: the workspace, because
@@ -67,10 +70,8 @@ export function createSessions(app: AppContext, secret: string) {
       next();
     } else if (req.method === 'GET' && req.accepts(['html', 'json']) === 'html') {
       res.redirect(302, '/signin');
-    } else if (req.accepts(['json', 'html']) === 'html') {
-      res.redirect(303, '/signin?done=session_ended');
     } else {
-      next(unauthorized('Sign in first'));
+      next(unauthorized(SESSION_ENDED));
     }
   };
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import type supertest from 'supertest';
+import supertest from 'supertest';
 import { auditEntry } from '../../src/settings/audit.ts';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
@@ -561,6 +561,40 @@ describe('a form with a problem', () => {
   });
 });
 
+describe('a form about something that is gone by now', () => {
+  it('is shown with what can be done, where its page has more', async () => {
+    const forms: [string, Record<string, string>, RegExp][] = [
+      ['/revenuecat/key', { project: 'abc123-gone', new_key: 'sk_x' }, /Connect (?:your|another)/],
+      ['/import/start', { project: 'abc123-gone' }, /<h1>Import existing customers/],
+      ['/data/erase', { customer: 'gone', repeat: 'gone' }, /Nothing is stored under this ID/],
+    ];
+    for (const [path, form, shown] of forms) {
+      const { text } = await send(path, form).accept('html').expect(404);
+      assert.match(text, /<title>Error: /, path);
+      assert.match(text, /role="alert"[^>]*><p>This workspace has no /, path);
+      assert.match(text, shown, path);
+    }
+  });
+});
+
+describe('a form whose session has ended', () => {
+  it('is shown with what was typed when it is sent again after a new sign-in', async () => {
+    const name = 'Renewed after lunch';
+    const form = { _csrf: csrf, 'name.renewal': name };
+    const { text } = await supertest(site.server)
+      .post('/settings/events')
+      .accept('html')
+      .type('form')
+      .send(form)
+      .expect(401);
+    assert.match(text, /nothing was saved\. Sign in in another tab, then reload this page/);
+    assert.match(text, /href="\/settings" target="_blank">/);
+    const again = await site.signedIn('abc123');
+    const answer = await again.post('/settings/events').accept('html').type('form').send(form).expect(403);
+    assert.match(answer.text, new RegExp(`value="${name}"`));
+  });
+});
+
 describe('a form of an earlier session', () => {
   it('is shown again with what was typed, and works then', async () => {
     const again = await site.signedIn('abc123');
@@ -588,6 +622,9 @@ describe('a form of an earlier session', () => {
       /Nothing was saved: since this page was opened, you have signed in to Workspace other1/,
     );
     assert.doesNotMatch(text, /paid_again/);
+    const elsewhere = { _csrf: csrf, _shown: shown, project: 'abc123-p', confirmed: 'yes' };
+    const confirmed = await again.post('/settings/revenuecat/disconnect').type('form').send(elsewhere);
+    assert.equal(confirmed.status, 403, 'its project is not unknown: it belongs to the other workspace');
   });
 
   it('keeps every name and every switch that was changed in it', async () => {
