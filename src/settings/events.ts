@@ -35,8 +35,9 @@ function checkEventNames(wanted: WorkspaceSettings['events']): Problems {
     const field = `name.${kind}`;
     if (name.length > MAX_NAME_LENGTH) found[field] = `At most ${MAX_NAME_LENGTH} characters`;
     // A control character, or one pasted without being seen, would match nothing that anyone can type.
-    else if (/[\p{Cc}\p{Bidi_Control}\u200b\u2060\ufeff]/u.test(name))
-      found[field] = 'Letters, digits, spaces and punctuation only';
+    else if (/[\p{Cc}\p{Bidi_Control}\u00a0\u00ad\u200b\u2060\ufeff]/u.test(name))
+      found[field] =
+        'Letters, digits, spaces and punctuation only. It has an invisible character: type it instead of pasting it';
     else if (/[.$]/.test(name)) found[field] = `Intercom turns "." and "$" into "-": use ${normalized}`;
     else if (owner !== undefined && !mayShareName(owner, kind)) {
       // Either of the two may be the one to change.

@@ -11,7 +11,7 @@ import {
   setMessengerSecret,
 } from '../messenger/api-keys.ts';
 import { snippets } from '../messenger/snippets.ts';
-import { isUuid } from '../text.ts';
+import { isBlank, isUuid } from '../text.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
 import { audit, changeSettings } from './change-settings.ts';
 import { confirmationPage, done, form, type Page, type PageRequest, textField } from './page.ts';
@@ -48,8 +48,8 @@ const secretForm = form(
     messenger_secret: textField
       .refine((secret) => secret !== '', 'Paste the Messenger secret first. Nothing was changed.')
       .refine(
-        (secret) => secret === '' || /^\S{16,512}$/.test(secret),
-        'Invalid Messenger secret: it is one long text without spaces. Nothing was changed.',
+        (secret) => secret === '' || /^[!-~]{16,512}$/.test(secret),
+        'Invalid Messenger secret: it is one long text without spaces or invisible characters. Copy it again. Nothing was changed.',
       ),
   }),
   async (request, { messenger_secret: secret }) => {
@@ -65,7 +65,7 @@ const secretForm = form(
 const keyForm = form(
   z.object({
     name: textField
-      .refine((name) => name !== '', 'Give the key a name, so that you know later which one to revoke.')
+      .refine((name) => !isBlank(name), 'Give the key a name, so that you know later which one to revoke.')
       .refine((name) => name.length <= MAX_NAME_LENGTH, `A name has at most ${MAX_NAME_LENGTH} characters.`),
     kind: textField.pipe(z.enum(API_KEY_KINDS, 'Choose what the key is for.')),
   }),
@@ -95,7 +95,7 @@ const unverifiedForm = form(
         z.string().max(MAX_REASON_LENGTH, `A reason has at most ${MAX_REASON_LENGTH} characters.`),
       ),
     })
-    .refine(({ unverified, unverified_reason: reason }) => unverified === 'hide' || reason !== '', {
+    .refine(({ unverified, unverified_reason: reason }) => unverified === 'hide' || !isBlank(reason), {
       path: ['unverified_reason'],
       message: 'Nothing was saved. Write down why this is acceptable.',
     }),

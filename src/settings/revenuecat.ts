@@ -138,13 +138,18 @@ async function storeKey(
 const signingForm = form(
   z.object({
     signing_secret: textField.pipe(
-      z.string().max(MAX_SIGNING_SECRET_LENGTH, 'The signing secret is too long.'),
+      z
+        .string()
+        .max(MAX_SIGNING_SECRET_LENGTH, 'The signing secret is too long.')
+        .regex(/^[!-~]*$/, 'A signing secret has no spaces or invisible characters. Copy it again.'),
     ),
   }),
   async (request, { signing_secret: secret }) => {
     const { database, secrets } = request.app;
     const project = await projectOf(request);
     const { workspaceId, projectId } = project;
+    if (secret === '' && project.signingSecret === null)
+      return problems({ signing_secret: 'Paste the signing secret first. Nothing was changed.' });
     const encrypted =
       secret === '' ? null : secrets.encrypt(secret, secretLocation.signingSecret(workspaceId, projectId));
     await updateProject(database, project, { signingSecret: encrypted, lastRefusedAt: null });

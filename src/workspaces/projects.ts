@@ -133,7 +133,7 @@ function encodeForLink(text: string): string {
 export const INVALID_PROJECT_ID =
   'Invalid project ID. It looks like proj1ab2c3d4; copy it in RevenueCat under Project settings.';
 export const INVALID_SECRET_KEY =
-  'A secret API key begins with sk_ and has no spaces. Public keys (appl_, goog_ and others) do not work here.';
+  'A secret API key begins with sk_ and has no spaces or invisible characters. Public keys (appl_, goog_ and others) do not work here.';
 
 /**
  * Connects a RevenueCat project to a workspace without calling RevenueCat. Connecting a project again keeps its id

@@ -56,7 +56,8 @@ it('stores the Messenger secret encrypted and never shows it', async () => {
   assert.equal(site.app.secrets.decrypt(sealed, secretLocation.messengerSecret('abc123')), SECRET);
   assert.equal(await sealedSecret('other1'), null);
 
-  for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600)]) {
+  const pasted = [`${SECRET}\u200b`, `\u200e${SECRET}`, `“${SECRET}”`];
+  for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600), ...pasted]) {
     await send('/secret', { messenger_secret: wrong }).expect(422);
   }
   assert.equal(await sealedSecret(), sealed);
@@ -114,7 +115,7 @@ it('creates keys that are shown once, stored as hashes, listed and revoked', asy
   assert.match(log, /Created an API key/);
   assert.match(log, /Revoked an API key/);
 
-  await send('/keys', { name: '', kind: 'messenger' }).expect(422);
+  for (const name of ['', '\u200b']) await send('/keys', { name, kind: 'messenger' }).expect(422);
   await send('/keys', { name: 'x', kind: 'everything' }).expect(422);
   await send('/keys', { name: 'x'.repeat(81), kind: 'fin' }).expect(422);
 });

@@ -280,8 +280,13 @@ describe('connecting RevenueCat', () => {
     const place = secretLocation.signingSecret('abc123', project.projectId);
     assert.equal(site.app.secrets.decrypt(stored?.signingSecret ?? '', place), 'whsec_value');
     assert.ok(!(await browser.get('/settings/revenuecat')).text.includes('whsec_value'));
+    const wrong = ['whsec_value\u200b', 'whsec value'];
+    for (const secret of wrong)
+      await send('/revenuecat/signing', { project: project.projectId, signing_secret: secret }).expect(422);
     await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' }).expect(303);
     assert.equal((await readProject(site.db.database, 'abc123', project.projectId))?.signingSecret, null);
+    const none = await send('/revenuecat/signing', { project: project.projectId, signing_secret: '' });
+    assert.match(none.text, /Paste the signing secret first/, 'nothing was removed');
   });
 
   it('requires no signature of a webhook that it has just added: nobody has switched signing on', async () => {
@@ -353,6 +358,7 @@ describe('event names', () => {
       [{ 'name.refund': 'x'.repeat(256) }, /At most 255/],
       [{ 'name.refund': 'Refun\u200bded' }, /Letters, digits, spaces/],
       [{ 'name.refund': '\u202eRefunded' }, /Letters, digits, spaces/],
+      [{ 'name.refund': 'Was\u00a0refunded' }, /invisible character: type it/],
     ];
     for (const [form, problem] of wrong) {
       const answer = await send('/events', form).expect(422);
