@@ -747,7 +747,7 @@ describe('grants', () => {
   });
 
   it('refuses a limit that is not a number', async () => {
-    for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e3', '1e9']) {
+    for (const limit of ['0', '-1', '2.5', 'many', 'NaN', '1e3', '1e9', '100,000']) {
       const { text } = await send('/grants', {
         enabled: 'on',
         who: 'everyone',
@@ -755,6 +755,7 @@ describe('grants', () => {
         monthly_per_admin: limit,
       }).expect(422);
       assert.ok(text.includes(`value="${limit}"`), 'what was typed stays');
+      assert.match(text, /from 1 to 100000,/, 'the limit is written as it can be typed');
     }
     for (const days of ['0', '-1', 'long', '99999'])
       await send('/grants', { enabled: 'on', who: 'everyone', longest_days: days }).expect(422);

@@ -63,6 +63,7 @@ describe('the settings of store actions', () => {
     const before = await actions();
     for (const fields of [
       { refund: 'on', refund_max: 'much' },
+      { refund: 'on', refund_max: '1.000' },
       { refund: 'on', refund_monthly: '0' },
       { refund: 'on', refund_who: 'selected', refund_people: ['<bad>'] },
     ]) {
