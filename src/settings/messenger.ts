@@ -104,7 +104,7 @@ const unverifiedForm = form(
     const at = new Date(request.app.now()).toISOString();
     const unverifiedAccepted = unverified === 'show' ? { reason, admin: { id, name }, at } : null;
     await changeSettings(request, 'messenger', { unverifiedAccepted });
-    return done('/messenger', 'unverified_saved');
+    return done('/messenger', unverifiedAccepted ? 'unverified_shown' : 'unverified_hidden');
   },
 );
 

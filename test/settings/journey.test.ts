@@ -342,6 +342,7 @@ it('is completed with the keyboard alone', async () => {
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await page.getByRole('status').getByText('Contact settings saved').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('role')), 'status');
   assert.ok(await page.getByLabel('Create one for customers').isChecked());
   await page.context().close();
 });
