@@ -39,11 +39,15 @@ const attributesForm = action(async (request) => {
   const { app, workspace } = request;
   const { workspaceId } = workspace;
   const result = await answerOrError(provisionWorkspace(app, workspaceId));
+  // To install again is what a disconnected workspace needs, too.
+  if (result === null) return done('/contacts', 'attributes_refused');
   if (result instanceof AppError) {
-    app.logger.warn({ code: result.code, workspaceId }, 'attributes not created');
-    return done('/contacts', isRefusal(result.code) ? 'attributes_refused' : 'intercom_unavailable');
+    const { code, remedy } = result;
+    if (code === 'secret_unreadable') throw result;
+    app.logger.warn({ code, workspaceId }, 'attributes not created');
+    const isRefused = isRefusal(code) || remedy.kind === 'reauthorize';
+    return done('/contacts', isRefused ? 'attributes_refused' : 'intercom_unavailable');
   }
-  if (result === null) return done('/contacts', 'intercom_unavailable');
   await audit(request, 'attributes_made', { created: result.created });
   // What a contact has already is not written again.
   if (result.created.length > 0)

@@ -118,6 +118,7 @@ export const uninstallPage = confirmationPage({
     const { app } = request;
     const failed = await answerOrError(uninstall(app, workspaceId));
     if (failed instanceof AppError) {
+      if (failed.code === 'secret_unreadable') throw failed;
       app.logger.warn({ code: failed.code, workspaceId }, 'not uninstalled');
       return problems({ '': 'Intercom did not answer. Nothing was changed: please try again.' });
     }

@@ -524,6 +524,29 @@ describe('contacts', () => {
   });
 });
 
+describe('a form that calls Intercom', () => {
+  it('says what is wrong while there is no usable token: to try again would not help', async () => {
+    const { database } = site.db;
+    const [kept] = await database.query(
+      `select access_token as token, status from workspaces where workspace_id = 'abc123'`,
+    );
+    const set = (token: unknown, status: unknown) =>
+      database.query(`update workspaces set access_token = $1, status = $2 where workspace_id = 'abc123'`, [
+        token,
+        status,
+      ]);
+    await set('v1.lost.key', 'connected');
+    for (const path of ['/contacts/attributes', '/data/uninstall']) {
+      const { text } = await send(path, { confirmed: 'yes' }).expect(422);
+      assert.match(text, /No key of ENCRYPTION_KEYS decrypts/, path);
+    }
+    await set(kept?.token, 'disconnected');
+    const { headers } = await send('/contacts/attributes').expect(303);
+    assert.match(String(headers.location), /attributes_refused/);
+    await set(kept?.token, kept?.status);
+  });
+});
+
 describe('a form with a problem', () => {
   it('has it in the title, and the focus on the first field that is wrong', async () => {
     for (const [path, form, field] of [
