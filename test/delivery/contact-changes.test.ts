@@ -74,6 +74,14 @@ describe('contact changes during a delivery', () => {
     return claim;
   }
 
+  /** Statements that wait for a lock. Other databases of the server are those of other tests. */
+  async function countBlocked(): Promise<number> {
+    const rows = await world.db.database.query(
+      `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return rows.length;
+  }
+
   /** As a delivery does: a contact that was found is stored before anything is written to it. */
   async function assign(claim: Claim, result: Result): Promise<FinishedClaim> {
     const { contactId } = result;
@@ -106,7 +114,6 @@ describe('contact changes during a delivery', () => {
     const contactId = 'c-shared';
     const email = 'shared@example.com';
     const lock = `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2 for update`;
-    const blocked = () => database.query(`select 1 from pg_locks where not granted`);
     const statements = {
       'unassign a contact': () => unassignContact(database, WORKSPACE_ID, contactId),
       'wake for a contact': () =>
@@ -129,7 +136,7 @@ describe('contact changes during a delivery', () => {
       await database.transaction(async (sql) => {
         await sql.query(lock, [WORKSPACE_ID, held]);
         running = run(owner, ids);
-        await until(async () => (await blocked()).length > 0, `${name} to wait`);
+        await until(async () => (await countBlocked()) > 0, `${name} to wait`);
         for (const id of ids.filter((each) => each > held))
           await sql.query(`${lock} nowait`, [WORKSPACE_ID, id]).catch((error: Error) => {
             throw new Error(`${name}: ${error.message}`);
@@ -361,9 +368,7 @@ describe('contact changes during a delivery', () => {
         await sql.query(`delete from ${table} where workspace_id = $1 and subscriber_id = $2`, values);
       planning = savePlan(database, WORKSPACE_ID, [{ subscriberId, events: [skipped] }]);
       await until(
-        async () =>
-          (await database.query(`select 1 from pg_locks where not granted`)).length > 0 ||
-          (await rows('event_deliveries')).length > 0,
+        async () => (await countBlocked()) > 0 || (await rows('event_deliveries')).length > 0,
         'the plan to wait',
       );
       await sql.query(`delete from events where workspace_id = $1 and subscriber_id = $2`, values);
@@ -387,10 +392,7 @@ describe('contact changes during a delivery', () => {
     const keeper = await database.transaction(async (sql) => {
       const kept = await mergeSubscribers(sql, WORKSPACE_ID, ids);
       planning = savePlan(database, WORKSPACE_ID, plans);
-      await until(
-        async () => (await database.query(`select 1 from pg_locks where not granted`)).length > 0,
-        'the plan to wait',
-      );
+      await until(async () => (await countBlocked()) > 0, 'the plan to wait');
       return kept;
     });
     await planning;
@@ -426,10 +428,7 @@ describe('contact changes during a delivery', () => {
         const others = ids.filter((id) => id !== claim.subscriberId);
         planning.push(planWithOthers(database, { ...claim, others }, () => []));
       }
-      await until(async () => {
-        const waiting = await database.query(`select distinct pid from pg_locks where not granted`);
-        return waiting.length === claims.length;
-      }, 'both plans to wait');
+      await until(async () => (await countBlocked()) === claims.length, 'both plans to wait');
       return kept;
     });
     const planned = await Promise.all(planning);

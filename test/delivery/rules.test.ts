@@ -539,7 +539,7 @@ describe('Intercom’s rules', () => {
 
   test('failures and lookups that found no contact do not make the pauses of each other longer', async () => {
     const id = customer();
-    world.intercom.faults.add({ pathPrefix: '/contacts', status: 500, times: 2 });
+    world.intercom.faults.add({ pathPrefix: '/contacts', status: 500, times: 3 });
     await receive(world, id, { id: `${id}-1` });
     await reason(`${id}-1`, 'intercom_unavailable');
     await reason(`${id}-1`, 'waiting_for_contact');
@@ -570,7 +570,8 @@ describe('Intercom’s rules', () => {
   test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 1 });
+    // The pauses of three, the first of which takes a quarter of a second, give the test the time to see one.
+    world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 3 });
     await receive(world, id, { id: `${id}-1` });
     await reason(`${id}-1`, 'intercom_unavailable');
     const dueAt = (await stateOf(world, `${id}-1`))?.next_try_at?.getTime() ?? 0;
