@@ -78,6 +78,9 @@ async function createStoppingServer(target: URL) {
   };
 }
 
+/** That a test can wait for, and in which a busy machine opens a connection and answers a statement. */
+const TIMEOUT_MS = 1_000;
+
 describe('a lost database connection', () => {
   let direct: TestDatabase;
   let server: Awaited<ReturnType<typeof createStoppingServer>>;
@@ -170,14 +173,14 @@ describe('a lost database connection', () => {
       url: server.url,
       logger: silent,
       poolSize: 2,
-      statementTimeoutMs: 200,
+      statementTimeoutMs: TIMEOUT_MS,
     });
     const { database } = limited;
     await database.query('select 1');
     server.silence();
     await assert.rejects(database.query('select 1'), isDatabaseUnavailable);
     await assert.rejects(
-      database.transaction((sql) => sql.query('select 1')).then(() => database.query('select pg_sleep(1)')),
+      database.transaction((sql) => sql.query('select 1')).then(() => database.query('select pg_sleep(60)')),
       isDatabaseUnavailable,
     );
     assert.deepEqual(await database.query('select 1 as one'), [{ one: 1 }]);
@@ -185,7 +188,7 @@ describe('a lost database connection', () => {
   });
 
   test('a statement that is given up ends on the server too', async () => {
-    const limited = await openDatabase({ url: server.url, logger: silent, statementTimeoutMs: 200 });
+    const limited = await openDatabase({ url: server.url, logger: silent, statementTimeoutMs: TIMEOUT_MS });
     const given = 'select pg_sleep(60) as given_up';
     await assert.rejects(limited.database.query(given), isDatabaseUnavailable);
     const isEnded = async () => {
@@ -197,7 +200,7 @@ describe('a lost database connection', () => {
   });
 
   test('silent without an end, before it is known whether a pooler is between: another one answers next', async () => {
-    const pool = new pg.Pool({ connectionString: server.url, max: 1, query_timeout: 200 });
+    const pool = new pg.Pool({ connectionString: server.url, max: 1, query_timeout: TIMEOUT_MS });
     (await pool.connect()).release();
     server.silence();
     await assert.rejects(isPooled(pool), isDatabaseUnavailable);

@@ -18,7 +18,9 @@ import { type Running, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
-const WAITING_FOR_LOCK = `select 1 from pg_locks where not granted and locktype = 'relation'`;
+const WAITING_FOR_LOCK = `
+  select 1 from pg_stat_activity
+   where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'`;
 const ASKED_FOR_MIGRATION_LOCK = `
   select 1 from pg_stat_activity
    where datname = current_database() and state like 'idle in transaction%' and query like '%pg_try_advisory_xact_lock%'`;

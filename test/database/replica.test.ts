@@ -108,8 +108,9 @@ describe('cards and pages from a streaming replica', () => {
       'grant.duration': 'monthly',
       'grant.reason': 'A goodwill month',
     });
+    // On a busy machine it may just have lagged.
+    await standing(true);
     await onReplica('select pg_wal_replay_pause()');
-    assert.equal(product.server.connected.readDatabase.replica()?.inUse, true);
     await press(review, 'grant.confirm');
     assert.match(await opened(), /[Gg]ranted/);
     assert.equal(product.server.connected.readDatabase.replica()?.inUse, false);

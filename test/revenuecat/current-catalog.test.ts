@@ -5,7 +5,7 @@ import { createRevenueCatClient, type RevenueCatClient } from '../../src/revenue
 import { readCurrentCatalog } from '../../src/revenuecat/current-catalog.ts';
 import { readCustomer } from '../../src/revenuecat/customer.ts';
 import { customerSchema, subscriptionSchema } from '../../src/revenuecat/schemas.ts';
-import { openAgain, openFor, tell } from '../inbox-card/support.ts';
+import { openAgain, openFor, settled, tell } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
@@ -131,8 +131,9 @@ describe('the names of products', () => {
     const known = await openFor(product, { externalId: 'user_known' });
     await known.press('refresh');
     await tell(product, 'active_monthly', { appUserId: 'user_new' });
-    // Opening a card may refresh in the background, which must not read the new id yet.
     const unknown = await openFor(product, { externalId: 'user_new' });
+    // The webhooks and the card refresh in the background, which must not read the new id yet.
+    await settled(product);
     const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.get('user_new');
     const [subscription] = customer?.subscriptions ?? [];
     assert.ok(customer && subscription);

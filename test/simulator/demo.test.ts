@@ -179,7 +179,7 @@ test('everything that can happen changes the card', async () => {
       // Without the mark before the headline.
       return textOf(canvas).replace(/^[^\p{L}\p{N}]+/u, '');
     };
-    await until(async () => sentence.test(await read()), `${name}: ${actionId}`, 10_000).catch(async () => {
+    await until(async () => sentence.test(await read()), `${name}: ${actionId}`).catch(async () => {
       assert.match(await read(), sentence, `${name}: ${actionId}`);
     });
   }
