@@ -17,6 +17,7 @@ import {
   type OpenCard,
   openAgain,
   openFor,
+  SETTLED_WITHIN_MS,
   send,
   settled,
   subscriberIdOf,
@@ -216,15 +217,17 @@ describe('what a card never does', () => {
       };
     };
     // What the first cards have started in the background may change the customers once more.
-    await until(async () => {
-      await settled(product);
-      const { statements, calls } = await openAll();
-      return calls === 0 && statements.every((statement) => statement === 'read-cards');
-    }, 'cards that nothing has changed');
-    const { statements, calls } = await openAll();
-    assert.deepEqual([...new Set(statements)], ['read-cards']);
+    const statements = await until(
+      async () => {
+        await settled(product);
+        const opened = await openAll();
+        const isUnchanged = opened.statements.every((statement) => statement === 'read-cards');
+        return opened.calls === 0 && isUnchanged && opened.statements;
+      },
+      'cards that nothing has changed',
+      SETTLED_WITHIN_MS,
+    );
     assert.ok(statements.length <= 5, `${statements.length} statements`);
-    assert.equal(calls, 0);
   });
 
   test('ids and inputs that PostgreSQL or an address would refuse find no customer and break nothing', async () => {
@@ -323,10 +326,9 @@ describe('what a card never does', () => {
     }
     const slow = revenueCat.faults.add({ latencyMs: 6_000 });
     try {
-      const startedAt = performance.now();
       const later = await (await openAgain(product, card)).press('refresh');
       assert.match(later.text, /^RevenueCat is slow\./m);
-      assert.ok(performance.now() - startedAt < 6_000, 'RevenueCat has not answered yet');
+      assert.ok(later.answer.durationMs < 6_000, 'RevenueCat has not answered yet');
     } finally {
       slow();
     }
@@ -346,8 +348,11 @@ describe('what a card never does', () => {
     const searched = await stranger.press('match.search', { 'match.query': 'unknown-customer' });
     assert.match(searched.text, /^No customer found\..*\nRevenueCat rejected the API key\./m);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
-    await card.press('refresh');
-    assert.doesNotMatch((await openAgain(product, card)).text, /rejected the API key/);
+    // A refresh in the background may have been refused just before.
+    await until(async () => {
+      await card.press('refresh');
+      return !/rejected the API key/.test((await openAgain(product, card)).text);
+    }, 'the key to be accepted');
   });
 
   test('without a project every view links to the settings', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { signFormState } from '../../src/inbox-card/context.ts';
-import type { CanvasAnswer } from '../../src/simulator/intercom/app-caller.ts';
+import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import type { NewContact } from '../../src/simulator/intercom/contact-changes.ts';
 import {
@@ -91,18 +91,18 @@ export async function openAgain(
       text: textOf(canvas),
       async press(componentId, inputs) {
         const call = { ...base, flow: 'submit', componentId, currentCanvas: canvas } as const;
-        return shown(
-          await product.intercom.callCanvas({ ...call, ...(inputs ? { inputValues: inputs } : {}) }),
-          componentId,
-        );
+        return shown(await draw({ ...call, ...(inputs ? { inputValues: inputs } : {}) }), componentId);
       },
     };
   };
-  let opened = shown(await product.intercom.callCanvas({ ...base, flow: 'initialize' }), 'initialize');
-  // On a busy machine the card can take longer than Intercom waits; an agent presses Refresh then.
-  for (let again = 0; again < 5 && opened.text.startsWith('This is taking longer'); again += 1)
-    opened = await opened.press('refresh');
-  return opened;
+  /** On a busy machine the card can take longer than Intercom waits; an agent presses again then. */
+  const draw = async (call: Omit<CanvasCall, keyof typeof base>): Promise<CanvasAnswer> => {
+    for (let tries = 1; ; tries += 1) {
+      const answer = await product.intercom.callCanvas({ ...base, ...call });
+      if (tries === 5 || !textOf(answer.canvas).startsWith('This is taking longer')) return answer;
+    }
+  };
+  return shown(await draw({ flow: 'initialize' }), 'initialize');
 }
 
 /** `''`: no subscriber has the app user id. */
@@ -124,23 +124,17 @@ const DELIVERING = `exists (select 1 from subscribers s
                                and (s.due_at <= now() or s.lease_owner is not null
                                     or u.version is distinct from s.version))`;
 
-async function isTrue(product: Product, condition: string): Promise<boolean> {
-  const [row] = await product.db.database.query<{ holds: boolean }>(
-    `select ${condition} as holds from workspaces where workspace_id = $1`,
-    [WORKSPACE_ID],
-  );
-  return row?.holds === true;
-}
-
-/** Waits for the background refreshes that opening cards has queued. */
-export async function readingsDone(product: Product): Promise<void> {
-  await until(async () => !(await isTrue(product, READING)), 'the readings behind the cards');
-}
+/** Refreshes that follow each other wait up to 5 s each: as often as their workers poll. */
+export const SETTLED_WITHIN_MS = 60_000;
 
 /** Waits until everything is read and delivered, so that nothing but the test changes a card. */
 export async function settled(product: Product): Promise<void> {
-  const busy = `(${READING} or ${DELIVERING})`;
-  await until(async () => !(await isTrue(product, busy)), 'everything to be read and delivered');
+  const isBusy = `select ${READING} or ${DELIVERING} as busy from workspaces where workspace_id = $1`;
+  const isSettled = async (): Promise<boolean> => {
+    const [row] = await product.db.database.query<{ busy: boolean }>(isBusy, [WORKSPACE_ID]);
+    return row?.busy === false;
+  };
+  await until(isSettled, 'everything to be read and delivered', SETTLED_WITHIN_MS);
 }
 
 /** Presses a component that is not on the canvas, as anyone who can sign requests could. */

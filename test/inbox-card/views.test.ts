@@ -11,7 +11,7 @@ import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { forge, idsOn, type OpenCard, openAgain, openFor, readingsDone, send, tell } from './support.ts';
+import { forge, idsOn, type OpenCard, openAgain, openFor, send, settled, tell } from './support.ts';
 
 const [FIRST_STORY] = STORY_NAMES;
 
@@ -713,8 +713,8 @@ describe('the card of each sample customer', () => {
     );
     const opened = await openFor(product, { externalId: 'user_heavy' });
     assert.match(opened.text, /^Timeline · 2,003 events/m);
-    // A refresh in between would replace the summary.
-    await readingsDone(product);
+    // A delivery in between, or the refresh that follows it, would replace the summary.
+    await settled(product);
     const card = await openAgain(product, opened);
     const again = await openAgain(product, card);
     assert.equal(again.text, card.text);
