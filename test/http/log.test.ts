@@ -125,10 +125,8 @@ describe('the log', () => {
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: PERSON.id });
     assert.equal((await sendWebhook({ id: 'log-4', event_timestamp_ms: Date.now() })).status, 200);
     await openCard('refresh');
-    await until(
-      async () => (await database.query(`select 1 from subscribers where attempts > 0`)).length > 0,
-      'the delivery to fail',
-    );
+    const failures = () => product.intercom.faults.requests().filter(({ status }) => status === 500);
+    await until(() => failures().length === 2, 'the delivery to fail, and to be tried again');
     const { url } = product.server;
     const strange = await Promise.all([
       fetch(`${url}/oauth/callback?code=zqsecret-code&state=zqsecret-state`, { redirect: 'manual' }),
