@@ -43,6 +43,13 @@ export async function emptyDatabase({ database }: TestDatabase): Promise<void> {
   for (const { name } of tables) await database.query(`delete from ${name}`);
 }
 
+/** The connections that wait for a lock. `pg_locks` would also show those of other test files, which share the server. */
+export function waitingForLocks({ database }: TestDatabase): Promise<unknown[]> {
+  return database.query(
+    `select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  );
+}
+
 async function copyTemplate(name: string): Promise<string> {
   const url = serverUrl();
   // Copying the files takes half of the processor time of copying page by page.

@@ -25,6 +25,7 @@ import {
 } from '../../src/workspaces/repository.ts';
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { DEFAULT_SETTINGS, readSettings } from '../../src/workspaces/settings.ts';
+import { waitingForLocks } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
@@ -96,8 +97,7 @@ it('creates one project from two concurrent connections', async () => {
   const both = await database.transaction(async (sql) => {
     await lockWorkspace(sql, 'abc123');
     const connecting = [1, 2].map(() => connect({ revenueCatProjectId: 'proj2' }));
-    const waiting = () => database.query('select 1 from pg_locks where not granted');
-    await until(async () => (await waiting()).length === 2, 'both to wait for their turn');
+    await until(async () => (await waitingForLocks(site.db)).length === 2, 'both to wait for their turn');
     return connecting;
   });
   const [first, second] = await Promise.all(both);

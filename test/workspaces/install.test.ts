@@ -12,6 +12,7 @@ import { connectProject, listProjects } from '../../src/workspaces/projects.ts';
 import { eraseUninstalled, readWorkspace } from '../../src/workspaces/repository.ts';
 import { installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
 import { hashSecret, secretLocation } from '../../src/workspaces/secrets.ts';
+import { waitingForLocks } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, silent } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
@@ -476,8 +477,10 @@ describe('uninstalling', () => {
         `update workspaces set uninstalled_at = null, status = 'connected' where workspace_id = 'other1'`,
       );
       const running = [eraseUninstalled(database, 30)];
-      const waiting = () => database.query('select 1 from pg_locks where not granted');
-      await until(async () => (await waiting()).length > 0, 'the installation to be waited for');
+      await until(
+        async () => (await waitingForLocks(site.db)).length > 0,
+        'the installation to be waited for',
+      );
       return running;
     });
     assert.deepEqual(await erasing[0], []);
