@@ -7,7 +7,7 @@ import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
-export const SUMMARY_FORMAT = 27;
+export const SUMMARY_FORMAT = 28;
 
 const RECENT_EVENTS = 3;
 
@@ -49,7 +49,7 @@ export function summarize(
 /** A store that gives up on a card announces it twice: BILLING_ISSUE is the one that people ask about. */
 function isMajor(event: LifecycleEvent): boolean {
   if (MINOR_KINDS.has(event.kind)) return false;
-  return event.kind !== 'cancellation' || event.cancelReason !== 'BILLING_ERROR' || isCancelledByStore(event);
+  return event.type !== 'CANCELLATION' || event.cancelReason !== 'BILLING_ERROR' || isCancelledByStore(event);
 }
 
 /** Without what is only stored with an event. Only minor kinds are described by fields of the raw event. */

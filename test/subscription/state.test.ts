@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
-import { isCurrentSummary, SUMMARY_FORMAT, validUntil } from '../../src/subscription/summary.ts';
+import { isCurrentSummary, SUMMARY_FORMAT, summarize, validUntil } from '../../src/subscription/summary.ts';
 import type { Snapshot } from '../../src/subscription/types.ts';
 import {
   apiPurchase,
@@ -1200,6 +1200,18 @@ describe('the state of a history', () => {
       day(8),
     );
     assert.deepEqual(state.lastEvent, { kind: 'cancellation', type: 'CANCELLATION', atMs: day(5) });
+  });
+
+  test('a payment that failed is one of the latest events, also after a free trial', () => {
+    for (const start of [buy(0, 30), trial(0, 30)]) {
+      const fields = { period_type: start.periodType };
+      const gaveUp = cancel(30, { cancel_reason: 'BILLING_ERROR', ...fields });
+      const { latest } = summarize([start, billingIssue(30, 46, fields), gaveUp], null, day(31));
+      assert.deepEqual(
+        latest.map(({ type }) => type),
+        ['BILLING_ISSUE', 'INITIAL_PURCHASE'],
+      );
+    }
   });
 
   test('a free trial whose next period is paid already ends when it would have', () => {
