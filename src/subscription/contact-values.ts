@@ -7,7 +7,7 @@ import type { SubscriberState } from './types.ts';
 /** The attributes that the app writes to contacts. The first four are those of RevenueCat's own integration. */
 export const CONTACT_ATTRIBUTES = [
   { name: 'subscription_status', dataType: 'string', description: 'Subscription status from RevenueCat' },
-  { name: 'latest_store', dataType: 'string', description: 'Store of the latest subscription' },
+  { name: 'latest_store', dataType: 'string', description: 'Store of the latest subscription or purchase' },
   { name: 'latest_entitlement', dataType: 'string', description: 'Entitlement of the latest subscription' },
   { name: 'expires_at', dataType: 'date', description: 'When the subscription renews or ends' },
   { name: 'rc_app_user_id', dataType: 'string', description: 'RevenueCat app user id' },
@@ -37,10 +37,12 @@ type ContactAttributes = Record<ContactAttributeName, string | number | boolean 
 
 /** The attributes of a contact, dates in Unix seconds. `null` clears one. */
 export function contactAttributes(state: SubscriberState, appUserIds: readonly string[]): ContactAttributes {
-  const { primary, lastEvent, lifetimeValueUsdCents } = state;
+  const { primary, consumables, lastEvent, lifetimeValueUsdCents } = state;
+  const bought = primary ?? consumables.find(({ environment }) => environment === 'production');
   return {
     subscription_status: state.status,
-    latest_store: fitText(primary?.store ?? null),
+    // As RevenueCat's own integration, also for purchases without access.
+    latest_store: fitText(bought?.store ?? null),
     latest_entitlement: fitText(primary?.entitlements[0] ?? null),
     expires_at: seconds(primary?.isEndKnown ? primary.accessEndsAtMs : null),
     rc_app_user_id: fitText(bestAppUserIds(state, appUserIds)[0] ?? null),
@@ -53,7 +55,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
     rc_billing_issue_at: seconds(state.billingIssueAtMs),
-    rc_lifetime_value_usd: primary || lifetimeValueUsdCents !== 0 ? lifetimeValueUsdCents / 100 : null,
+    rc_lifetime_value_usd: bought || lifetimeValueUsdCents !== 0 ? lifetimeValueUsdCents / 100 : null,
     rc_last_event: lastEvent?.kind ?? null,
     rc_last_event_at: seconds(lastEvent?.atMs),
   };

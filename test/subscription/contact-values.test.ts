@@ -48,6 +48,25 @@ describe('attributes of a contact', () => {
     assert.equal(attributes.rc_last_event, 'billing_issue');
   });
 
+  test('purchases without access have a store and a sum', () => {
+    const coins = { ...period(0, null, 5), product_id: 'coins', entitlement_ids: null };
+    const bought = event('NON_RENEWING_PURCHASE', 0, { ...coins, store: 'AMAZON' });
+    const tested = event('NON_RENEWING_PURCHASE', 1, { ...coins, environment: 'SANDBOX' });
+    const refunded = event('CANCELLATION', 2, {
+      ...coins,
+      ...period(0, null, -5),
+      store: 'AMAZON',
+      cancel_reason: 'CUSTOMER_SUPPORT',
+    });
+    const valuesOf = (...events: LifecycleEvent[]) => {
+      const values = contactAttributes(deriveState(events, null, day(3)), ['ada']);
+      return [values.subscription_status, values.latest_store, values.rc_lifetime_value_usd];
+    };
+    assert.deepEqual(valuesOf(bought, tested), [null, 'AMAZON', 5]);
+    assert.deepEqual(valuesOf(bought, refunded), [null, 'AMAZON', 0]);
+    assert.deepEqual(valuesOf(tested), [null, null, null]);
+  });
+
   test('whoever gave everything away has nothing but the last event', () => {
     const state = deriveState([buy(0, 30), event('TRANSFER', 5, { side: 'source' })], null, day(6));
     const { rc_last_event, rc_last_event_at, rc_app_user_id, ...rest } = contactAttributes(state, ['ada']);
