@@ -205,7 +205,7 @@ ul { margin: 0 0 1.5rem; padding: 0; }
 li { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem; margin-bottom: 0.5rem; padding: 0.6rem 1rem; border: 1px solid var(--line); border-radius: 12px; list-style: none; }
 code, .hint { color: var(--muted); font-size: 0.85rem; }
 code { line-height: 1.8; }
-button, .button { display: block; width: 100%; padding: 0.7rem; border: 0; border-radius: 999px; background: var(--action); color: var(--on-action); font: inherit; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; box-sizing: border-box; }
+button, .button { display: block; width: 100%; padding: 0.7rem; border: 1px solid transparent; border-radius: 999px; background: var(--action); color: var(--on-action); font: inherit; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; box-sizing: border-box; }
 :focus-visible { outline: 3px solid #5f74f0; outline-offset: 2px; }`;
 
 function page(res: Response, status: number, title: string, body: string): void {
