@@ -55,8 +55,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
         `${project.name} has no API key: connect it again with --key`,
       );
     const { workspaceId, projectId } = project;
-    const startedBy = { kind: 'command line' };
-    const wanted = { workspaceId, projectId, eventsSinceMs, startedBy };
+    const wanted = { workspaceId, projectId, eventsSinceMs };
     const { progress, isResumed } = await startImport(database, wanted);
     const start = isResumed
       ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`

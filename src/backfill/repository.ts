@@ -36,7 +36,7 @@ function toProgress(row: ImportRow): ImportProgress {
  */
 export async function startImport(
   database: Database,
-  wanted: Pick<ImportRow, 'workspaceId' | 'projectId' | 'eventsSinceMs' | 'startedBy'>,
+  wanted: Pick<ImportRow, 'workspaceId' | 'projectId' | 'eventsSinceMs'>,
 ): Promise<{ progress: ImportProgress; isResumed: boolean }> {
   const { workspaceId, projectId, eventsSinceMs } = wanted;
   return database.transaction(async (sql) => {
@@ -57,7 +57,7 @@ export async function startImport(
         'An import of this project is running with another choice of events. Let it finish, or cancel it first.',
       );
     const ref = { workspaceId, projectId, importId: randomUUID() };
-    await sql.manager.insert(ImportEntity, { ...ref, eventsSinceMs, startedBy: wanted.startedBy });
+    await sql.manager.insert(ImportEntity, { ...ref, eventsSinceMs });
     return { progress: toProgress(await sql.manager.findOneByOrFail(ImportEntity, ref)), isResumed: false };
   });
 }

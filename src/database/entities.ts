@@ -126,6 +126,7 @@ export const WorkspaceEntity = entity('workspaces', {
   erasureKey: nullable(text()),
   /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
   identityVerification: nullable(boolean()),
+  /** Of earlier versions, as the time: the audit log says who installed the app and when. */
   installedBy: nullable(jsonb<unknown>()),
   installedAt: timestamptz(),
   uninstalledAt: nullable(timestamptz()),
@@ -248,7 +249,8 @@ export const ImportEntity = entity('imports', {
   purchases: integer(),
   newEvents: integer(),
   knownEvents: integer(),
-  startedBy: jsonb<Readonly<Record<string, string>>>(),
+  /** Of earlier versions: the audit log says who. */
+  startedBy: jsonb<unknown>(),
   startedAt: timestamptz(),
   finishedAt: nullable(timestamptz()),
   seenAt: timestamptz(),
@@ -294,6 +296,7 @@ export const BulkGrantEntity = entity('bulk_grants', {
   /** Customers of the list that have been erased: they get nothing, and are not stored. */
   leftOut: integer(),
   createdAt: timestamptz(),
+  /** Of earlier versions. */
   startedAt: nullable(timestamptz()),
   finishedAt: nullable(timestamptz()),
 });

@@ -33,7 +33,7 @@ const startForm = form(
     ),
   }),
   async (request, { events_since: since }) => {
-    const { app, session } = request;
+    const { app } = request;
     const project = await projectOf(request);
     if (project.apiKey === null) return problems({ '': `${project.name} has no API key. Paste one first.` });
     if (Date.parse(since) > app.now())
@@ -42,7 +42,6 @@ const startForm = form(
       workspaceId: project.workspaceId,
       projectId: project.projectId,
       eventsSinceMs: since === '' ? null : Date.parse(`${since}T00:00:00Z`),
-      startedBy: { kind: 'settings', admin: session.admin.id },
     });
     await queueImport(app.jobs, progress);
     await audit(request, isResumed ? 'import_resumed' : 'import_started', {

@@ -80,7 +80,6 @@ async function storeWorkspace(
     ...describeWorkspace(me),
     region,
     accessToken: app.secrets.encrypt(accessToken, secretLocation.accessToken(workspaceId)),
-    installedBy: admin,
   });
   // The admins who were selected before may have left.
   if (before?.status === 'uninstalled')

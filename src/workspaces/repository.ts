@@ -92,12 +92,9 @@ export async function storeInstallation(
   installation: Pick<
     WorkspaceRow,
     'workspaceId' | 'name' | 'region' | 'timezone' | 'accessToken' | 'identityVerification'
-  > & {
-    readonly installedBy: Admin;
-  },
+  >,
 ): Promise<void> {
   const fresh = {
-    installedAt: new Date(),
     status: 'connected' as const,
     statusReason: null,
     uninstalledAt: null,

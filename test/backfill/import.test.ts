@@ -54,7 +54,6 @@ describe('importing the history of a project', () => {
       workspaceId: WORKSPACE_ID,
       projectId: PROJECT_ID,
       eventsSinceMs,
-      startedBy: { kind: 'test' },
     });
 
   /** So that a test can do something in the middle of an import. @returns ends it */

@@ -151,7 +151,6 @@ describe('faults, with real processes', () => {
       timezone: 'UTC',
       identityVerification: null,
       accessToken: fleet.secrets.encrypt(token, secretLocation.accessToken(WORKSPACE_ID)),
-      installedBy: { id: '7001', name: 'Ada', email: 'ada@example.com' },
     });
     await load.verify(fleet);
     await second.verify(fleet);

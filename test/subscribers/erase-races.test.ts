@@ -166,7 +166,7 @@ describe('while a customer is being erased', () => {
   });
 
   it('no import lists the customer', async () => {
-    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
+    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null });
     await race(() => runImport(context(), progress, { signal: new AbortController().signal }));
     assert.deepEqual(await findTraces(), []);
   });

@@ -84,7 +84,7 @@ describe('an erased customer', () => {
     });
 
   async function importAll(): Promise<void> {
-    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
+    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null });
     assert.equal(await runImport(context(), progress, { signal: new AbortController().signal }), 'done');
   }
 
@@ -352,7 +352,7 @@ describe('an erased customer', () => {
 
   it('is not named by the place in the list where an import continues', async () => {
     await webhook({ app_user_id: 'lou-1', original_app_user_id: 'lou-1', aliases: [] });
-    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null, startedBy: {} });
+    const { progress } = await startImport(database(), { ...project(), eventsSinceMs: null });
     await rows(
       `update imports set cursor = 'lou-1', state = 'paused' where import_id = $1`,
       progress.importId,

@@ -119,7 +119,6 @@ export async function moveBulkGrant(
     {
       state: to,
       finishedAt: FINISHED.includes(to) ? new Date() : null,
-      ...(event === 'start' || event === 'approve' ? { startedAt: new Date() } : {}),
       ...(by ? { [by]: teammate } : {}),
     },
   );
