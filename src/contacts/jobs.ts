@@ -1,4 +1,4 @@
-import { retryTransaction } from '../database/sql.ts';
+import { retryTransaction, type Sql } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -31,9 +31,9 @@ const DISCONNECTED_RETRY_S = 600;
 export function clearLater(
   jobs: Jobs,
   contact: JobData['contact.clear'],
-  options: Pick<NonNullable<Parameters<Jobs['send']>[2]>, 'key' | 'sql'> = {},
+  sql?: Sql,
 ): Promise<void> {
-  return jobs.send('contact.clear', contact, { ...options, afterSeconds: CLEAR_AFTER_S });
+  return jobs.send('contact.clear', contact, { sql, afterSeconds: CLEAR_AFTER_S });
 }
 
 /**

@@ -35,15 +35,14 @@ const CONFIRM_AFTER_SECONDS = 20;
 
 /**
  * Queues the job that reads the result back. Each delay has its own key, so that a sooner job is not dropped as a
- * duplicate. In a transaction the job is not lost when this process is killed, and its key is its own: an equal job
- * that waits may start before the commit, and see nothing to do.
+ * duplicate.
  */
 export async function scheduleConfirm(
   { jobs, sql }: Pick<AppContext, 'jobs'> & { readonly sql?: Transaction },
   { workspaceId, actionId }: ActionKey,
   afterSeconds: number,
 ): Promise<void> {
-  const key = sql ? randomUUID() : `${workspaceId}|${actionId}|${afterSeconds}`;
+  const key = sql ? undefined : `${workspaceId}|${actionId}|${afterSeconds}`;
   await jobs.send('action.confirm', { workspaceId, actionId }, { afterSeconds, key, sql });
 }
 
@@ -156,5 +155,5 @@ async function writeAuditAndNote(
   const noteIn = conversationId ?? action.conversationId;
   if (!note || noteIn === null) return;
   await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
-  await jobs.send('action.note', { workspaceId, actionId }, { sql, key: randomUUID() });
+  await jobs.send('action.note', { workspaceId, actionId }, { sql });
 }

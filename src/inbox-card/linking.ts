@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { clearLater } from '../contacts/jobs.ts';
 import {
   deleteLink,
@@ -170,7 +170,7 @@ async function storeLink(
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const isReplaced = before !== null && before !== subscriberId;
     // The new customer may have nothing to write: only sandbox events, for one.
-    if (status !== 'none') await clearLater(app.jobs, { workspaceId, contactId }, { sql, key: randomUUID() });
+    if (status !== 'none') await clearLater(app.jobs, { workspaceId, contactId }, sql);
     await audit(context, sql, {
       action: 'link',
       subscriberId,
@@ -193,8 +193,7 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
     await unassignContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
     // The contact may belong to this customer without the link, or to another.
-    const cleared = { workspaceId, contactId: contact.id };
-    await clearLater(app.jobs, cleared, { sql, key: randomUUID() });
+    await clearLater(app.jobs, { workspaceId, contactId: contact.id }, sql);
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });

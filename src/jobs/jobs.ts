@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type JobResult, type JobWithMetadata, PgBoss } from 'pg-boss';
 import type { Logger } from 'pino';
@@ -27,12 +28,13 @@ export async function secondsToWait(work: Promise<unknown>, now: () => number): 
 /** The sending side, which is all that most of the app needs. */
 export interface Jobs {
   /**
-   * Queues a job. Two with the same key that have not started are one.
+   * Queues a job. Two with the same key that have not started are one. In a transaction its key is its own unless one is
+   * given: an equal job that waits may start before the commit, see nothing to do, and end.
    *
    * @param options.afterSeconds earliest start
    * @param options.onceInSeconds a second one with the same key within this time is not queued
    * @param options.atMostEverySeconds a second one with the same key within this time starts after it
-   * @param options.sql queues it in this transaction
+   * @param options.sql queues it in this transaction: a killed process loses neither
    */
   send<Name extends JobName>(
     name: Name,
@@ -135,7 +137,7 @@ export async function openJobs(options: {
   const send: Jobs['send'] = async (name, data, extra = {}) => {
     const { key, afterSeconds, onceInSeconds, atMostEverySeconds, sql } = extra;
     await boss.send(name, data, {
-      singletonKey: key ?? Object.values(data).join('|'),
+      singletonKey: key ?? (sql ? randomUUID() : Object.values(data).join('|')),
       startAfter: afterSeconds,
       singletonSeconds: onceInSeconds ?? atMostEverySeconds,
       singletonNextSlot: atMostEverySeconds !== undefined,

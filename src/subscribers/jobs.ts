@@ -35,9 +35,11 @@ export async function queueCustomerImport(
   customer: JobData['customer.import'],
   options: { readonly onceInSeconds?: number; readonly afterSeconds?: number },
 ): Promise<void> {
+  const { workspaceId, projectId, appUserId } = customer;
+  const key = `${workspaceId}|${projectId}|${appUserId}`;
   await database.transaction(async (sql) => {
     await lockProject(sql, customer);
-    if ((await findErasedIds({ sql, secrets }, customer, [customer.appUserId])).size > 0) return;
-    await jobs.send('customer.import', customer, { ...options, sql });
+    if ((await findErasedIds({ sql, secrets }, customer, [appUserId])).size > 0) return;
+    await jobs.send('customer.import', customer, { ...options, key, sql });
   });
 }

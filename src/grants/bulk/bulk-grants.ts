@@ -220,10 +220,8 @@ export async function changeBulkGrant(
     const requested = moved.decidedBy ? { requested_by: nameOf(moved.admin) } : {};
     const details = { ...what, ...requested, count: total, ...byState };
     await auditAdmin(sql, { workspaceId, admin: by }, { action: `bulk_grant_${state}`, details });
-    // Together with the state: a killed process loses neither. With a key of its own: an equal job that waits may start
-    // before this is committed, and end.
     if (state === 'running' || state === 'undoing')
-      await app.jobs.send('bulk-grant.run', { workspaceId, bulkGrantId }, { sql, key: randomUUID() });
+      await app.jobs.send('bulk-grant.run', { workspaceId, bulkGrantId }, { sql });
     return moved;
   });
 }
