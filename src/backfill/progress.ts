@@ -46,7 +46,7 @@ export function failureMessage({ reason }: Pick<ImportProgress, 'reason'>): stri
   return FAILURES[reason ?? ''] ?? `RevenueCat refused (${reason ?? 'unknown'}). Start again to resume.`;
 }
 
-/** The result that `--json` prints and the page's script reads. Times are ISO 8601, UTC. */
+/** The result that `--json` prints. Times are ISO 8601, UTC. */
 export function progressJson(progress: ImportProgress): Record<string, unknown> {
   const left = remainingMs(progress);
   return {

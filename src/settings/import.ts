@@ -5,11 +5,11 @@ import {
   formatCount,
   outcomeLines,
   percentDone,
-  progressJson,
   progressLine,
 } from '../backfill/progress.ts';
 import { changeState, type ImportState, readLatestImport, startImport } from '../backfill/repository.ts';
-import { listProjects } from '../workspaces/projects.ts';
+import type { AppContext } from '../workspaces/app-context.ts';
+import { listProjects, type Project } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import {
   action,
@@ -71,14 +71,13 @@ async function move(
   if (to === 'cancelled') await queueImport(jobs, latest);
 }
 
-async function readImports({ app, workspace }: PageRequest) {
-  const projects = await listProjects(app.database, workspace.workspaceId);
-  return Promise.all(
-    projects.map(async (project) => ({
-      project,
-      latest: await readLatestImport(app.database, project.workspaceId, project.projectId),
-    })),
-  );
+async function describeLatest({ database }: AppContext, { workspaceId, projectId }: Project) {
+  const latest = await readLatestImport(database, workspaceId, projectId);
+  if (latest === null) return null;
+  const { state, finishedAt } = latest;
+  const outcome = outcomeLines(latest);
+  const progress = { line: progressLine(latest), percent: percentDone(latest) };
+  return { state, finishedAt, outcome, failure: failureMessage(latest), ...progress };
 }
 
 /** Imports a project's history and shows the progress. Reloading does what the script does. */
@@ -87,29 +86,17 @@ export const importPage: Page = {
   title: 'Import existing customers',
   menuLabel: 'Import customers',
   view: 'import',
-  load: async (request) => ({
-    projects: (await readImports(request)).map(({ project, latest }) => ({
+  async load({ app, workspace }) {
+    const projects = await listProjects(app.database, workspace.workspaceId);
+    const described = projects.map(async (project) => ({
       id: project.projectId,
       name: project.name,
       keyState: project.apiKey === null ? 'none' : project.apiKeyState,
-      latest: latest && {
-        state: latest.state,
-        finishedAt: latest.finishedAt,
-        line: progressLine(latest),
-        percent: percentDone(latest),
-        outcome: outcomeLines(latest),
-        failure: failureMessage(latest),
-      },
-    })),
-    perHour: formatCount(CUSTOMERS_PER_MINUTE * 60),
-  }),
-  status: async (request) => ({
-    imports: (await readImports(request)).flatMap(({ latest }) =>
-      latest === null
-        ? []
-        : [{ ...progressJson(latest), line: progressLine(latest), percent: percentDone(latest) }],
-    ),
-  }),
+      latest: await describeLatest(app, project),
+    }));
+    return { projects: await Promise.all(described), perHour: formatCount(CUSTOMERS_PER_MINUTE * 60) };
+  },
+  status: async (request) => ({ ...(await describeLatest(request.app, await projectOf(request))) }),
   forms: { '/start': startForm, '/pause': pauseForm },
 };
 

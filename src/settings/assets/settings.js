@@ -85,38 +85,20 @@ function watchProjects() {
   });
 }
 
-/** Shows the progress of a running import. */
-function watchImports() {
-  const running = [...document.querySelectorAll('[data-import][data-state="running"]')];
-  poll(running.length > 0, '/settings/import/status', ({ imports }) => {
-    for (const section of running) {
-      const found = imports.find(({ project }) => project === section.dataset.import);
+/** Shows the progress of what is running: an import, a grant to many customers, or its removal. */
+function watchProgress() {
+  for (const section of document.querySelectorAll('[data-progress]')) {
+    poll(true, section.dataset.progress, ({ state, line, percent }) => {
       // Another state has other texts and buttons: the page knows them.
-      if (found?.state !== 'running') {
+      if (state !== section.dataset.state) {
         location.reload();
         return false;
       }
-      section.querySelector('[data-import-line]').textContent = found.line;
-      if (found.percent !== null) section.querySelector('progress').value = found.percent;
-    }
-    return true;
-  });
-}
-
-/** Shows the progress of a grant to many customers, or of its removal. */
-function watchBulkGrant() {
-  const section = document.querySelector('[data-bulk]');
-  const { bulk, state } = section?.dataset ?? {};
-  poll(state === 'running' || state === 'undoing', `/settings/grants/many/status?id=${bulk}`, (found) => {
-    // Another state has other texts and buttons: the page knows them.
-    if (found.state !== state) {
-      location.reload();
-      return false;
-    }
-    section.querySelector('[data-bulk-line]').textContent = found.line;
-    section.querySelector('progress').value = found.percent;
-    return true;
-  });
+      section.querySelector('[data-line]').textContent = line;
+      if (percent !== null) section.querySelector('progress').value = percent;
+      return true;
+    });
+  }
 }
 
 function poll(isNeeded, url, update) {
@@ -141,5 +123,4 @@ choosePeople();
 ignoreDoubleClicks();
 reloadWithoutSending();
 watchProjects();
-watchImports();
-watchBulkGrant();
+watchProgress();
