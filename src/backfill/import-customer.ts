@@ -1,11 +1,11 @@
 import type { Sql } from '../database/sql.ts';
+import { DUE } from '../database/wake-subscribers.ts';
 import { type PreparedEvent, prepareEvent } from '../ingestion/prepare-event.ts';
 import { storeEvents } from '../ingestion/store-events.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
-import { DUE } from '../subscribers/repository.ts';
 import { type EventRow, toEvent } from '../subscribers/stored-events.ts';
 import { keysOfEvent } from '../subscription/event-order.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';

@@ -28,11 +28,7 @@ const CLEAR_AFTER_S = 5;
 const DISCONNECTED_RETRY_S = 600;
 
 /** Queues a clear of the contact, for later: its customer, or another, may get it again. */
-export function clearLater(
-  jobs: Jobs,
-  contact: JobData['contact.clear'],
-  sql?: Sql,
-): Promise<void> {
+export function clearLater(jobs: Jobs, contact: JobData['contact.clear'], sql?: Sql): Promise<void> {
   return jobs.send('contact.clear', contact, { sql, afterSeconds: CLEAR_AFTER_S });
 }
 

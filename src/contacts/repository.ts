@@ -1,6 +1,6 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
-import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
 
 /**

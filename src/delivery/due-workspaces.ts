@@ -1,5 +1,5 @@
 import type { Database, Sql } from '../database/sql.ts';
-import { wakeSubscribers } from '../subscribers/repository.ts';
+import { wakeSubscribers } from '../database/wake-subscribers.ts';
 
 /** Connected workspaces with something due that are not rate-limited, least recently served first. */
 export async function listDueWorkspaces(sql: Sql): Promise<string[]> {

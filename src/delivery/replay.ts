@@ -1,5 +1,5 @@
 import { type Database, MAX_COUNTED, queryRow, retryTransaction, type Sql } from '../database/sql.ts';
-import { TRY_AGAIN, wakeSubscribers } from '../subscribers/repository.ts';
+import { TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
 /** `sinceMs`: received since then. */

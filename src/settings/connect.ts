@@ -1,6 +1,6 @@
+import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import {
   type Connection,
   connectProject,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { unassignByEmail } from '../contacts/repository.ts';
+import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { AppError, answerOrError } from '../errors.ts';
-import { DUE, wakeSubscribers } from '../subscribers/repository.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
 import { isRefusal } from '../workspaces/refusals.ts';

@@ -1,12 +1,12 @@
 import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES, LIST_TABLES } from '../database/tables.ts';
+import { DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import { identifiersOf } from '../subscription/read-event.ts';
 import { withoutCustomer } from '../workspaces/audit.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { fieldsWithout, recordErased, withoutErased } from './erased-ids.ts';
 import { lockProject } from './identity.ts';
-import { DUE, REWRITE, wakeSubscribers } from './repository.ts';
 
 /** Everything that is stored about some subscribers: a list of rows for each table. */
 export async function exportSubscribers(
@@ -240,12 +240,11 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
     `delete from subscriber_summaries where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
     [workspaceId, others],
   );
-  await sql.query(
-    `update subscribers s
-        set ${DUE}, email = case when email = any($3) then null else email end
-      where workspace_id = $1 and subscriber_id = any($2::uuid[])`,
-    [workspaceId, others, [...texts]],
-  );
+  await wakeSubscribers(sql, workspaceId, {
+    set: `${DUE}, email = case when s.email = any($3) then null else s.email end`,
+    where: 's.subscriber_id = any($2)',
+    values: [others, [...texts]],
+  });
   const webhooks = [...events, ...(await findOnlyTheirs(sql, workspaceId, customers))];
   await sql.query(
     `delete from webhooks

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
-import { DUE } from './repository.ts';
+import { DUE } from '../database/wake-subscribers.ts';
 
 /**
  * Makes one subscriber of several: the one with the oldest event stays and takes over what the others have. Its

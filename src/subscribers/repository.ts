@@ -1,4 +1,5 @@
-import { epochMs, notifyDelivery, type Sql } from '../database/sql.ts';
+import { epochMs, type Sql } from '../database/sql.ts';
+import { DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { notFound } from '../errors.ts';
 import type { Snapshot } from '../subscription/types.ts';
 
@@ -51,13 +52,6 @@ export async function readSubscribers(
   return new Map(rows.map((row) => [row.subscriberId, row]));
 }
 
-/** What waking changes of subscribers `s`; more may follow. Who is due already keeps the place in the queue. */
-export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
-/** With nothing written, all attributes are written again. */
-export const REWRITE = `${DUE}, attributes_written = null`;
-/** As if none of its deliveries had failed. */
-export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
-
 /** Whether an e-mail that was set later replaces another, in ON CONFLICT of subscribers `s`. */
 export const REPLACES_EMAIL = `excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms`;
 /**
@@ -69,37 +63,6 @@ export const KEEP_LAST_EMAIL = `
   email = case when excluded.email is not null and excluded.email_at_ms >= s.email_at_ms
                then excluded.email else s.email end,
   email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`;
-
-/**
- * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
- * that writes several: otherwise it and a delivery could wait for each other.
- *
- * @param wake.where on subscribers `s`; its parameters after the workspace are `values`
- * @returns their number
- */
-export async function wakeSubscribers(
-  sql: Sql,
-  workspaceId: string,
-  wake: { set: string; where: string; values: readonly unknown[]; name?: string },
-): Promise<number> {
-  // Only counted: there may be a million.
-  const [woken] = await sql.query<{ count: number }>(
-    `with woken as (
-       update subscribers s
-          set ${wake.set}
-        where s.workspace_id = $1 and s.subscriber_id = any(array(
-                select s.subscriber_id from subscribers s
-                 where s.workspace_id = $1 and ${wake.where}
-                 order by s.subscriber_id for no key update))
-       returning 1)
-     select count(*)::integer as count from woken`,
-    [workspaceId, ...wake.values],
-    wake.name,
-  );
-  const count = woken?.count ?? 0;
-  if (count > 0) await notifyDelivery(sql, workspaceId);
-  return count;
-}
 
 /** Wakes delivery for subscribers: their contact or their state may have changed. */
 export function markPending(sql: Sql, workspaceId: string, subscriberIds: readonly string[]): Promise<void> {

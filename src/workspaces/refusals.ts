@@ -1,5 +1,6 @@
 import { REFUSAL_CODES, type Refusal } from '../database/entities.ts';
-import { notifyDelivery, type Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
+import { wakeSubscribers } from '../database/wake-subscribers.ts';
 import type { Workspace } from './repository.ts';
 
 /** What Intercom can refuse while it accepts everything else. */
@@ -50,13 +51,9 @@ export async function retryRefused(sql: Sql, workspaceId: string): Promise<void>
         and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0)`,
     [workspaceId, REFUSAL_CODES],
   );
-  await sql.query(
-    `update subscribers set due_at = now(), attempts = 0
-      where workspace_id = $1
-        and subscriber_id in (select subscriber_id from subscribers
-                               where workspace_id = $1 and due_at > now() and attempts > 0 and not waiting
-                               order by subscriber_id for no key update)`,
-    [workspaceId],
-  );
-  await notifyDelivery(sql, workspaceId);
+  await wakeSubscribers(sql, workspaceId, {
+    set: 'due_at = now(), attempts = 0',
+    where: 's.due_at > now() and s.attempts > 0 and not s.waiting',
+    values: [],
+  });
 }

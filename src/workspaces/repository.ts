@@ -12,6 +12,7 @@ import {
 } from '../database/entities.ts';
 import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
+import { TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { isKnownZone } from '../i18n/messages.ts';
 import type { IntercomMe } from '../intercom/client.ts';
 import { HOUR_MS } from '../time.ts';
@@ -109,14 +110,7 @@ export async function storeInstallation(
 
 /** Looks up the contacts of all customers who wait for one, as soon as deliveries continue. */
 export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<void> {
-  await sql.query(
-    `update subscribers set due_at = least(due_at, now()), version = version + 1, attempts = 0
-      where workspace_id = $1
-        and subscriber_id in (select subscriber_id from subscribers where workspace_id = $1 and waiting
-                               order by subscriber_id for no key update)`,
-    [workspaceId],
-  );
-  await notifyDelivery(sql, workspaceId);
+  await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
 }
 
 /** A workspace by the token that Intercom refused or accepted: a newer one, stored by a reinstall, is not meant. */
