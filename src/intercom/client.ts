@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AppError, answerOrError } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse, wellFormed } from '../http/client.ts';
 import { intercomFailure } from './failures.ts';
-import { idField, optionalId, optionalText } from './fields.ts';
+import { idField, optionalId } from './fields.ts';
 import { type RateLimit, readRateLimit } from './rate-limit.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
@@ -33,12 +33,6 @@ const textOr = (fallback: string) =>
     .string()
     .nullish()
     .transform((value) => value ?? fallback);
-const optionalFlag = z
-  .boolean()
-  .nullish()
-  .catch(null)
-  .transform((value) => value ?? null);
-
 const conversationSchema = z.object({
   conversation_parts: z
     .object({
@@ -50,13 +44,7 @@ const conversationSchema = z.object({
 const contactSchema = z.object({
   id: idField,
   external_id: optionalId,
-  role: optionalText,
-  email: optionalText,
   archived: z.boolean().nullish(),
-  custom_attributes: z
-    .record(z.string(), z.unknown())
-    .nullish()
-    .transform((value) => value ?? {}),
 });
 
 export type IntercomContact = z.infer<typeof contactSchema>;
@@ -79,9 +67,11 @@ const meSchema = z.object({
       .pipe(z.enum(['US', 'EU', 'AU']))
       .catch('US'),
     /** Whether the workspace enforces identity verification in its Messenger; `null`: not said. */
-    identity_verification: optionalFlag,
-    /** An older flag beside it, `true` in the one recorded response. */
-    secure: optionalFlag,
+    identity_verification: z
+      .boolean()
+      .nullish()
+      .catch(null)
+      .transform((value) => value ?? null),
   }),
 });
 
@@ -223,7 +213,6 @@ export function createIntercomClient(options: IntercomClientOptions) {
   return {
     me: (): Promise<IntercomMe> => read(meSchema, { url: '/me', action: 'Reading the workspace' }),
     uninstall: () => post('/auth/uninstall', 'Uninstalling'),
-    getContact,
     followContact: (contactId: string) => followMerges(getContact(contactId)),
     /** Users only, not affected by the search index's delay. */
     findByExternalId(externalId: string): Promise<IntercomContact | null> {

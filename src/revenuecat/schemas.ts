@@ -150,7 +150,6 @@ export const ownerSchema = z
 export const webhookSchema = z.object({
   id: z.string(),
   url: z.string(),
-  name: text,
   /** `null`: both. */
   environment: text,
   /** `null`: all. */
