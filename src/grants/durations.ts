@@ -1,3 +1,4 @@
+import { knownZone } from '../i18n/messages.ts';
 import { DAY_MS, FOREVER_MS, isForever, MINUTE_MS } from '../time.ts';
 
 interface Length {
@@ -78,26 +79,16 @@ export function parseEndDate(text: string, timeZone: string): number | null {
 
 /** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */
 function toUtc(localMs: number, timeZone: string): number {
-  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, timeZone));
-  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, timeZone) === localMs);
+  const zone = { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' } as const;
+  const format = new Intl.DateTimeFormat('en-US', zone);
+  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, format));
+  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, format) === localMs);
   return Math.max(...(real.length > 0 ? real : candidates));
 }
 
-const offsets = new Map<string, Intl.DateTimeFormat>();
-
 /** How far a zone's clocks are ahead of UTC at a time, ms. */
-function offsetAt(atMs: number, timeZone: string): number {
-  const format = offsets.get(timeZone) ?? offsetFormat(timeZone);
-  offsets.set(timeZone, format);
+function offsetAt(atMs: number, format: Intl.DateTimeFormat): number {
   const name = format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
   const [, sign, hours, minutes] = /^GMT([+-])(\d{2}):(\d{2})/.exec(name) ?? [];
   return (sign === '-' ? -1 : 1) * (Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * MINUTE_MS;
-}
-
-function offsetFormat(timeZone: string): Intl.DateTimeFormat {
-  try {
-    return new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
-  } catch {
-    return offsetFormat('UTC');
-  }
 }

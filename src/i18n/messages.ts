@@ -84,7 +84,7 @@ function createMessages(language: Language, timeZone: string) {
 }
 
 function createDateFormats(locale: string, timeZone: string) {
-  const zone = isKnownZone(timeZone) ? timeZone : 'UTC';
+  const zone = knownZone(timeZone);
   const day = new Intl.DateTimeFormat(locale, {
     timeZone: zone,
     year: 'numeric',
@@ -117,12 +117,13 @@ function createDateFormats(locale: string, timeZone: string) {
   };
 }
 
-export function isKnownZone(timeZone: string): boolean {
+/** The time zone, or UTC where this Node does not know it. */
+export function knownZone(timeZone: string): string {
   try {
     new Intl.DateTimeFormat('en', { timeZone });
-    return true;
+    return timeZone;
   } catch {
-    return false;
+    return 'UTC';
   }
 }
 

@@ -13,7 +13,7 @@ import {
 import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
 import { TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
-import { isKnownZone } from '../i18n/messages.ts';
+import { knownZone } from '../i18n/messages.ts';
 import type { IntercomMe } from '../intercom/client.ts';
 import { HOUR_MS } from '../time.ts';
 import { readSettings, type WorkspaceSettings } from './settings.ts';
@@ -77,7 +77,7 @@ export async function readInstalled(sql: Sql, workspaceId: string): Promise<Work
 export function describeWorkspace({ app }: IntercomMe) {
   return {
     name: app.name || app.id_code,
-    timezone: isKnownZone(app.timezone) ? app.timezone : 'UTC',
+    timezone: knownZone(app.timezone),
     identityVerification: app.identity_verification,
   };
 }
