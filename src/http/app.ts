@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
@@ -43,10 +41,6 @@ export function createApp(options: {
   for (const { path, handlers } of options.platformRoutes)
     app.use(path, secured, ...logged, ...handlers, logFailure(log));
   app.use(log, pageHeaders(options));
-  app.get('/assets/pico.css', (_req, res) => {
-    // A path below a folder such as `~/.apps` would count as hidden, and be 404.
-    res.sendFile('pico.jade.min.css', { root: picoFolder(), maxAge: '1d' });
-  });
   for (const { path, handlers } of options.otherRoutes) app.use(path, ...handlers);
   app.use(unknownRoute);
   app.use(errorHandler(options.logger));
@@ -95,9 +89,4 @@ function logFailure(log: RequestHandler): ErrorRequestHandler {
     if ((req as { id?: unknown }).id === undefined) log(req, res, () => next(error));
     else next(error);
   };
-}
-
-function picoFolder(): string {
-  const require = createRequire(import.meta.url);
-  return join(dirname(require.resolve('@picocss/pico/package.json')), 'css');
 }

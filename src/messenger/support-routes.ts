@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Eta } from 'eta';
-import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { type Request, type Response, Router } from 'express';
 import { AppError } from '../errors.ts';
+import { sendAsset } from '../http/assets.ts';
 import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
@@ -32,22 +33,15 @@ const cookieOf = (workspaceId: string) => ({
 /** Events shown on the page; earlier ones are folded. */
 const MAX_HISTORY = 10;
 
-type Asset = Readonly<ReturnType<typeof toAsset>>;
-
-function toAsset(content: string) {
-  // The version changes with the content, for addresses that browsers cache.
-  return { content, version: createHash('sha256').update(content).digest('hex').slice(0, 12) };
-}
-
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
-const style = toAsset(readFileSync(join(import.meta.dirname, 'assets', 'support.css'), 'utf8'));
-let script: Promise<Asset> | null = null;
+const style = readFileSync(join(import.meta.dirname, 'assets', 'support.css'));
+let script: Promise<string> | null = null;
 
 /**
  * The support page's script with the Messenger's SDK in it: no CDN is involved. Bundled once per process, for the first
  * page: esbuild is a process of its own, which most servers never need.
  */
-function supportScript(): Promise<Asset> {
+function supportScript(): Promise<string> {
   script ??= bundle(join(import.meta.dirname, 'browser', 'support.js')).catch((error) => {
     script = null;
     throw error;
@@ -55,7 +49,7 @@ function supportScript(): Promise<Asset> {
   return script;
 }
 
-async function bundle(entryPoint: string): Promise<Asset> {
+async function bundle(entryPoint: string): Promise<string> {
   const { build, stop } = await import('esbuild');
   try {
     const result = await build({
@@ -68,7 +62,7 @@ async function bundle(entryPoint: string): Promise<Asset> {
       target: 'es2020',
       logLevel: 'silent',
     });
-    return toAsset(result.outputFiles[0]?.text ?? '');
+    return result.outputFiles[0]?.text ?? '';
   } finally {
     // Ends esbuild's helper process.
     await stop();
@@ -87,17 +81,8 @@ interface SupportSite {
 export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
   const site = { app, refreshIfStale };
   const router = Router({ strict: true, caseSensitive: true });
-  const cached = (type: string, asset: () => Asset | Promise<Asset>): RequestHandler => {
-    return async (_req, res) => {
-      const { content } = await asset();
-      res.set('Cache-Control', 'public, max-age=86400').type(type).send(content);
-    };
-  };
-  router.get(
-    '/assets/support.css',
-    cached('css', () => style),
-  );
-  router.get('/assets/support.js', cached('js', supportScript));
+  router.get('/assets/support.css', (_req, res) => sendAsset(res, 'css', style));
+  router.get('/assets/support.js', async (_req, res) => sendAsset(res, 'js', await supportScript()));
   router.get('/support/:workspaceId', (req, res) => showOrExplain(site, req, res));
   router.post('/support/:workspaceId/token', (req, res) => renewToken(app, req, res));
   return router;
@@ -116,7 +101,6 @@ async function showOrExplain(site: SupportSite, req: Request, res: Response): Pr
       language,
       title: t(error.code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid'),
       text: t('messenger.link.reopen'),
-      styleVersion: style.version,
     });
     res.status(401).type('html').send(html);
   }
@@ -144,8 +128,6 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
       jwt: identity?.token ?? '',
       renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(claims)}`,
     },
-    styleVersion: style.version,
-    scriptVersion: (await supportScript()).version,
   });
   res.type('html').send(html);
 }

@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { extname, join } from 'node:path';
 import { Router, urlencoded } from 'express';
+import { sendAsset } from '../http/assets.ts';
 import type { Sessions } from '../workspaces/sessions.ts';
 import { sendPublicPage } from './render.ts';
 
@@ -17,13 +18,12 @@ const DOCUMENTS = [
 /** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
 export function publicRouter(sessions: Sessions): Router {
   const router = Router({ strict: true, caseSensitive: true });
-  // Compared by content at each page: after an upgrade none has the styles of another version.
-  for (const asset of ['app.css', 'icon.svg', 'icon.png', 'settings.js']) {
-    const content = readFileSync(join(ASSETS, asset));
-    const etag = `"${createHash('sha256').update(content).digest('base64url')}"`;
-    router.get(`/assets/${asset}`, (_req, res) =>
-      res.set({ 'Cache-Control': 'no-cache', ETag: etag }).type(extname(asset)).send(content),
-    );
+  const require = createRequire(import.meta.url);
+  const pico = require.resolve('@picocss/pico/css/pico.jade.min.css');
+  const ours = ['app.css', 'icon.svg', 'icon.png', 'settings.js'].map((name) => [name, join(ASSETS, name)]);
+  for (const [name = '', path = ''] of [['pico.css', pico], ...ours]) {
+    const content = readFileSync(path);
+    router.get(`/assets/${name}`, (_req, res) => sendAsset(res, extname(name), content));
   }
   router.get(['/', '/signin'], (req, res) => sendPublicPage(req, res, { view: 'signin', title: 'Sign in' }));
   for (const [name, title] of DOCUMENTS) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import Module from 'node:module';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,9 @@ import { operatorRouter } from '../../src/http/operator.ts';
 import { limitRequests } from '../../src/http/rate-limit.ts';
 import { openHttpServer } from '../../src/http/server.ts';
 import { createLogger } from '../../src/logger.ts';
+import { publicRouter } from '../../src/settings/public.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import type { Sessions } from '../../src/workspaces/sessions.ts';
 import { until } from '../support/wait.ts';
 
 /** The app with these routes, and the lines that it logs. */
@@ -168,14 +170,16 @@ test('an outage of the database is one line, however many requests it fails', as
 test('the style sheet is found below a folder whose name begins with a dot', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), '.hidden-'));
   t.after(() => rm(folder, { recursive: true }));
-  await mkdir(join(folder, 'css'));
-  await writeFile(join(folder, 'css', 'pico.jade.min.css'), 'main {}');
+  await writeFile(join(folder, 'pico.css'), 'main {}');
   const loader = Module as unknown as { _resolveFilename(name: string, ...rest: unknown[]): string };
   const resolve = loader._resolveFilename.bind(Module);
   t.mock.method(loader, '_resolveFilename', (name: string, ...rest: unknown[]) =>
-    name.startsWith('@picocss/') ? join(folder, 'package.json') : resolve(name, ...rest),
+    name.startsWith('@picocss/') ? join(folder, 'pico.css') : resolve(name, ...rest),
   );
-  const { text } = await supertest(appOf({}).app).get('/assets/pico.css').expect(200);
+  const sessions = { requireSession: answer, requireCsrf: answer } as unknown as Sessions;
+  const { text } = await supertest(express().use(publicRouter(sessions)))
+    .get('/assets/pico.css')
+    .expect(200);
   assert.equal(text, 'main {}');
 });
 

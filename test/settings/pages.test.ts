@@ -103,7 +103,7 @@ describe('every page', () => {
   });
 
   it('has its styles and scripts compared at each visit: an upgrade counts immediately', async () => {
-    for (const asset of ['app.css', 'settings.js']) {
+    for (const asset of ['app.css', 'settings.js', 'pico.css']) {
       const answer = await browser.get(`/assets/${asset}`).expect(200);
       assert.equal(answer.headers['cache-control'], 'no-cache');
       await browser.get(`/assets/${asset}`).set('If-None-Match', `${answer.headers.etag}`).expect(304);
