@@ -34,16 +34,6 @@ export const SECURITY_HEADERS = {
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
 };
 
-const answerStarting: RequestListener = (_req, res) => {
-  res.writeHead(503, {
-    ...SECURITY_HEADERS,
-    'Content-Type': 'application/json',
-    'Retry-After': '1',
-    Connection: 'close',
-  });
-  res.end('{"status":"starting"}');
-};
-
 const PARSER_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
@@ -72,6 +62,7 @@ function refuseUnparsed(error: NodeJS.ErrnoException, socket: Duplex): void {
  */
 export async function openHttpServer(address: Address) {
   tuneRuntime();
+  let answer: RequestListener = (_req, res) => void res.writeHead(503, { 'Retry-After': '1' }).end();
   const server = createServer(
     {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -79,7 +70,7 @@ export async function openHttpServer(address: Address) {
       headersTimeout: HEADERS_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     },
-    answerStarting,
+    (req, res) => answer(req, res),
   );
   server.on('clientError', refuseUnparsed);
   const others = Array.from({ length: LISTENERS - 1 }, () =>
@@ -105,8 +96,7 @@ export async function openHttpServer(address: Address) {
     port,
     /** Until then connections are refused, so that a proxy turns to another process; with `PORT=0` there is a 503. */
     async serve(app: RequestListener): Promise<void> {
-      server.off('request', answerStarting);
-      server.on('request', app);
+      answer = app;
       if (server.listening) return;
       await tryPort(address);
       await openPort();
