@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
+import { onStopSignal } from '../http/stop-on-signals.ts';
 import { printResult, printText } from '../logger.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, chooseProject, withCommandContext } from '../workspaces/command-context.ts';
@@ -41,43 +42,33 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
   const { database, jobs } = context;
   const stop = new AbortController();
   // Claimed customers are finished, the rest is left for the server or the next run.
-  const interrupt = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    stop.abort();
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
-  try {
-    const project = await chooseProject(context, options);
-    if (project.apiKey === null)
-      throw new AppError(
-        'revenuecat_unauthorized',
-        `${project.name} has no API key: connect it again with --key`,
-      );
-    const { workspaceId, projectId } = project;
-    const wanted = { workspaceId, projectId, eventsSinceMs };
-    const { progress, isResumed } = await startImport(database, wanted);
-    const start = isResumed
-      ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
-      : `Importing the customers of ${project.name}.`;
-    if (!options.json) printText(start);
-    // A running server takes part, and continues when this command is interrupted.
-    await jobs.register(backfillJobs(context, AbortSignal.abort()));
-    await queueImport(jobs, progress);
-    const watching = new AbortController();
-    const watched = options.json
-      ? Promise.resolve()
-      : watchImport(process.stdout, () => readImport(database, progress), watching.signal);
-    await runImport(context, progress, { signal: stop.signal }).finally(() => watching.abort());
-    await watched;
-    const last = (await readImport(database, progress)) ?? progress;
-    printResult(options.json, progressJson(last), closingLines(last).join('\n'));
-    if (last.state === 'running') return EXIT_INTERRUPTED;
-    return last.state === 'done' ? 0 : EXIT_NOT_DONE;
-  } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
+  onStopSignal(() => stop.abort());
+  const project = await chooseProject(context, options);
+  if (project.apiKey === null)
+    throw new AppError(
+      'revenuecat_unauthorized',
+      `${project.name} has no API key: connect it again with --key`,
+    );
+  const { workspaceId, projectId } = project;
+  const wanted = { workspaceId, projectId, eventsSinceMs };
+  const { progress, isResumed } = await startImport(database, wanted);
+  const start = isResumed
+    ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
+    : `Importing the customers of ${project.name}.`;
+  if (!options.json) printText(start);
+  // A running server takes part, and continues when this command is interrupted.
+  await jobs.register(backfillJobs(context, AbortSignal.abort()));
+  await queueImport(jobs, progress);
+  const watching = new AbortController();
+  const watched = options.json
+    ? Promise.resolve()
+    : watchImport(process.stdout, () => readImport(database, progress), watching.signal);
+  await runImport(context, progress, { signal: stop.signal }).finally(() => watching.abort());
+  await watched;
+  const last = (await readImport(database, progress)) ?? progress;
+  printResult(options.json, progressJson(last), closingLines(last).join('\n'));
+  if (last.state === 'running') return EXIT_INTERRUPTED;
+  return last.state === 'done' ? 0 : EXIT_NOT_DONE;
 }
 
 function closingLines(progress: ImportProgress): string[] {
