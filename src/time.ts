@@ -38,6 +38,14 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
+/** Does the work until the signal aborts, `ms` after it was done last. */
+export async function repeat(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await work();
+    await pause(ms, signal);
+  }
+}
+
 const TIMED_OUT = Symbol('timed out');
 
 /**

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { AppError, codeOf } from '../errors.ts';
-import { pause } from '../time.ts';
+import { repeat } from '../time.ts';
 import { openDataDir } from './data-dir.ts';
 import { runAfterExit } from './exit-guard.ts';
 import { withFileLock } from './file-lock.ts';
@@ -70,21 +70,18 @@ const CHECK_EVERY_MS = 1_000;
  */
 export function restartWhenEnded(dataDir: string, logger: Logger): () => Promise<void> {
   const stopping = new AbortController();
-  const watching = watch();
+  // A process of another container cannot be seen at all: only one that was seen can be missed.
+  let wasSeen = false;
+  const watching = repeat(CHECK_EVERY_MS, stopping.signal, check);
   return async () => {
     stopping.abort();
     await watching;
   };
 
-  async function watch(): Promise<void> {
-    // A process of another container cannot be seen at all: only one that was seen can be missed.
-    let wasSeen = false;
-    while (!stopping.signal.aborted) {
-      const pid = await readPid(dataDir);
-      if (pid !== null && isAlive(pid)) wasSeen = true;
-      else if (wasSeen) await restart();
-      await pause(CHECK_EVERY_MS, stopping.signal);
-    }
+  async function check(): Promise<void> {
+    const pid = await readPid(dataDir);
+    if (pid !== null && isAlive(pid)) wasSeen = true;
+    else if (wasSeen) await restart();
   }
 
   async function restart(): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { pause, withTimeout } from '../time.ts';
+import { repeat, withTimeout } from '../time.ts';
 import {
   type Database,
   ignoreErrorsInUse,
@@ -127,13 +127,7 @@ export function openReadDatabase(options: {
     }
   }
 
-  async function keepPolling(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      await poll();
-      await pause(POLL_MS, stopping.signal);
-    }
-  }
-  const polling = keepPolling();
+  const polling = repeat(POLL_MS, stopping.signal, poll);
 
   const database: ReadDatabase = {
     async query(text, values, name) {

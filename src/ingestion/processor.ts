@@ -5,7 +5,7 @@ import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
 import { tryLockProject } from '../subscribers/identity.ts';
 import { isRecord } from '../text.ts';
-import { pause } from '../time.ts';
+import { pause, repeat } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
@@ -69,20 +69,17 @@ export function createProcessor(context: ProcessingContext) {
   }
 
   async function poll(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      try {
-        for (const project of await listUnprocessedProjects(database)) wake(project);
-      } catch (error) {
-        const about = { err: error, unavailable: isDatabaseUnavailable(error) };
-        logger.warn(about, 'could not look for webhooks to process');
-      }
-      await pause(POLL_MS, stopping.signal);
+    try {
+      for (const project of await listUnprocessedProjects(database)) wake(project);
+    } catch (error) {
+      const about = { err: error, unavailable: isDatabaseUnavailable(error) };
+      logger.warn(about, 'could not look for webhooks to process');
     }
   }
 
   return {
     start(): void {
-      polling = poll();
+      polling = repeat(POLL_MS, stopping.signal, poll);
     },
     /** Finishes the running batches. */
     async stop(): Promise<void> {
