@@ -46,6 +46,9 @@ export async function repeat(ms: number, signal: AbortSignal, work: () => Promis
   }
 }
 
+/** Options of a cache whose entries count for so long, by the app's clock. */
+export const expiresAfter = (ttl: number, now: () => number) => ({ ttl, ttlResolution: 0, perf: { now } });
+
 const TIMED_OUT = Symbol('timed out');
 
 /**

@@ -3,7 +3,7 @@ import { createSession, type Session } from '../database/session.ts';
 import { DELIVERY_CHANNEL } from '../database/sql.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { type History, readHistories } from '../subscribers/history.ts';
-import { withTimeout } from '../time.ts';
+import { expiresAfter, withTimeout } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
@@ -112,12 +112,7 @@ export class DeliveryWorker {
       metrics: options.metrics ?? { attempt: () => {}, delivered: () => {} },
       jobs: options.jobs,
       pause: (workspaceId, untilMs) => this.gateOf(workspaceId).pause(untilMs),
-      attributeTypes: new LRUCache({
-        max: 1_000,
-        ttl: ATTRIBUTE_TYPES_TTL_MS,
-        ttlResolution: 0,
-        perf: { now: clock.now },
-      }),
+      attributeTypes: new LRUCache({ max: 1_000, ...expiresAfter(ATTRIBUTE_TYPES_TTL_MS, clock.now) }),
     };
   }
 

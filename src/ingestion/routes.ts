@@ -6,6 +6,7 @@ import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
 import { eventIdOf, identifiersOf, keyText } from '../subscription/read-event.ts';
 import { equalInConstantTime, isRecord } from '../text.ts';
+import { expiresAfter } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import {
   type ProjectKey,
@@ -22,8 +23,7 @@ const RECORD_EVERY_MS = 60_000;
 
 /** Records that a project's webhook was refused, and reports it to Intercom. */
 export function createRefusalRecorder(app: Pick<AppContext, 'database' | 'jobs' | 'now'>) {
-  const limits = { max: 1_000, ttl: RECORD_EVERY_MS, ttlResolution: 0 };
-  const recorded = new LRUCache<string, true>({ ...limits, perf: { now: app.now } });
+  const recorded = new LRUCache<string, true>({ max: 1_000, ...expiresAfter(RECORD_EVERY_MS, app.now) });
   return async ({ workspaceId, projectId }: ProjectKey, refusedFor: WebhookMismatch): Promise<void> => {
     if (recorded.has(projectId)) return;
     recorded.set(projectId, true);

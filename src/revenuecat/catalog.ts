@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { CatalogEntity, type CatalogRow, columnsOf } from '../database/entities.ts';
 import type { Sql } from '../database/sql.ts';
 import type { Names } from '../subscription/names.ts';
-import { MINUTE_MS } from '../time.ts';
+import { expiresAfter, MINUTE_MS } from '../time.ts';
 
 /** Display names change rarely and decide nothing. */
 const MAX_AGE_MS = MINUTE_MS;
@@ -42,9 +42,7 @@ interface Read {
 export function createCatalogCache(now: () => number) {
   const cache = new LRUCache<string, Read, { read(): Promise<CatalogRow[]> }>({
     max: MAX_PROJECTS,
-    ttl: MAX_AGE_MS,
-    ttlResolution: 0,
-    perf: { now },
+    ...expiresAfter(MAX_AGE_MS, now),
     // An invalidation does not take the names from those who already wait for them.
     ignoreFetchAbort: true,
     async fetchMethod(_key, before, { context, options }) {

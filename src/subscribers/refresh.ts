@@ -5,7 +5,7 @@ import { type RevenueCatCustomer, readCustomer } from '../revenuecat/customer.ts
 import { codeNames, compareWithSnapshot } from '../subscription/compare-with-snapshot.ts';
 import { preferredAppUserIds } from '../subscription/identities.ts';
 import { deriveState } from '../subscription/state.ts';
-import { MINUTE_MS } from '../time.ts';
+import { expiresAfter, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
 import { readHistory } from './history.ts';
@@ -58,7 +58,7 @@ export type RefreshIfStale = ReturnType<typeof createBackgroundRefresh>;
  * @returns its `canRefresh` says whether RevenueCat can be asked about the subscriber
  */
 export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
-  const queued = new LRUCache<string, true>({ max: 10_000, ttl: MINUTE_MS, ttlResolution: 0, perf: { now } });
+  const queued = new LRUCache<string, true>({ max: 10_000, ...expiresAfter(MINUTE_MS, now) });
   return (
     workspaceId: string,
     shown: Pick<Subscriber, 'subscriberId' | 'snapshotAtMs'> & { canRefresh: boolean },

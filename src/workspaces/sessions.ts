@@ -6,7 +6,7 @@ import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { codeOf, forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
-import { HOUR_MS, MINUTE_MS } from '../time.ts';
+import { expiresAfter, HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { readCookie, setCookie } from './cookies.ts';
@@ -131,12 +131,7 @@ const requireCsrf: RequestHandler = (req, res, next) => {
  * access: a broken connection is repaired in the settings.
  */
 function createTeamReader(app: AppContext) {
-  const known = new LRUCache<string, Team>({
-    max: 1_000,
-    ttl: MEMBERSHIP_FOR_MS,
-    ttlResolution: 0,
-    perf: { now: app.now },
-  });
+  const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(MEMBERSHIP_FOR_MS, app.now) });
 
   async function read(workspaceId: string): Promise<Team> {
     const workspace = await readWorkspace(app.database, workspaceId);
