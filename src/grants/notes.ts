@@ -107,11 +107,10 @@ async function sendNote(
 ): Promise<AppError | null> {
   const { step, conversationId, adminId } = note;
   const { workspaceId, actionId } = action;
-  const set = (state: 'queued' | 'sent' | 'failed', error: string | null = null): Promise<unknown> =>
+  const set = (state: 'queued' | 'sent' | 'failed'): Promise<unknown> =>
     app.database.query(
-      `update action_notes set state = $4, error = $5
-        where workspace_id = $1 and action_id = $2 and step = $3`,
-      [workspaceId, actionId, step, state, error],
+      `update action_notes set state = $4 where workspace_id = $1 and action_id = $2 and step = $3`,
+      [workspaceId, actionId, step, state],
     );
   const html = noteHtml(action, step, messages);
   try {
@@ -123,12 +122,12 @@ async function sendNote(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (['retry', 'wait_until', 'reauthorize'].includes(error.remedy.kind)) {
-      await set('queued', error.code);
+      await set('queued');
       return error;
     }
     // A deleted conversation, or a plan without the API: the action is done and in the audit log.
     app.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
-    await set('failed', error.code);
+    await set('failed');
     return null;
   }
 }
