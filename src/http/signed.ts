@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
 import { AppError, notFound, unauthorized } from '../errors.ts';
-import { parseJson, type RawRequest, readBody, requireJson } from './body.ts';
+import { parseJson, readBody, requireJson } from './body.ts';
 
 /** How a platform signs its requests. Both functions are pure, and give why a request is refused; `null`: it is not. */
 export interface SignatureScheme {
@@ -30,7 +30,6 @@ export function signedJson(
     assertVerified(scheme.checkHeaders(headers));
     const body = await readBody(req, res, options.maxBytes);
     assertVerified(scheme.verify({ secret: options.secret, body, headers }));
-    (req as RawRequest).rawBody = body;
     req.body = parseJson(body.toString());
     if (req.body === undefined) throw new AppError('invalid_json', 'The body is not JSON');
     next();
