@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { badRequest, notFound } from '../../errors.ts';
-import { printText } from '../../logger.ts';
+import { printResult } from '../../logger.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import {
@@ -123,30 +123,26 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
   const hasFailed = Object.keys(errors).length > 0;
   const examples = (await listCustomers(app.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
   const isFinished = bulk.state === 'done' || bulk.state === 'undone';
-  if (json) {
-    const result = {
-      id: bulk.bulkGrantId,
-      state: bulk.state,
-      total,
-      left_out: bulk.leftOut,
-      ...byState,
-      ...(hasFailed && { errors }),
-    };
-    process.stdout.write(`${JSON.stringify(bulk.state === 'draft' ? { ...result, examples } : result)}\n`);
-  } else {
-    const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
-    const lines = {
-      draft: [`Dry run: ${total} customers, such as:`, ...examples.map((id) => `  ${id}`)],
-      awaiting_approval: [
-        `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`,
-      ],
-    } as Partial<Record<BulkGrant['state'], string[]>>;
-    const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
-    for (const [code, count] of Object.entries(errors))
-      shown.push(`  ${count} ${describeFailure(bulk, code)}`);
-    if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
-    printText(shown.join('\n'));
-  }
+  const result = {
+    id: bulk.bulkGrantId,
+    state: bulk.state,
+    total,
+    left_out: bulk.leftOut,
+    ...byState,
+    ...(hasFailed && { errors }),
+    ...(bulk.state === 'draft' && { examples }),
+  };
+  const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
+  const lines = {
+    draft: [`Dry run: ${total} customers, such as:`, ...examples.map((id) => `  ${id}`)],
+    awaiting_approval: [
+      `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`,
+    ],
+  } as Partial<Record<BulkGrant['state'], string[]>>;
+  const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
+  for (const [code, count] of Object.entries(errors)) shown.push(`  ${count} ${describeFailure(bulk, code)}`);
+  if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
+  printResult(json, result, shown.join('\n'));
   if (bulk.state === 'draft') return 0;
   if (hasFailed) return 1;
   return isFinished || bulk.state === 'awaiting_approval' ? 0 : 1;
