@@ -71,8 +71,6 @@ export const actionFormState = {
   review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
   /** The action that waits for approval, or the grant that is to be revoked. */
   action: z.string().optional(),
-  /** The page of the list, from 0. */
-  grants: z.number().int().min(0).optional(),
 };
 
 const schema = z.object(actionFormState);

@@ -14,7 +14,6 @@ import {
   actionResult,
   extendGrant,
   forAction,
-  nextActionPage,
   removalCanvas,
 } from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
@@ -185,8 +184,8 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'grant.page:': changes(forCustomer(turnEntitlementPage)),
     'grant.review': changes(forCustomer(reviewForm)),
     'grant.confirm': changes(forCustomer(confirmReview)),
-    grants: reads(forCustomer((context) => actionList(context))),
-    'grants:': reads(forCustomer(nextActionPage)),
+    grants: reads(forCustomer(actionList)),
+    'grants.page:': reads(forCustomer(actionList)),
     'grant:': reads(forCustomer(forAction(actionResult))),
     'revoke:': changes(forCustomer(forAction(removalCanvas))),
     'revoke.confirm': changes(forCustomer(forAction(revokeConfirm))),

@@ -39,12 +39,17 @@ import { effects } from './review.ts';
 
 const PAGE_SIZE = 10;
 
-/** Everything granted to the customer and done for them, newest first, ten a page. */
-export async function actionList(context: ViewContext, page = 0): Promise<InboxCanvas> {
+/**
+ * Everything granted to the customer and done for them, newest first, ten a page.
+ *
+ * @param number of the page, from 0; anything else leads to the first
+ */
+export async function actionList(context: ViewContext, number: string): Promise<InboxCanvas> {
   const { messages, app, workspace, customer } = context;
   const { t } = messages;
   const { workspaceId } = workspace;
   const { subscriberId } = customer;
+  const page = /^\d{1,6}$/.test(number) ? Number(number) : 0;
   const from = page * PAGE_SIZE;
   const elsewhere = await listDashboardGrants(context);
   const first = elsewhere.slice(from, from + PAGE_SIZE + 1);
@@ -52,24 +57,15 @@ export async function actionList(context: ViewContext, page = 0): Promise<InboxC
   const read = await listActions(app.readDatabase, { workspaceId, subscriberId }, range);
   const all = [...first, ...read];
   const items = all.slice(0, PAGE_SIZE);
-  return context.page(
-    [
-      text(t('card.button.grants'), 'header'),
-      items.length === 0
-        ? text(t('action.state.none'), 'muted')
-        : list(items.map((action) => actionItem(context, action))),
-      page > 0 && button('grants:newer', t('card.button.newer'), 'link'),
-      all.length > PAGE_SIZE && button('grants:older', t('card.button.older'), 'link'),
-      button('grant', t('action.title.grant'), 'secondary'),
-    ],
-    { grants: page },
-  );
-}
-
-/** The page before or after the one that the canvas shows. */
-export function nextActionPage(context: ViewContext, direction: string): Promise<InboxCanvas> {
-  const { grants: shown = 0 } = context.formState;
-  return actionList(context, direction === 'newer' ? Math.max(0, shown - 1) : shown + 1);
+  return context.page([
+    text(t('card.button.grants'), 'header'),
+    items.length === 0
+      ? text(t('action.state.none'), 'muted')
+      : list(items.map((action) => actionItem(context, action))),
+    page > 0 && button(`grants.page:${page - 1}`, t('card.button.newer'), 'link'),
+    all.length > PAGE_SIZE && button(`grants.page:${page + 1}`, t('card.button.older'), 'link'),
+    button('grant', t('action.title.grant'), 'secondary'),
+  ]);
 }
 
 function actionItem(context: ViewContext, action: Action): ListItem {
