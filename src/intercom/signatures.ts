@@ -1,5 +1,6 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { SignatureScheme } from '../http/signed.ts';
+import { equalInConstantTime } from '../text.ts';
 
 const HEX_DIGITS = { sha1: 40, sha256: 64 } as const;
 
@@ -32,9 +33,9 @@ function hexSignature(name: string, algorithm: keyof typeof HEX_DIGITS, prefix: 
     verify({ secret, body, headers }) {
       const refusal = checkHeaders(headers);
       if (refusal !== null) return refusal;
-      const given = Buffer.from(String(headers[header]).slice(prefix.length), 'hex');
-      const expected = createHmac(algorithm, secret).update(body).digest();
-      return timingSafeEqual(expected, given) ? null : `${name} does not match the body`;
+      const given = String(headers[header]).slice(prefix.length).toLowerCase();
+      const expected = createHmac(algorithm, secret).update(body).digest('hex');
+      return equalInConstantTime(given, expected) ? null : `${name} does not match the body`;
     },
   };
 }
