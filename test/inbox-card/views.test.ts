@@ -63,6 +63,24 @@ const GRANTED_FOR_LONGER = {
   expiration_at_ms: Date.now() + 80 * DAY_MS,
 };
 
+/** Of the stories that have one. */
+const MARKS: Readonly<Record<string, string>> = {
+  active_monthly: '✅',
+  google_monthly: '✅',
+  web_monthly: '✅',
+  stripe_monthly: '✅',
+  long_history: '✅',
+  trial: '✅',
+  granted: '✅',
+  several: '✅',
+  trial_cancelled: '⚠️',
+  cancelled: '⚠️',
+  grace_period: '⚠️',
+  expired_by_billing: '⛔',
+  refunded: '⛔',
+  paused: '⏸',
+};
+
 /** As RevenueCat's own sample has it. */
 const NAMELESS = {
   type: 'TEMPORARY_ENTITLEMENT_GRANT',
@@ -149,64 +167,41 @@ describe('the card of each sample customer', () => {
     assert.ok(idsOn(refused.canvas ?? {}).includes('home'));
   });
 
-  for (const language of LANGUAGES.filter((known) => known !== 'en')) {
-    test(`in ${language} every view is drawn, and nothing of it is English`, async () => {
+  // What is written in English in the code is so in every language: one more than English is enough for a story.
+  for (const [number, language] of LANGUAGES.entries()) {
+    test(`in ${language} each first canvas has its mark and at most 400 px, and no view that is drawn is English`, async () => {
       await setSettings(product, { card: { language } });
       try {
-        for (const story of STORY_NAMES) {
+        const canvases: OpenCard['canvas'][] = [];
+        for (const [index, story] of STORY_NAMES.entries()) {
           const card = await openFor(product, { externalId: `user_${story}` });
-          // The words of granting have tests of their own, and those of the search do not depend on the customer.
-          const seen = await crawl(card, story === FIRST_STORY ? /^grant/ : /^(grant|match|home)/);
-          const all = [card.text, ...seen.values()].join('\n');
-          const english =
-            /\b(Next charge|Renewed|Subscribed|Customer details|Refresh|Back|Paid so far|First seen|access|until|since|Search)\b/;
-          assert.equal(english.exec(all)?.[0], undefined, `${story}: ${english.exec(all)?.[0]}`);
-        }
-      } finally {
-        await setSettings(product, {});
-      }
-    });
-  }
-
-  test('the first canvas shows one status mark, the customer, and no more than 400 px in any language', async () => {
-    const marks: Readonly<Record<string, string>> = {
-      active_monthly: '✅',
-      google_monthly: '✅',
-      web_monthly: '✅',
-      stripe_monthly: '✅',
-      long_history: '✅',
-      trial: '✅',
-      granted: '✅',
-      several: '✅',
-      trial_cancelled: '⚠️',
-      cancelled: '⚠️',
-      grace_period: '⚠️',
-      expired_by_billing: '⛔',
-      refunded: '⛔',
-      paused: '⏸',
-    };
-    try {
-      for (const language of LANGUAGES) {
-        await setSettings(product, { card: { language } });
-        for (const story of STORY_NAMES) {
-          const card = await openFor(product, { externalId: `user_${story}` });
+          canvases.push(card.canvas);
           const components = (card.canvas.content?.components ?? []) as Component[];
-          const [px = Number.NaN] = await heightsOf([card.canvas]);
-          assert.ok(px <= MAX_FIRST_CANVAS_PX, `${story} in ${language}: ${px} px`);
           const [headline] = components;
-          const mark = marks[story] ? `${marks[story]} ` : '';
+          const mark = MARKS[story] ? `${MARKS[story]} ` : '';
           const shown = headline?.type === 'text' ? headline.text : '';
           assert.ok(shown.startsWith(`${mark}**`), `${story}: ${shown}`);
           assert.match(card.text, new RegExp(`^user_${story} · `, 'm'));
           assert.match(JSON.stringify(components), /\(https:\/\/app\.revenuecat\.com\//);
           assert.ok(idsOn(card.canvas).includes('share'), `${story} in ${language}`);
           if (story !== 'granted') assert.ok(!idsOn(card.canvas).includes('grants'), 'there are none');
+          if (language === 'en') continue;
+          const isCrawled = story === FIRST_STORY || index % (LANGUAGES.length - 1) === number - 1;
+          // The words of granting have tests of their own, and those of the search do not depend on the customer.
+          const skip = story === FIRST_STORY ? /^grant/ : /^(grant|match|home)/;
+          const seen = isCrawled ? await crawl(card, skip) : new Map<string, string>();
+          const all = [card.text, ...seen.values()].join('\n');
+          const english =
+            /\b(Next charge|Renewed|Subscribed|Customer details|Refresh|Back|Paid so far|First seen|access|until|since|Search)\b/;
+          assert.equal(english.exec(all)?.[0], undefined, `${story}: ${english.exec(all)?.[0]}`);
         }
+        for (const [index, px] of (await heightsOf(canvases)).entries())
+          assert.ok(px <= MAX_FIRST_CANVAS_PX, `${STORY_NAMES[index]}: ${px} px`);
+      } finally {
+        await setSettings(product, {});
       }
-    } finally {
-      await setSettings(product, {});
-    }
-  });
+    });
+  }
 
   test('however long the names of many subscriptions are, the first canvas stays low', async () => {
     const app_user_id = `long_names_${'w'.repeat(60)}`;
