@@ -118,6 +118,8 @@ const NOT_ALLOWED = 'The rules for grants do not allow you to grant.';
 const REQUESTER_NOT_ALLOWED =
   'The rules for grants no longer allow the teammate who requested this to grant. Decline the request.';
 
+const CHANGED_BEFORE = 'Nothing was changed: it was in another state already, as shown below.';
+
 type Button = 'start' | 'approve' | 'decline' | 'pause' | 'resume';
 
 const buttonForm = (button: Button): Form =>
@@ -128,9 +130,11 @@ const buttonForm = (button: Button): Form =>
     if (problem !== null) return problems({ '': problem });
     const secondPersonAbove = workspace.settings.grants.bulkSecondPersonAbove;
     const event = button === 'decline' && isOwn(request, bulk) ? 'withdraw' : button;
-    if (event === 'start') await startBulkGrant(app, bulk, { by: session.admin, secondPersonAbove });
-    else await changeBulkGrant(app, bulk, { event, by: session.admin });
-    return done(`/grants/many?id=${bulk.bulkGrantId}`);
+    const by = session.admin;
+    const changed = await (event === 'start'
+      ? startBulkGrant(app, bulk, { by, secondPersonAbove })
+      : changeBulkGrant(app, bulk, { event, by }));
+    return changed ? done(`/grants/many?id=${bulk.bulkGrantId}`) : problems({ '': CHANGED_BEFORE });
   });
 
 /** Why this admin cannot press a button; `null`: they can. */

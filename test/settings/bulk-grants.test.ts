@@ -677,8 +677,10 @@ describe('Settings › Grants › Grant to many', () => {
       /Requested by Bob on [^<]+, declined by Ada Agent on \w{3} \d+, \d{4} at /,
     );
 
-    await send('/approve', { id: own }, bob, token).expect(303);
-    await send('/approve', { id: other }).expect(303);
+    const late = await send('/approve', { id: own }, bob, token).expect(422);
+    assert.match(late.text, /Nothing was changed: it was in another state already/);
+    assert.match(late.text, /Withdrawn: nothing was granted/);
+    await send('/approve', { id: other }).expect(422);
     assert.deepEqual([await stateOf(own), await stateOf(other)], ['withdrawn', 'declined']);
     const audited = await site.db.database.query<{ action: string; actor: string; by: string | null }>(
       `select action, actor->>'name' as actor, details->>'requested_by' as by from audit_log
