@@ -60,7 +60,7 @@ describe('importing many customers', () => {
       const killed = until(
         async () => running.child.exitCode !== null || (await done()) >= killAt,
         `${killAt} customers`,
-        40_000,
+        60_000,
       );
       await killed;
       running.child.kill('SIGKILL');
