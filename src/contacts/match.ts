@@ -11,7 +11,8 @@ const MAX_ANONYMOUS_LOOKUPS = 10;
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
  * @param input.gone contacts that were just found to be deleted or archived
- * @returns `null`: none; `mergedLink`: a linked contact that was merged into this one, which the link must follow
+ * @returns `null`: none; `mergedLink`: a linked contact that was merged into this one, which the link must follow;
+ * `survivor`: this one, when that with the app user id was merged into it
  */
 export async function findContact(
   client: IntercomClient,
@@ -22,7 +23,7 @@ export async function findContact(
     settings: WorkspaceSettings;
     gone: ReadonlySet<string>;
   },
-): Promise<{ contactId: string; mergedLink: string | null } | null> {
+): Promise<{ contactId: string; mergedLink: string | null; survivor?: IntercomContact } | null> {
   const usable = (contact: IntercomContact | null): contact is IntercomContact =>
     contact !== null && contact.archived !== true && !input.gone.has(contact.id);
 
@@ -35,7 +36,9 @@ export async function findContact(
   for (const appUserId of preferredAppUserIds(input.appUserIds)) {
     if (isAnonymous(appUserId) && ++anonymous > MAX_ANONYMOUS_LOOKUPS) break;
     const found = await client.findByExternalId(appUserId);
-    if (usable(found)) return { contactId: found.id, mergedLink: null };
+    if (!usable(found)) continue;
+    const survivor = found.external_id === appUserId ? {} : { survivor: found };
+    return { contactId: found.id, mergedLink: null, ...survivor };
   }
   if (input.settings.contacts.matchByEmail && input.email) {
     const found = (await client.searchByEmail(input.email)).filter(usable);

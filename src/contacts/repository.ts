@@ -1,6 +1,8 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
+import type { IntercomContact } from '../intercom/client.ts';
+import type { SubscriberKey } from '../subscribers/repository.ts';
 import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
 
 /**
@@ -218,6 +220,27 @@ export async function readAttributesStatus(
   );
   if (rows.some((row) => row.is_written)) return 'written';
   return rows.some((row) => row.is_due) ? 'pending' : 'none';
+}
+
+/**
+ * Links a subscriber to the contact that theirs was merged into, whose card has another external id and would not find
+ * them. The customer of that one comes first, and nobody made the link: deliveries still match by external id.
+ */
+export async function linkSurvivor(
+  sql: Sql,
+  { workspaceId, subscriberId }: SubscriberKey,
+  survivor: Pick<IntercomContact, 'id' | 'external_id'>,
+): Promise<void> {
+  await sql.query(
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)
+     select workspace_id, $3, project_id, subscriber_id, '{}', now() from subscribers s
+      where workspace_id = $1 and subscriber_id = $2 and merged_into is null
+        and not exists (select 1 from subscriber_ids i
+                         where i.workspace_id = $1 and i.app_user_id = $4 and i.project_id = s.project_id)
+        for key share
+     on conflict do nothing`,
+    [workspaceId, subscriberId, survivor.id, survivor.external_id],
+  );
 }
 
 /** The subscriber that a contact is linked to in one project; `null`: no link. */

@@ -1,6 +1,6 @@
 import { clearLater } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { findPreferred, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
+import { findPreferred, linkSurvivor, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending, rewriteAttributesOf } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
@@ -11,7 +11,7 @@ import { isRefusal } from '../workspaces/refusals.ts';
 import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { planWithOthers } from './event-deliveries.ts';
-import { backOff, type Later, nextContactLookup } from './failures.ts';
+import { backOff, type Interruption, type Later, nextContactLookup } from './failures.ts';
 import {
   changedAttributes,
   isUnsaved,
@@ -144,14 +144,15 @@ interface Work {
 /** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
 async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim> {
   const { context } = delivery;
-  const { linkedContactIds } = delivery.subscriber;
   const gone = new Set<string>();
+  let followed: string | null = null;
   let { claim } = delivery;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     try {
-      contactId ??= await resolveContact(delivery, { ...work, gone, mayCreate: left.length > 0 });
+      const mayCreate: boolean = left.length > 0 && followed === null;
+      contactId ??= (await resolveContact(delivery, { ...work, gone, mayCreate })) ?? followed;
     } catch (error) {
       return postponed(claim, await backOff(delivery, error), left);
     }
@@ -168,7 +169,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     const later = interruption?.kind === 'later' ? interruption : null;
     // Where Intercom accepts no events for now, attributes can still be written.
     const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
-    const end = isBurstSent
+    const end: Interruption | Awaited<ReturnType<typeof finishBurst>> = isBurstSent
       ? await finishBurst(delivery, { ...work, claim, contactId, others })
       : interruption;
     if (end.kind === 'later') {
@@ -183,8 +184,8 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
       return { ...result, attributesWritten: end.values };
     }
     gone.add(contactId);
-    const isFollowed = end.kind === 'follow_contact' && !linkedContactIds.includes(contactId);
-    contactId = isFollowed ? end.contactId : null;
+    followed = end.kind === 'follow_contact' ? end.contactId : null;
+    contactId = null;
   }
   return waitForContact(claim, left.length, context.now());
 }
@@ -276,7 +277,7 @@ async function resolveContact(
   delivery: Delivery,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
 ): Promise<string | null> {
-  const { context, workspace, client, subscriber } = delivery;
+  const { context, claim, workspace, client, subscriber } = delivery;
   const { settings, workspaceId } = workspace;
   const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;
@@ -285,6 +286,7 @@ async function resolveContact(
     const merge = { from: found.mergedLink, into: found.contactId };
     await context.database.transaction((sql) => moveLinks(sql, workspaceId, merge));
   }
+  if (found?.survivor) await linkSurvivor(context.database, claim, found.survivor);
   if (found !== null) return found.contactId;
   const appUserId = search.mayCreate ? idToCreate(appUserIds, settings) : null;
   return appUserId === null ? null : createContact(client, { appUserId, email });

@@ -27,6 +27,7 @@ export interface Candidate {
   readonly waiting: boolean;
   /** How the contact was matched with it, the strongest reason. */
   readonly matchedBy: 'chosen' | 'link' | 'external_id';
+  /** `null`: no teammate made one. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
   /** Whether anything was granted or done here. */
   readonly hasActions: boolean;
@@ -68,7 +69,7 @@ select ${WORKSPACE_COLUMNS},
                  (select json_build_object('name', coalesce(l.made_by->>'name', ''), 'atMs', ${epochMs('l.made_at')})
                     from contact_links l
                    where l.workspace_id = $1 and l.contact_id = f.contact_id and l.project_id = s.project_id
-                     and l.subscriber_id = s.subscriber_id) as link,
+                     and l.subscriber_id = s.subscriber_id and l.made_by ? 'id') as link,
                  exists (select 1 from actions g
                           where g.workspace_id = $1 and g.subscriber_id = s.subscriber_id) as "hasActions",
                  (select json_build_object('format', u.format, 'version', u.version,

@@ -15,6 +15,7 @@ import {
   openAgain,
   openFor,
   send,
+  settled,
   subscriberIdOf,
   tell,
   textOf,
@@ -397,6 +398,39 @@ describe('linking a customer', () => {
     assert.equal(await linkOf(user.contactId), await idOf('user_b'));
     intercom.state.webhookEndpoint = null;
   });
+
+  for (const hasWebhook of [true, false]) {
+    const how = hasWebhook ? 'by its webhook' : 'by its 410';
+    test(`a customer is on the card of the user that theirs is merged into, ${how}`, async () => {
+      const { intercom } = product;
+      const appUserId = `merged_${hasWebhook}`;
+      const merged = await openFor(product, { externalId: appUserId });
+      const [bought] = await tell(product, 'active_monthly', { appUserId });
+      assert.ok(bought);
+      await settled(product);
+      const other = await openFor(product, { externalId: `not_${appUserId}` });
+      const endpoint = `${product.server.url}/webhooks/intercom`;
+      intercom.state.webhookEndpoint = hasWebhook ? endpoint : null;
+      intercom.contacts.merge(merged.contactId, other.contactId);
+      const event = {
+        ...bought,
+        id: `${appUserId}-2`,
+        type: 'UNCANCELLATION',
+        event_timestamp_ms: Date.now(),
+      };
+      if (!hasWebhook) await send(product, event as typeof bought);
+      const isFound = async () => idsOn((await openAgain(product, other)).canvas).includes('details');
+      await until(isFound, 'the customer on the card', 15_000);
+      const card = await openAgain(product, other);
+      assert.match(card.text, new RegExp(`${appUserId}\\b.* · Matched by user ID`));
+      assert.doesNotMatch((await card.press('details')).text, /Linked by|Unlink/);
+      // The app may give the ID to a contact again.
+      intercom.state.webhookEndpoint = endpoint;
+      const own = intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: appUserId });
+      intercom.state.webhookEndpoint = null;
+      await until(() => own.customAttributes.rc_app_user_id === appUserId, 'the attributes', 15_000);
+    });
+  }
 
   test('a review or details older than 30 minutes are shown again', async () => {
     const card = await openFor(product, { role: 'lead' });
