@@ -50,33 +50,35 @@ export async function findSharedSubscribers(
 
 /**
  * Other subscribers whose attributes the contact shows instead of this one's: of the same project, the one that a
- * teammate linked to it; of other connected projects, those that have the contact and an event later than
- * `lastEventMs`.
+ * teammate linked to it; else those of connected projects that have the contact and an event later than `lastEventMs`.
  */
 export async function findPreferred(
   sql: Sql,
-  { workspaceId, projectId }: ProjectKey,
+  { workspaceId, projectId, subscriberId }: ProjectKey & SubscriberKey,
   shared: { contactId: string; others: readonly string[]; lastEventMs: number },
 ): Promise<string[]> {
   if (shared.others.length === 0) return [];
   const rows = await sql.query<{ subscriber_id: string }>(
     `select s.subscriber_id from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($3)
-        and case when s.project_id = $2
-            -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
-            then exists (select 1 from contact_links l
+        and (s.project_id = $2
+             -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
+             and exists (select 1 from contact_links l
                           where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id and l.contact_id = $4
                             and (s.contact_id = $4
                                  or l.made_at = (select max(made_at) from contact_links
                                                   where workspace_id = $1 and subscriber_id = s.subscriber_id)))
-            else s.contact_id = $4
+          or s.contact_id = $4
+             and not (s.project_id = $2
+                      and exists (select 1 from contact_links l
+                                   where l.workspace_id = $1 and l.subscriber_id = $6 and l.contact_id = $4))
              and exists (select 1 from projects p
                           where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
              and exists (select 1 from events e
                           where e.workspace_id = $1 and e.subscriber_id = s.subscriber_id and e.event_at_ms > $5
                             and e.environment is distinct from 'sandbox'
-                            and e.skip_reason is distinct from 'timeline_only') end`,
-    [workspaceId, projectId, shared.others, shared.contactId, shared.lastEventMs],
+                            and e.skip_reason is distinct from 'timeline_only'))`,
+    [workspaceId, projectId, shared.others, shared.contactId, shared.lastEventMs, subscriberId],
   );
   return rows.map((row) => row.subscriber_id);
 }

@@ -268,4 +268,30 @@ describe('two subscribers of one contact', () => {
     await delivered(...contacts.flatMap((_, n) => [`parent-${n}`, `child-${n}`]));
     for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);
   });
+
+  test('found by e-mail alone: the attributes are those of the customer of the latest event', async () => {
+    await setSettings(world, { contacts: { matchByEmail: true } });
+    const email = 'couple@example.com';
+    const { customAttributes } = world.intercom.addContact(WORKSPACE_ID, { role: 'user', email });
+    const ofCouple = (id: string, daysAgo: number) =>
+      receive(PROJECT_ID, id, `${id}-${daysAgo}`, {
+        type: daysAgo === 5 ? 'INITIAL_PURCHASE' : 'UNCANCELLATION',
+        event_timestamp_ms: NOW_MS - daysAgo * DAY_MS,
+        subscriber_attributes: { $email: { value: email, updated_at_ms: NOW_MS } },
+      });
+    const shown = async (id: string) => {
+      await until(() => customAttributes.rc_app_user_id === id, `the attributes of ${id}`);
+      await until(async () => !(await isAnyBusy()), 'what was written to be stored');
+      assert.equal(customAttributes.rc_app_user_id, id);
+    };
+    await ofCouple('couple-a', 5);
+    await shown('couple-a');
+    await ofCouple('couple-b', 3);
+    await shown('couple-b');
+    await ofCouple('couple-a', 4);
+    await delivered('couple-a-4');
+    await shown('couple-b');
+    await ofCouple('couple-a', 2);
+    await shown('couple-a');
+  });
 });
