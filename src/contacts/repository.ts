@@ -115,13 +115,17 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
         and s.subscriber_id in (${OWNERS}
           union
           select e.subscriber_id from subscribers e
-           where e.workspace_id = $1 and e.email = $3 and (e.waiting or e.lease_owner is not null))`,
+           where e.workspace_id = $1 and e.email = $3
+             and (e.waiting or e.lease_owner is not null or e.failing_since is not null))`,
     values: [contact.externalId, contact.email, contact.contactId],
   });
 }
 
-/** A worker may just have failed to find the contact of subscriber `s`, and its result is not stored yet. */
-export const IS_LOOKED_UP = `(s.contact_id is null and s.lease_owner is not null)`;
+/**
+ * A worker may just have failed to find the contact of subscriber `s`, and its result is not stored yet; or Intercom
+ * refused the lookup or the creation, which is tried again in a day.
+ */
+export const IS_LOOKED_UP = `(s.contact_id is null and (s.lease_owner is not null or s.failing_since is not null))`;
 
 /**
  * Wakes only the subscribers that wait for a contact with this external id: for a card that shows the contact, after

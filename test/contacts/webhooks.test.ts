@@ -225,6 +225,23 @@ describe('contact webhooks', () => {
     await setSettings(world, {});
   });
 
+  test('a contact that appears after Intercom refused a search by e-mail gets what waited', async () => {
+    const id = customer();
+    await setSettings(world, { contacts: { matchByEmail: true } });
+    world.intercom.faults.add({ pathPrefix: '/contacts/search', status: 400 });
+    const email = `${id}@example.com`;
+    const $email = { value: email, updated_at_ms: NOW_MS };
+    await receive(world, id, { id: `${id}-1`, subscriber_attributes: { $email } });
+    await until(
+      async () => (await stateOf(world, `${id}-1`))?.reason === 'intercom_rejected',
+      'the search to be refused',
+    );
+    world.intercom.faults.clear();
+    world.intercom.contacts.create(WORKSPACE_ID, { role: 'lead', email });
+    await deliver(`${id}-1`);
+    await setSettings(world, {});
+  });
+
   test('a customer whose e-mail is corrected leaves the contact that the old one matched', async () => {
     const id = customer();
     await setSettings(world, { contacts: { matchByEmail: true } });

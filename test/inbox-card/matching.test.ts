@@ -62,6 +62,25 @@ describe('finding the customer', () => {
     await until(() => sent() > 0, 'the events');
   });
 
+  test('opening the card of a contact delivers what waited for the day after Intercom refused to look it up', async () => {
+    const appUserId = 'user_whose_lookup_was_refused';
+    product.intercom.faults.add({ pathPrefix: '/contacts', status: 400 });
+    await tell(product, 'active_monthly', { appUserId });
+    const isRefused = async () =>
+      (
+        await database().query(
+          `select 1 from subscribers where workspace_id = $1 and subscriber_id = $2
+              and pending_reason = 'intercom_rejected' and lease_owner is null`,
+          [WORKSPACE_ID, await idOf(appUserId)],
+        )
+      ).length > 0;
+    await until(isRefused, 'the lookup to be refused');
+    product.intercom.faults.clear();
+    const { contactId } = await openFor(product, { externalId: appUserId });
+    const { events } = product.intercom.state;
+    await until(() => events.some((event) => event.contactId === contactId), 'the events');
+  });
+
   for (const [how, foundBy, query] of [
     ['app user id', 'app_user_id', () => 'user_by_id'],
     ['e-mail in any case', 'email', () => 'BÄ.Email@Example.com'],
