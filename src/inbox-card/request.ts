@@ -12,6 +12,7 @@ const contactSchema = z
     user_id: optionalId,
     email: optionalText,
     role: optionalText,
+    type: optionalText,
     language_override: optionalText,
     browser_language: optionalText,
     archived: optionalFlag,
@@ -92,7 +93,7 @@ export function readCardRequest(body: unknown) {
       email: contact?.email ?? customer?.email ?? null,
       /** The customer's, where it is one of ours: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
-      isLead: about?.role === 'lead',
+      isLead: (contact?.role ?? customer?.role ?? customer?.type) === 'lead',
       isMissing: about === null || about === undefined,
       isGone: about?.deleted === true || about?.archived === true,
     },

@@ -14,3 +14,12 @@ test('the language of the contact, the conversation or the context is not the te
   const named = readCardRequest({ workspace_id: 'w', admin: { id: 1, locale: 'de-AT' } });
   assert.equal(named?.adminLocale, 'de-AT');
 });
+
+test('a lead is known by its role, or by the type of the legacy customer', () => {
+  const isLead = (body: object) => readCardRequest({ workspace_id: 'w', ...body })?.contact.isLead;
+  const customer = { id: 'c', type: 'lead', user_id: 'b7c1' };
+  assert.equal(isLead({ customer }), true);
+  assert.equal(isLead({ contact: { id: 'c', type: 'contact' }, customer }), true);
+  assert.equal(isLead({ contact: { id: 'c', role: 'user' }, customer }), false);
+  assert.equal(isLead({ customer: { ...customer, type: 'user' } }), false);
+});
