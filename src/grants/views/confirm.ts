@@ -58,7 +58,11 @@ export function decide(
     return showResult(context, work(context, action, context.formState.review), {
       kind: action.kind,
       find: () => readAgain(context.app.database, action),
-      onError: (error) => again(errorText(context, action.kind, error)),
+      // Who approves a request cannot change it.
+      onError: ({ kind, code, values }) => {
+        const error = new ActionError(kind, code, { values: { ...values, step: 'approve' } });
+        return again(errorText(context, action.kind, error));
+      },
     });
   };
 }

@@ -76,6 +76,7 @@ export function errorText({ messages, app }: ViewContext, kind: ActionKind, erro
   const days = Number(values.days ?? 0);
   const style = { timeZone: 'UTC', year: 'numeric', month: 'long' } as const;
   return messages.t(key as MessageKey, {
+    step: 'request',
     ...values,
     kind,
     end: messages.date(nowMs + days * DAY_MS),
