@@ -17,6 +17,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { connectProject } from '../../src/workspaces/projects.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody } from '../support/events.ts';
+import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
@@ -444,15 +445,17 @@ describe('Settings › Grants › Grant to many', () => {
   });
 
   const connectRevenueCat = async (): Promise<void> => {
-    const { app, db, revenueCat } = site;
+    const { revenueCat } = site;
     revenueCat.addProject({ id: 'projp1' });
     Object.assign(revenueCat.addEntitlement('projp1', 'pro', 'Pro'), { id: 'entl1' });
     for (const id of ['active_1', 'trial_1', 'trial_2']) revenueCat.addCustomer('projp1', { id });
-    await db.database.query(
-      `update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`,
-      ['abc123', app.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1'))],
-    );
+    await replaceKey();
   };
+  const replaceKey = ({ app, db, revenueCat } = site) =>
+    db.database.query(`update projects set api_key = $2 where workspace_id = $1 and project_id = 'p1'`, [
+      'abc123',
+      app.secrets.encrypt(revenueCat.issueKey('projp1'), secretLocation.apiKey('abc123', 'p1')),
+    ]);
 
   it('is paused without a key that RevenueCat accepts, says what to do, and is then continued for everyone', async () => {
     const customers = ['active_1', 'trial_1', 'trial_2'];
@@ -485,6 +488,16 @@ describe('Settings › Grants › Grant to many', () => {
     assert.equal(await run(), false);
     assert.match(await page(), /Done[\s\S]*3 granted/);
     assert.deepEqual(state.grantRequests.map(({ customerId }) => customerId).toSorted(), customers);
+
+    const { id: second } = await draft({ customers: customers.join('\n') });
+    await send('/start', { id: second }).expect(303);
+    const refused = { pathPrefix: '/v2/projects/projp1/customers', method: 'POST', status: 401 };
+    faults.add({ ...refused, latencyMs: 1_000, times: 3 });
+    const running = runBulkGrant(site.app, { ...key, bulkGrantId: second }, Date.now() + 30_000);
+    await until(() => faults.list().length === 0, 'the calls with the key that is replaced');
+    await replaceKey();
+    assert.equal(await running, false);
+    assert.equal(await stateOf(second), 'done', 'an admin replaced the key before it was refused');
   });
 
   it('shows how far it is while it runs and while it is paused, and finishes the rest when it is continued', async () => {

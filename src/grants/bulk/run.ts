@@ -86,6 +86,9 @@ async function workOn(app: AppContext, task: Task): Promise<void> {
   const retry = { state: 'pending', error, attempts: customer.attempts + 1, retryInSeconds: 0 } as const;
   const isOurs = await setCustomer(app.database, { ...bulk, ...customer }, isPaused ? retry : outcome);
   if (!isPaused || !isOurs) return;
+  const current = await readProject(app.database, project.workspaceId, project.projectId);
+  // It is called again with the key that has replaced the one refused.
+  if (current?.apiKey !== project.apiKey) return;
   if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
     await recordKeyState(app, project, 'rejected');
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
