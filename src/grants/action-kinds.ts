@@ -186,8 +186,12 @@ function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => bo
     projectId: string,
     action: StoreAction & ReadBackTime,
   ): Promise<ReadBackResult> => {
-    const bought = await stores.listPurchases(projectId, action.appUserId, action.details.targetType);
-    const live = bought.find(({ id }) => id === action.target);
+    const { appUserId, target, details } = action;
+    const bought = await stores.listPurchases(projectId, appUserId, details.targetType);
+    let live: LivePurchase | null = bought.find(({ id }) => id === target) ?? null;
+    // It may have been transferred since.
+    if (live === null && details.targetType !== 'customer')
+      live = await nullOn('revenuecat_not_found', stores.readPurchase(projectId, details.targetType, target));
     return live ? doneIf(isDone(live, action), stateOf(live)) : 'unknown';
   };
 }

@@ -46,6 +46,13 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
         ({ store }) => store !== 'PROMOTIONAL',
       );
     },
+    /** Whoever has it now. */
+    async readPurchase(projectId: string, kind: LivePurchase['kind'], id: string): Promise<LivePurchase> {
+      const url = path(projectId, `${kind}s`, id);
+      return kind === 'purchase'
+        ? toPurchase(await read(purchaseSchema, url, 'Reading a purchase'))
+        : toSubscription(await read(subscriptionSchema, url, 'Reading a subscription'));
+    },
     /** The only list that documents no `limit`. */
     listTransactions(projectId: string, subscriptionId: string) {
       const first = path(projectId, 'subscriptions', subscriptionId, 'transactions');

@@ -19,7 +19,15 @@ import {
   setActions,
   setMissingScopes,
 } from './buyers.ts';
-import { audited, noteIn, notesIn, onGranting, openCustomer, threeMinutesAgo } from './support.ts';
+import {
+  addCustomer,
+  audited,
+  noteIn,
+  notesIn,
+  onGranting,
+  openCustomer,
+  threeMinutesAgo,
+} from './support.ts';
 
 let product: Product;
 
@@ -261,6 +269,19 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
       assert.equal(notesIn(product, card).length, 1);
     });
   }
+
+  test('the answer, and what was refunded is transferred then: it is read back from the receiver', async () => {
+    const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
+    const checked = await reviewAction(page, 'refund');
+    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
+    assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const [from, to] = [card.appUserId, addCustomer(product)].map((id) => project?.aliases.get(id));
+    assert.ok(from && to);
+    to.subscriptions.push(...from.subscriptions.splice(0));
+    await untilState(card, 'confirmed');
+    assert.equal(callsAbout(product, own.id), 1);
+  });
 
   test('the request: two minutes later it is known that nothing was done', async () => {
     const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));

@@ -152,6 +152,16 @@ export function actionRoutes(context: Context): Router {
     res.json(purchaseView(project, own));
   });
 
+  router.get(subscription, (req, res) => {
+    const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
+    res.json(subscriptionView(project, find(project, req).own, now()));
+  });
+
+  router.get('/v2/projects/:projectId/purchases/:purchaseId', (req, res) => {
+    const project = requireProject(context, req, res, 'customer_information:purchases:read');
+    res.json(purchaseView(project, findOneTime(project, String(req.params.purchaseId))[1]));
+  });
+
   router.get(`${subscription}/transactions`, (req, res) => {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
     // The description has no parameters for this list; `starting_after` is in the example of its `next_page`.
