@@ -243,7 +243,9 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
   if (!isStatedByPurchase) builder.periodEndsAtMs = item.periodEndsAtMs ?? item.endsAtMs;
   builder.periodStartedAtMs = startedAtMs;
-  builder.startedAtMs ??= item.startsAtMs;
+  // The first event known may be a renewal.
+  const startMs = item.startsAtMs;
+  if (startMs !== null) builder.startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
   builder.endsAtMs = item.endsAtMs;
   builder.isPurchaseKnown = true;
   return isSamePeriod;

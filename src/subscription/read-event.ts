@@ -81,6 +81,8 @@ const eventSchema = z.object({
   renewal_number: number,
   offer_code: text,
   discount_identifier: text,
+  discount_percentage: number,
+  discount_amount: number,
   country_code: capitals,
   app_user_id: text,
   original_app_user_id: text,
@@ -182,6 +184,7 @@ export function readEvent(
     renewalNumber: event.renewal_number,
     /** The App Store and Google Play have offers, RevenueCat's own billing has discounts. */
     offerCode: event.offer_code ?? event.discount_identifier,
+    isDiscounted: Boolean(event.discount_percentage || event.discount_amount),
     country: event.country_code,
     transferredFrom: event.transferred_from,
     transferredTo: event.transferred_to,

@@ -593,6 +593,21 @@ export const CASES: readonly Case[] = [
     rows: { paid: `$10.00 since ${date(7)}` },
   },
   {
+    name: 'the first purchase is the one that the API knows, where the first event known is a renewal',
+    events: [renew(60, 90)],
+    snapshot: snapshotOf(61, [
+      apiSubscription({
+        startsAtMs: day(0),
+        periodStartsAtMs: day(60),
+        periodEndsAtMs: day(90),
+        endsAtMs: day(90),
+      }),
+    ]),
+    on: 62,
+    says: `Pro, $10.00 a month. Next charge ${date(90)}.`,
+    attributes: { rc_first_purchase_at: 0 },
+  },
+  {
     name: 'an unknown price stays unknown when the product changes',
     events: [buy(0, 30), renew(30, 395, { product_id: 'pro_yearly', ...unknownPrice })],
     on: 40,
@@ -1214,6 +1229,18 @@ export const CASES: readonly Case[] = [
     ],
     on: 35,
     says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
+    name: 'the price of a discount that has no identifier is not that of the next period',
+    events: [buy(0, 30, { ...offer, offer_code: null, store: 'RC_BILLING', discount_percentage: 80 })],
+    on: 5,
+    says: `Pro, $2.00. Next charge ${date(30)}.`,
+  },
+  {
+    name: 'a discount of nothing is none',
+    events: [buy(0, 30, { store: 'RC_BILLING', discount_percentage: 0, discount_amount: 0 })],
+    on: 5,
+    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
   },
   {
     name: 'the price of an offer code is not what is charged at the end of a pause',
