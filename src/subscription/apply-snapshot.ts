@@ -37,6 +37,9 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     const trialEndsAtMs = trialEnd(builder);
     matched.add(builder);
     applySubscription(builder, latestPaidPeriod(item), takenAtMs);
+    // A product whose entitlements were deleted still runs.
+    if (item.givesAccess && item.entitlements.length === 0 && isEnded(builder, snapshot))
+      builder.entitlements = [];
     endTrialEarly(fold, builder, trialEndsAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
       foldTrial(fold, {

@@ -1434,6 +1434,27 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: 'pro', expires_at: 90 },
   },
   {
+    name: 'a running product whose entitlement was deleted in RevenueCat gives none',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(1, [apiSubscription({ entitlements: [], productName: 'Pro Monthly' })]),
+    on: 2,
+    status: 'active',
+    says: `Pro Monthly, $10.00 a month. Next charge ${date(30)}.`,
+    attributes: { rc_entitlements: null, latest_entitlement: null },
+  },
+  {
+    name: 'a running product keeps the entitlement that RevenueCat lists as active by an unknown name',
+    events: [buy(0, 30)],
+    snapshot: {
+      ...snapshotOf(1, [apiSubscription({ entitlements: [] })]),
+      activeEntitlements: [{ lookupKey: 'entl1', endsAtMs: day(30) }],
+    },
+    on: 2,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(30)}. Entl1 until ${date(30)}. RevenueCat lists no purchase for it.`,
+    attributes: { latest_entitlement: 'pro' },
+  },
+  {
     name: 'a consumable that only the API lists was bought',
     events: [],
     snapshot: { ...snapshotOf(1, []), purchases: [apiPurchase({ entitlements: [] })] },
