@@ -24,6 +24,9 @@ import { until } from '../support/wait.ts';
 
 const APP = { INTERCOM_CLIENT_ID: 'client', INTERCOM_CLIENT_SECRET: 'secret' };
 
+/** 30 s on a quiet machine. With 20 processes on two cores, Node alone took 20 s to start. */
+const STARTED_WITHIN_MS = 60_000;
+
 describe('starting and stopping on a bare machine', () => {
   let folder: string;
   let environment: Record<string, string>;
@@ -53,7 +56,7 @@ describe('starting and stopping on a bare machine', () => {
     runCommandHere(addMigrateCommand, ['migrate', '--json'], { ...environment, ...changes });
   const UP_TO_DATE = { code: 0, output: '{"up_to_date":true}\n' };
 
-  test('an empty data directory: ready within 30 s', async () => {
+  test('an empty data directory: ready in time', async () => {
     const begunMs = performance.now();
     const port = await freePort();
     const starting = startServerProcess({ ...environment, PORT: String(port) });
@@ -69,13 +72,13 @@ describe('starting and stopping on a bare machine', () => {
         return answer === 200;
       },
       'the server to be ready',
-      30_000,
+      STARTED_WITHIN_MS,
     );
     // Trying the port opens it for less than a millisecond: who comes then is reset, which is no answer either.
     answers.delete('ECONNRESET');
     assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
     first = await starting;
-    assert.ok(performance.now() - begunMs < 30_000);
+    assert.ok(performance.now() - begunMs < STARTED_WITHIN_MS);
     assert.equal((await fetch(`${first.url}/healthz`)).status, 200);
 
     assert.deepEqual(await run(['migrate', '--json']), UP_TO_DATE);
@@ -134,7 +137,7 @@ describe('starting and stopping on a bare machine', () => {
 
   test('SIGINT before it is ready stops it too', async () => {
     const server = startCommand(['serve'], environment);
-    await until(async () => (await databasePid()) > 0, 'the database to start');
+    await until(async () => (await databasePid()) > 0, 'the database to start', STARTED_WITHIN_MS);
     server.child.kill('SIGINT');
     assert.equal((await server.ended).code, 0, server.output());
     assert.equal(await databasePid(), 0);
@@ -145,7 +148,7 @@ describe('starting and stopping on a bare machine', () => {
     const files = async () => (await readdir(interrupted.DATA_DIR).catch(() => [])).sort();
     const hasPassword = async () => (await files()).some((name) => name.startsWith('.initdb'));
     const server = startCommand(['migrate'], { ...environment, ...interrupted });
-    await until(hasPassword, 'the database to be created');
+    await until(hasPassword, 'the database to be created', STARTED_WITHIN_MS);
     server.child.kill('SIGKILL');
     await until(async () => !(await hasPassword()), 'the password to be removed');
     const both = [run(['migrate', '--json'], interrupted), run(['migrate', '--json'], interrupted)];
