@@ -1,6 +1,8 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
+import { codeOf } from '../errors.ts';
 
 export interface Listening {
   /** Origin without a trailing slash, such as `http://127.0.0.1:4010`. */
@@ -34,14 +36,12 @@ export async function listenOnLoopback(app: Express, port = 0): Promise<Listenin
   };
 }
 
-/** A free port. */
+/** A free port, below those that systems give to connections: one of them could take it before it is used. */
 export async function freePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, resolve);
+  const port = randomInt(20_000, 32_000);
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => (codeOf(error) === 'EADDRINUSE' ? resolve(freePort()) : reject(error)));
+    server.listen(port, () => server.close(() => resolve(port)));
   });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
