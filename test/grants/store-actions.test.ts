@@ -556,7 +556,7 @@ describe('a store action', () => {
     const found = await findByAppUserIds(database, WORKSPACE_ID, [receiver.appUserId]);
     product.revenueCat.faults.add({
       pathPrefix: `${pathOf(receiver.appUserId)}/`,
-      latencyMs: 1_000,
+      latencyMs: 3_000,
       times: 1,
     });
     const pressing = checked.press('action.confirm');
@@ -565,7 +565,13 @@ describe('a store action', () => {
       subscriberIds: found.map(({ subscriberId }) => subscriberId),
       by: {},
     });
-    assert.match((await pressing).text, /✅ 1 purchase is transferred to …\./);
+    await pressing;
+    // On a busy machine the card answers before RevenueCat does: the same press again shows the result.
+    const done = await until(async () => {
+      const { text } = await checked.press('action.confirm');
+      return text.includes('✅') && text;
+    }, 'the transfer');
+    assert.match(done, /✅ 1 purchase is transferred to …\./);
     assert.ok(!(await actionOf())?.action.includes(receiver.appUserId));
     const [record] = await audited(product, card.appUserId);
     assert.ok(!JSON.stringify(record).includes(receiver.appUserId));
@@ -789,11 +795,17 @@ describe('a store action that does not go through', () => {
        returning action_id`,
       [WORKSPACE_ID, threeMinutesAgo()],
     );
-    await confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId: refund?.action_id ?? '' });
+    const readBack = () =>
+      confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId: refund?.action_id ?? '' });
+    await readBack();
     assert.deepEqual((await states(card.appUserId)).toSorted(), ['confirmed', 'requested']);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
     await product.revenueCat.flushWebhooks();
-    await until(async () => (await states(card.appUserId)).join() === 'confirmed,confirmed', 'the refund');
+    // The next job may come 45 s later: as often as what was called three minutes ago is read back.
+    await until(async () => {
+      await readBack();
+      return (await states(card.appUserId)).join() === 'confirmed,confirmed';
+    }, 'the refund');
     assert.equal(calls(charge), 1);
   });
 
