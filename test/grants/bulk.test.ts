@@ -16,6 +16,8 @@ import { callsFor, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from
 /** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
 const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 48);
 const KILLS = 2;
+/** Until a command has granted something: a busy machine takes 20 s to start a process. */
+const START_MS = 60_000;
 /** Ten customers a second at least, on a busy machine. */
 const LONG = { timeout: 90_000 + CUSTOMERS * 100 };
 
@@ -48,7 +50,7 @@ test('reading a list takes little time, whatever it consists of', () => {
     const before = process.cpuUsage();
     assert.equal(parseCustomerList(text).length, ids);
     const { user } = process.cpuUsage(before);
-    assert.ok(user < 700_000, `${user} µs`);
+    assert.ok(user < 2_000_000, `${user} µs`);
   }
 });
 
@@ -174,7 +176,7 @@ describe('one grant for many customers', () => {
         return rows.length > 0 && rows;
       },
       'the grant to be running',
-      30_000,
+      START_MS,
     );
     const id = first?.id ?? '';
     for (let kill = 1; kill <= KILLS; kill += 1) {
@@ -270,7 +272,7 @@ describe('one grant for many customers', () => {
         return Number(rows[0]?.granted) >= late.length - 1 && rows;
       },
       'all but one to be granted',
-      30_000,
+      START_MS,
     );
     working.child.kill('SIGKILL');
     await working.ended;

@@ -149,8 +149,13 @@ export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard>
   });
 }
 
+/** Grants, and gives the result: a busy machine answers before RevenueCat does, and the same press again shows it. */
 export async function grantOf(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
-  return (await review(card, wish)).press('grant.confirm');
+  const checked = await review(card, wish);
+  return until(async () => {
+    const shown = await checked.press('grant.confirm');
+    return !shown.text.includes('Not confirmed yet') && shown;
+  }, 'the result of the grant');
 }
 
 /** The id of the grant that a canvas is about. */
