@@ -289,8 +289,10 @@ export const BulkGrantEntity = entity('bulk_grants', {
   admin: jsonb<Teammate>(),
   /** Who approved or declined it. */
   decidedBy: nullable(jsonb<Teammate>()),
+  /** How its customers are chosen; `null`: they are those of a list. */
+  customerGroup: nullable(jsonb<unknown>()),
   state: text<
-    | ('draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
+    | ('choosing' | 'draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
     | ('running' | 'paused' | 'done' | 'undoing' | 'undone')
   >(),
   /** Customers of the list that have been erased: they get nothing, and are not stored. */

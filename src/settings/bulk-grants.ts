@@ -5,9 +5,9 @@ import {
   COMMAND_LINE,
   changeBulkGrant,
   checkBulkRules,
+  checkCount,
   describeFailure,
   draftBulkGrant,
-  findCustomers,
   leftOutText,
   listGrantable,
   parseCustomerList,
@@ -89,18 +89,15 @@ const draftForm = form(
     const filter = isFilter ? FILTERS[values.filter] : undefined;
     if (!filter && pasted.length === 0)
       return problems({ customers: 'Paste a list of app user IDs, or choose a group of customers.' });
-    const found =
-      filter &&
-      (await findCustomers(app, project, {
-        statuses: filter.statuses,
-        productId: values.product || null,
-        lookupKey: values.holds || null,
-        expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
-      }));
-    if (found?.length === 0) return problems({ filter: 'No customer matches.' });
+    const group = filter && {
+      statuses: filter.statuses,
+      productId: values.product || null,
+      lookupKey: values.holds || null,
+      expiredWithinDays: filter.days ? Number(values.days) || DEFAULT_EXPIRED_DAYS : null,
+    };
     const place = { workspace, project, admin: session.admin };
-    const list = { start: values.start || 'after', appUserIds: found ?? pasted };
-    const draft = await draftBulkGrant(app, place, { ...values, ...list });
+    const start = values.start || 'after';
+    const draft = await draftBulkGrant(app, place, { ...values, start, customers: group ?? pasted });
     if ('problem' in draft) return problems({ [draft.field]: draft.problem });
     return done(`/grants/many?id=${draft.bulkGrantId}`);
   },
@@ -188,6 +185,7 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
   const { total, byState, perMinute, waiting } = await readProgress(request.app.database, bulk);
   const isUndo = bulk.state === 'undoing' || bulk.state === 'undone';
   const left = isUndo ? (byState.granted ?? 0) : (byState.pending ?? 0);
+  const group = bulk.state === 'choosing' ? bulk.customerGroup : null;
   return {
     ...bulk,
     id: bulk.bulkGrantId,
@@ -196,14 +194,26 @@ async function describeBulk(request: PageRequest, bulk: BulkGrant) {
     decidedBy: bulk.decidedBy && nameOf(bulk.decidedBy),
     isOwn: isOwn(request, bulk),
     total,
+    problem: bulk.state === 'draft' ? checkCount(total) : null,
     leftOut: leftOutText(bulk.leftOut),
     counts: Object.entries(byState).map(([state, count]) => [state.replace('_', ' '), count] as const),
     mayUndo:
       ['running', 'paused', 'done'].includes(bulk.state) ||
       (bulk.state === 'undone' && byState.undo_failed !== undefined),
-    percent: total === 0 ? 100 : Math.floor(((total - left) / total) * 100),
-    progress: `${waitingText(waiting)}${progressLine(left, perMinute)}`,
+    percent: group ? percentOf(group.checked, group.total) : percentOf(total - left, total),
+    progress: group ? choosingLine(group) : `${waitingText(waiting)}${progressLine(left, perMinute)}`,
   };
+}
+
+function percentOf(part: number, whole: number): number {
+  return part < whole ? Math.floor((part / whole) * 100) : 100;
+}
+
+function choosingLine({ checked, total, chosen }: NonNullable<BulkGrant['customerGroup']>): string {
+  const [done, all, found] = [checked, Math.max(checked, total), chosen].map((n) =>
+    n.toLocaleString('en-US'),
+  );
+  return `Checked ${done} of ${all} customers, ${found} of them chosen.`;
 }
 
 function waitingText(count: number): string {

@@ -48,9 +48,9 @@ async function grantTo(appUserIds: readonly string[], reason: string): Promise<R
   return finish(await start(appUserIds, reason));
 }
 
-async function start(appUserIds: readonly string[], reason: string): Promise<BulkKey> {
+async function start(customers: readonly string[], reason: string): Promise<BulkKey> {
   const workspace = await requireWorkspace(app, WORKSPACE_ID);
-  const form = { entitlement: 'pro', duration: 'weekly', start: 'after', reason, appUserIds };
+  const form = { entitlement: 'pro', duration: 'weekly', start: 'after', reason, customers };
   const draft = await draftBulkGrant(app, { workspace, project, admin: ADMIN }, form);
   assert.ok('bulkGrantId' in draft);
   await startBulkGrant(app, draft, { by: ADMIN, secondPersonAbove: null });

@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import type { Database } from '../../src/database/sql.ts';
 import { changeBulkGrant } from '../../src/grants/bulk/bulk-grants.ts';
+import { chooseCustomers } from '../../src/grants/bulk/group.ts';
 import { deleteOldDrafts } from '../../src/grants/bulk/repository.ts';
 import { runBulkGrant } from '../../src/grants/bulk/run.ts';
 import { grantJobs } from '../../src/grants/jobs.ts';
@@ -119,12 +120,16 @@ function send(path: string, fields: Record<string, unknown>, by = browser, token
 /** The page that a form leads to. */
 async function draft(fields: Record<string, unknown>): Promise<{ id: string; text: string }> {
   const { headers } = await send('', { ...wish, ...fields }).expect(303);
-  const location = String(headers.location);
-  return {
-    id: new URL(location, 'http://x').searchParams.get('id') ?? '',
-    text: (await browser.get(location).expect(200)).text,
-  };
+  const id = new URL(String(headers.location), 'http://x').searchParams.get('id') ?? '';
+  return { id, text: await page(id) };
 }
+
+const page = async (id: string): Promise<string> =>
+  (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
+
+/** What the worker does after a group was chosen on the form. */
+const choose = (id: string): Promise<void> =>
+  chooseCustomers(site.app, { workspaceId: 'abc123', bulkGrantId: id }, Number.POSITIVE_INFINITY);
 
 /** Another admin. */
 async function signInBob(): Promise<{ bob: Browser; token: string }> {
@@ -324,8 +329,6 @@ describe('Settings › Grants › Grant to many', () => {
   });
 
   it('finds customers by a filter, also those whose access ended without an event', async () => {
-    const first = await draft({ filter: 'expired', days: '30' });
-    assert.match(first.text, /Pro for 2 customers/);
     for (const [fields, expected] of [
       [{ filter: 'trial' }, 'trial_1, trial_2'],
       [{ filter: 'active' }, 'active_1'],
@@ -335,10 +338,112 @@ describe('Settings › Grants › Grant to many', () => {
       [{ filter: 'everyone', product: 'second_product' }, 'active_1'],
       [{ filter: 'everyone', holds: 'team' }, 'active_1'],
     ] as const) {
-      const { text } = await draft(fields);
+      const { id } = await draft(fields);
+      await choose(id);
+      const text = await page(id);
       assert.ok(text.includes(`Among them: ${expected}.`), JSON.stringify(fields));
+      assert.ok(text.includes(`Pro for ${expected.split(', ').length} customer`), text);
     }
-    await send('', { ...wish, filter: 'everyone', holds: 'gold' }).expect(422);
+  });
+
+  it('leaves choosing a group to a worker, shows how far it is, and offers nothing before that', async () => {
+    const { database } = site.db;
+    const countSummaries = async (): Promise<number | undefined> =>
+      (await database.query(`select 1 from subscriber_summaries where workspace_id = 'abc123'`)).length;
+    await database.query(`delete from subscriber_summaries where workspace_id = 'abc123'`);
+    const { id, text } = await draft({ filter: 'everyone' });
+    assert.equal(await countSummaries(), 0, 'the web process has read no customer');
+    assert.deepEqual(site.jobs.filter(({ name }) => name === 'bulk-grant.choose').at(-1)?.data, {
+      workspaceId: 'abc123',
+      bulkGrantId: id,
+    });
+    assert.match(text, /Pro for a group of customers</);
+    assert.match(text, /role="status">Choosing customers: nothing is granted yet</);
+    assert.match(text, /<progress aria-label="Customers" value="0"/);
+    assert.match(text, /data-line>Checked 0 of 7 customers, 0 of them chosen\.</);
+    assert.doesNotMatch(text, /Grant to \d|Download results/);
+    assert.deepEqual((await browser.get(`/settings/grants/many/status?id=${id}`)).body, {
+      state: 'choosing',
+      percent: 0,
+      line: 'Checked 0 of 7 customers, 0 of them chosen.',
+    });
+    for (const button of ['/start', '/approve', '/pause', '/resume']) await send(button, { id });
+    await send('/undo', { id, confirmed: 'yes' });
+    assert.equal(await stateOf(id), 'choosing');
+    const latest = `<a href="/settings/grants/many?id=${id}">`;
+    assert.ok((await browser.get('/settings/grants/many')).text.includes(latest), 'who left finds it again');
+    await choose(id);
+    assert.equal(await countSummaries(), 7);
+    assert.match(await page(id), /Pro for 6 customers[\s\S]*>Grant to 6 customers</);
+    assert.ok((await browser.get('/settings/grants/many')).text.includes(latest));
+    await send('/start', { id }).expect(303);
+    assert.equal(await stateOf(id), 'running');
+    await send('/undo', { id, confirmed: 'yes' }).expect(303);
+  });
+
+  it('chooses each customer of a group once, whatever number of workers do it', async () => {
+    const { id } = await draft({ filter: 'trial' });
+    await Promise.all([choose(id), choose(id), choose(id)]);
+    assert.match(await page(id), /Pro for 2 customers[\s\S]*Among them: trial_1, trial_2\./);
+    const [row] = await site.db.database.query(
+      `select customer_group->'checked' as checked, customer_group->'chosen' as chosen from bulk_grants
+        where workspace_id = 'abc123' and bulk_grant_id = $1`,
+      [id],
+    );
+    assert.deepEqual(row, { checked: 7, chosen: 2 });
+  });
+
+  it('grants nothing to a group of nobody, or of more than a grant takes', async () => {
+    const { id } = await draft({ filter: 'everyone', holds: 'gold' });
+    await choose(id);
+    const text = await page(id);
+    assert.match(text, /There is no customer to grant to\. <a href="\/settings\/grants\/many">Start again</);
+    assert.doesNotMatch(text, /<button[^>]*>Grant to|Among them/);
+    await send('/start', { id }).expect(422);
+    assert.equal(await stateOf(id), 'draft');
+    await site.db.database.query(
+      `insert into bulk_grant_customers (workspace_id, bulk_grant_id, app_user_id)
+       select 'abc123', $1, n::text from generate_series(1, 100001) n`,
+      [id],
+    );
+    assert.match(await page(id), /A grant takes at most 100000 customers\. <a[^>]*>Start again</);
+    await send('/start', { id }).expect(422);
+    assert.equal(await stateOf(id), 'draft');
+  });
+
+  it('stops choosing when it is canceled, by whoever made it or by another admin who may grant', async () => {
+    const { bob, token } = await signInBob();
+    const listed = async (id: string): Promise<number> =>
+      (
+        await site.db.database.query(
+          `select 1 from bulk_grant_customers where workspace_id = 'abc123' and bulk_grant_id = $1`,
+          [id],
+        )
+      ).length;
+    const [own, other] = [await draft({ filter: 'trial' }), await draft({ filter: 'trial' })];
+    assert.match(own.text, /<button[^>]*>Cancel<\/button>/);
+    await send('/decline', { id: own.id }).expect(303);
+    assert.equal(await stateOf(own.id), 'withdrawn');
+    await setRules({ who: 'selected', people: 'abc123-admin' });
+    assert.match((await send('/decline', { id: other.id }, bob, token).expect(422)).text, /do not allow you/);
+    await setRules({ who: 'everyone' });
+    await send('/decline', { id: other.id }, bob, token).expect(303);
+    assert.equal(await stateOf(other.id), 'declined');
+    for (const { id } of [own, other]) {
+      await choose(id);
+      assert.equal(await listed(id), 0);
+      await send('/start', { id }).expect(422);
+      assert.match(await page(id), /: nothing was granted</);
+    }
+    const audited = await site.db.database.query<{ action: string }>(
+      `select action from audit_log where workspace_id = 'abc123' and details->>'bulk_grant_id' = any($1)
+        order by audit_id`,
+      [[own.id, other.id]],
+    );
+    assert.deepEqual(
+      audited.map(({ action }) => action),
+      ['bulk_grant_withdrawn', 'bulk_grant_declined'],
+    );
   });
 
   it('refuses what the rules for grants refuse, and a list without customers', async () => {
@@ -664,8 +769,6 @@ describe('Settings › Grants › Grant to many', () => {
       await send('/start', { id }, by, csrfToken).expect(303);
       return id;
     };
-    const page = async (id: string): Promise<string> =>
-      (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
 
     const own = await request();
     assert.match(await page(own), /<button[^>]*>Withdraw the request<\/button>/);

@@ -5,7 +5,8 @@ import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { recordAttempts } from '../../src/delivery/delivery-log.ts';
 import { AppError } from '../../src/errors.ts';
-import { createBulkGrant } from '../../src/grants/bulk/repository.ts';
+import { chooseCustomers } from '../../src/grants/bulk/group.ts';
+import { createBulkGrant, createGroupGrant, readBulkGrant } from '../../src/grants/bulk/repository.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
@@ -217,8 +218,8 @@ describe('while a customer is being erased', () => {
     });
   });
 
-  it('no grant to many takes the customer', async () => {
-    const bulk = {
+  const newBulk = () =>
+    ({
       ...project(),
       bulkGrantId: crypto.randomUUID(),
       entitlementId: 'entl1',
@@ -228,13 +229,24 @@ describe('while a customer is being erased', () => {
       start: 'now',
       reason: 'Outage',
       admin: ADMIN,
-    } as const;
+    }) as const;
+
+  it('no grant to many takes the customer', async () => {
     let leftOut: number | undefined;
     await race(async () => {
-      const draft = await createBulkGrant(context(), bulk, [ERIN, 'someone-else']);
+      const draft = await createBulkGrant(context(), newBulk(), [ERIN, 'someone-else']);
       leftOut = draft?.leftOut;
     });
     assert.deepEqual(await findTraces(), []);
     assert.equal(leftOut, 1);
+  });
+
+  it('no group takes the customer who is being chosen', async () => {
+    const anyone = { statuses: [], productId: null, lookupKey: null, expiredWithinDays: null };
+    const bulk = await createGroupGrant(context(), newBulk(), anyone);
+    await race(() => chooseCustomers(context(), bulk, Number.POSITIVE_INFINITY));
+    assert.deepEqual(await findTraces(), []);
+    const { state, customerGroup } = (await readBulkGrant(database(), bulk)) ?? {};
+    assert.deepEqual([state, customerGroup?.checked, customerGroup?.chosen], ['draft', 1, 1], 'found before');
   });
 });

@@ -1,14 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Teammate } from '../../database/entities.ts';
 import { messagesFor } from '../../i18n/messages.ts';
-import { listSubscribers } from '../../subscribers/search.ts';
-import { readSummaries } from '../../subscribers/summaries.ts';
-import type { SubscriberState } from '../../subscription/types.ts';
 import { unescapeFormula } from '../../text.ts';
-import { DAY_MS } from '../../time.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
-import type { Project, ProjectKey } from '../../workspaces/projects.ts';
+import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
 import { type Entitlement, readEntitlements } from '../access.ts';
@@ -20,17 +16,17 @@ import {
   type BulkEvent,
   type BulkGrant,
   type BulkKey,
+  type CustomerFilter,
   createBulkGrant,
+  createGroupGrant,
   KEY_ERRORS,
+  MAX_CUSTOMERS,
   moveBulkGrant,
   readProgress,
 } from './repository.ts';
 
 /** The operator, who is no teammate. */
 export const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
-
-const MAX_CUSTOMERS = 100_000;
-const FILTER_BATCH_SIZE = 500;
 
 /** A field of a CSV: quoted, it may hold separators and line breaks (RFC 4180). Unbounded, V8's stack overflows. */
 const FIELD = /(?:"([^"]*(?:""[^"]*){0,20000})" *(?=[,;\t]|$)|([^,;\t\r\n\u2028\u2029]*))/.source;
@@ -52,51 +48,6 @@ export function parseCustomerList(text: string): string[] {
   return [...ids];
 }
 
-/** Selects customers: every condition that is set must be true. */
-interface CustomerFilter {
-  /** RevenueCat's `subscription_status`; empty: everyone who has or had something. */
-  readonly statuses: readonly string[];
-  readonly productId: string | null;
-  readonly lookupKey: string | null;
-  /** Access ended within this many days. */
-  readonly expiredWithinDays: number | null;
-}
-
-function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: number): boolean {
-  const { statuses, productId, lookupKey, expiredWithinDays } = filter;
-  const had = [...state.subscriptions, ...state.grants, ...state.consumables];
-  if (statuses.length === 0 ? had.length === 0 : !statuses.includes(state.status ?? '')) return false;
-  if (productId !== null && !had.some((each) => each.productId === productId)) return false;
-  if (lookupKey !== null && !had.some((each) => each.entitlements.includes(lookupKey))) return false;
-  if (expiredWithinDays === null) return true;
-  const expiredAtMs = state.primary?.expiredAtMs ?? null;
-  return expiredAtMs !== null && expiredAtMs > nowMs - expiredWithinDays * DAY_MS;
-}
-
-/**
- * App user ids, an identified one where there is one, of each subscriber of the project that the filter takes; no further
- * than a grant can take.
- */
-export async function findCustomers(
-  { database, now }: Pick<AppContext, 'database' | 'now'>,
-  of: ProjectKey,
-  filter: CustomerFilter,
-): Promise<string[]> {
-  const nowMs = now();
-  const found: string[] = [];
-  let rows: Awaited<ReturnType<typeof listSubscribers>> = [];
-  do {
-    const after = rows.at(-1)?.subscriberId;
-    rows = await listSubscribers(database, of, { after, limit: FILTER_BATCH_SIZE });
-    const summaries = await readSummaries(database, of.workspaceId, { subscribers: rows, nowMs });
-    for (const { subscriberId, appUserId } of rows) {
-      const summary = summaries.get(subscriberId);
-      if (summary && matchesFilter(filter, summary.state, nowMs)) found.push(appUserId);
-    }
-  } while (rows.length === FILTER_BATCH_SIZE && found.length <= MAX_CUSTOMERS);
-  return found;
-}
-
 /** Why customers of a list are left out; empty when none is. */
 export function leftOutText(count: number): string {
   if (count === 0) return '';
@@ -111,7 +62,7 @@ interface BulkForm {
   readonly duration: string;
   readonly start: string;
   readonly reason: string;
-  readonly appUserIds: readonly string[];
+  readonly customers: readonly string[] | CustomerFilter;
 }
 
 /** What is wrong with a field of the form; the customers may come from a list or a filter. */
@@ -129,14 +80,14 @@ export async function listGrantable(app: AppContext, project: Project): Promise<
   return read instanceof ActionError ? [] : read;
 }
 
-/** Stores a draft for the dry run; nothing is granted until it is started. */
+/** Stores a draft for the dry run, or a group from which a job makes one; nothing is granted until it is started. */
 export async function draftBulkGrant(
   app: AppContext,
   scope: { readonly workspace: Workspace; readonly project: Project; readonly admin: Teammate },
   form: BulkForm,
 ): Promise<BulkGrant | BulkProblem> {
   const { workspace, project, admin } = scope;
-  const { appUserIds, duration, reason } = form;
+  const { customers, duration, reason } = form;
   const { workspaceId } = workspace;
   const { projectId } = project;
   const entitlements = await listGrantable(app, project);
@@ -152,15 +103,21 @@ export async function draftBulkGrant(
   if (!start) return { field: 'start', problem: 'Choose when it starts: after or now.' };
   const refused = checkBulkRules(workspace.settings.grants, { duration, reason });
   if (refused) return refused;
-  if (appUserIds.length === 0) return { field: 'customers', problem: 'The list names no customer.' };
-  if (appUserIds.length > MAX_CUSTOMERS)
-    return { field: 'customers', problem: `A grant takes at most ${MAX_CUSTOMERS} customers.` };
   const { id: entitlementId, lookupKey } = entitlement;
   const entitlementName = entitlement.displayName ?? lookupKey;
   const what = { entitlementId, lookupKey, entitlementName, duration, start, reason };
   const bulk = { workspaceId, bulkGrantId: randomUUID(), projectId, ...what, admin };
-  const draft = await createBulkGrant(app, bulk, appUserIds);
-  return draft ?? { field: 'customers', problem: leftOutText(appUserIds.length) };
+  if ('statuses' in customers) return createGroupGrant(app, bulk, customers);
+  const problem = checkCount(customers.length);
+  if (problem !== null) return { field: 'customers', problem };
+  const draft = await createBulkGrant(app, bulk, customers);
+  return draft ?? { field: 'customers', problem: leftOutText(customers.length) };
+}
+
+/** Why a grant for so many customers cannot be started. */
+export function checkCount(count: number): string | null {
+  if (count === 0) return 'There is no customer to grant to.';
+  return count > MAX_CUSTOMERS ? `A grant takes at most ${MAX_CUSTOMERS} customers.` : null;
 }
 
 /** Checks what the rules for grants limit: for a draft, and again when it is started or approved. */
@@ -200,6 +157,7 @@ export async function startBulkGrant(
   rules: { readonly by: Teammate; readonly secondPersonAbove: number | null },
 ): Promise<BulkGrant | null> {
   const { total } = await readProgress(app.database, bulk);
+  if (checkCount(total) !== null) return null;
   const { by, secondPersonAbove } = rules;
   const isForMany = secondPersonAbove !== null && total > secondPersonAbove;
   return changeBulkGrant(app, bulk, { event: isForMany ? 'request' : 'start', by });

@@ -104,9 +104,9 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   });
   if (list.includes('\0'))
     throw badRequest(`--file ${options.file} is not text in UTF-8: save it as CSV UTF-8`);
-  const appUserIds = parseCustomerList(list);
+  const customers = parseCustomerList(list);
   const scope = { workspace, project, admin: COMMAND_LINE };
-  const draft = await draftBulkGrant(app, scope, { entitlement, duration, start, reason, appUserIds });
+  const draft = await draftBulkGrant(app, scope, { entitlement, duration, start, reason, customers });
   if ('problem' in draft) throw badRequest(draft.problem);
   if (options.dryRun) return draft;
   const rules = { by: COMMAND_LINE, secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove };

@@ -1,4 +1,4 @@
-import { In, Not } from 'typeorm';
+import { In, IsNull, Not } from 'typeorm';
 import {
   BulkGrantCustomerEntity,
   type BulkGrantCustomerRow,
@@ -16,24 +16,47 @@ import { OUTAGE_ERRORS } from '../access.ts';
 import { type Grant, grantEndMs } from '../action.ts';
 import type { Duration } from '../durations.ts';
 
-export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration }>;
+/** Selects customers: every condition that is set must be true. */
+export interface CustomerFilter {
+  /** RevenueCat's `subscription_status`; empty: everyone who has or had something. */
+  readonly statuses: readonly string[];
+  readonly productId: string | null;
+  readonly lookupKey: string | null;
+  /** Access ended within this many days. */
+  readonly expiredWithinDays: number | null;
+}
+
+/** Customers who are chosen by their state, and how far choosing them is. */
+interface CustomerGroup extends CustomerFilter {
+  /** The subscriber who was checked last; absent at the beginning and at the end. */
+  readonly after?: string | undefined;
+  readonly checked: number;
+  /** Subscribers of the project when it began. */
+  readonly total: number;
+  readonly chosen: number;
+}
+
+export type BulkGrant = Readonly<BulkGrantRow & { duration: Duration; customerGroup: CustomerGroup | null }>;
 export type BulkKey = Pick<BulkGrant, 'workspaceId' | 'bulkGrantId'>;
 type NewBulkGrant = Omit<
   BulkGrant,
-  'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'startedAt' | 'finishedAt'
+  'customerGroup' | 'decidedBy' | 'state' | 'leftOut' | 'createdAt' | 'startedAt' | 'finishedAt'
 >;
 type BulkState = BulkGrant['state'];
 
+export const MAX_CUSTOMERS = 100_000;
+
 /**
- * The states that each event leaves, the one it leads to, and the field that takes its teammate: whoever starts or
+ * A grant to a group begins as `choosing` and becomes a draft when all are chosen, one to a list begins as a draft. The
+ * states that each event leaves, the one it leads to, and the field that takes its teammate: whoever starts or
  * requests a draft is responsible for it, also when someone else prepared it.
  */
 const BULK_TRANSITIONS = {
   start: { from: ['draft'], to: 'running', by: 'admin' },
   request: { from: ['draft'], to: 'awaiting_approval', by: 'admin' },
   approve: { from: ['awaiting_approval'], to: 'running', by: 'decidedBy' },
-  decline: { from: ['awaiting_approval'], to: 'declined', by: 'decidedBy' },
-  withdraw: { from: ['awaiting_approval'], to: 'withdrawn' },
+  decline: { from: ['choosing', 'awaiting_approval'], to: 'declined', by: 'decidedBy' },
+  withdraw: { from: ['choosing', 'awaiting_approval'], to: 'withdrawn' },
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
@@ -57,20 +80,81 @@ export async function createBulkGrant(
   bulk: NewBulkGrant,
   listed: readonly string[],
 ): Promise<BulkGrant | null> {
-  const { workspaceId, bulkGrantId } = bulk;
   return database.transaction(async (sql) => {
     await lockProject(sql, bulk);
     const erased = await findErasedIds({ sql, secrets }, bulk, listed);
     const appUserIds = listed.filter((id) => !erased.has(id));
     if (appUserIds.length === 0) return null;
     await sql.manager.insert(BulkGrantEntity, { ...bulk, leftOut: erased.size });
-    await sql.query(
-      `insert into bulk_grant_customers (workspace_id, bulk_grant_id, app_user_id)
-       select $1, $2, id from unnest($3::text[]) as id
-       on conflict (workspace_id, bulk_grant_id, app_user_id) do nothing`,
-      [workspaceId, bulkGrantId, appUserIds],
-    );
+    await insertCustomers(sql, bulk, appUserIds);
     return readBulkGrant(sql, bulk);
+  });
+}
+
+async function insertCustomers(
+  sql: Sql,
+  { workspaceId, bulkGrantId }: BulkKey,
+  appUserIds: readonly string[],
+): Promise<void> {
+  await sql.query(
+    `insert into bulk_grant_customers (workspace_id, bulk_grant_id, app_user_id)
+     select $1, $2, id from unnest($3::text[]) as id
+     on conflict (workspace_id, bulk_grant_id, app_user_id) do nothing`,
+    [workspaceId, bulkGrantId, appUserIds],
+  );
+}
+
+/** Stores a grant to a group, with the job that chooses its customers. */
+export async function createGroupGrant(
+  { database, jobs }: Pick<AppContext, 'database' | 'jobs'>,
+  bulk: NewBulkGrant,
+  filter: CustomerFilter,
+): Promise<BulkGrant> {
+  const { workspaceId, projectId, bulkGrantId } = bulk;
+  return database.transaction(async (sql) => {
+    const { total } = await queryRow<{ total: number }>(
+      sql,
+      `select count(*)::integer as total from subscribers
+        where workspace_id = $1 and project_id = $2 and merged_into is null`,
+      [workspaceId, projectId],
+    );
+    const customerGroup: CustomerGroup = { ...filter, checked: 0, total, chosen: 0 };
+    await sql.manager.insert(BulkGrantEntity, { ...bulk, state: 'choosing', customerGroup });
+    await jobs.send('bulk-grant.choose', { workspaceId, bulkGrantId }, { sql });
+    return (await readBulkGrant(sql, bulk)) as BulkGrant;
+  });
+}
+
+/** Stores a batch of a group's customers, unless another process has stored it or choosing was canceled. */
+export async function storeChosenCustomers(
+  { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
+  bulk: BulkGrant,
+  batch: {
+    /** What the batch was chosen by. */
+    readonly group: CustomerGroup;
+    /** Without `after`, it is the last batch. */
+    readonly next: CustomerGroup;
+    readonly appUserIds: readonly string[];
+  },
+): Promise<void> {
+  const { workspaceId, bulkGrantId } = bulk;
+  const { group, next, appUserIds } = batch;
+  await database.transaction(async (sql) => {
+    await lockProject(sql, bulk);
+    const stored = await sql.query(
+      `update bulk_grants set customer_group = $3, state = $4
+        where workspace_id = $1 and bulk_grant_id = $2
+          and state = 'choosing' and (customer_group->>'checked')::integer = $5
+       returning 1`,
+      [workspaceId, bulkGrantId, next, next.after ? 'choosing' : 'draft', group.checked],
+    );
+    if (stored.length === 0) return;
+    const erased = await findErasedIds({ sql, secrets }, bulk, appUserIds);
+    await insertCustomers(
+      sql,
+      bulk,
+      appUserIds.filter((id) => !erased.has(id)),
+    );
   });
 }
 
@@ -82,9 +166,15 @@ export async function readBulkGrant(
   return (await manager.findOneBy(BulkGrantEntity, { workspaceId, bulkGrantId })) as BulkGrant | null;
 }
 
-/** The newest, without drafts, each with the number of its customers. */
+/**
+ * The newest, each with the number of its customers; without drafts, but for groups: whoever made one may not have waited
+ * until its customers were chosen.
+ */
 export async function listBulkGrants(database: Transaction, workspaceId: string) {
-  const where = { workspaceId, state: Not('draft' as const) };
+  const where = [
+    { workspaceId, state: Not('draft' as const) },
+    { workspaceId, customerGroup: Not(IsNull()) },
+  ];
   const found = await database.manager.find(BulkGrantEntity, {
     where,
     order: { createdAt: 'desc' },

@@ -85,7 +85,7 @@ function watchProjects() {
   });
 }
 
-/** Shows the progress of what is running: an import, a grant to many customers, or its removal. */
+/** Shows the progress of what is running: an import, a grant to many customers, choosing them, or its removal. */
 function watchProgress() {
   for (const section of document.querySelectorAll('[data-progress]')) {
     poll(true, section.dataset.progress, ({ state, line, percent }) => {
