@@ -55,8 +55,10 @@ export function overview(context: CustomerContext, notice: string | null = null)
 
 /** The most useful first. */
 function extraItems({ messages: m, customer, request, candidates, projects }: CustomerContext): ListItem[] {
-  const { grantActions, project, receiverId, appUserIds } = customer;
-  const grantCount = grantActions.length > 0 ? { tertiary: String(grantActions.length) } : {};
+  const { actions, grantActions, project, receiverId, appUserIds } = customer;
+  const isAwaited = actions.some(({ state }) => state === 'awaiting_approval');
+  const grantCount = grantActions.length > 0 ? String(grantActions.length) : '';
+  const grantNote = isAwaited ? m.t('action.line.awaiting_approval') : grantCount;
   const otherNames = projects
     .filter(({ projectId }) => projectId !== project.projectId)
     .filter(({ projectId }) => candidates.some((each) => each.project.projectId === projectId))
@@ -65,7 +67,7 @@ function extraItems({ messages: m, customer, request, candidates, projects }: Cu
     receiverId !== null && item(`match:${receiverId}`, m.t('card.button.receiver')),
     candidates.length > 1 &&
       item('projects', m.t('card.button.otherProject'), { tertiary: clip(otherNames.join(', '), 20) }),
-    hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), grantCount),
+    hasGrantsOrActions(customer) && item('grants', m.t('card.button.grants'), { tertiary: grantNote }),
     canShare(request.contact, appUserIds) && item('share', m.t('card.button.share')),
   ].filter((each) => each !== false);
 }

@@ -66,6 +66,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.match(asked.text, /not granted yet\. Another teammate opens Grants/);
     assert.equal(callsFor(product, card.appUserId), 0);
     await noteIn(product, card, /Requests approval to grant Pro until .*Lost a week/s);
+    assert.match((await openAgain(product, card)).text, /waits for approval/, 'on the overview');
 
     const seen = await asSecond(card);
     assertRowsOnce(seen);
@@ -75,6 +76,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     const done = await seen.press('action.approve');
     assert.match(done.text, /✅ Pro is granted until/);
     assert.match(done.text, /Approved by: Sam Second/);
+    assert.doesNotMatch((await openAgain(product, card)).text, /waits for approval/);
     assert.equal(grantsAt(product, card.appUserId).length, 1);
     assert.equal(callsFor(product, card.appUserId), 1);
     const note = await noteIn(product, card, /Granted Pro until/);

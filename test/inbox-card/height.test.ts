@@ -92,6 +92,7 @@ function draw(customer: ReturnType<typeof readCustomer>, language: Language, wha
       email: null,
       matchedBy: 'link',
       hasActions: what.hasGrants === true,
+      actions: what.hasGrants ? [{ state: 'awaiting_approval' }] : [],
       grantActions: what.hasGrants ? [{}, {}] : [],
       counts: { production: 1_234, sandbox: 0 },
     },
