@@ -37,7 +37,8 @@ export async function tell(
   const { projectId = REVENUECAT_PROJECT_ID, ...who } = customer;
   const customerStory = purchaseStory(story, { ...who, nowMs: Date.now() });
   customerFromStory(product.revenueCat.state, projectId, customerStory);
-  for (const event of customerStory.events) await send(product, event, projectId);
+  // Together: one after the other, each was interpreted and delivered on its own.
+  await Promise.all(customerStory.events.map((event) => send(product, event, projectId)));
   return customerStory.events;
 }
 
