@@ -12,7 +12,7 @@ Object.assign(asyncHooks, {
 });
 
 /**
- * The hook by which Node's test runner follows every promise, to know the suite of a test that is registered: a seventh
+ * The hook by which Node's test runner follows every promise, to know the suite of a test that is registered: 4 to 10 %
  * of a test process's time. `null` where this module was not loaded before the runner, which makes the first hook.
  */
 export function testHook(): AsyncHook | null {
