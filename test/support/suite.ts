@@ -99,8 +99,6 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
     timeout: PROCESS_TIMEOUT_MS,
     execArgv: [
       `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
-      // With few files, what no test catches is reported with its test.
-      ...(files.length > PROCESSES ? [`--import=${join(import.meta.dirname, 'test-hook.ts')}`] : []),
       `--test-timeout=${FILE_TIMEOUT_MS}`,
     ],
   });
