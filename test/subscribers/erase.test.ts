@@ -372,7 +372,7 @@ describe('an erased customer', () => {
     await webhook({ type: 'TEST', app_user_id: 'lea-1', original_app_user_id: 'lea-1', aliases: [] });
     await rows(
       `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $2, project_id, subscriber_id, '{}' from subscriber_ids where app_user_id = $1`,
+       select workspace_id, $2, project_id, subscriber_id, '{"id": "7001"}' from subscriber_ids where app_user_id = $1`,
       'lea-1',
       contactId,
     );
