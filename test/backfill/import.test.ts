@@ -467,7 +467,9 @@ describe('importing the history of a project', () => {
       const { progress } = await start();
       const outcome = await runImport(app, progress, { signal: AbortSignal.timeout(20_000) });
       assert.equal(outcome, code === 'revenuecat_rejected' ? 'failed' : 'done');
-      assert.deepEqual(calls, [null, 'user-1', 'user-2', null, 'user-1', 'user-2']);
+      assert.deepEqual(calls.slice(0, 6), [null, 'user-1', 'user-2', null, 'user-1', 'user-2']);
+      // Other workers may ask for this page, too, until the import is marked as failed.
+      assert.ok(calls.slice(6).every((after) => after === 'user-2'));
     }
   });
 
