@@ -26,6 +26,7 @@ import { createOutboxWriter } from '../../src/delivery/outbox.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { mergeSubscribers } from '../../src/subscribers/merge.ts';
 import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
+import { waitingForLocks } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive, stateOf } from './support.ts';
@@ -74,13 +75,7 @@ describe('contact changes during a delivery', () => {
     return claim;
   }
 
-  /** Statements that wait for a lock. Other databases of the server are those of other tests. */
-  async function countBlocked(): Promise<number> {
-    const rows = await world.db.database.query(
-      `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    );
-    return rows.length;
-  }
+  const countBlocked = async (): Promise<number> => (await waitingForLocks(world.db)).length;
 
   /** As a delivery does: a contact that was found is stored before anything is written to it. */
   async function assign(claim: Claim, result: Result): Promise<FinishedClaim> {
