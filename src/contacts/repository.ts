@@ -230,7 +230,7 @@ export async function readAttributesStatus(
 
 /**
  * Links a subscriber to the contact that theirs was merged into, whose card has another external id and would not find
- * them. The customer of that one comes first, and nobody made the link: deliveries still match by external id.
+ * them. The customer of that one comes first. The link has no author: deliveries still match by external id.
  */
 export async function linkSurvivor(
   sql: Sql,

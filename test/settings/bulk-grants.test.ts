@@ -393,7 +393,7 @@ describe('Settings › Grants › Grant to many', () => {
     assert.deepEqual(row, { checked: 7, chosen: 2 });
   });
 
-  it('grants nothing to a group of nobody, or of more than a grant takes', async () => {
+  it('grants nothing to an empty group, or to one of more customers than a grant takes', async () => {
     const { id } = await draft({ filter: 'everyone', holds: 'gold' });
     await choose(id);
     const text = await page(id);
