@@ -175,13 +175,11 @@ export function isPaymentFailing(subscription: SubscriptionState, nowMs: number)
   );
 }
 
-/** Access that a refund left, as Google's and those in part do, may end later because a payment fails. */
+/** Access that a refund left, as Google's and those in part do, ends later for a reason of its own. */
 function isRefundTheEnd(subscription: SubscriptionState): boolean {
-  const { expirationReason, expiredAtMs, billingIssueAtMs } = subscription;
   if (!hasGivenBack(subscription)) return false;
-  const { refundedAtMs } = subscription;
-  const hasFailedSince = expirationReason === null && (billingIssueAtMs ?? 0) > refundedAtMs;
-  return (expirationReason !== 'BILLING_ERROR' && !hasFailedSince) || (expiredAtMs ?? 0) <= refundedAtMs;
+  const { expirationReason, expiredAtMs, refundedAtMs } = subscription;
+  return expirationReason === 'CUSTOMER_SUPPORT' || (expiredAtMs ?? 0) <= refundedAtMs;
 }
 
 /** The refund of a free trial gives no money back. */
@@ -284,10 +282,8 @@ function mainStatement(
       return { kind: 'cancelled', what, on: subscription.cancelledAtMs, until: ownEnd, charges };
     case 'promotional':
       return { kind: 'granted', what, by: context.grantedBy?.(subscription) ?? null, until };
-    case 'expired_promotional': {
-      const hasPaid = state.paid.length > 0 || state.lifetimeValueUsdCents > 0;
-      return { kind: 'grantEnded', what, since: expiredAtMs, paid: hasPaid ? 'ever' : 'never' };
-    }
+    case 'expired_promotional':
+      return { kind: 'grantEnded', what, since: expiredAtMs, paid: hasNeverPaid(state) ? 'never' : 'ever' };
     case 'paused': {
       const since = knownTime(subscription.pausedAtMs, state.snapshotAtMs);
       return { kind: 'paused', what, since, resumes: next, sum };
@@ -343,6 +339,13 @@ export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: Subs
         sharesEntitlement(other, failed),
     )
   );
+}
+
+/** What a purchase cost may be unknown, and what moved to another customer is no longer listed. */
+function hasNeverPaid({ paid, movedTo, subscriptions, consumables }: SubscriberState): boolean {
+  const isFree = ({ isFamilyShare, periodType }: SubscriptionState) =>
+    isFamilyShare || periodType === 'TRIAL';
+  return paid.length === 0 && movedTo === null && [...subscriptions, ...consumables].every(isFree);
 }
 
 function endedStatement(

@@ -91,11 +91,11 @@ test('what customers read does not depend on the gender of a name, nor takes the
   assert.match(french(trialCancelled), /\. Rien ne vous sera facturé pour Formule Or\.$/);
   const grace = { kind: 'grace', what, on: null, until: DECEMBER_1, store: null } as const;
   assert.match(french(grace), / a échoué\. Vous pouvez utiliser Formule Or jusqu’au 1er déc\. 2026\. /);
-  // Google's refunds end no subscription: it may have ended before the refund, or after.
+  // A part of the payment may be all that was refunded.
   const refunded = { kind: 'refunded', what, on: DECEMBER_1, sum: null } as const;
   assert.equal(
     french({ ...refunded, since: Date.UTC(2026, 11, 16, 12) }),
-    'Le paiement pour Formule Or a été remboursé le 1er déc. 2026. L’accès a pris fin le 16 déc. 2026.',
+    'Vous avez reçu un remboursement pour Formule Or le 1er déc. 2026. L’accès a pris fin le 16 déc. 2026.',
   );
 });
 

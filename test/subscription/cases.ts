@@ -291,6 +291,26 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(31)}. Pro had been granted; never paid.`,
   },
   {
+    name: 'a grant that ended after a purchase whose price is not known: it may have been paid',
+    events: [buy(0, 30, unknownPrice), grant(40, 71)],
+    on: 80,
+    says: `No access since ${date(71)}. Pro had been granted.`,
+  },
+  {
+    name: 'a grant that ended after the purchases had moved to another customer: they were paid',
+    events: [buy(0, 30), event('TRANSFER', 10, { side: 'source' }), grant(40, 71)],
+    on: 80,
+    says:
+      `No access since ${date(71)}. Pro had been granted. ` +
+      `Purchases (App Store) were moved to another customer on ${date(10)}.`,
+  },
+  {
+    name: 'a grant that ended after a free trial',
+    events: [trial(0, 7), grant(40, 71)],
+    on: 80,
+    says: `No access since ${date(71)}. Pro had been granted; never paid.`,
+  },
+  {
     name: 'a grant after a payment that failed gives access again',
     events: [buy(0, 30), issue(30, null), expire(30, 'BILLING_ERROR'), grant(33, 63)],
     on: 35,
@@ -1787,6 +1807,18 @@ export const CASES: readonly Case[] = [
     status: 'expired',
     says: `Refunded $6.00 on ${date(12)}. No access since then.`,
     attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
+    name: 'a part of the last payment refunded, then cancelled: the refund ended nothing',
+    events: [
+      buy(0, 30, stripe),
+      refund(5, { ...stripe, ...period(0, 30, -1) }),
+      cancel(20, 'UNSUBSCRIBE', stripe),
+      expire(30, 'UNSUBSCRIBE', stripe),
+    ],
+    on: 35,
+    status: 'expired',
+    says: `No access since ${date(30)}: cancelled. Had Pro, $10.00 a month.`,
   },
   {
     name: 'a part of a lifetime purchase refunded',
