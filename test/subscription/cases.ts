@@ -1821,6 +1821,18 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(30)}: cancelled. Had Pro, $10.00 a month.`,
   },
   {
+    name: "Google's refund of the whole payment, then the end of the access that it left",
+    events: [
+      buy(0, 30, play),
+      refund(5, { ...play, ...period(0, 30, -10) }),
+      cancel(20, 'UNSUBSCRIBE', play),
+      expire(30, 'UNSUBSCRIBE', play),
+    ],
+    on: 35,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(5)}. No access since ${date(30)}.`,
+  },
+  {
     name: 'a part of a lifetime purchase refunded',
     events: [
       event('NON_RENEWING_PURCHASE', 0, { ...stripe, ...period(0, null, 10) }),
