@@ -180,7 +180,8 @@ function isRefundTheEnd(subscription: SubscriptionState): boolean {
   if (!hasGivenBack(subscription)) return false;
   const { expirationReason, expiredAtMs, billingIssueAtMs, refundedAtMs, refund, price } = subscription;
   if (expirationReason === 'CUSTOMER_SUPPORT' || (expiredAtMs ?? 0) <= refundedAtMs) return true;
-  const isPart = refund?.currency === price?.currency && (refund?.amountMinor ?? 0) < (price?.amountMinor ?? 0);
+  const isPart =
+    refund?.currency === price?.currency && (refund?.amountMinor ?? 0) < (price?.amountMinor ?? 0);
   const hasFailedSince = expirationReason === null && (billingIssueAtMs ?? 0) > refundedAtMs;
   return !isPart && !hasFailedSince && expirationReason !== 'BILLING_ERROR';
 }
