@@ -83,7 +83,7 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
     if (builder.pausedAtMs !== null && builder.pausedAtMs < atMs) endPause(builder);
     // Announced again with each retry.
     builder.billingIssueAtMs ??= atMs;
-    builder.gracePeriodEndsAtMs = gracePeriodEndsAtMs;
+    builder.gracePeriodEndsAtMs = gracePeriodEndsAtMs ?? builder.gracePeriodEndsAtMs;
   },
   subscription_paused(builder, { atMs, expiresAtMs, resumesAtMs }) {
     builder.endsAtMs = expiresAtMs ?? builder.endsAtMs;
@@ -194,7 +194,10 @@ function expire(builder: StateBuilder, event: LifecycleEvent): void {
 }
 
 function extend(builder: StateBuilder, endsAtMs: number | null): void {
-  if (endsAtMs !== null) builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, endsAtMs);
+  if (endsAtMs === null) return;
+  builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, endsAtMs);
+  // A pause begins at the end of the period.
+  if (builder.pausedAtMs !== null) builder.pausedAtMs = builder.endsAtMs;
 }
 
 /** Access comes back to a period that has time left, unless its money was given back. */

@@ -335,6 +335,17 @@ export const CASES: readonly Case[] = [
     says: `Pro until ${date(30)}, then paused until ${date(60)}. No charge while paused.`,
   },
   {
+    name: 'a pause ahead of a period that was extended: it begins later',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 10, { ...period(0, 30), ...play, auto_resume_at_ms: day(90) }),
+      event('SUBSCRIPTION_EXTENDED', 12, { ...period(0, 40), ...play }),
+    ],
+    on: 50,
+    status: 'paused',
+    says: `Paused since ${date(40)}. Resumes and charges $10.00 on ${date(90)}.`,
+  },
+  {
     name: 'paused',
     events: [
       buy(0, 30, play),
@@ -1691,6 +1702,12 @@ export const CASES: readonly Case[] = [
     status: 'grace_period',
     says: `Payment failed on ${date(30)}. Still has Pro until ${date(37)} while Google retries the card.`,
     attributes: { rc_billing_issue_at: 30 },
+  },
+  {
+    name: 'the end of the grace period survives a later announcement that names none',
+    events: [buy(0, 30, play), issue(30, 37, play), issue(37, null, play)],
+    on: 40,
+    says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
   },
   {
     name: 'the end of the grace period survives an expiration that comes late',
