@@ -140,17 +140,36 @@ function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | u
     const storeless = index.get(indexKey(environmentOf(event), null, id));
     return index.get(keyFor(id)) ?? (storeless?.store === null ? storeless : undefined);
   };
-  const ids = [originalTransactionId, transactionId].filter((id) => id !== null);
+  // The API names a subscription by its last transaction, events also by its first.
+  const ids = [transactionId, originalTransactionId].filter((id) => id !== null);
   let found = ids.map((id) => find(fold.byTransaction, id)).find((each) => each !== undefined);
   // One order of several products.
   if (found?.isOneTime && productId !== null && productId !== found.productId)
-    found = fold.builders.get(keyFor(`${ids[0]}:${productId}`)) ?? found;
+    found = fold.builders.get(keyFor(`${ids.at(-1)}:${productId}`)) ?? found;
   if (!found && productId !== null) {
     const sameProduct = find(fold.byProduct, productId);
     // Two original transactions are two subscriptions, even of one product.
     if (originalTransactionId === null || sameProduct?.originalTransactionId === null) found = sameProduct;
   }
+  // What renews was bought before: the API's response has it by an earlier transaction and product.
+  if (!found && type === 'RENEWAL')
+    found = [...fold.builders.values()].find((each) => mayBeAbout(each, event));
   return found && !(found.isTemporary && isPurchase(event)) ? found : same;
+}
+
+/** Whether an event may be about a subscription of which only the API's response is known. */
+function mayBeAbout(builder: StateBuilder, event: LifecycleEvent): boolean {
+  const { originalTransactionId, isOneTime, isGrant, isTemporary } = builder;
+  return (
+    originalTransactionId === null &&
+    !isOneTime &&
+    !isGrant &&
+    !isTemporary &&
+    builder.environment === environmentOf(event) &&
+    builder.store === event.store &&
+    builder.isFamilyShare === event.isFamilyShare &&
+    sharesEntitlement(builder, event)
+  );
 }
 
 export function addBuilder(fold: HistoryFold, builder: StateBuilder): StateBuilder {

@@ -2045,6 +2045,31 @@ export const CASES: readonly Case[] = [
     says: `Pro (monthly, Google Play) and Pro (monthly, Google Play, cancelled, until ${date(30)}). Next charge $10.00 on ${date(50)}.`,
   },
   {
+    name: 'a change of product that only the API shows, by its last transaction, then a cancellation',
+    events: [buy(0, 30), cancel(45, 'UNSUBSCRIBE', { ...period(40, 405), product_id: 'pro_yearly' })],
+    snapshot: snapshotOf(42, [
+      apiSubscription({
+        productId: 'pro_yearly',
+        storeSubscriptionId: 't40',
+        periodStartsAtMs: day(40),
+        periodEndsAtMs: day(405),
+        endsAtMs: day(405),
+      }),
+    ]),
+    on: 50,
+    status: 'cancelled',
+    says: `Pro, cancelled on ${date(45)}. Access until ${date(405)}. No further charge.`,
+  },
+  {
+    name: 'a renewal with a change of product of what only the API listed, by an earlier transaction',
+    events: [renew(10, 375, { product_id: 'pro_yearly' })],
+    snapshot: snapshotOf(5, [apiSubscription({ storeSubscriptionId: 't0' })]),
+    on: 20,
+    status: 'active',
+    says: `Pro, $10.00 a year. Next charge ${date(375)}.`,
+    attributes: { rc_first_purchase_at: 0, rc_lifetime_value_usd: 20 },
+  },
+  {
     name: "Google's immediate change to what gives another entitlement",
     events: [
       buy(0, 30, play),
