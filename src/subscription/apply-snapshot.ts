@@ -297,8 +297,10 @@ function applyRenewal(builder: StateBuilder, item: SnapshotSubscription): void {
   const { autoRenewalStatus, pendingProductId } = item;
   const renews = RENEWS[autoRenewalStatus ?? ''];
   if (renews !== undefined && !builder.isGrant) {
+    const awaitsPriceConsent = autoRenewalStatus === 'requires_price_increase_consent';
     builder.willRenew = renews;
-    builder.awaitsPriceConsent = autoRenewalStatus === 'requires_price_increase_consent';
+    builder.isPriceRising ||= builder.awaitsPriceConsent && renews && !awaitsPriceConsent;
+    builder.awaitsPriceConsent = awaitsPriceConsent;
   }
   if (renews === true || autoRenewalStatus === 'will_pause') {
     builder.cancelledAtMs = null;

@@ -81,9 +81,12 @@ function hasEndOfFebruary(startMs: number, endMs: number): boolean {
   return startMs < marchMs + DAY_MS && endMs > marchMs - 2 * DAY_MS;
 }
 
-/** `null`: free, or unknown. An offer's has no period: "a month" would promise the same for the months after it. */
+/**
+ * `null`: free, or unknown, as after a price increase that was agreed to. An offer's has no period: "a month" would
+ * promise the same for the months after it.
+ */
 export function priceOf(subscription: SubscriptionState): Price | null {
-  const { price, isOfferPrice } = subscription;
-  if (price === null || price.amountMinor <= 0) return null;
+  const { price, isOfferPrice, isPriceRising, willRenew } = subscription;
+  if (price === null || price.amountMinor <= 0 || (isPriceRising && willRenew)) return null;
   return { money: price, period: isOfferPrice ? null : periodOf(subscription) };
 }

@@ -1564,8 +1564,27 @@ export const CASES: readonly Case[] = [
       event('PRICE_INCREASE_CONSENT_APPROVED', 4),
     ],
     on: 5,
-    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+    says: `Pro. Next charge ${date(30)}.`,
     attributes: { rc_will_renew: true },
+  },
+  {
+    name: 'a price increase that was agreed to, as the API shows',
+    events: [buy(0, 30), event('PRICE_INCREASE_CONSENT_REQUIRED', 3)],
+    snapshot: snapshotOf(4, [apiSubscription()]),
+    on: 5,
+    says: `Pro. Next charge ${date(30)}.`,
+    attributes: { rc_will_renew: true },
+  },
+  {
+    name: 'a price increase that was agreed to, but not paid: the price was that of before',
+    events: [
+      buy(0, 30),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 4),
+      issue(30, null),
+      expire(30, 'BILLING_ERROR'),
+    ],
+    on: 35,
+    says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
   },
   {
     name: 'a price increase that was agreed to, beside another subscription: what is charged next is not known',
