@@ -59,8 +59,13 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
   [27, 32, { unit: 'month', count: 1 }],
   [58, 63, { unit: 'month', count: 2 }],
   [88, 94, { unit: 'month', count: 3 }],
+  [119, 124, { unit: 'month', count: 4 }],
   [180, 186, { unit: 'month', count: 6 }],
+  [241, 246, { unit: 'month', count: 8 }],
   [350, 380, { unit: 'year', count: 1 }],
+  [545, 552, { unit: 'month', count: 18 }],
+  [729, 732, { unit: 'year', count: 2 }],
+  [1094, 1097, { unit: 'year', count: 3 }],
 ];
 
 /** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */

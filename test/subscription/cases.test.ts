@@ -4,6 +4,7 @@ import { messagesFor } from '../../src/i18n/messages.ts';
 import { endRow, overviewText, paidText, priceText } from '../../src/i18n/sentences.ts';
 import { contactAttributes } from '../../src/subscription/contact-values.ts';
 import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import { priceOf } from '../../src/subscription/money.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { CASES, play } from './cases.ts';
 import { apiSubscription, buy, day, event, period, snapshotOf } from './histories.ts';
@@ -56,6 +57,27 @@ describe('cases', () => {
   test('a price below zero is not known', () => {
     const state = deriveState([buy(0, 30, { price_in_purchased_currency: -5, price: -5 })], null, day(5));
     assert.equal(state.primary?.price, null);
+  });
+
+  test('a price is said with the period of its length', () => {
+    const lengths: readonly [days: number, price: string][] = [
+      [7, '$10.00 a week'],
+      [28, '$10.00 every 4 weeks'],
+      [31, '$10.00 a month'],
+      [47, '$10.00'],
+      [61, '$10.00 every 2 months'],
+      [120, '$10.00 every 4 months'],
+      [243, '$10.00 every 8 months'],
+      [366, '$10.00 a year'],
+      [546, '$10.00 every 18 months'],
+      [730, '$10.00 every 2 years'],
+      [1096, '$10.00 every 3 years'],
+    ];
+    for (const [days, text] of lengths) {
+      const { primary } = deriveState([buy(100, 100 + days)], null, day(101));
+      const price = primary && priceOf(primary);
+      assert.equal(price && priceText(m, price), text);
+    }
   });
 
   test('a pass and a prepaid plan have a price and no period', () => {
