@@ -184,7 +184,10 @@ function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {
  */
 function expire(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs, expirationReason } = event;
-  const endMs = isSetBack(event) ? atMs : Math.max(expiresAtMs ?? atMs, builder.gracePeriodEndsAtMs ?? 0);
+  const graceEndsAtMs = builder.gracePeriodEndsAtMs ?? 0;
+  // The API does not say when a grace period ends: its expiration comes when it has.
+  const isEndKnown = graceEndsAtMs !== builder.trustedUntilMs && !isSetBack(event);
+  const endMs = isEndKnown ? Math.max(expiresAtMs ?? atMs, graceEndsAtMs) : atMs;
   endAccess(builder, Math.min(endMs, atMs));
   builder.expirationReason = expirationReason;
   const isOfRefund = expirationReason === 'CUSTOMER_SUPPORT' || builder.refundedAtMs !== null;

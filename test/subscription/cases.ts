@@ -1067,6 +1067,15 @@ export const CASES: readonly Case[] = [
     attributes: { rc_billing_issue_at: null },
   },
   {
+    name: 'the expiration after a grace period whose end the API did not say',
+    events: [buy(0, 30), expire(42, 'BILLING_ERROR')],
+    snapshot: snapshotOf(34, [apiSubscription({ status: 'in_grace_period' })]),
+    on: 43,
+    status: 'expired',
+    says: `No access since ${date(42)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 42 },
+  },
+  {
     name: 'a payment that failed and that the API shows as given up is still the reason',
     events: [buy(0, 30), issue(30, null), cancel(30, 'BILLING_ERROR')],
     snapshot: snapshotOf(40, [
