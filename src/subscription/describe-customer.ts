@@ -132,7 +132,8 @@ function nothingStatements(state: SubscriberState, { counts }: DescriptionContex
   if (state.movedTo !== null) return [];
   if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
   const isTester =
-    state.sandbox.length > 0 || (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
+    state.sandbox.length + state.consumables.length > 0 ||
+    (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
   if (isTester) return [{ kind: 'nothing', why: 'sandbox_only' }];
   // What was bought before the first webhook, only the API can tell.
   return [{ kind: 'nothing', why: state.snapshotAtMs === null ? 'unknown' : 'no_purchases' }];

@@ -1504,6 +1504,18 @@ export const CASES: readonly Case[] = [
     attributes: { rc_first_purchase_at: 0, rc_entitlements: null },
   },
   {
+    name: 'a consumable of the sandbox that only the API lists',
+    events: [],
+    snapshot: {
+      ...snapshotOf(1, []),
+      purchases: [apiPurchase({ entitlements: [], environment: 'sandbox' })],
+    },
+    on: 2,
+    status: null,
+    says: 'Only test purchases (sandbox). This customer has not paid for anything.',
+    attributes: { latest_store: null, rc_lifetime_value_usd: null },
+  },
+  {
     name: 'a consumable whose refund alone was received was bought',
     events: [refund(1, { ...period(0, null, -10), product_id: 'coins', entitlement_ids: [] })],
     on: 2,
