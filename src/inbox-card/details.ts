@@ -34,7 +34,9 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
       [m.t('card.label.email'), customer.email],
       [
         m.t('card.label.lifetimeValue'),
-        m.money({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }),
+        state.lifetimeValueUsdCents === null
+          ? null
+          : m.money({ amountMinor: state.lifetimeValueUsdCents, currency: 'USD' }),
       ],
       [m.t('card.label.country'), snapshot?.country],
       [m.t('card.label.platform'), [snapshot?.platform, snapshot?.platformVersion].filter(Boolean).join(' ')],

@@ -55,7 +55,10 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
     rc_trial_ends_at: seconds(state.trialEndsAtMs),
     rc_first_purchase_at: seconds(state.firstPurchaseAtMs),
     rc_billing_issue_at: seconds(state.billingIssueAtMs),
-    rc_lifetime_value_usd: bought || lifetimeValueUsdCents !== 0 ? lifetimeValueUsdCents / 100 : null,
+    rc_lifetime_value_usd:
+      lifetimeValueUsdCents !== null && (bought || lifetimeValueUsdCents > 0)
+        ? lifetimeValueUsdCents / 100
+        : null,
     rc_last_event: lastEvent?.kind ?? null,
     rc_last_event_at: seconds(lastEvent?.atMs),
   };

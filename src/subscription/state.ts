@@ -70,10 +70,12 @@ function summarizeFold(
   const active: StateBuilder[] = [];
   let firstPurchaseAtMs: number | null = null;
   let paid: readonly Money[] = [];
+  let isUnpriced = false;
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs, snapshotAtMs);
     if (builder.environment !== 'sandbox') {
       paid = builder.paid.reduce(addMoney, paid);
+      isUnpriced ||= snapshotAtMs === null && hasUnknownCost(builder);
       if (isOwnPurchase(builder))
         firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
     }
@@ -104,7 +106,7 @@ function summarizeFold(
     consumables: consumables.slice(0, MAX_CONSUMABLES),
     entitlements: entitlementsOf(active, fold.listedEntitlements, nowMs),
     // A refund whose purchase is unknown would leave less than nothing.
-    lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents),
+    lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents) || (isUnpriced ? null : 0),
     paid: [...paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
     firstPaidAtMs: fold.firstPaidAtMs,
@@ -128,6 +130,11 @@ function newestFirst(a: SubscriptionState, b: SubscriptionState): number {
 function isOwnPurchase(builder: StateBuilder): builder is StateBuilder & { startedAtMs: number } {
   const { isGrant, isPurchaseKnown, isFamilyShare, isIncomplete, startedAtMs } = builder;
   return !isGrant && isPurchaseKnown && !isFamilyShare && !isIncomplete && startedAtMs !== null;
+}
+
+/** The price is null, or the purchase was not received. */
+function hasUnknownCost({ isGrant, isFamilyShare, charge, refunded }: StateBuilder): boolean {
+  return !isGrant && !isFamilyShare && (charge?.usdCents ?? refunded?.usdCents) == null;
 }
 
 /** Identified ids change a few times in a customer's life, not with each event. */

@@ -114,7 +114,8 @@ export interface SubscriberState {
   readonly sandbox: readonly SubscriptionState[];
   /** Active ones of production, by lookup key. */
   readonly entitlements: readonly EntitlementState[];
-  readonly lifetimeValueUsdCents: number;
+  /** `null`: of what was bought no price is known. */
+  readonly lifetimeValueUsdCents: number | null;
   readonly paid: readonly Money[];
   /** First purchase or trial of the customer's own, a family share excluded. */
   readonly firstPurchaseAtMs: number | null;

