@@ -1,3 +1,4 @@
+import { analyzeTables } from '../database/tables.ts';
 import { type JobDefinitions, type Jobs, secondsToWait } from '../jobs/jobs.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -50,6 +51,8 @@ export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinit
       async run() {
         for (const workspaceId of await listReconcilable(app.database))
           await app.jobs.send('reconcile.workspace', { workspaceId });
+        // Workspaces also grow by webhooks.
+        await analyzeTables(app.database);
       },
     },
     'reconcile.workspace': {

@@ -1,3 +1,4 @@
+import { analyzeTables } from '../database/tables.ts';
 import { AppError, answerOrError, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
@@ -20,6 +21,8 @@ import {
 
 /** Batches of one process at a time: while one commits, the others call. */
 const WORKERS = 3;
+/** Fewer customers are read quickly by any index. A power of two. */
+const MIN_ANALYZED = 256;
 /** While other processes have claimed the rest, or what is left must wait for a retry. */
 const IDLE_MS = 500;
 const MAX_PAUSE_MS = 60_000;
@@ -58,6 +61,7 @@ export async function runImport(
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
     isListing: false,
     restarted: false,
+    done: null,
     cursors: new Set(),
   };
   const workers = Array.from({ length: WORKERS }, () => runWorker(run).finally(() => ended.abort()));
@@ -65,6 +69,7 @@ export async function runImport(
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
   const last = await readImport(app.database, ref);
+  if (last) await analyzeDoubled(run, last);
   if (last?.state !== 'running') return last?.state ?? 'cancelled';
   if (signal.aborted || options.finish?.aborted) return 'stopped';
   // The key was replaced, or deleted with the project or the installation.
@@ -77,6 +82,8 @@ interface Run extends ImportRun {
   isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
   restarted: boolean;
+  /** Customers that were done when it was last read. */
+  done: number | null;
   readonly cursors: Set<string>;
 }
 
@@ -85,6 +92,7 @@ async function runWorker(run: Run): Promise<void> {
   let failures = 0;
   while (!signal.aborted) {
     const running = await readImport(database, ref);
+    if (running) await analyzeDoubled(run, running);
     if (running?.state !== 'running') {
       if (running?.state === 'cancelled') await deleteList(database, ref);
       return;
@@ -95,6 +103,13 @@ async function runWorker(run: Run): Promise<void> {
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
   }
+}
+
+/** At `MIN_ANALYZED` customers, and each time that they have doubled since. */
+async function analyzeDoubled(run: Run, { done }: ImportProgress): Promise<void> {
+  const before = run.done ?? done;
+  run.done = Math.max(before, done);
+  if (Math.clz32(done / MIN_ANALYZED) < Math.clz32(before / MIN_ANALYZED)) await analyzeTables(run.database);
 }
 
 async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {

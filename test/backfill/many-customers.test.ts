@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import express from 'express';
+import { findSharedSubscribers } from '../../src/contacts/repository.ts';
+import type { Database } from '../../src/database/sql.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
+import { plansOf, scansOfAll } from '../support/plans.ts';
 import { startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
@@ -33,7 +37,8 @@ describe('importing many customers', () => {
         return listenOnLoopback(counted);
       },
     });
-    const { revenueCat } = world;
+    const { revenueCat, db } = world;
+    await addOtherWorkspace(db.database);
     revenueCat.state.limitsPerMinute.customer = CALLS_PER_MINUTE;
     // Without the newer endpoint each customer costs four calls instead of five.
     revenueCat.state.customerEventsEnabled = false;
@@ -105,7 +110,9 @@ describe('importing many customers', () => {
               (select array_agg(i.app_user_id order by i.app_user_id desc) from subscriber_ids i
                 where i.workspace_id = s.workspace_id and i.subscriber_id = s.subscriber_id) as ids,
               (select array_agg(x->>'id') from jsonb_array_elements(s.snapshot->'subscriptions') x) as held
-         from subscribers s`,
+         from subscribers s
+        where s.workspace_id = $1`,
+      [WORKSPACE_ID],
     );
     assert.equal(rows.length, CUSTOMERS);
     const byId = new Map(rows.map((row) => [row.id, row]));
@@ -126,8 +133,28 @@ describe('importing many customers', () => {
 
     assert.equal(refused, 0, 'no call was refused');
     assertWithinLimit(calls);
+
+    const plans = await plansOf(database, (sql) =>
+      findSharedSubscribers(sql, WORKSPACE_ID, [randomUUID(), randomUUID()]),
+    );
+    assert.deepEqual(plans.flatMap(scansOfAll), [], 'PostgreSQL knows how many customers there are now');
   });
 });
+
+/** Of which PostgreSQL knows how many rows it has; it learns nothing of what comes later by itself. */
+async function addOtherWorkspace(database: Database): Promise<void> {
+  for (const table of ['subscribers', 'subscriber_ids'])
+    await database.query(`alter table ${table} set (autovacuum_enabled = false)`);
+  await database.query(
+    `insert into subscribers (workspace_id, project_id, subscriber_id)
+     select 'other', 'p', md5(n::text)::uuid from generate_series(1, 3000) n`,
+  );
+  await database.query(
+    `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+     select workspace_id, project_id, subscriber_id::text, subscriber_id from subscribers`,
+  );
+  await database.query('analyze subscribers, subscriber_ids');
+}
 
 /** A twelfth of the limit immediately, the rest spread over the minute; calls travel for a while. */
 function assertWithinLimit(times: readonly number[]): void {
