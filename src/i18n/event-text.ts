@@ -108,15 +108,16 @@ function endReason({ expirationReason }: LifecycleEvent): string | null {
 function partsOf(line: Line): (string | null)[] {
   const { m, event, names } = line;
   const { raw, offerCode } = event;
-  const product = productName(event.productId, names);
+  // RevenueCat makes up the product of a grant: rc_promo_pro_custom.
+  const product = isGrant(event) ? entitlementLabels(line) : productName(event.productId, names);
   switch (event.kind) {
     case 'promotional_granted':
     case 'promotional_revoked':
     case 'temporary_entitlement_grant':
       return [entitlementLabels(line) || product];
     case 'expiration':
-      if (event.store === 'PROMOTIONAL') return [entitlementLabels(line) || product];
-      return [product, isPause(event) ? null : reasonText(line, endReason(event))];
+      if (isGrant(event) || isPause(event)) return [product];
+      return [product, reasonText(line, endReason(event))];
     case 'cancellation':
     case 'trial_cancelled':
       return [product, reasonText(line, isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason)];

@@ -107,6 +107,11 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   ],
   [event('EXPIRATION', 0, { store: 'PROMOTIONAL' }), 'Grant ended', 'Pro'],
   [
+    cancelled('UNSUBSCRIBE', { store: 'PROMOTIONAL', product_id: 'rc_promo_pro_custom', entitlement_ids: null }),
+    'Cancelled',
+    'Pro · turned off renewal',
+  ],
+  [
     event('BILLING_ISSUE', 0, { store: 'AMAZON' }),
     'Payment failed',
     'Pro monthly plan · the Amazon Appstore could not charge the card',
