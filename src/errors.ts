@@ -64,6 +64,7 @@ const STATUS = {
   revenuecat_scope_missing: 502,
   revenuecat_not_found: 404,
   revenuecat_conflict: 409,
+  revenuecat_locked: 503,
   revenuecat_rate_limited: 503,
   revenuecat_rejected: 502,
   revenuecat_unavailable: 502,

@@ -59,11 +59,11 @@ export async function callAndConfirm(
 }
 
 /** Whether RevenueCat may have done it although the call failed, or may do it when it is called again. */
-function mayStillBeDone({ kind, state }: Action, { remedy, upstreamStatus }: AppError): boolean {
+function mayStillBeDone({ kind, state }: Action, { remedy, code }: AppError): boolean {
   if (state === 'revoking') return mayPass(remedy);
-  // 423: another request has locked the customer, and this one was not begun. A portal link that was not received is
-  // lost: another one can be created.
-  return remedy.kind === 'retry' && upstreamStatus !== 423 && kind !== 'manage';
+  // While another request has locked the customer, this one is not begun. A portal link that was not received is lost:
+  // another one can be created.
+  return remedy.kind === 'retry' && code !== 'revenuecat_locked' && kind !== 'manage';
 }
 
 /** Reads what RevenueCat has and completes the action accordingly. What still may be done stays unconfirmed. */

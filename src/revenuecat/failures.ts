@@ -41,11 +41,14 @@ function meaningOf(
       return { code: 'revenuecat_not_found' };
     case 409:
       return { code: 'revenuecat_conflict' };
+    case 423:
+      // Another request has locked the customer; it passes.
+      return { code: 'revenuecat_locked', remedy: { kind: 'retry' } };
     case 429:
       return { code: 'revenuecat_rate_limited', remedy: { kind: 'wait_until', atMs: retryAtMs } };
     default:
-      // 423: another request has locked the customer; it passes. Below 400 it comes from a proxy.
-      return status >= 500 || status < 400 || status === 423 || isRetryable
+      // Below 400 it comes from a proxy.
+      return status >= 500 || status < 400 || isRetryable
         ? { code: 'revenuecat_unavailable', remedy: { kind: 'retry' } }
         : { code: 'revenuecat_rejected' };
   }

@@ -267,7 +267,10 @@ describe('RevenueCat', () => {
   test('423: the customer is locked by another request; the card says that nothing was changed', async () => {
     const card = await openCustomer(product);
     product.revenueCat.faults.add({ ...onGranting(card.appUserId), status: 423, times: 1 });
-    assert.match((await grantOf(card)).text, /Nothing was changed\. You can try again/);
+    assert.match(
+      (await grantOf(card)).text,
+      /Another request is changing this customer in RevenueCat\. Nothing was changed\. Please try again/,
+    );
     assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
   });
 

@@ -27,7 +27,7 @@ describe('what an error response of RevenueCat means', () => {
     [409, { retryable: true }, 'revenuecat_conflict', 'give_up'],
     [422, {}, 'revenuecat_rejected', 'give_up'],
     [422, { retryable: true }, 'revenuecat_unavailable', 'retry'],
-    [423, {}, 'revenuecat_unavailable', 'retry'],
+    [423, {}, 'revenuecat_locked', 'retry'],
     [429, {}, 'revenuecat_rate_limited', 'wait_until'],
     [500, { retryable: false }, 'revenuecat_unavailable', 'retry'],
   ];
