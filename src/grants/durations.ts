@@ -33,17 +33,17 @@ export function isDuration(value: unknown): value is Duration {
   return (DURATIONS as readonly unknown[]).includes(value);
 }
 
-/** End of a duration that begins at `fromMs`. Months are counted in UTC: one after Jan 31 is Feb 28. */
-export function endOfDuration(duration: Duration, fromMs: number): number {
+/** End of a duration that begins at `fromMs`. Months are the workspace's calendar months: one after Jan 31 is Feb 28. */
+export function endOfDuration(duration: Duration, fromMs: number, timeZone: string): number {
   const { days, months }: Length = LENGTHS[duration];
   if (days !== undefined) return fromMs + days * DAY_MS;
   if (months === undefined) return LIFETIME_END_MS;
-  const end = new Date(fromMs);
+  const end = new Date(fromMs + offsetAt(fromMs, timeZone));
   const day = end.getUTCDate();
   end.setUTCMonth(end.getUTCMonth() + months);
   // The month has no such day: its last one.
   if (end.getUTCDate() !== day) end.setUTCDate(0);
-  return end.getTime();
+  return toUtc(end.getTime(), timeZone);
 }
 
 /** Length in days, for the policy; `null`: a lifetime has none. */
@@ -79,15 +79,15 @@ export function parseEndDate(text: string, timeZone: string): number | null {
 
 /** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */
 function toUtc(localMs: number, timeZone: string): number {
-  const zone = { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' } as const;
-  const format = new Intl.DateTimeFormat('en-US', zone);
-  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, format));
-  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, format) === localMs);
+  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, timeZone));
+  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, timeZone) === localMs);
   return Math.max(...(real.length > 0 ? real : candidates));
 }
 
 /** How far a zone's clocks are ahead of UTC at a time, ms. */
-function offsetAt(atMs: number, format: Intl.DateTimeFormat): number {
+function offsetAt(atMs: number, timeZone: string): number {
+  const zone = { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' } as const;
+  const format = new Intl.DateTimeFormat('en-US', zone);
   const name = format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
   const [, sign, hours, minutes] = /^GMT([+-])(\d{2}):(\d{2})/.exec(name) ?? [];
   return (sign === '-' ? -1 : 1) * (Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * MINUTE_MS;

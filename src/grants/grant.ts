@@ -33,10 +33,11 @@ export function findEntitlement(entitlements: readonly Entitlement[], value = ''
 /** The end of a chosen duration. */
 export function endOfGrant(
   nowMs: number,
-  chosen: { readonly duration: Duration; readonly start: GrantStart },
+  chosen: { readonly duration: Duration; readonly start: GrantStart; readonly timeZone: string },
   ends: Ends,
 ): number {
-  return endOfDuration(chosen.duration, chosen.start === 'after' ? currentEndOrNow(nowMs, ends) : nowMs);
+  const fromMs = chosen.start === 'after' ? currentEndOrNow(nowMs, ends) : nowMs;
+  return endOfDuration(chosen.duration, fromMs, chosen.timeZone);
 }
 
 /** Computes exactly what the grant would do. Throws ActionError. */
@@ -121,13 +122,14 @@ export function withAccess(
 ): ReviewedGrant {
   const nowMs = context.app.now();
   const { duration, start, target, lookupKey } = grant;
+  const { timezone: timeZone } = context.workspace;
   const ends = endsOf(access, { id: target, lookupKey });
   const shown = access.items.slice(0, MAX_ITEMS);
   const items = shown.map(({ name, endMs }) => ({ name: clip(name, MAX_NAME_LENGTH), endMs }));
   return {
     ...grant,
     requestedEndMs:
-      duration === 'custom' ? grant.requestedEndMs : endOfGrant(nowMs, { duration, start }, ends),
+      duration === 'custom' ? grant.requestedEndMs : endOfGrant(nowMs, { duration, start, timeZone }, ends),
     previousEndMs: ends.grantEndMs,
     boughtEndMs: ends.boughtEndMs,
     access: { items, isStored: access.isStored },

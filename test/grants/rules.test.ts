@@ -16,7 +16,13 @@ import {
 import type { Grant } from '../../src/grants/action.ts';
 import { ACTION_KINDS } from '../../src/grants/action-kinds.ts';
 import type { ActionContext, ActionCustomer } from '../../src/grants/context.ts';
-import { DURATIONS, endOfDuration, LIFETIME_END_MS, parseEndDate } from '../../src/grants/durations.ts';
+import {
+  DURATIONS,
+  type Duration,
+  endOfDuration,
+  LIFETIME_END_MS,
+  parseEndDate,
+} from '../../src/grants/durations.ts';
 import type { ReviewedGrant, ReviewedStoreAction } from '../../src/grants/form-state.ts';
 import { noteHtml } from '../../src/grants/notes.ts';
 import {
@@ -99,18 +105,27 @@ describe('an end that an agent types', () => {
 
 describe('the end of a duration', () => {
   test('counts calendar months', () => {
-    assert.equal(endOfDuration('monthly', at('2027-01-31T10:00:00Z')), at('2027-02-28T10:00:00Z'));
-    assert.equal(endOfDuration('six_month', at('2026-08-31T10:00:00Z')), at('2027-02-28T10:00:00Z'));
-    assert.equal(endOfDuration('yearly', at('2028-02-29T10:00:00Z')), at('2029-02-28T10:00:00Z'));
-    assert.equal(endOfDuration('two_week', at('2027-01-01T10:00:00Z')), at('2027-01-15T10:00:00Z'));
-    assert.equal(endOfDuration('lifetime', at('2027-01-01T10:00:00Z')), LIFETIME_END_MS);
+    assert.equal(endOfDuration('monthly', at('2027-01-31T10:00:00Z'), 'UTC'), at('2027-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('six_month', at('2026-08-31T10:00:00Z'), 'UTC'), at('2027-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('yearly', at('2028-02-29T10:00:00Z'), 'UTC'), at('2029-02-28T10:00:00Z'));
+    assert.equal(endOfDuration('two_week', at('2027-01-01T10:00:00Z'), 'UTC'), at('2027-01-15T10:00:00Z'));
+    assert.equal(endOfDuration('lifetime', at('2027-01-01T10:00:00Z'), 'UTC'), LIFETIME_END_MS);
+  });
+
+  test('counts the months of the workspace, on both sides of midnight in UTC and of a change of clocks', () => {
+    const chicago = (fromTime: string, duration: Duration): string =>
+      new Date(endOfDuration(duration, at(fromTime), 'America/Chicago')).toISOString();
+    assert.equal(chicago('2026-11-29T01:44:00Z', 'three_month'), '2027-03-01T01:44:00.000Z');
+    assert.equal(chicago('2026-11-29T01:44:00Z', 'six_month'), '2027-05-29T00:44:00.000Z');
+    const march = endOfDuration('monthly', at('2027-02-28T23:00:00Z'), 'Asia/Tokyo');
+    assert.equal(march, at('2027-03-31T23:00:00Z'), 'from March 1 to April 1');
   });
 
   test('a longer duration never ends before a shorter one', () => {
     const start = fc.integer({ min: at('2026-01-01'), max: at('2060-01-01') });
     fc.assert(
-      fc.property(start, (fromMs) => {
-        const ends = DURATIONS.map((duration) => endOfDuration(duration, fromMs));
+      fc.property(start, fc.constantFrom('UTC', 'Australia/Lord_Howe'), (fromMs, timeZone) => {
+        const ends = DURATIONS.map((duration) => endOfDuration(duration, fromMs, timeZone));
         assert.deepEqual(
           ends,
           [...ends].sort((a, b) => a - b),
@@ -266,7 +281,7 @@ describe('the policy', () => {
       const reviewed = { kind: 'grant', duration: 'two_month', start: 'after', ...ends } as const;
       return needsSecondPerson(
         { app: { now: () => nowMs }, workspace: { settings } } as unknown as ActionContext,
-        { ...reviewed, requestedEndMs: endOfDuration('two_month', fromMs) } as ReviewedGrant,
+        { ...reviewed, requestedEndMs: endOfDuration('two_month', fromMs, 'UTC') } as ReviewedGrant,
       );
     };
     const later = { boughtEndMs: at('2027-08-01T00:00:00Z') };
@@ -298,7 +313,7 @@ describe('the policy', () => {
 
   test('a month has the same length for the policy in every month', () => {
     const july = at('2027-07-01T00:00:00Z');
-    const endMs = endOfDuration('two_month', july);
+    const endMs = endOfDuration('two_month', july, 'UTC');
     assert.equal(Math.floor((endMs - july) / DAY_MS), 62);
     const lengthOf = (grant: Partial<ReviewedGrant>): number | null =>
       grantedDays(july, {
@@ -312,7 +327,7 @@ describe('the policy', () => {
     assert.equal(lengthOf({ duration: 'two_month', start: 'after', previousEndMs: july + DAY_MS }), 62);
     assert.equal(lengthOf({ duration: 'two_month', start: 'after', boughtEndMs: july - DAY_MS }), 61);
     const boughtEndMs = at('2027-12-01T00:00:00Z');
-    const afterBought = { boughtEndMs, requestedEndMs: endOfDuration('two_month', boughtEndMs) };
+    const afterBought = { boughtEndMs, requestedEndMs: endOfDuration('two_month', boughtEndMs, 'UTC') };
     assert.equal(
       lengthOf({ duration: 'two_month', start: 'after', ...afterBought }),
       61,

@@ -4,6 +4,7 @@ import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
+import { readWorkspace, type Workspace } from '../../workspaces/repository.ts';
 import { endsOf, findNoEffect, OUTAGE_ERRORS, readAccess } from '../access.ts';
 import { type Action, type Grant, REVENUECAT } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
@@ -51,11 +52,13 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
   for (;;) {
     const bulk = await readBulkGrant(app.database, key);
     const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
-    if (!bulk || !project || (bulk.state !== 'running' && bulk.state !== 'undoing')) return false;
+    const workspace = await readWorkspace(app.database, key.workspaceId);
+    if (!bulk || !project || !workspace || (bulk.state !== 'running' && bulk.state !== 'undoing'))
+      return false;
     const { state } = bulk;
     const claimed = await claimCustomers(app.database, bulk, { state, limit: BATCH_SIZE });
     if (claimed.length > 0) {
-      await Promise.all(claimed.map((customer) => workOn(app, { bulk, project, customer })));
+      await Promise.all(claimed.map((customer) => workOn(app, { bulk, project, workspace, customer })));
     } else if (await hasCustomersLeft(app.database, bulk, state)) {
       // Others have the rest, or it is retried soon.
       if (Date.now() + 1_000 > untilMs) return true;
@@ -72,6 +75,7 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
 interface Task {
   readonly bulk: BulkGrant;
   readonly project: Project;
+  readonly workspace: Workspace;
   readonly customer: ClaimedCustomer;
 }
 
@@ -134,7 +138,7 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
 /** The same as one grant of a card. `null`: it would change nothing. */
 async function grantOnce(
   app: AppContext,
-  { bulk, project, customer }: Task,
+  { bulk, project, workspace, customer }: Task,
   idempotencyKey: string,
 ): Promise<Action | null> {
   const { database } = app;
@@ -150,7 +154,7 @@ async function grantOnce(
   const access = await nullOn('revenuecat_not_found', reading);
   if (!access) throw failed('unknown_customer');
   const ends = endsOf(access, { id: target, lookupKey });
-  const requestedEndMs = endOfGrant(app.now(), bulk, ends);
+  const requestedEndMs = endOfGrant(app.now(), { ...bulk, timeZone: workspace.timezone }, ends);
   if (findNoEffect(ends, requestedEndMs)) return null;
   if (!(await isClaimed(database, { ...bulk, ...customer }))) throw outdated('changed');
   const stored = await requestAction(
