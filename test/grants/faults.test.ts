@@ -45,7 +45,7 @@ describe('what is retried', () => {
       const card = await openCustomer(product);
       product.revenueCat.faults.add({ ...onGranting(card.appUserId), drop: 'after', times: 1 });
       const pending = await (await review(card)).press('grant.confirm');
-      assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
+      assert.match(pending.text, /Not confirmed yet by RevenueCat\./);
       assert.doesNotMatch(pending.text, /✅/);
       await settledState(card.appUserId, 'confirmed');
       assert.equal(callsFor(product, card.appUserId), 1);

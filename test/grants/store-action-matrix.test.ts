@@ -259,7 +259,7 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
       const { card, checked, target, path, isDone } = await inTurn(open);
       product.revenueCat.faults.add({ ...path, drop: 'after', times: 1 });
       const pending = await checked.press('action.confirm');
-      assert.match(pending.text, /Not confirmed yet: RevenueCat has not responded/);
+      assert.match(pending.text, /Not confirmed yet by RevenueCat\./);
       assert.doesNotMatch(pending.text, /✅/);
       assert.doesNotMatch((await checked.press('action.confirm')).text, /Nothing was changed/);
       await untilState(card, 'confirmed');
