@@ -1,7 +1,7 @@
 import { epochMs, queryRow } from '../database/sql.ts';
 import { AppError, answerOrError, mayPass } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { recordKeyState } from '../subscribers/refresh.ts';
+import { queueKeyCheck, recordKeyState } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -48,6 +48,7 @@ export async function callAndConfirm(
     if (mayStillBeDone(claimed, answer)) return { action: await leaveUnconfirmed(app, claimed, answer.code) };
     // A key that has replaced this one since keeps its own state.
     if (answer.code === 'revenuecat_unauthorized') await recordKeyState(app, project, 'rejected');
+    if (answer.code === 'revenuecat_scope_missing') await queueKeyCheck(app, project.workspaceId);
     return { action: await fail(app, claimed, answer.code) };
   }
   await recordResponse(app.database, claimed);

@@ -909,19 +909,30 @@ describe('a store action that does not go through', () => {
     }
   });
 
-  test('a permission that is missing at the call: nothing was changed', async () => {
-    const { own, page } = await openBuyer('rc_billing');
+  test('a permission that is missing at the call: nothing was changed, and from then on it is not offered', async () => {
+    const { card, own, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
-    product.revenueCat.faults.add({
-      ...callsOf(own),
-      status: 403,
-      times: 1,
+    const [key] = product.revenueCat.state.keys.values();
+    assert.ok(key);
+    const { scopes } = key;
+    Object.assign(key, {
+      scopes: ['*:*:read', 'project_configuration:*:*', 'customer_information:customers:*'],
     });
-    assert.match(
-      (await checked.press('action.confirm')).text,
-      /lacks a permission for this\. Nothing was changed/,
-    );
-    assert.equal(own.givesAccess, true);
+    try {
+      assert.match(
+        (await checked.press('action.confirm')).text,
+        /lacks a permission for this\. Nothing was changed/,
+      );
+      assert.equal(own.givesAccess, true);
+      const isNamed = async () =>
+        /Refund: The API key lacks customer_information:subscriptions:read_write/.test(
+          (await openPage(card)).text,
+        );
+      await until(isNamed, 'the card to name the permission');
+    } finally {
+      Object.assign(key, { scopes });
+      await setMissingScopes(product, []);
+    }
   });
 
   test('what changed since the review, or is old, is shown and confirmed again', async () => {
