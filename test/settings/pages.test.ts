@@ -830,6 +830,16 @@ describe('grants', () => {
     assert.deepEqual([lifetime.what, lifetime.until], ['lifetime', null]);
     assert.equal(counted('bulk_grant_undone', { entitlement: 'pro', count: 1_900 }), 'pro, 1,900 customers');
     assert.equal(counted('deliveries_replayed', { count: 1 }), '1 event');
+    assert.equal(
+      counted('store_extend', { target: 'sub1', of: 'subscription', product: 'Pro', days: 14 }),
+      'Pro, 14 days',
+    );
+    assert.equal(counted('store_extend', { product: 'Pro', days: 1 }), 'Pro, 1 day');
+    assert.equal(
+      counted('store_transfer', { target: 'ann', of: 'customer' }),
+      'ann',
+      'who receives the purchases',
+    );
     assert.equal(counted('revoke', { entitlement: 'pro', duration: 'custom' }), 'pro', 'its end says more');
     for (const code of ['changed', 'stale'])
       assert.notEqual(entry('grant_approve', `refused: ${code}`).result, `Refused: ${code}`);
