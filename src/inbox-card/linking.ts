@@ -160,6 +160,8 @@ async function storeLink(
   await app.database.transaction(async (sql) => {
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId, projectId });
+    // A double click.
+    if (before === subscriberId) return;
     // The customers before look up their contact again. Until then it is known as theirs: what the new one sends there
     // must not have a name and second of theirs.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
@@ -168,13 +170,12 @@ async function storeLink(
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
-    const isReplaced = before !== null && before !== subscriberId;
     // The new customer may have nothing to write: only sandbox events, for one.
     if (status !== 'none') await clearLater(app.jobs, { workspaceId, contactId }, sql);
     await audit(context, sql, {
       action: 'link',
       subscriberId,
-      details: { ...details, ...(isReplaced ? { replaced: before } : {}) },
+      details: { ...details, ...(before === null ? {} : { replaced: before }) },
       result: 'done',
     });
   });

@@ -121,6 +121,15 @@ describe('linking a customer', () => {
     assert.deepEqual(await foundBy(card.contactId), ['unknown']);
   });
 
+  test('two clicks at once link once, with one record', async () => {
+    const card = await openFor(product, { role: 'lead' });
+    const found = await card.press('match.search', { 'match.query': 'user_c' });
+    const review = await found.press(`match:${await idOf('user_c')}`);
+    const both = await Promise.all([review.press('match.confirm'), review.press('match.confirm')]);
+    for (const { text } of both) assert.match(text, /^✅ Linked to user_c\.$/m);
+    assert.equal((await foundBy(review.contactId)).length, 1);
+  });
+
   test('a link is removed only from the details or the search that showed it', async () => {
     const card = await openFor(product, { role: 'lead' });
     const id = await idOf('user_b');
