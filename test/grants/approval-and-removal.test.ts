@@ -538,6 +538,9 @@ describe('removing', { concurrency: 3 }, () => {
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     for (const grant of grantsAt(product, card.appUserId)) grant.givesAccess = false;
+    const { text } = await done.press(`revoke:${grantIdOn(done)}`);
+    assert.match(text, /Current access: none/);
+    assert.doesNotMatch(text, /lose access/);
     assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
   });
 

@@ -114,7 +114,10 @@ export async function removalCanvas(
   const refusal = checkTeammate(context.workspace.settings.grants, context.request.admin.id);
   if (refusal) return refusedPage(context, 'grant', refusal);
   const access = await readShownAccess(context);
-  const { boughtEndMs } = endsOf(access, { id: action.target, lookupKey: action.lookupKey });
+  const { boughtEndMs, grantEndMs: runningEndMs } = endsOf(access, {
+    id: action.target,
+    lookupKey: action.lookupKey,
+  });
   const { name = '' } = shownValues(context, action);
   const typed = clip(context.request.inputs['revoke.reason'] ?? '', MAX_REASON_LENGTH);
   return context.page(
@@ -126,12 +129,10 @@ export async function removalCanvas(
         [t('action.label.currentAccess'), accessText(context, access)],
         [t('action.label.customer'), action.appUserId],
       ]),
-      tightText(
-        boughtEndMs === null
-          ? t('action.revoke.losesAccess')
-          : t('action.revoke.keepsAccess', { name, end: exactEnd(context, boughtEndMs) }),
-        'muted',
-      ),
+      boughtEndMs !== null &&
+        tightText(t('action.revoke.keepsAccess', { name, end: exactEnd(context, boughtEndMs) }), 'muted'),
+      // RevenueCat may have ended it already.
+      boughtEndMs === null && runningEndMs !== null && tightText(t('action.revoke.losesAccess'), 'muted'),
       text(t('action.revoke.rule'), 'muted'),
       {
         type: 'textarea',
