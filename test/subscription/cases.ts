@@ -2117,6 +2117,18 @@ export const CASES: readonly Case[] = [
     attributes: { rc_first_purchase_at: 0, rc_lifetime_value_usd: 20 },
   },
   {
+    name: "Google's immediate change while paused: the old plan does not resume",
+    events: [
+      buy(0, 30, play),
+      expire(30, 'SUBSCRIPTION_PAUSED', { ...play, auto_resume_at_ms: day(90) }),
+      event('PRODUCT_CHANGE', 40, { ...period(0, 40), ...play }),
+      buy(40, 405, yearly),
+    ],
+    on: 45,
+    status: 'active',
+    says: `Pro, $10.00 a year. Next charge ${date(405)}.`,
+  },
+  {
     name: "Google's immediate change to what gives another entitlement",
     events: [
       buy(0, 30, play),
