@@ -98,8 +98,6 @@ export function auditEntry(row: AuditEntry) {
     detail('product'),
     amountText(row.details),
     detail('days') && `${detail('days')} ${detail('days') === '1' ? 'day' : 'days'}`,
-    // Who receives a transfer, or the restored order: other targets are internal IDs.
-    detail('of') === 'customer' ? detail('target') : '',
     // Its end says more.
     detail('duration') === 'custom' ? '' : textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
