@@ -394,5 +394,5 @@ function isOutlasted(
 
 export function outlasts(one: SubscriptionState, other: SubscriptionState): boolean {
   const end = ({ accessEndsAtMs }: SubscriptionState) => accessEndsAtMs ?? Number.POSITIVE_INFINITY;
-  return end(one) > end(other);
+  return !one.isIncomplete && end(one) > end(other);
 }

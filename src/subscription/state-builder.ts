@@ -174,6 +174,8 @@ export function buildState(
   return {
     ...facts,
     status: statusOf(builder, givesAccess),
+    // What was not paid, or begins in the future, took no other's place.
+    startedAtMs: facts.isIncomplete ? null : facts.startedAtMs,
     endsAtMs: endedAtMs ?? facts.endsAtMs,
     willRenew: facts.willRenew && givesAccess && !facts.awaitsPriceConsent,
     gracePeriodEndsAtMs: givesAccess ? facts.gracePeriodEndsAtMs : null,

@@ -1541,6 +1541,37 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
   },
   {
+    name: 'a first payment that is pending is not the purchase after one that failed',
+    events: [],
+    snapshot: snapshotOf(32, [
+      apiSubscription({ status: 'in_billing_retry', givesAccess: false }),
+      apiSubscription({
+        id: 'sub2',
+        storeSubscriptionId: '2000',
+        status: 'incomplete',
+        givesAccess: false,
+        startsAtMs: day(31),
+        periodStartsAtMs: day(31),
+        periodEndsAtMs: day(61),
+        endsAtMs: day(61),
+      }),
+      apiSubscription({
+        id: 'sub3',
+        store: 'STRIPE',
+        storeSubscriptionId: 'st1',
+        productId: 'team',
+        entitlements: ['team'],
+        periodEndsAtMs: day(50),
+        endsAtMs: day(50),
+      }),
+    ]),
+    on: 33,
+    status: 'active',
+    says:
+      `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. ` +
+      `Team. Next charge ${date(50)}. Pro: the first payment is pending. No access yet.`,
+  },
+  {
     name: 'a first payment that is pending may be charged, beside a lifetime purchase',
     events: [buyLifetime(0)],
     snapshot: {
