@@ -396,26 +396,29 @@ function isEnded({ environment, entitlements }: StateBuilder, snapshot: Snapshot
   );
 }
 
-function purchaseKey({ environment, store, storePurchaseId, id, productId }: SnapshotPurchase): string {
+function purchaseKey(item: SnapshotPurchase): string {
+  const { environment, store, storePurchaseId, id, productId, entitlements } = item;
+  if (store === 'PROMOTIONAL' && entitlements[0] !== undefined) return grantKey(environment, entitlements[0]);
   return indexKey(environment, store, `${storePurchaseId ?? id}:${productId ?? ''}`);
 }
 
 function findPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
   const { environment, store, storePurchaseId } = item;
-  if (storePurchaseId === null) return undefined;
-  return (
-    fold.builders.get(purchaseKey(item)) ??
-    fold.byTransaction.get(indexKey(environment, store, storePurchaseId))
-  );
+  const known = fold.builders.get(purchaseKey(item));
+  if (known || storePurchaseId === null) return known;
+  return fold.byTransaction.get(indexKey(environment, store, storePurchaseId));
 }
 
 function addPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
   const { environment, store, storePurchaseId, productId, entitlements, purchasedAtMs } = item;
   const key = purchaseKey(item);
   if (fold.builders.has(key)) return undefined;
+  const isGrant = store === 'PROMOTIONAL';
   const builder = addBuilder(fold, {
     ...emptyBuilder(key, environment),
-    isOneTime: true,
+    isOneTime: !isGrant,
+    isGrant,
+    periodType: isGrant ? 'PROMOTIONAL' : null,
     isPurchaseKnown: true,
     productId,
     store,

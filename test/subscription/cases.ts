@@ -1511,6 +1511,19 @@ export const CASES: readonly Case[] = [
     attributes: { rc_first_purchase_at: 0, rc_entitlements: null },
   },
   {
+    name: 'a grant that the API lists as a purchase',
+    events: [grant(0, null)],
+    snapshot: {
+      ...snapshotOf(1, []),
+      purchases: [apiPurchase({ store: 'PROMOTIONAL', storePurchaseId: 'rc1', revenueUsdCents: 0 })],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
+    },
+    on: 2,
+    status: 'promotional',
+    says: 'Pro, granted for life. Not paying.',
+    attributes: { rc_first_purchase_at: null, rc_period_type: 'PROMOTIONAL' },
+  },
+  {
     name: 'a consumable of the sandbox that only the API lists',
     events: [],
     snapshot: {
