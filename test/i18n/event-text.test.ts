@@ -107,7 +107,11 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
   ],
   [event('EXPIRATION', 0, { store: 'PROMOTIONAL' }), 'Grant ended', 'Pro'],
   [
-    cancelled('UNSUBSCRIBE', { store: 'PROMOTIONAL', product_id: 'rc_promo_pro_custom', entitlement_ids: null }),
+    cancelled('UNSUBSCRIBE', {
+      store: 'PROMOTIONAL',
+      product_id: 'rc_promo_pro_custom',
+      entitlement_ids: null,
+    }),
     'Cancelled',
     'Pro · turned off renewal',
   ],
