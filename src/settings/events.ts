@@ -66,8 +66,9 @@ const schema = z.object(
 );
 
 const eventsForm = form(schema, async (request, values) => {
-  const wanted: WorkspaceSettings['events'] = {};
-  for (const kind of EVENT_KINDS)
+  const wanted: WorkspaceSettings['events'] = { ...request.workspace.settings.events };
+  // A page that was opened before an upgrade does not show the kinds that came with it.
+  for (const kind of EVENT_KINDS.filter((each) => `name.${each}` in request.typed))
     wanted[kind] = { name: String(values[`name.${kind}`]), enabled: values[`enabled.${kind}`] === true };
   const found = checkEventNames(wanted);
   if (Object.keys(found).length > 0) return problems(found);

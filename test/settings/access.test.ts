@@ -130,12 +130,12 @@ describe('who may change the settings', () => {
 
 describe('the record of changes', () => {
   it('says who changed what, from what, to what', async () => {
-    await sendForm(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' });
+    await sendForm(bob, '/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on', 'name.refund': '' });
     const row = await lastAudit();
     assert.equal(row?.who, 'Bob <b>');
     assert.equal(row?.action, 'events_changed');
     const details = row?.details as { changes: { what: string; from: unknown; to: unknown }[] };
-    // Of the others the form has switched off each one, as a form without ticks does, and renamed none.
+    // Of the others that the form has, it has switched off each one, as a form without ticks does, and renamed none.
     assert.deepEqual(
       details.changes.filter(({ to }) => to !== false),
       [{ what: 'renewal.name', from: '', to: 'Renewed' }],

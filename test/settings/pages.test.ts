@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import supertest from 'supertest';
 import { auditEntry } from '../../src/settings/audit.ts';
+import { EVENT_KINDS } from '../../src/subscription/kinds.ts';
 import { writeAudit } from '../../src/workspaces/audit.ts';
 import { connectProject, listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { readWorkspace, saveSettings } from '../../src/workspaces/repository.ts';
@@ -336,8 +337,12 @@ describe('connecting RevenueCat', () => {
 });
 
 describe('event names', () => {
+  /** As a browser does: with the fields of every kind. */
+  const sendEvents = (form: Record<string, string>) =>
+    send('/events', { ...Object.fromEntries(EVENT_KINDS.map((kind) => [`name.${kind}`, ''])), ...form });
+
   it('saves names and switches; a blank name means the default', async () => {
-    await send('/events', {
+    await sendEvents({
       'name.renewal': '  Renewed ',
       'enabled.renewal': 'on',
       'name.expiration': '',
@@ -348,6 +353,14 @@ describe('event names', () => {
     const { text } = await browser.get('/settings/events');
     assert.match(text, /placeholder="rc_renewal_event"/);
     assert.match(text, /value="Renewed"/);
+  });
+
+  it('leaves a kind alone that the form does not have: it came with an upgrade after the page was opened', async () => {
+    await saveSettings(site.db.database, 'abc123', { events: {} });
+    await send('/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' }).expect(303);
+    const { events } = await settings();
+    assert.deepEqual([events.renewal, events.expiration], [{ name: 'Renewed', enabled: true }, undefined]);
+    assert.match((await browser.get('/settings/events')).text, /name="enabled\.expiration"[^>]* checked/);
   });
 
   it('refuses what Intercom would change or confuse, and keeps what was typed', async () => {
@@ -361,7 +374,7 @@ describe('event names', () => {
       [{ 'name.refund': 'Was\u00a0refunded' }, /invisible character: type it/],
     ];
     for (const [form, problem] of wrong) {
-      const answer = await send('/events', form).expect(422);
+      const answer = await sendEvents(form).expect(422);
       assert.match(answer.text, problem);
       assert.match(answer.text, /aria-invalid="true"/);
     }
@@ -369,7 +382,7 @@ describe('event names', () => {
       [{ 'name.renewal': 'Paid', 'name.refund': 'paid' }, ['renewal', 'refund']],
       [{ 'name.refund': 'rc_renewal_event' }, ['renewal', 'refund']],
     ] as const) {
-      const { text } = await send('/events', form).expect(422);
+      const { text } = await sendEvents(form).expect(422);
       const marked = [...text.matchAll(/name="name\.(\w+)"[^>]*aria-invalid="true"/g)].map(
         ([, kind]) => kind,
       );
@@ -387,9 +400,9 @@ describe('event names', () => {
       'name.promotional_revoked': 'Cancelled',
       'name.promotional_granted': 'rc_non_subscription_purchase_event',
     };
-    await send('/events', shared).expect(303);
+    await sendEvents(shared).expect(303);
     assert.equal((await settings()).events.refund?.name, 'cancelled');
-    const refused = await send('/events', { ...shared, 'name.trial_cancelled': 'Cancelled' }).expect(422);
+    const refused = await sendEvents({ ...shared, 'name.trial_cancelled': 'Cancelled' }).expect(422);
     assert.match(refused.text, /“Cancellation” has this name, too/);
     const { text } = await browser.get('/settings/use').expect(200);
     const refunded = /<h2[^>]*>Refunded<.*?<\/article>/s.exec(text)?.[0] ?? '';
@@ -397,7 +410,7 @@ describe('event names', () => {
       refunded,
       /the same name as “Cancellation” and “Grant removed”, which the filter also finds/,
     );
-    await send('/events', { 'name.renewal': 'Renewed' }).expect(303);
+    await sendEvents({ 'name.renewal': 'Renewed' }).expect(303);
     assert.doesNotMatch((await browser.get('/settings/use')).text, /the same name/);
   });
 
@@ -431,10 +444,10 @@ describe('event names', () => {
   });
 
   it('escapes a name', async () => {
-    await send('/events', { 'name.renewal': `"><b>${SCRIPT}` }).expect(303);
+    await sendEvents({ 'name.renewal': `"><b>${SCRIPT}` }).expect(303);
     const { text } = await browser.get('/settings/events');
     assert.ok(!text.includes('<b>') && !text.includes(SCRIPT));
-    await send('/events', {}).expect(303);
+    await sendEvents({}).expect(303);
   });
 });
 
