@@ -60,7 +60,7 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
   const counts = { ...summary.counts };
   for (const { environment } of fallbackEvents) counts[environment ?? 'production'] += 1;
   const grantedBy = (subscription: SubscriptionState) => granterOf(grantActions, subscription);
-  const description = describeCustomer(state, { names, nowMs: app.now(), counts, grantedBy });
+  const description = describeCustomer(state, { names, nowMs: app.now(), grantedBy });
   const latest = [...fallbackEvents, ...summary.latest].sort((a, b) => b.atMs - a.atMs).slice(0, 3);
   return {
     ...candidate,

@@ -57,7 +57,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
         .filter((each) => each !== main && each.subscription.isIncomplete)
         .flatMap(({ statements }) => statements),
       ...(main === undefined && subscriptions.length === 0 && listed.length === 0
-        ? nothingStatements(state, context)
+        ? nothingStatements(state)
         : []),
       ...movedStatements(state, main !== undefined || state.firstPurchaseAtMs !== null),
     ],
@@ -125,16 +125,13 @@ function listedStatements(state: SubscriberState, { names }: DescriptionContext)
 }
 
 /** For a customer who has neither a subscription nor a grant. */
-function nothingStatements(state: SubscriberState, { counts }: DescriptionContext): Statement[] {
+function nothingStatements(state: SubscriberState): Statement[] {
   // Of a purchase that was not received, its refund tells.
   const hasBought = state.consumables.some(({ environment }) => environment === 'production');
   if (state.firstPurchaseAtMs !== null || hasBought) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
   if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
-  const isTester =
-    state.sandbox.length + state.consumables.length > 0 ||
-    (counts !== undefined && counts.sandbox > 0 && counts.production === 0);
-  if (isTester) return [{ kind: 'nothing', why: 'sandbox_only' }];
+  if (state.sandbox.length + state.consumables.length > 0) return [{ kind: 'nothing', why: 'sandbox_only' }];
   // What was bought before the first webhook, only the API can tell.
   return [{ kind: 'nothing', why: state.snapshotAtMs === null ? 'unknown' : 'no_purchases' }];
 }

@@ -2,7 +2,7 @@ import { DAY_MS, isForever } from '../time.ts';
 import { type Period, type Price, priceOf } from './money.ts';
 import { entitlementOrProduct, type Names, productName, productOf } from './names.ts';
 import { isTemporaryPrice, knownTime, sharesEntitlement } from './state-builder.ts';
-import type { Environment, Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
+import type { Money, SubscriberState, SubscriptionState, SubscriptionStatus } from './types.ts';
 
 /** Epoch ms; `null`: unknown, or not shown. */
 type At = number | null;
@@ -92,8 +92,6 @@ export interface DescriptionContext {
   readonly nowMs: number;
   /** The teammate who made a grant; `null`: it was made elsewhere. */
   readonly grantedBy?: (grant: SubscriptionState) => string | null;
-  /** Number of events, to recognize a customer who has only test events. */
-  readonly counts?: Readonly<Record<Environment, number>>;
 }
 
 /** @param state says what else the customer has, such as a grant of the same entitlement */

@@ -300,6 +300,13 @@ describe('the timeline', () => {
     assert.match((await linked.press('timeline')).text, /Renewed/);
   });
 
+  test("RevenueCat's test event is on the timeline, and no purchase", async () => {
+    await send(product, purchase('user_tested', { id: 'tested', type: 'TEST', environment: 'SANDBOX' }));
+    const card = await openFor(product, { externalId: 'user_tested' });
+    assert.match(card.text, /^No purchases of this customer are known here\.$/m);
+    assert.deepEqual(eventsOn(await card.press('timeline')), ['event:tested']);
+  });
+
   test('a transfer passes on the source’s purchases; in the sandbox only those made there', async () => {
     const transfer = (from: string, to: string, environment: string) => ({
       type: 'TRANSFER',
