@@ -8,6 +8,7 @@ import { isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
+import { capitalize } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import type { Customer } from './customer.ts';
 
@@ -62,19 +63,24 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   };
 }
 
-/** Adds the app store to names that are alike: a customer who pays in two stores must see which is which. */
+/** Where it was bought. Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it. */
+function placeOf(store: string | null, { t }: Messages): string | null {
+  return isWebStore(store) ? t('messenger.web') : appStoreName(store);
+}
+
+/** Adds the place to names that are alike: a customer who pays in two stores must see which is which. */
 function withStores(
   described: readonly CustomerDescription[],
-  { t }: Messages,
+  messages: Messages,
 ): readonly CustomerDescription[] {
   const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunningOne);
   const named = (each: SubscriptionDescription): SubscriptionDescription => {
-    const store = appStoreName(each.subscription.store);
+    const store = placeOf(each.subscription.store, messages);
     const isAlike = running.some(
       ({ what, subscription }) => what === each.what && subscription.store !== each.subscription.store,
     );
     if (!isRunningOne(each) || !isAlike || each.what === '' || store === null) return each;
-    const what = t('messenger.inStore', { what: each.what, store });
+    const what = messages.t('messenger.inStore', { what: each.what, store });
     return {
       ...each,
       what,
@@ -125,13 +131,12 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
   const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
-  // Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it.
-  const place = isWebStore(store) ? t('messenger.web') : appStoreName(store);
+  const place = placeOf(store, messages);
   const rows: [label: string, value: string | null][] = [
     [t('messenger.label.price'), price && priceText(messages, price)],
     [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],
     ...endRow(messages, end),
-    [t('messenger.label.store'), place],
+    [t('messenger.label.store'), place && capitalize(place)],
   ];
   return {
     title: environment === 'sandbox' ? t('messenger.testPurchase', { name: what }) : what,

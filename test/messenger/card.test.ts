@@ -243,7 +243,7 @@ describe('the customer’s card', () => {
     const contact = user('pays-twice');
     const home = await live({ contact });
     const more = await submit('more:2', { contact });
-    for (const name of ['Pro (App Store)', 'Pro (Google Play)', 'Pro']) {
+    for (const name of ['Pro (App Store)', 'Pro (Google Play)', 'Pro (on the web)']) {
       const [title, sentence] = [`**${name}**`, `You have ${name} for $9.99 a month.`];
       assert.ok(`${home}${more.text}`.includes(title), title);
       assert.ok(`${home}${more.text}`.includes(sentence), sentence);

@@ -119,6 +119,16 @@ describe('what customers read', () => {
     it(what, () => assert.equal(holdingOf(events, 0.5).sentence, sentence));
   }
 
+  it('tells what was cancelled on the web from what an app store charges', () => {
+    const web = { store: 'STRIPE', original_transaction_id: 'sub_1', transaction_id: 'in_1' };
+    const cancelled = { ...web, type: 'CANCELLATION', cancel_reason: 'UNSUBSCRIBE', id: 'c' };
+    assert.equal(
+      viewOf([{}, { ...web, id: 'w' }, cancelled], 0.5).summary,
+      'You have Pro (App Store) for $9.99 a month. It renews on Jan 31, 2026. Pro (on the web) is cancelled. ' +
+        'You can use it until Jan 31, 2026. You will not be charged for it again.',
+    );
+  });
+
   it('names no period after a trial that is not that of the price', () => {
     const again = [
       { expiration_at_ms: START_MS + 30 * DAY_MS },
