@@ -88,6 +88,12 @@ function watchProjects() {
 /** Shows the progress of what is running: an import, a grant to many customers, choosing them, or its removal. */
 function watchProgress() {
   for (const section of document.querySelectorAll('[data-progress]')) {
+    // A screen reader says each quarter: it would never end to read a line that changes every two seconds.
+    const status = document.createElement('p');
+    status.className = 'hidden';
+    status.role = 'status';
+    section.append(status);
+    let quarter = null;
     poll(true, section.dataset.progress, ({ state, line, percent }) => {
       // Another state has other texts and buttons: the page knows them.
       if (state !== section.dataset.state) {
@@ -96,6 +102,9 @@ function watchProgress() {
       }
       section.querySelector('[data-line]').textContent = line;
       if (percent !== null) section.querySelector('progress').value = percent;
+      const reached = Math.floor(percent / 25);
+      if (reached !== quarter) status.textContent = line;
+      quarter = reached;
       return true;
     });
   }
