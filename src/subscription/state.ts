@@ -132,9 +132,10 @@ function isOwnPurchase(builder: StateBuilder): builder is StateBuilder & { start
   return !isGrant && isPurchaseKnown && !isFamilyShare && !isIncomplete && startedAtMs !== null;
 }
 
-/** The price is null, or the purchase was not received. */
-function hasUnknownCost({ isGrant, isFamilyShare, charge, refunded }: StateBuilder): boolean {
-  return !isGrant && !isFamilyShare && (charge?.usdCents ?? refunded?.usdCents) == null;
+/** The price is null, or the purchase was not received. A trial is free. */
+function hasUnknownCost({ isGrant, isFamilyShare, periodType, charge, refunded }: StateBuilder): boolean {
+  const isFree = isGrant || isFamilyShare || periodType === 'TRIAL';
+  return !isFree && (charge?.usdCents ?? refunded?.usdCents) == null;
 }
 
 /** Identified ids change a few times in a customer's life, not with each event. */

@@ -646,6 +646,13 @@ export const CASES: readonly Case[] = [
     attributes: { rc_lifetime_value_usd: null },
   },
   {
+    name: 'a trial costs nothing, though its price is not said',
+    events: [trial(0, 7, unknownPrice)],
+    on: 5,
+    says: `Pro, free trial until ${date(7)}. Then it renews and is charged.`,
+    attributes: { rc_lifetime_value_usd: 0 },
+  },
+  {
     name: 'an unknown price stays unknown when the product changes',
     events: [buy(0, 30), renew(30, 395, { product_id: 'pro_yearly', ...unknownPrice })],
     on: 40,
