@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import { AppError, answerOrError, badRequest } from '../errors.ts';
 import { printResult } from '../logger.ts';
-import { createRevenueCatClient } from '../revenuecat/client.ts';
 import { type CommandContext, withCommandContext } from './command-context.ts';
-import { connectProject, looksLikeSecretKey, withPrefix } from './projects.ts';
+import { connectProject } from './projects.ts';
 import { rotateKeys } from './secrets.ts';
 
 interface ConnectOptions {
@@ -26,9 +24,10 @@ export function addConnectCommand(program: Command): void {
     .action((options: ConnectOptions) => withCommandContext((context) => connect(context, options)));
 }
 
-async function connect(context: CommandContext, options: ConnectOptions): Promise<void> {
-  const { database, secrets, config } = context;
-  await checkKey(context, options);
+async function connect(
+  { database, secrets, config }: CommandContext,
+  options: ConnectOptions,
+): Promise<void> {
   const { id, webhookUrl, webhookAuthorization } = await connectProject(
     { database, secrets, publicUrl: config.publicUrl },
     {
@@ -47,19 +46,6 @@ In RevenueCat, add a webhook:
   Authorization  ${webhookAuthorization}
 The authorization value is not shown again.`,
   );
-}
-
-/** A wrong key would replace one that works. Where RevenueCat does not say, it is stored unchecked. */
-async function checkKey({ config, now }: CommandContext, { key, project }: ConnectOptions): Promise<void> {
-  if (!looksLikeSecretKey(key)) return;
-  const client = createRevenueCatClient({ apiUrl: config.revenueCatApiUrl, apiKey: key, now });
-  const answer = await answerOrError(client.listProjects());
-  if (answer instanceof AppError) {
-    if (answer.code !== 'revenuecat_unauthorized') return;
-    throw badRequest('RevenueCat rejected the API key. Create a secret key of API version 2.');
-  }
-  if (!answer.some(({ id }) => id === withPrefix(project)))
-    throw badRequest(`This key does not belong to project ${project}.`);
 }
 
 /** `rotate-keys`: the second step of a change of keys, safe while the server runs. */

@@ -3,7 +3,6 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
 import { authenticateWebhook } from '../../src/ingestion/routes.ts';
-import { addConnectCommand } from '../../src/workspaces/command.ts';
 import { provisionWorkspace } from '../../src/workspaces/install.ts';
 import {
   connectProject,
@@ -27,9 +26,7 @@ import {
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { DEFAULT_SETTINGS, readSettings } from '../../src/workspaces/settings.ts';
 import { waitingForLocks } from '../support/database.ts';
-import { runCommandHere } from '../support/process.ts';
 import { until } from '../support/wait.ts';
-import { CLIENT_ID, CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -314,33 +311,4 @@ it('encrypts everything again with a new key, after which the old one can be dro
   );
   const workspace = await readWorkspace(database, 'abc123');
   assert.ok(alone.decrypt(workspace?.accessToken ?? '', secretLocation.accessToken('abc123')));
-});
-
-it('from the command line refuses a key that RevenueCat rejects, and one of another project', async () => {
-  const { app, db, revenueCat } = site;
-  for (const id of ['projcli', 'projother']) revenueCat.addProject({ id, name: id });
-  const run = (project: string, key: string, apiUrl = app.config.revenueCatApiUrl) =>
-    runCommandHere(
-      addConnectCommand,
-      ['connect', '--workspace', 'abc123', '--project', project, '--key', key, '--json'],
-      {
-        DATABASE_URL: db.url,
-        ENCRYPTION_KEYS: app.config.encryptionKeys.map((each) => each.toString('base64')).join(),
-        INTERCOM_CLIENT_ID: CLIENT_ID,
-        INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
-        REVENUECAT_API_URL: apiUrl,
-      },
-    );
-  const [key, other] = [revenueCat.issueKey('projcli'), revenueCat.issueKey('projother')];
-  const { id } = JSON.parse((await run('projcli', key)).stdout);
-  await assert.rejects(run('projcli', 'sk_mistyped'), /RevenueCat rejected the API key/);
-  await assert.rejects(run('projcli', other), /does not belong to project projcli/);
-  const project = await readProject(db.database, 'abc123', id);
-  assert.equal(app.secrets.decrypt(project?.apiKey ?? '', secretLocation.apiKey('abc123', id)), key);
-  assert.equal(
-    JSON.parse((await run('projcli', key, 'http://127.0.0.1:1')).stdout).id,
-    id,
-    'without an answer',
-  );
-  await disconnectProject(db.database, keyOf(id));
 });
