@@ -21,7 +21,7 @@ import {
 
 /** Batches of one process at a time: while one commits, the others call. */
 const WORKERS = 3;
-/** Fewer customers are read quickly by any index. A power of two. */
+/** Fewer customers are read quickly by any index. */
 const MIN_ANALYZED = 256;
 /** While other processes have claimed the rest, or what is left must wait for a retry. */
 const IDLE_MS = 500;
@@ -109,7 +109,11 @@ async function runWorker(run: Run): Promise<void> {
 async function analyzeDoubled(run: Run, { done }: ImportProgress): Promise<void> {
   const before = run.done ?? done;
   run.done = Math.max(before, done);
-  if (Math.clz32(done / MIN_ANALYZED) < Math.clz32(before / MIN_ANALYZED)) await analyzeTables(run.database);
+  if (doublingsOf(done) > doublingsOf(before)) await analyzeTables(run.database);
+}
+
+function doublingsOf(customers: number): number {
+  return customers < MIN_ANALYZED ? -1 : Math.floor(Math.log2(customers / MIN_ANALYZED));
 }
 
 async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
