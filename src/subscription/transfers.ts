@@ -126,16 +126,16 @@ export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly Lifecy
     !transfersAway.some((transfer) => isInScope(transfer, { ...item, appId: null }));
   const subscriptions = snapshot.subscriptions.filter(stays);
   const purchases = snapshot.purchases.filter(stays);
+  const moved = [...snapshot.subscriptions, ...snapshot.purchases].filter((item) => !stays(item));
   const isOf = (items: readonly { entitlements: readonly string[] }[], key: string): boolean =>
     items.some(({ entitlements }) => entitlements.includes(key));
   return {
     ...snapshot,
     subscriptions,
     purchases,
+    // What a subscription gives, it says itself: the listed end may be that of another one, which moved.
     activeEntitlements: snapshot.activeEntitlements.filter(
-      ({ lookupKey }) =>
-        isOf([...subscriptions, ...purchases], lookupKey) ||
-        !isOf([...snapshot.subscriptions, ...snapshot.purchases], lookupKey),
+      ({ lookupKey }) => isOf(purchases, lookupKey) || !isOf(moved, lookupKey),
     ),
   };
 }

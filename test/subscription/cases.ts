@@ -2477,6 +2477,18 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: 'max, team', rc_lifetime_value_usd: 19 },
   },
   {
+    name: 'an entitlement does not last as long as the purchase of it that moved away',
+    events: [event('TRANSFER', 25, { store: 'STRIPE', side: 'source', transferred_to: ['bob'] })],
+    snapshot: snapshotOf(20, [
+      apiSubscription({ autoRenewalStatus: 'will_not_renew' }),
+      apiSubscription({ id: 'sub2', store: 'STRIPE', storeSubscriptionId: 'st1', endsAtMs: day(365) }),
+    ]),
+    on: 31,
+    status: 'expired',
+    says: `No access since ${date(30)}. Had Pro. Purchases (Stripe) were moved to another customer on ${date(25)}.`,
+    attributes: { rc_entitlements: null },
+  },
+  {
     name: 'what was bought after a transfer speaks for itself',
     events: [
       buy(0, 30),
