@@ -36,7 +36,10 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
     const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
     const trialEndsAtMs = trialEnd(builder);
     matched.add(builder);
-    applySubscription(builder, latestPaidPeriod(item), takenAtMs);
+    applySubscription(builder, latestPaidPeriod(item), {
+      takenAtMs,
+      graceEndsAtMs: graceEnd(fold, item, snapshot),
+    });
     // A product whose entitlements were deleted still runs.
     if (item.givesAccess && item.entitlements.length === 0 && isEnded(builder, snapshot))
       builder.entitlements = [];
@@ -198,8 +201,28 @@ function latestPaidPeriod(item: SnapshotSubscription): SnapshotSubscription {
   return { ...item, ...period, status: status === 'trialing' ? 'active' : status };
 }
 
+/**
+ * When the grace period ends: only the entitlement's end says it, where nothing else gives that entitlement. `null`:
+ * unknown, or there is none.
+ */
+function graceEnd(fold: HistoryFold, item: SnapshotSubscription, snapshot: Snapshot): number | null {
+  if (item.status !== 'in_grace_period') return null;
+  const others = [...snapshot.subscriptions, ...snapshot.purchases].filter(
+    (other) => other !== item && (!('givesAccess' in other) || other.givesAccess),
+  );
+  const ends = item.entitlements
+    .filter((key) => !others.some(({ entitlements }) => entitlements.includes(key)))
+    .map((key) => fold.listedEntitlements.get(key) ?? 0);
+  const endMs = Math.max(...ends);
+  return endMs > (item.endsAtMs ?? 0) ? endMs : null;
+}
+
 /** What RevenueCat's API says overrules older events; prices and renewals are only in events. */
-function applySubscription(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): void {
+function applySubscription(
+  builder: StateBuilder,
+  item: SnapshotSubscription,
+  { takenAtMs, graceEndsAtMs }: { readonly takenAtMs: number; readonly graceEndsAtMs: number | null },
+): void {
   // What was known to be the end of access, a grace period included, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
   // The API lists what the store has confirmed.
@@ -209,6 +232,7 @@ function applySubscription(builder: StateBuilder, item: SnapshotSubscription, ta
   const isSamePeriod = applyPeriod(builder, item);
   applyRenewal(builder, item);
   applyPeriodType(builder, item.status);
+  builder.gracePeriodEndsAtMs = graceEndsAtMs ?? builder.gracePeriodEndsAtMs;
   builder.trustedUntilMs = isOverdue(builder, item, takenAtMs) ? takenAtMs + DAY_MS : null;
   applyBilling(builder, item, takenAtMs);
   applyPause(builder, item, isSamePeriod ? Math.min(knownEndMs, takenAtMs) : takenAtMs);

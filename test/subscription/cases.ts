@@ -1081,6 +1081,18 @@ export const CASES: readonly Case[] = [
     attributes: { rc_billing_issue_at: null },
   },
   {
+    name: 'a grace period whose end the API says of the entitlement',
+    events: [],
+    snapshot: {
+      ...snapshotOf(40, [apiSubscription({ status: 'in_grace_period' })]),
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(46) }],
+    },
+    on: 44,
+    status: 'grace_period',
+    says: `Payment failed on ${date(30)}. Still has Pro until ${date(46)} while Apple retries the card.`,
+    attributes: { expires_at: 46, rc_entitlements: 'pro' },
+  },
+  {
     name: 'the expiration after a grace period whose end the API did not say',
     events: [buy(0, 30), expire(42, 'BILLING_ERROR')],
     snapshot: snapshotOf(34, [apiSubscription({ status: 'in_grace_period' })]),
