@@ -59,19 +59,21 @@ export async function findPreferred(
 ): Promise<string[]> {
   if (shared.others.length === 0) return [];
   const rows = await sql.query<{ subscriber_id: string }>(
-    `select s.subscriber_id from subscribers s
+    `with linked as (
+       -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
+       select l.project_id, l.subscriber_id from contact_links l
+         join subscribers h on h.workspace_id = $1 and h.subscriber_id = l.subscriber_id
+        where l.workspace_id = $1 and l.contact_id = $4
+          and (h.contact_id = $4 or h.subscriber_id = $6
+               or l.made_at = (select max(made_at) from contact_links
+                                where workspace_id = $1 and subscriber_id = l.subscriber_id))
+     )
+     select s.subscriber_id from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($3)
-        and (s.project_id = $2
-             -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
-             and exists (select 1 from contact_links l
-                          where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id and l.contact_id = $4
-                            and (s.contact_id = $4
-                                 or l.made_at = (select max(made_at) from contact_links
-                                                  where workspace_id = $1 and subscriber_id = s.subscriber_id)))
+        and (s.project_id = $2 and s.subscriber_id in (select subscriber_id from linked)
           or s.contact_id = $4
-             and not (s.project_id = $2
-                      and exists (select 1 from contact_links l
-                                   where l.workspace_id = $1 and l.subscriber_id = $6 and l.contact_id = $4))
+             -- One whose attributes are not shown hides none of another project: three hid each other in a circle.
+             and s.project_id not in (select project_id from linked where subscriber_id <> s.subscriber_id)
              and exists (select 1 from projects p
                           where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
              and exists (select 1 from events e

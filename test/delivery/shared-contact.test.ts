@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { wakeForContact } from '../../src/contacts/repository.ts';
+import fc from 'fast-check';
+import { findPreferred, wakeForContact } from '../../src/contacts/repository.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -8,6 +10,9 @@ import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
 import { NOW_MS, recentEvent, stateOf } from './support.ts';
+
+/** `moved`: linked, and to another contact since. */
+const LINK = fc.constantFrom('none', 'linked', 'moved');
 
 const OTHER_PROJECT = `${WORKSPACE_ID}-p2`;
 
@@ -293,5 +298,63 @@ describe('two subscribers of one contact', () => {
     await shown('couple-b');
     await ofCouple('couple-a', 2);
     await shown('couple-a');
+  });
+
+  test('of however many customers of a contact, exactly one writes its attributes', async () => {
+    const { database } = world.db;
+    const customers = fc.array(fc.record({ project: fc.constantFrom('a', 'b', 'c'), link: LINK }), {
+      minLength: 1,
+      maxLength: 5,
+    });
+    const check = async (drawn: readonly { project: string; link: string }[]): Promise<void> => {
+      for (const table of ['events', 'contact_links', 'subscribers'])
+        await database.query(`delete from ${table} where workspace_id = 'many'`);
+      const linked = new Set<string>();
+      const stored = drawn.map(({ project, link }, n) => {
+        // A contact is linked to one customer of a project.
+        const isLinked = link !== 'none' && !linked.has(project);
+        if (isLinked) linked.add(project);
+        const contactId = isLinked && link === 'moved' ? 'other' : 'shared';
+        return { subscriberId: randomUUID(), projectId: project, contactId, isLinked, lastEventMs: n + 1 };
+      });
+      for (const { subscriberId, projectId, contactId, isLinked, lastEventMs } of stored) {
+        const key = ['many', projectId, subscriberId];
+        await database.query(
+          `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id) values ($1, $2, $3, $4)`,
+          [...key, contactId],
+        );
+        await database.query(
+          `insert into events (workspace_id, project_id, subscriber_id, event_id, type, kind, event_at_ms, fields)
+           values ($1, $2, $3::uuid, $3::text, 'RENEWAL', 'renewal', $4, '{}')`,
+          [...key, lastEventMs],
+        );
+        // The newest first.
+        const links = contactId === 'other' ? ['other', 'shared'] : ['shared'];
+        for (const [days, linkedTo] of isLinked ? links.entries() : [])
+          await database.query(
+            `insert into contact_links (workspace_id, project_id, subscriber_id, contact_id, made_by, made_at)
+             values ($1, $2, $3, $4, '{}', now() - make_interval(days => $5))`,
+            [...key, linkedTo, days],
+          );
+      }
+      const ids = stored.map(({ subscriberId }) => subscriberId);
+      const shown = await Promise.all(
+        stored
+          .filter(({ contactId }) => contactId === 'shared')
+          .map((each) =>
+            findPreferred(
+              database,
+              { workspaceId: 'many', ...each },
+              { ...each, others: ids.filter((id) => id !== each.subscriberId) },
+            ),
+          ),
+      );
+      if (shown.length > 0) assert.equal(shown.filter((preferred) => preferred.length === 0).length, 1);
+    };
+    await database.query(
+      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+       select 'many', id, id, id, 'hash' from unnest(array['a', 'b', 'c']) id`,
+    );
+    await fc.assert(fc.asyncProperty(customers, check), { numRuns: 100 });
   });
 });
