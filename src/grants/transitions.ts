@@ -152,7 +152,8 @@ async function writeAuditAndNote(
     },
     result,
   });
-  const noteIn = conversationId ?? action.conversationId;
+  // Who requested it reads there what was decided elsewhere.
+  const noteIn = action.conversationId ?? conversationId;
   if (!note || noteIn === null) return;
   await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });
   await jobs.send('action.note', { workspaceId, actionId }, { sql });

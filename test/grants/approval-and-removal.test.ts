@@ -122,6 +122,21 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
+  test('is declined in another conversation: the note is left where it was requested', async () => {
+    const card = await openCustomer(product);
+    await grantOf(card);
+    const { id: conversationId } = product.intercom.addConversation(WORKSPACE_ID, {
+      contactIds: [card.contactId],
+      body: '<p>Hello again</p>',
+    });
+    const seen = await asSecond({ ...card, conversationId });
+    await seen.press('action.decline');
+    await noteIn(product, card, /Declined to grant Pro/);
+    assert.equal(notesIn(product, seen).length, 0);
+    const decline = (await audited(product, card.appUserId)).find(({ action }) => action === 'grant_decline');
+    assert.equal(decline?.conversation, conversationId);
+  });
+
   test('is made once when two approve concurrently', async () => {
     const card = await openCustomer(product);
     await grantOf(card);
