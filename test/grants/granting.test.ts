@@ -174,6 +174,9 @@ describe('granting', () => {
     });
     assert.equal(local.format(grant.endsAtMs), `${day} 23:59:59`);
     assert.match(done.text, /11:59PM/);
+    const end = local.format(Date.now() + 2 * HOUR_MS).slice(0, 16);
+    const { text } = await review(await openCustomer(product), { end });
+    assert.match(text, /^Adds less than a day, starting now\.$/m);
   });
 
   test('a lifetime, where it is allowed, is called for life and has no far date', async () => {
