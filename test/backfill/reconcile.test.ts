@@ -234,6 +234,16 @@ describe('reconciling', () => {
     assert.deepEqual(await listReconcilable(database), []);
   });
 
+  it('begins each night, which also counts for PostgreSQL what came since', async () => {
+    for (const id of ['one', 'two', 'three']) await receiveMonth(id, 0);
+    const jobs = backfillJobs(world.app, new AbortController().signal);
+    await jobs['reconcile.nightly']?.run({});
+    const rows = await world.db.database.query(
+      `select reltuples as counted from pg_class where oid = 'subscribers'::regclass`,
+    );
+    assert.deepEqual(rows, [{ counted: 3 }]);
+  });
+
   it('leaves subscribers alone whose event came late', async () => {
     await receiveMonth('late', 5 * HOUR_MS);
     const body = eventBody({
