@@ -341,7 +341,8 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
   const { gracePeriodEndsAtMs, endsAtMs, trustedUntilMs } = builder;
   // The store charges at the period's end.
   const failedAtMs = Math.min(item.periodEndsAtMs ?? takenAtMs, takenAtMs);
-  builder.gracePeriodEndsAtMs = null;
+  // The expiration that comes when it has ended names the end of the period instead.
+  if (item.givesAccess) builder.gracePeriodEndsAtMs = null;
   switch (item.status) {
     case 'in_grace_period':
       builder.billingIssueAtMs ??= failedAtMs;

@@ -1844,6 +1844,15 @@ export const CASES: readonly Case[] = [
     attributes: { expires_at: 37 },
   },
   {
+    name: 'the end of the grace period survives an API response before the expiration',
+    events: [buy(0, 30), issue(30, 37), expire(37.1, 'BILLING_ERROR')],
+    snapshot: snapshotOf(37.05, [apiSubscription({ status: 'in_billing_retry', givesAccess: false })]),
+    on: 38,
+    status: 'expired',
+    says: `No access since ${date(37)}: payment failed. Had Pro, $10.00 a month.`,
+    attributes: { expires_at: 37 },
+  },
+  {
     name: 'cancelled during the grace period: the store retries nothing',
     events: [buy(0, 30), issue(30, 46), cancel(32, 'UNSUBSCRIBE')],
     on: 33,

@@ -12,8 +12,16 @@ import { type CustomerDescription, describeCustomer } from '../../src/subscripti
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { assembleHistory } from '../../src/subscription/transfers.ts';
-import type { SubscriberState } from '../../src/subscription/types.ts';
-import { accessEndOf, CUSTOMERS, life, statusOf, type Truth, World } from './simulated-stores.ts';
+import type { Snapshot, SubscriberState } from '../../src/subscription/types.ts';
+import {
+  accessEndOf,
+  apiResponse,
+  CUSTOMERS,
+  life,
+  statusOf,
+  type Truth,
+  World,
+} from './simulated-stores.ts';
 
 /** 1,000 in the suite; `LIVES=100000` by hand, about four minutes. */
 const LIVES = Number(process.env.LIVES ?? 1_000);
@@ -161,22 +169,46 @@ function isoDay(atS: unknown): string {
   return typeof atS === 'number' ? new Date(atS * 1_000).toISOString().slice(0, 10) : '';
 }
 
+function assertKnown(world: World, seed: number, snapshots: ReadonlyMap<string, Snapshot>): void {
+  const arrived = arrive(world, seed);
+  const states = new Map(
+    CUSTOMERS.map((who) => {
+      const { events } = assembleHistory(who, arrived);
+      const state = deriveState(events, snapshots.get(who) ?? null, world.nowMs);
+      assertSurfacesAgree(state, events, world.nowMs);
+      return [who as string, state];
+    }),
+  );
+  for (const truth of world.truths) assertAgrees(truth, states, world.nowMs);
+  for (const [who, state] of states) assertTotals(world, who, state);
+}
+
+const seed = fc.integer({ min: 0, max: 9_999 });
+
 test(`${LIVES} lives: the derived state is what the stores know, in any order of arrival`, () => {
   fc.assert(
-    fc.property(life, fc.integer({ min: 0, max: 9_999 }), (actions, seed) => {
+    fc.property(life, seed, (actions, order) => {
       const world = new World();
       world.live(actions);
-      const arrived = arrive(world, seed);
-      const states = new Map(
-        CUSTOMERS.map((who) => {
-          const { events } = assembleHistory(who, arrived);
-          const state = deriveState(events, null, world.nowMs);
-          assertSurfacesAgree(state, events, world.nowMs);
-          return [who as string, state];
-        }),
-      );
-      for (const truth of world.truths) assertAgrees(truth, states, world.nowMs);
-      for (const [who, state] of states) assertTotals(world, who, state);
+      assertKnown(world, order, new Map());
+    }),
+    { numRuns: LIVES, includeErrorInReport: true },
+  );
+});
+
+test(`${LIVES} lives: the same with a response of RevenueCat's API at any time`, () => {
+  fc.assert(
+    fc.property(life, fc.nat({ max: 14 }), seed, (actions, before, order) => {
+      const world = new World();
+      world.live(actions.slice(0, before));
+      const snapshots = new Map(CUSTOMERS.map((who) => [who as string, apiResponse(world, who)]));
+      world.live(actions.slice(before));
+      assertKnown(world, order, snapshots);
+      for (const who of CUSTOMERS) {
+        const imported = deriveState([], apiResponse(world, who), world.nowMs);
+        assertSurfacesAgree(imported, [], world.nowMs);
+        assertTotals(world, who, imported);
+      }
     }),
     { numRuns: LIVES, includeErrorInReport: true },
   );

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { type LifecycleEvent, readEvent } from '../../src/subscription/read-event.ts';
-import type { SubscriptionStatus } from '../../src/subscription/types.ts';
+import type { Snapshot, SnapshotSubscription, SubscriptionStatus } from '../../src/subscription/types.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/time.ts';
+import { apiSubscription, snapshotOf } from './histories.ts';
 
 /**
  * Simulated stores that sell subscriptions to two customers and send the webhooks that RevenueCat documents. What a
@@ -104,6 +105,7 @@ export interface Truth {
   owner: Customer;
   readonly owners: { readonly sinceMs: number; readonly owner: Customer }[];
   readonly family: boolean;
+  readonly boughtAtMs: number;
   plan: Plan;
   pending: Plan | null;
   period: 'TRIAL' | 'INTRO' | 'NORMAL';
@@ -197,6 +199,7 @@ export class World {
       owner,
       owners: [{ sinceMs: 0, owner }],
       family,
+      boughtAtMs: this.nowMs,
       plan: chosen,
       pending: null,
       period,
@@ -525,6 +528,60 @@ function dueAt(truth: Truth): number {
 export function accessEndOf(truth: Truth): number {
   if (truth.revokedAtMs !== null) return truth.revokedAtMs;
   return truth.graceEndMs ?? truth.endMs;
+}
+
+/** What RevenueCat's API says of a customer now. It names a subscription by its last transaction, or by the first. */
+export function apiResponse({ truths, nowMs, paidCents }: World, who: string): Snapshot {
+  const own = truths.filter(({ owner }) => owner === who);
+  const subscriptions = own.map((truth) => {
+    const { id, store, plan, transactions, revokedAtMs, isPaused, resumesAtMs, endMs } = truth;
+    const periodEndsAtMs = isPaused ? resumesAtMs : Math.min(endMs, revokedAtMs ?? endMs);
+    return apiSubscription({
+      id: `api-${id}`,
+      store,
+      productId: plan.productId,
+      pendingProductId: truth.pending?.productId ?? null,
+      entitlements: [plan.entitlement],
+      ...apiStatus(truth, nowMs),
+      startsAtMs: truth.boughtAtMs,
+      periodStartsAtMs: store === 'STRIPE' ? truth.statedStartMs : truth.startMs,
+      periodEndsAtMs,
+      endsAtMs: periodEndsAtMs,
+      storeSubscriptionId: store === 'STRIPE' || store === 'RC_BILLING' ? id : `${id}.${transactions}`,
+      revenueUsdCents: paidCents.get(id) ?? 0,
+      isFamilyShare: truth.family,
+    });
+  });
+  const ends = new Map<string, number>();
+  for (const truth of own) {
+    const { entitlement } = truth.plan;
+    if (nowMs < accessEndOf(truth))
+      ends.set(entitlement, Math.max(ends.get(entitlement) ?? 0, accessEndOf(truth)));
+  }
+  const activeEntitlements = [...ends].map(([lookupKey, endsAtMs]) => ({ lookupKey, endsAtMs }));
+  return { ...snapshotOf(0, subscriptions), takenAtMs: nowMs, activeEntitlements };
+}
+
+function apiStatus(
+  truth: Truth,
+  nowMs: number,
+): Pick<SnapshotSubscription, 'status' | 'autoRenewalStatus' | 'givesAccess'> {
+  const givesAccess = nowMs < accessEndOf(truth);
+  const running =
+    truth.graceEndMs !== null ? 'in_grace_period' : truth.period === 'TRIAL' ? 'trialing' : 'active';
+  const ended = truth.failedAtMs !== null && truth.revokedAtMs === null ? 'in_billing_retry' : 'expired';
+  const renews = truth.pending ? 'will_change_product' : truth.autoRenew ? 'will_renew' : 'will_not_renew';
+  return {
+    status: truth.isPaused ? 'paused' : givesAccess ? running : ended,
+    autoRenewalStatus: truth.isReplaced
+      ? 'will_not_renew'
+      : truth.isPauseScheduled
+        ? 'will_pause'
+        : truth.awaitsConsent
+          ? 'requires_price_increase_consent'
+          : renews,
+    givesAccess,
+  };
 }
 
 /** The status that RevenueCat's documentation gives to what the store knows. */
