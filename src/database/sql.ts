@@ -161,6 +161,13 @@ export async function isReadOnly(sql: Sql): Promise<boolean> {
 }
 
 /**
+ * Joined with a table in a lateral subquery that has an order: PostgreSQL expects a hundred rows of it, and sorting those
+ * would cost more than the index that has the order. Of a workspace that its statistics do not know it expects one row
+ * itself, for which any index and a sort seemed as good: 5,000 customers read all events of the workspace each.
+ */
+export const ONE_ROW = `json_array_elements('[0]')`;
+
+/**
  * The clock of the database as a row to join, `clock.at`: the one clock that all processes share. Citus refuses a
  * call of now() inside CASE and COALESCE of an UPDATE and in RETURNING, and takes a column. `offset 0` keeps
  * PostgreSQL from putting the call back into the column's place.

@@ -1,6 +1,6 @@
 import { REFUSAL_CODES } from '../database/entities.ts';
 import { clocks, type Database, type Sql } from '../database/sql.ts';
-import type { SentAs } from '../subscribers/stored-events.ts';
+import { eventOf, type SentAs } from '../subscribers/stored-events.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { Claim, FinishedClaim } from './claims.ts';
 import { type Attempt, recordAttempts } from './delivery-log.ts';
@@ -16,17 +16,13 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
   const planned = plans.flatMap(({ subscriberId, events }) =>
     events.map((event) => ({ ...event, subscriberId })),
   );
-  // The event's row is read by its key, whatever the planner expects: only the key has this order. Without it, or with
-  // `side` beside the key, another index was read whole for each event until the table had statistics. The lock is what
-  // a foreign key would take: nothing is planned for a subscriber that is being erased.
+  // The lock is what a foreign key would take: nothing is planned for a subscriber that is being erased.
   await sql.query(
     `with planned as (
        select e.subscriber_id, e.received_at, p.*
          from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::uuid[])
               as p (event_id, project_id, name, at_s, reason, planned_for)
-        cross join lateral (select e.subscriber_id, e.received_at, e.side from events e
-                             where e.workspace_id = $1 and e.project_id = p.project_id and e.event_id = p.event_id
-                             order by e.side limit 1) e
+        cross join lateral (${eventOf('p')}) e
         where e.subscriber_id = p.planned_for and e.side = 'customer'
      ), stored as (
        select subscriber_id from subscribers

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Sql } from '../database/sql.ts';
+import { ONE_ROW, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { mergeSubscribers } from './merge.ts';
 
@@ -128,9 +128,10 @@ async function findOwners(
   const rows = await sql.query<{ app_user_id: string; subscriber_id: string }>(
     `select i.app_user_id, i.subscriber_id
        from unnest($3::text[]) as wanted (id)
-      cross join lateral (select app_user_id, subscriber_id from subscriber_ids
-                           where workspace_id = $1 and project_id = $2 and app_user_id = wanted.id
-                          offset 0) i`,
+      cross join lateral (select subscriber_ids.* from subscriber_ids, ${ONE_ROW}
+                           where workspace_id = $1 and app_user_id = wanted.id
+                           order by project_id offset 0) i
+      where i.project_id = $2`,
     [project.workspaceId, project.projectId, ids],
     'find-owners',
   );

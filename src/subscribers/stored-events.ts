@@ -1,3 +1,4 @@
+import { ONE_ROW } from '../database/sql.ts';
 import { type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
 
 export interface EventDelivery {
@@ -62,20 +63,16 @@ export const DELIVERY_OF_EVENT = `select * from event_deliveries
 export const EVENTS_WITH_DELIVERY = `events e left join lateral (${DELIVERY_OF_EVENT}) d on true`;
 
 /** The event that a row of `table` names, read by key as well: only the key has this order. */
-export const eventOf = (table: string): string => `select * from events
+export const eventOf = (table: string): string => `select events.* from events, ${ONE_ROW}
    where workspace_id = $1 and project_id = ${table}.project_id and event_id = ${table}.event_id
    order by side limit 1`;
 
 /** Deliveries `d` with their event `e`. */
 export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (${eventOf('d')}) e`;
 
-/**
- * Events of the subscribers `s` with their delivery, in the order that only the index of timelines has. Of a workspace
- * without statistics PostgreSQL expects one event, for which another index and a sort seemed cheaper: 5,000 customers
- * read all events of the workspace each. It expects a hundred rows of the array, and sorting those would cost more.
- */
+/** Events of the subscribers `s` with their delivery, in the order that only the index of timelines has. */
 export const EVENTS_OF_SUBSCRIBERS = `cross join lateral (
-  select events.* from events, json_array_elements('[0]')
+  select events.* from events, ${ONE_ROW}
    where workspace_id = $1 and subscriber_id = s.subscriber_id
    order by event_at_ms, event_id offset 0) e
   left join lateral (${DELIVERY_OF_EVENT}) d on true`;

@@ -11,6 +11,7 @@ import { markProcessed } from '../../src/ingestion/journal.ts';
 import { listDeliveries, readOverview } from '../../src/settings/repository.ts';
 import { findEventsOfOthers } from '../../src/subscribers/customer-data.ts';
 import { readHistories } from '../../src/subscribers/history.ts';
+import { resolveIdentities } from '../../src/subscribers/identity.ts';
 import { listSubscribers, searchSubscribers } from '../../src/subscribers/search.ts';
 import { NIL_UUID } from '../../src/text.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -153,6 +154,21 @@ test('lists of a large workspace are read from where the last one ended, not in 
     });
   }
   assert.deepEqual(whole, []);
+});
+
+test('app user ids of a workspace that PostgreSQL has not analyzed are looked up by key', async (t) => {
+  const own = await createTestDatabase();
+  t.after(() => own.close());
+  await own.database.query(
+    `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
+     select 'other', 'p', n::text, gen_random_uuid() from generate_series(1, 3000) n`,
+  );
+  await own.database.query('analyze subscriber_ids');
+  const plans = await plansOf(own.database, (sql) =>
+    resolveIdentities(sql, { workspaceId: 'new', projectId: 'p' }, [['one', 'two']]),
+  );
+  assert.equal(plans.length, 1);
+  assert.deepEqual(plans.flatMap(scansOfAll), []);
 });
 
 test('of many customers that are due, the events of those that wait longest are counted and listed', async (t) => {
