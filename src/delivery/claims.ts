@@ -160,7 +160,7 @@ export async function finishClaims(
   { workspaceId, nowMs }: { readonly workspaceId: string; readonly nowMs: number },
   finished: readonly FinishedClaim[],
 ): Promise<Set<string>> {
-  const rows = await sql.query<{ subscriber_id: string; due: boolean }>(
+  const rows = await sql.query<{ subscriber_id: string; merged_into: string | null; due: boolean }>(
     `with locked as (
        -- In one order, as every statement that writes several: otherwise two could wait for each other.
        select subscriber_id from subscribers
@@ -189,7 +189,7 @@ export async function finishClaims(
                   unwritten_before, pending_events, pending_reason, now, now_s)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
         and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
-     returning s.subscriber_id, coalesce(s.due_at <= f.now, false) as due`,
+     returning s.subscriber_id, s.merged_into, coalesce(s.due_at <= f.now, false) as due`,
     [
       workspaceId,
       finished.map(({ claim }) => claim.subscriberId),
@@ -207,6 +207,8 @@ export async function finishClaims(
     ],
     'finish-claims',
   );
+  for (const { merged_into } of rows)
+    if (merged_into !== null) await endWaitForMerged(sql, workspaceId, merged_into);
   const released = new Set(rows.map((row) => row.subscriber_id));
   const overtaken = finished.filter(
     ({ claim, attributesWritten }) =>
@@ -216,6 +218,15 @@ export async function finishClaims(
   const overtakenIds = overtaken.map(({ claim }) => claim.subscriberId);
   await rewriteAttributesOf(sql, workspaceId, overtakenIds);
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
+}
+
+/** The delivery has ended that the merge made the subscriber that stays wait for. */
+async function endWaitForMerged(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
+  await sql.query(
+    `update subscribers set lease_until = null
+      where workspace_id = $1 and subscriber_id = $2 and lease_owner is null`,
+    [workspaceId, subscriberId],
+  );
 }
 
 /**

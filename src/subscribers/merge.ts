@@ -66,6 +66,8 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
   await sql.query(
     `update subscribers s
         set ${DUE},
+            -- What a worker is sending for another one would go to the contact of this one as well.
+            lease_until = greatest(s.lease_until, o.lease_until),
             snapshot = null, snapshot_at = null, attributes_written = null,
             first_event_at_ms = least(s.first_event_at_ms, o.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, o.last_event_at_ms),
@@ -73,6 +75,7 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
             email_at_ms = greatest(s.email_at_ms, o.email_at_ms)
        from (select min(first_event_at_ms) as first_event_at_ms, max(last_event_at_ms) as last_event_at_ms,
                     max(email_at_ms) as email_at_ms,
+                    max(lease_until) filter (where contact_id is not null) as lease_until,
                     (array_agg(email order by email_at_ms desc) filter (where email is not null))[1] as email
                from subscribers where workspace_id = $1 and subscriber_id = any($3)) o
       where s.workspace_id = $1 and s.subscriber_id = $2`,

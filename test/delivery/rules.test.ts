@@ -198,6 +198,30 @@ describe('Intercom’s rules', () => {
       assert.deepEqual(sent.sort(), ids);
     });
 
+  test('an event that is being sent when its customer is merged into one with another contact is on one of them', async () => {
+    const [kept, merged] = [customer(), customer()];
+    for (const externalId of [kept, merged])
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
+    // The subscriber with the oldest event is the one that stays.
+    await receive(world, kept, { id: `${kept}-1`, event_timestamp_ms: NOW_MS - 2 * DAY_MS });
+    await deliver(`${kept}-1`);
+    await until(async () => !(await isDue(kept)), 'the attributes');
+    world.intercom.faults.add({ pathPrefix: '/events', latencyMs: 500 });
+    const renewal = { type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS };
+    await receive(world, merged, { ...renewal, id: `${merged}-1` });
+    await until(async () => is(merged, 's.contact_id is not null'), 'its contact');
+    await receive(world, kept, {
+      type: 'EXPIRATION',
+      id: `${kept}-2`,
+      event_timestamp_ms: NOW_MS,
+      aliases: [merged],
+    });
+    const ids = [`${kept}-1`, `${kept}-2`, `${merged}-1`];
+    for (const eventId of ids) await deliver(eventId);
+    const sent = sentEvents(world, ids).map((event) => event.metadata.event_id);
+    assert.deepEqual(sent.sort(), ids.sort());
+  });
+
   test('the 121st event name fails with what an admin can act on; the others continue', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
