@@ -264,8 +264,10 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   const isNew = laterMs >= DAY_MS;
   if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
   builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
-  // Nor does it know a temporary price: that of an earlier period and a free trial have ended with it.
-  if (!isSamePeriod && isTemporaryPrice(builder)) builder.price = null;
+  // Nor does it know a temporary price: that of an earlier period and a free trial have ended with it. A new period of
+  // a product without a known name may be another product's.
+  const isPriceOver = isTemporaryPrice(builder) || isInternalId(item.productId ?? '');
+  if (!isSamePeriod && isPriceOver) builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
   if (!isStatedByPurchase) builder.periodEndsAtMs = item.periodEndsAtMs ?? item.endsAtMs;

@@ -665,6 +665,20 @@ export const CASES: readonly Case[] = [
     says: `Pro. Next charge ${date(60)}.`,
   },
   {
+    name: 'an unknown price stays unknown for a new period of a product without a known name',
+    events: [buy(0, 30)],
+    snapshot: snapshotOf(32, [
+      apiSubscription({
+        productId: 'prod4f31bd16ab',
+        periodStartsAtMs: day(30),
+        periodEndsAtMs: day(395),
+        endsAtMs: day(395),
+      }),
+    ]),
+    on: 33,
+    says: `Pro. Next charge ${date(395)}.`,
+  },
+  {
     name: 'an unknown price stays unknown for a product that only the API names',
     events: [buy(0, 30)],
     snapshot: snapshotOf(40, [
