@@ -52,7 +52,7 @@ export const formFields = z
 const common = formFields.extend({
   /** Of the page of the purchase that it is about. */
   subscription: z.string().optional(),
-  /** The page of entitlements that it shows, from 0; absent: that of the chosen one. */
+  /** The page of entitlements or charges that it shows, from 0; absent: that of the chosen one. */
   page: z.number().optional(),
   /** For more of one entitlement: the form says that it extends a grant. */
   extends: z.boolean().optional(),

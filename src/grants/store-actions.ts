@@ -137,10 +137,9 @@ async function refundOf(
 ): Promise<Pick<StoreActionDetails, 'transactionId' | 'amount'>> {
   if (!refundsCharges(live)) return { amount: subscription.lastPayment };
   const charges = await listCharges(context, live);
-  // A form that does not send its choice had the newest selected.
-  const charge = charges.find(({ id, isRefunded }) =>
-    form.transaction === undefined ? !isRefunded : id === form.transaction,
-  );
+  // A form that does not send its choice had the newest selected, on its first page.
+  const isNewest = form.transaction === undefined && !form.page;
+  const charge = charges.find(({ id, isRefunded }) => (isNewest ? !isRefunded : id === form.transaction));
   if (!charge) throw invalid('transaction');
   if (charge.isRefunded) throw refused('refunded');
   return { transactionId: charge.id, amount: charge.rest };

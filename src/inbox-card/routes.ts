@@ -6,7 +6,7 @@ import type { PurchaseActionKind } from '../grants/action-kinds.ts';
 import { findPurchase } from '../grants/purchases.ts';
 import { approveAction, declineAction } from '../grants/service.ts';
 import { confirmReview, decide, revokeConfirm } from '../grants/views/confirm.ts';
-import { actionForm, turnEntitlementPage } from '../grants/views/form.ts';
+import { actionForm, turnPage } from '../grants/views/form.ts';
 import { subscriptionPage } from '../grants/views/purchase.ts';
 import { changeForm, reviewForm } from '../grants/views/review.ts';
 import {
@@ -181,7 +181,7 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'match.confirm': changes(link),
     unlink: changes(forCustomer(unlink)),
     grant: changes(forCustomer((context) => actionForm(context, { kind: 'grant' }))),
-    'grant.page:': changes(forCustomer(turnEntitlementPage)),
+    'grant.page:': changes(forCustomer(turnPage)),
     'grant.review': changes(forCustomer(reviewForm)),
     'grant.confirm': changes(forCustomer(confirmReview)),
     grants: reads(forCustomer(actionList)),
@@ -195,6 +195,7 @@ const VIEWS: ReadonlyMap<string, View> = new Map(
     'extend:': changes(forCustomer(extend)),
     'manage:': changes(forCustomer(purchaseForm('manage'))),
     transfer: changes(forCustomer((context) => actionForm(context, { kind: 'transfer' }))),
+    'action.page:': changes(forCustomer(turnPage)),
     'action.review': changes(forCustomer(reviewForm)),
     'action.change': changes(forCustomer(changeForm)),
     'action.confirm': changes(forCustomer(confirmReview)),

@@ -16,6 +16,7 @@ import {
   agedFormState,
   forge,
   idsOn,
+  type OpenCard,
   openAgain,
   openFor,
   send,
@@ -247,6 +248,42 @@ describe('a store action', () => {
     const { canvas } = await forge(product, form, 'action.review', { inputs });
     assert.match(textOf(canvas), new RegExp(`^Charge: ${own.storeSubscriptionId}$`, 'm'));
     assert.ok(idsOn(canvas ?? {}).includes('action.confirm'));
+  });
+
+  test('of many charges every one can be chosen, and none is on the next page until one is', async () => {
+    const { own, page } = await openBuyer('play_store');
+    const weeks = Array.from({ length: 14 }, (_, index) => ({
+      id: `GPA.1111-2222-3333-4444..${index}`,
+      purchasedAtMs: Date.now() - (14 - index) * 7 * DAY_MS,
+      expiresAtMs: null,
+      isRefunded: false,
+    }));
+    product.revenueCat.state.transactions.set(own.id, weeks);
+    const chargesOn = ({ canvas }: OpenCard) => {
+      const field = canvas.content?.components.find(
+        (each) => each.type === 'dropdown' && each.id === 'action.transaction',
+      );
+      assert.equal(field?.type, 'dropdown');
+      return field as { options: { id: string }[]; value?: string };
+    };
+    const first = await page.press(buttonOf(page, 'refund'));
+    assert.equal(chargesOn(first).value, weeks.at(-1)?.id, 'the newest');
+    const second = await first.press('action.page:1', {
+      'action.transaction': chargesOn(first).value ?? '',
+      'action.reason': 'Asked for it',
+    });
+    assert.equal(chargesOn(second).value, undefined);
+    const ids = [first, second].flatMap((each) => chargesOn(each).options.map(({ id }) => id));
+    assert.deepEqual(ids, weeks.map(({ id }) => id).reverse());
+    const reason = { 'action.reason': 'Asked for it' };
+    const unchosen = await second.press('action.review', reason);
+    assert.match(unchosen.text, /^Choose the charge to refund\.$/m);
+    const oldest = weeks[0]?.id ?? '';
+    const checked = await unchosen.press('action.review', { ...reason, 'action.transaction': oldest });
+    assert.ok(checked.text.includes(`Charge: ${oldest}`), checked.text);
+    assert.equal(chargesOn(await checked.press('action.change')).value, oldest);
+    await checked.press('action.confirm');
+    assert.equal(weeks[0]?.isRefunded, true);
   });
 
   test('a charge that was refunded elsewhere is not offered, reviewed or confirmed; one refunded in part is', async () => {

@@ -60,7 +60,8 @@ export function submittedForm(context: ViewContext): Form {
   return { ...formOf(context), ...formFields.parse(Object.fromEntries(typed)) };
 }
 
-export function turnEntitlementPage(context: ViewContext, page: string): Promise<InboxCanvas> {
+/** Of the entitlements or charges of the form. */
+export function turnPage(context: ViewContext, page: string): Promise<InboxCanvas> {
   return actionForm(context, { ...submittedForm(context), page: Number(page) });
 }
 
@@ -147,13 +148,13 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const charges = await listRefundableCharges(context, live);
   const about = ({ purchasedAtMs, rest }: (typeof charges)[number]): string =>
     [messages.date(purchasedAtMs), rest && messages.money(rest)].filter(Boolean).join(' · ');
-  const options = charges.slice(0, MAX_OPTIONS).map((each) => option(each.id, `${about(each)} · ${each.id}`));
+  const options = charges.map((each) => option(each.id, `${about(each)} · ${each.id}`));
   const [first, ...others] = charges;
   const name = t('action.label.transaction');
   // The field of an only charge holds its id: the label says which one it is.
   const label = first && others.length === 0 ? `${name} · ${about(first)}` : name;
   const value = form.transaction ?? first?.id;
-  return [rows, choice({ id: 'action.transaction', label, options, value })];
+  return [rows, pagedChoice(context, form, { id: 'action.transaction', label, options, value })];
 }
 
 function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, live: LivePurchase): Part[] {
@@ -185,12 +186,9 @@ async function grantFields(
   const duration = isDuration(form.duration) ? form.duration : defaultDuration(context);
   const nowMs = context.app.now();
   const canAdd = entitlements.some((each) => currentEndOrNow(nowMs, endsOf(access, each)) > nowMs);
-  const pages = pagesOf(entitlements);
-  let { page = -1 } = form;
-  if (!pages[page]) page = pages.findIndex((each) => each.includes(selected));
   return [
     text(labeled(context.messages, t('action.label.currentAccess'), current), 'muted'),
-    entitlementFields(context, { pages, page, selected }),
+    entitlementFields(context, form, { entitlements, selected }),
     choice({
       id: 'grant.duration',
       label: t('action.label.duration'),
@@ -223,34 +221,50 @@ function likelyEntitlement(context: ViewContext, entitlements: readonly Entitlem
 }
 
 function entitlementFields(
-  { messages: { t }, customer }: ViewContext,
-  form: {
-    readonly pages: readonly (readonly Entitlement[])[];
-    readonly page: number;
-    readonly selected: Entitlement;
-  },
-): Part[] {
-  const { pages, page, selected } = form;
-  const field = { id: 'grant.entitlement', label: t('card.label.entitlement') };
-  const shown = pages[page] ?? [];
+  context: ViewContext,
+  form: GrantForm,
+  { entitlements, selected }: { entitlements: readonly Entitlement[]; selected: Entitlement },
+): Part {
+  const { messages, customer } = context;
+  const field = { id: 'grant.entitlement', label: messages.t('card.label.entitlement') };
   // Canvas Kit has no choice of one: its name is in a field that cannot be changed.
-  if (shown.length === 1)
-    return [{ type: 'input', ...field, value: entitlementName(customer, selected), disabled: true }];
-  const options = shown.map((each) => option(each.id, clip(entitlementName(customer, each), 80)));
-  const dropdown = choice({ ...field, options, value: selected.id });
-  if (pages.length === 1) return [dropdown];
+  if (entitlements.length === 1)
+    return { type: 'input', ...field, value: entitlementName(customer, selected), disabled: true };
+  const options = entitlements.map((each) => option(each.id, clip(entitlementName(customer, each), 80)));
+  return pagedChoice(context, form, { ...field, options, value: selected.id });
+}
+
+/** A dropdown of the form's page, or of that of the chosen option, and the way to the next page. */
+function pagedChoice(
+  { messages: { t } }: ViewContext,
+  form: Form,
+  field: { id: string; label: string; options: readonly Option[]; value: string | undefined },
+): Part[] {
+  const pages = pagesOf(field.options);
+  let { page = -1 } = form;
+  if (!pages[page])
+    page = Math.max(
+      0,
+      pages.findIndex((each) => each.some(({ id }) => id === field.value)),
+    );
+  const dropdown = choice({ ...field, options: pages[page] ?? [] });
+  if (pages.length < 2) return [dropdown];
   return [
     dropdown,
     tightText(t('action.form.pageOf', { page: page + 1, pages: pages.length }), 'muted'),
-    button(`grant.page:${(page + 1) % pages.length}`, t('action.button.moreEntitlements'), 'link'),
+    button(
+      `${prefixOf(form.kind)}.page:${(page + 1) % pages.length}`,
+      t('action.button.moreOptions'),
+      'link',
+    ),
   ];
 }
 
 /** Evenly, so that no page has a single option, which Canvas Kit refuses. */
-function pagesOf(entitlements: readonly Entitlement[]): (readonly Entitlement[])[] {
-  const count = Math.ceil(entitlements.length / MAX_OPTIONS);
-  const from = (index: number): number => Math.floor((index * entitlements.length) / count);
-  return Array.from({ length: count }, (_, index) => entitlements.slice(from(index), from(index + 1)));
+function pagesOf(options: readonly Option[]): (readonly Option[])[] {
+  const count = Math.ceil(options.length / MAX_OPTIONS);
+  const from = (index: number): number => Math.floor((index * options.length) / count);
+  return Array.from({ length: count }, (_, index) => options.slice(from(index), from(index + 1)));
 }
 
 /**
