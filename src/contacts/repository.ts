@@ -1,5 +1,5 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
-import type { Entities, Sql } from '../database/sql.ts';
+import { type Entities, ONE_ROW, type Sql } from '../database/sql.ts';
 import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import type { IntercomContact } from '../intercom/client.ts';
 import type { SubscriberKey } from '../subscribers/repository.ts';
@@ -25,13 +25,15 @@ export async function findSharedSubscribers(
         where workspace_id = $1 and subscriber_id = any($2)
      ), pair as (
        select i.subscriber_id as mine, o.subscriber_id as other from subscriber_ids i
-        cross join lateral (select subscriber_id from subscriber_ids
-                             where workspace_id = $1 and app_user_id = i.app_user_id offset 0) o
+        cross join lateral (select subscriber_id from subscriber_ids, ${ONE_ROW}
+                             where workspace_id = $1 and app_user_id = i.app_user_id
+                             order by project_id offset 0) o
         where i.workspace_id = $1 and i.subscriber_id = any($2)
        union
        select c.subscriber_id, o.subscriber_id from contact c
-        cross join lateral (select subscriber_id from contact_links
-                             where workspace_id = $1 and contact_id = c.contact_id offset 0) o
+        cross join lateral (select subscriber_id from contact_links, ${ONE_ROW}
+                             where workspace_id = $1 and contact_id = c.contact_id
+                             order by project_id offset 0) o
        union
        select c.subscriber_id, o.subscriber_id from contact c
         cross join lateral (select subscriber_id from subscribers
