@@ -3,7 +3,6 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { DAY_MS } from '../time.ts';
 import { readCustomer, readNow } from './access.ts';
 import { type Action, CLOCK_TOLERANCE_MS, doneAtMs, type StoreActionDetails } from './action.ts';
 import { failed, refused } from './action-error.ts';
@@ -93,16 +92,12 @@ interface PaymentRow {
   readonly fields: unknown;
 }
 
-/** Google refunds no older charge. */
-const REFUNDABLE_MS = 365 * DAY_MS;
-
-/** Charges of a Google Play subscription that are not too old for a refund, newest first. */
+/** Charges of a Google Play subscription, newest first. */
 export async function listCharges(context: ActionContext, live: LivePurchase) {
   const { revenueCatProjectId } = context.customer.project;
-  const listed = await readNow(context, ({ stores }) =>
+  const charges = await readNow(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),
   );
-  const charges = listed.filter(({ purchasedAtMs }) => purchasedAtMs > context.app.now() - REFUNDABLE_MS);
   const ids = charges.map(({ id }) => id);
   const payments = await readPayments(context, ids);
   return charges
