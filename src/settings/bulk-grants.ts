@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { nameOf } from '../grants/action.ts';
 import {
-  COMMAND_LINE,
   changeBulkGrant,
   checkBulkRules,
   checkCount,
@@ -23,6 +22,7 @@ import {
 } from '../grants/bulk/repository.ts';
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
+import { COMMAND_LINE } from '../workspaces/audit.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
 import { csvFile } from './csv.ts';

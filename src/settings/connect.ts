@@ -1,14 +1,13 @@
-import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import {
   type Connection,
   connectProject,
   type Project,
-  type ProjectKey,
   readProject,
   replaceWebhookAuthorization,
   updateProject,
+  wakeCustomers,
   webhookUrl,
 } from '../workspaces/projects.ts';
 import { missingByFeature } from '../workspaces/revenuecat-key.ts';
@@ -30,26 +29,11 @@ export function connect(
   return withWebhookLock(request, async () => {
     const { publicUrl } = app.config;
     const connection = await connectProject({ ...app, publicUrl }, { workspaceId, ...project });
-    await wakeCustomers(request, { workspaceId, projectId: connection.id });
+    await wakeCustomers(app, { workspaceId, projectId: connection.id });
     await audit(request, 'revenuecat_connected', { project: name ?? revenueCatProjectId });
     await app.jobs.send('workspace.health', { workspaceId });
     return registerAndShow(request, connection, { client, missingScopes });
   });
-}
-
-/**
- * Has attributes written that changed while the project was disconnected: deliveries left them as they were. Of a
- * million customers it takes too long; the project is connected all the same.
- */
-export async function wakeCustomers({ app }: PageRequest, project: ProjectKey): Promise<void> {
-  const { workspaceId, projectId } = project;
-  const where = 's.project_id = $2 and s.contact_id is not null';
-  await wakeSubscribers(app.database, workspaceId, { set: DUE, where, values: [projectId] }).catch((error) =>
-    app.logger.warn(
-      { err: error, workspaceId, projectId },
-      'could not wake the customers of a connected project: attributes follow with their next events',
-    ),
-  );
 }
 
 /** Replaces the webhook's authorization value, registers it, and shows it. */

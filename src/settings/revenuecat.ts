@@ -14,13 +14,14 @@ import {
   reconnectProject,
   storeApiKey,
   updateProject,
+  wakeCustomers,
   webhookUrl,
   withPrefix,
 } from '../workspaces/projects.ts';
 import { canAddWebhook, checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
 import { audit, changeSettings } from './change-settings.ts';
-import { connect, newWebhook, wakeCustomers } from './connect.ts';
+import { connect, newWebhook } from './connect.ts';
 import type { FlashCode } from './messages.ts';
 import {
   action,
@@ -169,7 +170,7 @@ const reconnectForm = action(async (request) => {
     return done('/revenuecat', isConnected ? 'reconnected' : 'reconnect_expired');
   }
   const project = await projectOf(request);
-  await wakeCustomers(request, project);
+  await wakeCustomers(app, project);
   await audit(request, 'revenuecat_reconnected', { project: project.name });
   await app.jobs.send('workspace.health', { workspaceId });
   // A webhook that we registered was removed at RevenueCat: it is registered again, with a new value.

@@ -1,5 +1,5 @@
 import type { QueryDeepPartialEntity } from 'typeorm';
-import { AuditEntity, type AuditRow, columnsOf } from '../database/entities.ts';
+import { AuditEntity, type AuditRow, columnsOf, type Teammate } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 
 export type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
@@ -43,6 +43,9 @@ export async function writeAudit({ manager }: Entities, record: AuditRecord): Pr
     ],
   );
 }
+
+/** The operator, who is no teammate. */
+export const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
 
 /** Records what an admin did outside a conversation. */
 export async function auditAdmin(

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { printResult } from '../logger.ts';
+import { auditAdmin, COMMAND_LINE } from './audit.ts';
 import { type CommandContext, withCommandContext } from './command-context.ts';
-import { connectProject } from './projects.ts';
+import { connectProject, wakeCustomers } from './projects.ts';
 import { rotateKeys } from './secrets.ts';
 
 interface ConnectOptions {
@@ -24,19 +25,15 @@ export function addConnectCommand(program: Command): void {
     .action((options: ConnectOptions) => withCommandContext((context) => connect(context, options)));
 }
 
-async function connect(
-  { database, secrets, config }: CommandContext,
-  options: ConnectOptions,
-): Promise<void> {
+async function connect(context: CommandContext, options: ConnectOptions): Promise<void> {
+  const { workspace: workspaceId, project, key, name = null } = options;
   const { id, webhookUrl, webhookAuthorization } = await connectProject(
-    { database, secrets, publicUrl: config.publicUrl },
-    {
-      workspaceId: options.workspace,
-      revenueCatProjectId: options.project,
-      apiKey: options.key,
-      name: options.name ?? null,
-    },
+    { ...context, publicUrl: context.config.publicUrl },
+    { workspaceId, revenueCatProjectId: project, apiKey: key, name },
   );
+  await wakeCustomers(context, { workspaceId, projectId: id });
+  const record = { action: 'revenuecat_connected', details: { project: name ?? project } };
+  await auditAdmin(context.database, { workspaceId, admin: COMMAND_LINE }, record);
   printResult(
     options.json,
     { id, webhook_url: webhookUrl, webhook_authorization: webhookAuthorization },

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
 import { type FindOptionsWhere, LessThan, MoreThan, Not, type QueryDeepPartialEntity } from 'typeorm';
 import { columnsOf, ProjectEntity, type ProjectRow, updateRows, upsert } from '../database/entities.ts';
 import type { Database, Entities, Sql } from '../database/sql.ts';
+import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { lockWorkspace, readInstalled } from './repository.ts';
@@ -188,6 +190,23 @@ export async function connectProject(
     return projectId;
   });
   return { id, webhookUrl: webhookUrl(deps.publicUrl, id), webhookAuthorization };
+}
+
+/**
+ * Has attributes written that changed while the project was disconnected: deliveries left them as they were. Of a
+ * million customers it takes too long; the project is connected all the same.
+ */
+export async function wakeCustomers(
+  { database, logger }: { readonly database: Database; readonly logger: Logger },
+  { workspaceId, projectId }: ProjectKey,
+): Promise<void> {
+  const where = 's.project_id = $2 and s.contact_id is not null';
+  await wakeSubscribers(database, workspaceId, { set: DUE, where, values: [projectId] }).catch((error) =>
+    logger.warn(
+      { err: error, workspaceId, projectId },
+      'could not wake the customers of a connected project: attributes follow with their next events',
+    ),
+  );
 }
 
 export function webhookUrl(publicUrl: string, projectId: string): string {

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { listDueWorkspaces } from '../../src/delivery/due-workspaces.ts';
 import { authenticateWebhook } from '../../src/ingestion/routes.ts';
+import { addConnectCommand } from '../../src/workspaces/command.ts';
 import { provisionWorkspace } from '../../src/workspaces/install.ts';
 import {
   connectProject,
@@ -26,7 +27,9 @@ import {
 import { createSecretBox, rotateKeys, secretLocation } from '../../src/workspaces/secrets.ts';
 import { DEFAULT_SETTINGS, readSettings } from '../../src/workspaces/settings.ts';
 import { waitingForLocks } from '../support/database.ts';
+import { runCommandHere } from '../support/process.ts';
 import { until } from '../support/wait.ts';
+import { CLIENT_ID, CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -311,4 +314,47 @@ it('encrypts everything again with a new key, after which the old one can be dro
   );
   const workspace = await readWorkspace(database, 'abc123');
   assert.ok(alone.decrypt(workspace?.accessToken ?? '', secretLocation.accessToken('abc123')));
+});
+
+it('from the command line is recorded, and has attributes written that changed while it was disconnected', async () => {
+  const { app, db } = site;
+  const { id: projectId } = await connect({ revenueCatProjectId: 'projcli' });
+  const subscriberId = randomUUID();
+  await db.database.query(
+    `insert into subscribers (workspace_id, subscriber_id, project_id, contact_id) values ('abc123', $1, $2, 'c1')`,
+    [subscriberId, projectId],
+  );
+  await disconnectProject(db.database, keyOf(projectId));
+  const { stdout } = await runCommandHere(
+    addConnectCommand,
+    [
+      'connect',
+      '--workspace',
+      'abc123',
+      '--project',
+      'projcli',
+      '--key',
+      'sk_new',
+      '--name',
+      'Ours',
+      '--json',
+    ],
+    {
+      DATABASE_URL: db.url,
+      ENCRYPTION_KEYS: app.config.encryptionKeys.map((each) => each.toString('base64')).join(),
+      INTERCOM_CLIENT_ID: CLIENT_ID,
+      INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+    },
+  );
+  assert.equal(JSON.parse(stdout).id, projectId);
+  const [customer] = await db.database.query(
+    `select due_at is not null as due from subscribers where workspace_id = 'abc123' and subscriber_id = $1`,
+    [subscriberId],
+  );
+  assert.deepEqual(customer, { due: true });
+  const records = await db.database.query(
+    `select actor->>'name' as by, details from audit_log
+      where workspace_id = 'abc123' and action = 'revenuecat_connected'`,
+  );
+  assert.deepEqual(records, [{ by: 'Command line', details: { project: 'Ours' } }]);
 });

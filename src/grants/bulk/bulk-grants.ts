@@ -25,9 +25,6 @@ import {
   readProgress,
 } from './repository.ts';
 
-/** The operator, who is no teammate. */
-export const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
-
 /** A field of a CSV: quoted, it may hold separators and line breaks (RFC 4180). Unbounded, V8's stack overflows. */
 const FIELD = /(?:"([^"]*(?:""[^"]*){0,20000})" *(?=[,;\t]|$)|([^,;\t\r\n\u2028\u2029]*))/.source;
 const RECORD = new RegExp(String.raw`(?=\S)${FIELD}(?:[,;\t]${FIELD}){0,20000}`, 'gm');

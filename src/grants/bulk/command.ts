@@ -4,6 +4,7 @@ import { badRequest, notFound } from '../../errors.ts';
 import { printResult } from '../../logger.ts';
 import { subscriberJobs } from '../../subscribers/jobs.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
+import { COMMAND_LINE } from '../../workspaces/audit.ts';
 import {
   type CommandContext,
   chooseProject,
@@ -12,7 +13,6 @@ import {
 } from '../../workspaces/command-context.ts';
 import { grantJobs } from '../jobs.ts';
 import {
-  COMMAND_LINE,
   changeBulkGrant,
   describeFailure,
   draftBulkGrant,
