@@ -107,6 +107,7 @@ function formatDuration(ms: number): string {
 
 const REASONS: Readonly<Record<string, string>> = {
   revenuecat_rate_limited: "waiting for RevenueCat's rate limit",
+  revenuecat_locked: 'another request is changing a customer in RevenueCat, retrying',
   revenuecat_unavailable: 'RevenueCat does not answer, retrying',
 };
 
