@@ -38,12 +38,13 @@ export function endOfDuration(duration: Duration, fromMs: number, timeZone: stri
   const { days, months }: Length = LENGTHS[duration];
   if (days !== undefined) return fromMs + days * DAY_MS;
   if (months === undefined) return LIFETIME_END_MS;
-  const end = new Date(fromMs + offsetAt(fromMs, timeZone));
+  const format = offsetFormat(timeZone);
+  const end = new Date(fromMs + offsetAt(fromMs, format));
   const day = end.getUTCDate();
   end.setUTCMonth(end.getUTCMonth() + months);
   // The month has no such day: its last one.
   if (end.getUTCDate() !== day) end.setUTCDate(0);
-  return toUtc(end.getTime(), timeZone);
+  return toUtc(end.getTime(), format);
 }
 
 /** Length in days, for the policy; `null`: a lifetime has none. */
@@ -74,20 +75,23 @@ export function parseEndDate(text: string, timeZone: string): number | null {
   const localMs = Date.parse(`${local}Z`);
   // `Date.parse` takes February 30 and 24:00 for the next day.
   const isReal = !Number.isNaN(localMs) && new Date(localMs).toISOString().startsWith(local);
-  return isReal ? toUtc(localMs, timeZone) : null;
+  return isReal ? toUtc(localMs, offsetFormat(timeZone)) : null;
 }
 
 /** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */
-function toUtc(localMs: number, timeZone: string): number {
-  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, timeZone));
-  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, timeZone) === localMs);
+function toUtc(localMs: number, format: Intl.DateTimeFormat): number {
+  const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, format));
+  const real = candidates.filter((atMs) => atMs + offsetAt(atMs, format) === localMs);
   return Math.max(...(real.length > 0 ? real : candidates));
 }
 
+/** Slow to make, and used several times for one end. */
+function offsetFormat(timeZone: string): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat('en-US', { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' });
+}
+
 /** How far a zone's clocks are ahead of UTC at a time, ms. */
-function offsetAt(atMs: number, timeZone: string): number {
-  const zone = { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' } as const;
-  const format = new Intl.DateTimeFormat('en-US', zone);
+function offsetAt(atMs: number, format: Intl.DateTimeFormat): number {
   const name = format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
   const [, sign, hours, minutes] = /^GMT([+-])(\d{2}):(\d{2})/.exec(name) ?? [];
   return (sign === '-' ? -1 : 1) * (Number(hours ?? 0) * 60 + Number(minutes ?? 0)) * MINUTE_MS;
