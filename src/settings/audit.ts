@@ -97,12 +97,12 @@ export function auditEntry(row: AuditEntry) {
     detail('entitlement'),
     detail('product'),
     amountText(row.details),
-    detail('days') && `${detail('days')} ${detail('days') === '1' ? 'day' : 'days'}`,
+    countText(row.details.days, ['day', 'days']),
     // Its end says more.
     detail('duration') === 'custom' ? '' : textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
     detail('name'),
-    countText(row),
+    countText(row.details.count, COUNTED[row.action] ?? ['customer', 'customers']),
   ];
   return {
     at: row.at,
@@ -123,9 +123,8 @@ const COUNTED: Readonly<Record<string, readonly [one: string, many: string]>> = 
   deliveries_replayed: ['event', 'events'],
 };
 
-function countText({ action, details: { count } }: AuditEntry): string {
+function countText(count: unknown, [one, many]: readonly [one: string, many: string]): string {
   if (typeof count !== 'number') return '';
-  const [one, many] = COUNTED[action] ?? ['customer', 'customers'];
   return `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;
 }
 
