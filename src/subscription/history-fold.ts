@@ -241,8 +241,14 @@ function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
 
 function replace(old: StateBuilder, bought: StateBuilder): void {
   // Nor is a payment that failed retried, or what was paused resumed.
-  Object.assign(old, { pendingProductId: null, changesAtMs: null, willRenew: false, billingIssueAtMs: null });
-  Object.assign(old, { pausedAtMs: null, resumesAtMs: null });
+  Object.assign(old, {
+    pendingProductId: null,
+    changesAtMs: null,
+    willRenew: false,
+    billingIssueAtMs: null,
+    pausedAtMs: null,
+    resumesAtMs: null,
+  });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }
