@@ -141,7 +141,7 @@ describe('importing many customers', () => {
   });
 });
 
-/** Of which PostgreSQL knows how many rows it has; it learns nothing of what comes later by itself. */
+/** Analyzed once. Without autovacuum PostgreSQL does not count what is stored later. */
 async function addOtherWorkspace(database: Database): Promise<void> {
   for (const table of ['subscribers', 'subscriber_ids'])
     await database.query(`alter table ${table} set (autovacuum_enabled = false)`);

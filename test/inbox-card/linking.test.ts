@@ -121,7 +121,7 @@ describe('linking a customer', () => {
     assert.deepEqual(await foundBy(card.contactId), ['unknown']);
   });
 
-  test('two clicks at once link once, with one record', async () => {
+  test('two concurrent clicks link once, with one record', async () => {
     const card = await openFor(product, { role: 'lead' });
     const found = await card.press('match.search', { 'match.query': 'user_c' });
     const review = await found.press(`match:${await idOf('user_c')}`);
