@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { retryTransaction, type Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
-import { idField, optionalId, optionalText } from '../intercom/fields.ts';
+import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -26,7 +26,7 @@ const itemSchema = z
     external_id: optionalId,
     user_id: optionalId,
     email: optionalText,
-    merged_from: z.object({ id: idField }).nullish().catch(null),
+    merged_from: optional(z.object({ id: idField })),
   })
   .transform((item) => ({
     contactId: item.id,

@@ -1,12 +1,10 @@
 import { z } from 'zod';
 import { languageOf } from '../i18n/languages.ts';
-import { idField, optionalId, optionalText } from '../intercom/fields.ts';
+import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
 import { cut } from '../text.ts';
 
-const optionalFlag = z.boolean().nullish().catch(null);
-
-const contactSchema = z
-  .object({
+const contactSchema = optional(
+  z.object({
     id: optionalId,
     external_id: optionalId,
     user_id: optionalId,
@@ -15,16 +13,12 @@ const contactSchema = z
     type: optionalText,
     language_override: optionalText,
     browser_language: optionalText,
-    archived: optionalFlag,
-    deleted: optionalFlag,
-  })
-  .nullish()
-  .catch(null);
+    archived: optional(z.boolean()),
+    deleted: optional(z.boolean()),
+  }),
+);
 
-const partSchema = z.object({
-  body: optionalText,
-  author: z.object({ type: optionalText }).nullish().catch(null),
-});
+const partSchema = z.object({ body: optionalText, author: optional(z.object({ type: optionalText })) });
 
 /** Of what is typed into a field: a refused action stores it in the audit log. No field takes as much. */
 const MAX_INPUT_LENGTH = 4_000;
@@ -33,37 +27,29 @@ const MAX_PARTS = 50;
 
 const requestSchema = z.object({
   workspace_id: idField,
-  admin: z
-    .object({
+  admin: optional(
+    z.object({
       id: optionalId,
       name: optionalText,
       email: optionalText,
       locale: optionalText,
       language: optionalText,
-    })
-    .nullish()
-    .catch(null),
-  conversation: z
-    .object({
+    }),
+  ),
+  conversation: optional(
+    z.object({
       id: optionalId,
-      source: z.object({ body: optionalText }).nullish().catch(null),
-      conversation_parts: z
-        .object({ conversation_parts: z.array(z.unknown()) })
-        .nullish()
-        .catch(null),
-    })
-    .nullish()
-    .catch(null),
-  context: z.object({ conversation_id: optionalId }).nullish().catch(null),
+      source: optional(z.object({ body: optionalText })),
+      conversation_parts: optional(z.object({ conversation_parts: z.array(z.unknown()) })),
+    }),
+  ),
+  context: optional(z.object({ conversation_id: optionalId })),
   contact: contactSchema,
   // The legacy name of `contact`: a real sample has both, older ones only this (CONFLICT in the documentation).
   customer: contactSchema,
   component_id: optionalId,
-  input_values: z.record(z.string(), z.unknown()).nullish().catch(null),
-  current_canvas: z
-    .object({ stored_data: z.record(z.string(), z.unknown()).nullish().catch(null) })
-    .nullish()
-    .catch(null),
+  input_values: optional(z.record(z.string(), z.unknown())),
+  current_canvas: optional(z.object({ stored_data: optional(z.record(z.string(), z.unknown())) })),
 });
 
 /** An initialize or submit request of the inbox, in one shape for everything that Intercom's sources disagree on. */
@@ -94,7 +80,7 @@ export function readCardRequest(body: unknown) {
       /** The customer's, where it is one of ours: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: (contact?.role ?? customer?.role ?? customer?.type) === 'lead',
-      isMissing: about === null || about === undefined,
+      isMissing: about === null,
       isGone: about?.deleted === true || about?.archived === true,
     },
     /** `null`: an initialize request. */

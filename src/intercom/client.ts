@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AppError, answerOrError } from '../errors.ts';
 import { createHttpClient, isAccepted, noResponseError, parseResponse, wellFormed } from '../http/client.ts';
 import { intercomFailure } from './failures.ts';
-import { idField, optionalId } from './fields.ts';
+import { idField, optional, optionalId } from './fields.ts';
 import { type RateLimit, readRateLimit } from './rate-limit.ts';
 
 /** The version whose 410 for merged contacts and attribute rules the app is written for. */
@@ -53,10 +53,7 @@ const meSchema = z.object({
   id: idField,
   name: textOr(''),
   email: textOr(''),
-  email_verified: z
-    .boolean()
-    .nullish()
-    .transform((value) => value ?? false),
+  email_verified: z.boolean().nullish().transform(Boolean),
   app: z.object({
     id_code: z.string().min(1),
     name: textOr(''),
@@ -67,11 +64,7 @@ const meSchema = z.object({
       .pipe(z.enum(['US', 'EU', 'AU']))
       .catch('US'),
     /** Whether the workspace enforces identity verification in its Messenger; `null`: not said. */
-    identity_verification: z
-      .boolean()
-      .nullish()
-      .catch(null)
-      .transform((value) => value ?? null),
+    identity_verification: optional(z.boolean()),
   }),
 });
 

@@ -4,14 +4,9 @@ import { z } from 'zod';
 export const idField = z.union([z.string(), z.number()]).transform(String);
 
 /** `null`: absent, or of another type. */
-export const optionalId = idField
-  .nullish()
-  .transform((value) => value ?? null)
-  .catch(null);
+export const optional = <Schema extends z.ZodType>(schema: Schema) => schema.nullable().catch(null);
 
-/** `null`: absent, empty, or of another type. */
-export const optionalText = z
-  .string()
-  .nullish()
-  .transform((value) => value || null)
-  .catch(null);
+export const optionalId = optional(idField);
+
+/** `null` also when it is empty. */
+export const optionalText = optional(z.string().min(1));

@@ -4,7 +4,7 @@ import { badRequest } from '../errors.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { drawInTime, notInstalled, type Part } from '../intercom/canvas.ts';
-import { idField, optionalId, optionalText } from '../intercom/fields.ts';
+import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readInstalled, type Workspace } from '../workspaces/repository.ts';
@@ -12,15 +12,14 @@ import { cardHistory, cardHoldings, contentOf, liveCanvas, plainCard } from './c
 import { findCustomers } from './customer.ts';
 import { viewCustomer } from './customer-view.ts';
 
-const personSchema = z
-  .object({ type: optionalText, role: optionalText, external_id: optionalId, user_id: optionalId })
-  .nullish()
-  .catch(null);
+const personSchema = optional(
+  z.object({ type: optionalText, role: optionalText, external_id: optionalId, user_id: optionalId }),
+);
 
 const requestSchema = z.object({
   workspace_id: idField,
-  component_id: z.string().nullish().catch(null),
-  context: z.object({ locale: optionalText }).nullish().catch(null),
+  component_id: optional(z.string()),
+  context: optional(z.object({ locale: optionalText })),
   contact: personSchema,
   // Intercom's tables name a `user`, real samples have both `customer` and `contact` (CONFLICT in its documentation).
   user: personSchema,
@@ -101,7 +100,7 @@ function readCardRequest(req: Request) {
   return {
     workspaceId: workspace_id,
     /** `null`: nothing was pressed. */
-    componentId: component_id ?? null,
+    componentId: component_id,
     viewer: viewerOf([contact, user, customer]),
     messages: messagesFor(languageOf(context?.locale) ?? 'en'),
   };
