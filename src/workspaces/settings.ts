@@ -17,89 +17,76 @@ const eventSettings = Object.fromEntries(
   EVENT_KINDS.map((kind) => [kind, eventSettingSchema.optional()]),
 ) as Record<DeliverableKind, z.ZodOptional<typeof eventSettingSchema>>;
 
-const storeActionSchema = z
-  .object({
-    enabled: z.boolean().default(false),
-    /** Intercom admin ids that can use it; `null`: every teammate. */
-    allowedAdminIds: z.array(z.string()).nullable().default(null),
-    /** Larger sums need a second teammate, in units of the currency paid; `null`: none does. */
-    maxAmountAlone: z.number().min(0).nullable().default(null),
-    /** How often one teammate can use it in a calendar month (UTC); `null`: no limit. */
-    monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
-  })
-  .prefault({});
+/** Each value has a default, that of a new workspace. */
+const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.object(shape).prefault({} as never);
+/** `null`: every teammate. */
+const adminIds = z.array(z.string()).nullable().default(null);
+/** `null`: no limit. */
+const limit = (byDefault: number | null) => z.number().int().min(1).nullable().default(byDefault);
+const personSchema = z.object({ id: z.string(), name: z.string() });
 
-/** What a workspace's admins can set. Missing values mean the defaults of a new workspace. */
+const storeActionSchema = section({
+  enabled: z.boolean().default(false),
+  allowedAdminIds: adminIds,
+  /** Larger sums need a second teammate, in units of the currency paid; `null`: none does. */
+  maxAmountAlone: z.number().min(0).nullable().default(null),
+  /** How often one teammate can use it in a calendar month (UTC). */
+  monthlyPerAdmin: limit(null),
+});
+
+/** What a workspace's admins can set. */
 export const workspaceSettingsSchema = z.object({
   events: z.object(eventSettings).default({}),
-  contacts: z
-    .object({
-      /** For which subscribers a missing contact is created. */
-      create: z.enum(['never', 'identified', 'all']).default('never'),
-      matchByEmail: z.boolean().default(false),
-    })
-    .prefault({}),
-  sandbox: z
-    .object({
-      /** Whether sandbox events are sent to contacts; they are on the timeline in any case. */
-      deliver: z.boolean().default(false),
-    })
-    .prefault({}),
-  card: z
-    .object({
-      /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
-      language: z.enum(LANGUAGES).nullable().default(null),
-      picture: z.boolean().default(true),
-    })
-    .prefault({}),
-  messenger: z
-    .object({
-      /**
-       * An admin's decision to show subscriptions in the Messenger although Intercom does not enforce identity
-       * verification, so that anyone can pose as any user there; `null`: they are not shown.
-       */
-      unverifiedAccepted: z
-        .object({ reason: z.string(), admin: z.object({ id: z.string(), name: z.string() }), at: z.string() })
-        .nullable()
-        .default(null),
-    })
-    .prefault({}),
-  access: z
-    .object({
-      /** Who can change the settings; `null`: everyone who can sign in. */
-      admins: z
-        .array(z.object({ id: z.string(), name: z.string() }))
-        .nullable()
-        .default(null),
-    })
-    .prefault({}),
-  grants: z
-    .object({
-      enabled: z.boolean().default(true),
-      /** Intercom admin ids that can grant; `null`: every teammate. */
-      allowedAdminIds: z.array(z.string()).nullable().default(null),
-      longestDays: z.number().int().min(1).default(366),
-      lifetimeAllowed: z.boolean().default(false),
-      reasonRequired: z.boolean().default(true),
-      /** Grants that one teammate can make in a calendar month (UTC); `null`: no limit. */
-      monthlyPerAdmin: z.number().int().min(1).nullable().default(null),
-      /** Grants longer than this need a second teammate; `null`: never. */
-      secondPersonAboveDays: z.number().int().min(1).nullable().default(null),
-      /** One grant for more customers than this needs a second teammate; `null`: never. */
-      bulkSecondPersonAbove: z.number().int().min(1).nullable().default(100),
-    })
-    .prefault({}),
+  contacts: section({
+    /** For which subscribers a missing contact is created. */
+    create: z.enum(['never', 'identified', 'all']).default('never'),
+    matchByEmail: z.boolean().default(false),
+  }),
+  sandbox: section({
+    /** Whether sandbox events are sent to contacts; they are on the timeline in any case. */
+    deliver: z.boolean().default(false),
+  }),
+  card: section({
+    /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
+    language: z.enum(LANGUAGES).nullable().default(null),
+    picture: z.boolean().default(true),
+  }),
+  messenger: section({
+    /**
+     * An admin's decision to show subscriptions in the Messenger although Intercom does not enforce identity
+     * verification, so that anyone can pose as any user there; `null`: they are not shown.
+     */
+    unverifiedAccepted: z
+      .object({ reason: z.string(), admin: personSchema, at: z.string() })
+      .nullable()
+      .default(null),
+  }),
+  access: section({
+    /** Who can change the settings; `null`: everyone who can sign in. */
+    admins: z.array(personSchema).nullable().default(null),
+  }),
+  grants: section({
+    enabled: z.boolean().default(true),
+    allowedAdminIds: adminIds,
+    longestDays: z.number().int().min(1).default(366),
+    lifetimeAllowed: z.boolean().default(false),
+    reasonRequired: z.boolean().default(true),
+    /** Grants that one teammate can make in a calendar month (UTC). */
+    monthlyPerAdmin: limit(null),
+    /** Grants longer than this need a second teammate. */
+    secondPersonAboveDays: limit(null),
+    /** One grant for more customers than this needs a second teammate. */
+    bulkSecondPersonAbove: limit(100),
+  }),
   /** What teammates can do to what a customer bought; off until an admin switches each on. */
-  actions: z
-    .object({
-      cancel: storeActionSchema,
-      refund: storeActionSchema,
-      extend: storeActionSchema,
-      transfer: storeActionSchema,
-      manage: storeActionSchema,
-    })
-    .prefault({}),
-  setup: z.object({ done: z.array(z.enum(OPTIONAL_STEPS)).default([]) }).prefault({}),
+  actions: section({
+    cancel: storeActionSchema,
+    refund: storeActionSchema,
+    extend: storeActionSchema,
+    transfer: storeActionSchema,
+    manage: storeActionSchema,
+  }),
+  setup: section({ done: z.array(z.enum(OPTIONAL_STEPS)).default([]) }),
 });
 
 export type WorkspaceSettings = z.infer<typeof workspaceSettingsSchema>;
