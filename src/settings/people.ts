@@ -1,20 +1,7 @@
 import { z } from 'zod';
-import type { IntercomAdmin } from '../intercom/client.ts';
 import { displayName } from '../workspaces/repository.ts';
+import { listTeam } from '../workspaces/sessions.ts';
 import { listField, type PageRequest, textField } from './page.ts';
-
-/** A page waits for the teammates' names no longer than this. */
-const TIMEOUT_MS = 3_000;
-
-/** `null` when Intercom does not answer: a page then shows those who were selected before. */
-async function listTeammates({ app, workspace }: PageRequest): Promise<IntercomAdmin[] | null> {
-  try {
-    return (await app.intercom(workspace, { timeoutMs: TIMEOUT_MS })?.listAdmins()) ?? null;
-  } catch (error) {
-    app.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'teammates not listed');
-    return null;
-  }
-}
 
 export interface Person {
   readonly id: string;
@@ -38,7 +25,7 @@ export async function loadPeople(
   selected: readonly Person[],
   ticked: readonly string[] = [],
 ) {
-  const team = await listTeammates(request);
+  const team = await listTeam(request.app, request.workspace);
   const { admin } = request.session;
   const known = team === null ? [...peopleOf(ticked), ...selected] : selected;
   const all = new Map<string, Person>(known.map((person) => [person.id, person]));

@@ -1,16 +1,17 @@
 import { createHmac } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { LRUCache } from 'lru-cache';
-import { LessThan, MoreThan, Not } from 'typeorm';
+import { JsonContains, LessThan, MoreThan, Not } from 'typeorm';
 import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { codeOf, forbidden, unauthorized } from '../errors.ts';
+import { forbidden, unauthorized } from '../errors.ts';
+import type { IntercomAdmin } from '../intercom/client.ts';
 import { equalInConstantTime } from '../text.ts';
 import { expiresAfter, HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { readCookie, setCookie } from './cookies.ts';
-import { type Admin, readWorkspace } from './repository.ts';
+import { type Admin, readWorkspace, type Workspace } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
 
 export const SESSION_HOURS = 12;
@@ -18,7 +19,8 @@ export const SESSION_HOURS = 12;
 export const IDLE_MINUTES = 120;
 /** How soon a teammate who was removed in Intercom loses access. */
 const MEMBERSHIP_FOR_MS = 5 * MINUTE_MS;
-const MEMBERSHIP_TIMEOUT_MS = 3_000;
+/** A page waits for Intercom no longer than this. */
+const TEAM_TIMEOUT_MS = 3_000;
 const MAX_USER_AGENT_LENGTH = 200;
 
 /** A signed-in admin of one workspace. Each form must carry `csrf` in `_csrf`. */
@@ -126,29 +128,26 @@ const requireCsrf: RequestHandler = (req, res, next) => {
   else next(forbidden('This form is out of date. Reload the page and send it again.'));
 };
 
-/**
- * Reads who is in the team. While Intercom does not answer or refuses our token, or no key decrypts it, everyone keeps
- * access: a broken connection is repaired in the settings.
- */
+/** The teammates as Intercom knows them now; `null`: it does not answer or refuses our token, or no key decrypts it. */
+export async function listTeam(app: AppContext, workspace: Workspace): Promise<IntercomAdmin[] | null> {
+  try {
+    return (await app.intercom(workspace, { timeoutMs: TEAM_TIMEOUT_MS })?.listAdmins()) ?? null;
+  } catch (error) {
+    app.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'team not read');
+    return null;
+  }
+}
+
+/** Reads who is in the team. While that is unknown everyone keeps access: a broken connection is repaired in the settings. */
 function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(MEMBERSHIP_FOR_MS, app.now) });
-
-  async function read(workspaceId: string): Promise<Team> {
-    const workspace = await readWorkspace(app.database, workspaceId);
-    try {
-      const client = workspace && app.intercom(workspace, { timeoutMs: MEMBERSHIP_TIMEOUT_MS });
-      return client ? new Set((await client.listAdmins()).map(({ id }) => id)) : 'unknown';
-    } catch (error) {
-      app.logger.warn({ err: error, workspaceId, code: codeOf(error) }, 'team not read');
-      return 'unknown';
-    }
-  }
-
   /** @param adminId someone who has just joined is missing from an older list, which is then read again */
   return async (workspaceId: string, adminId?: string): Promise<Team> => {
     const recent = known.get(workspaceId);
     if (recent === 'unknown' || (recent && (adminId === undefined || recent.has(adminId)))) return recent;
-    const team = await read(workspaceId);
+    const workspace = await readWorkspace(app.database, workspaceId);
+    const admins = workspace && (await listTeam(app, workspace));
+    const team = admins === null ? 'unknown' : new Set(admins.map(({ id }) => id));
     known.set(workspaceId, team);
     return team;
   };
@@ -201,7 +200,6 @@ export async function deleteOtherSessions(
   database: Entities,
   { workspaceId, adminId, exceptHash }: { workspaceId: string; adminId: string; exceptHash: string },
 ): Promise<void> {
-  const all = await sessionsIn(database).findBy({ workspaceId, sessionHash: Not(exceptHash) });
-  for (const { sessionHash } of all.filter(({ admin }) => admin.id === adminId))
-    await sessionsIn(database).delete({ workspaceId, sessionHash });
+  const admin = JsonContains({ id: adminId });
+  await sessionsIn(database).delete({ workspaceId, sessionHash: Not(exceptHash), admin });
 }
