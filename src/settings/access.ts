@@ -12,11 +12,11 @@ export const accessPage: Page = {
   title: 'Access',
   view: 'access',
   async load(request) {
-    const { app, workspace, session } = request;
+    const { app, workspace, workspaceId, session } = request;
     const { admins } = workspace.settings.access;
     const [people, sessions] = await Promise.all([
       loadPeople(request, admins ?? []),
-      listSessions(app.database, workspace.workspaceId),
+      listSessions(app.database, workspaceId),
     ]);
     return {
       people,

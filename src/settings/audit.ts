@@ -29,7 +29,7 @@ export const auditPage: Page = {
   view: 'audit',
   async load(request) {
     const filter = filterOf(request);
-    const rows = await listAudit(request.sql, request.workspace.workspaceId, {
+    const rows = await listAudit(request.sql, request.workspaceId, {
       ...filter,
       limit: PAGE_SIZE + 1,
     });
@@ -52,9 +52,9 @@ export const auditPage: Page = {
   downloads: {
     '.csv': async (request) => {
       const filter = { ...filterOf(request), beforeId: null, limit: MAX_CSV_ROWS };
-      const rows = await listAudit(request.sql, request.workspace.workspaceId, filter);
+      const rows = await listAudit(request.sql, request.workspaceId, filter);
       await audit(request, 'audit_exported', { count: rows.length });
-      return auditCsv(`audit-${request.workspace.workspaceId}.csv`, rows);
+      return auditCsv(`audit-${request.workspaceId}.csv`, rows);
     },
   },
 };

@@ -71,8 +71,7 @@ const draftForm = form(
     ),
   }),
   async (request, values) => {
-    const { app, workspace, session } = request;
-    const { workspaceId } = workspace;
+    const { app, workspace, workspaceId, session } = request;
     if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     const [first] = await listProjects(app.database, workspaceId);
     if (!first) throw notFound('Connect a RevenueCat project first');
@@ -103,10 +102,8 @@ const draftForm = form(
   },
 );
 
-async function bulkOf(request: PageRequest): Promise<BulkGrant> {
-  const bulkGrantId = request.input('id');
-  const { workspaceId } = request.workspace;
-  const bulk = await readBulkGrant(request.app.database, { workspaceId, bulkGrantId });
+async function bulkOf({ app, workspaceId, input }: PageRequest): Promise<BulkGrant> {
+  const bulk = await readBulkGrant(app.database, { workspaceId, bulkGrantId: input('id') });
   if (!bulk) throw notFound('Not found');
   return bulk;
 }
@@ -234,10 +231,10 @@ export const bulkGrantsPage: Page = {
   title: 'Grant to many',
   view: 'bulk-grants',
   async load(request) {
-    const { workspaceId, settings } = request.workspace;
-    const { database } = request.app;
+    const { app, workspaceId, workspace } = request;
+    const { database } = app;
     const projects = await listProjects(database, workspaceId);
-    const entitlements = await Promise.all(projects.map((project) => listGrantable(request.app, project)));
+    const entitlements = await Promise.all(projects.map((project) => listGrantable(app, project)));
     const chosen = request.input('id') === '' ? null : await bulkOf(request);
     return {
       projects: projects.map(({ projectId, name }) => [projectId, name] as const),
@@ -250,7 +247,7 @@ export const bulkGrantsPage: Page = {
       ),
       durations: DURATIONS.map((duration) => [duration, texts.durations[duration]] as const),
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
-      secondPersonAbove: settings.grants.bulkSecondPersonAbove,
+      secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
       bulk: chosen && (await describeBulk(request, chosen)),
       failures: chosen
         ? Object.entries(await countErrors(database, chosen)).map(

@@ -45,8 +45,7 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
   section: Section,
   change: WorkspaceSettings[Section] | ((stored: WorkspaceSettings[Section]) => WorkspaceSettings[Section]),
 ): Promise<void> {
-  const { app, session, workspace } = request;
-  const { workspaceId } = session;
+  const { app, session, workspace, workspaceId } = request;
   await app.database.transaction(async (sql) => {
     // Two admins who save concurrently each leave a record of what they changed themselves.
     await lockWorkspace(sql, workspaceId);
@@ -149,7 +148,7 @@ export function differences(
  */
 export async function isAllowedToChange({ sessions, session, workspace }: PageRequest): Promise<boolean> {
   if (canChangeSettings(workspace.settings, session.admin.id)) return true;
-  const team = await sessions.readTeam(workspace.workspaceId);
+  const team = await sessions.readTeam(session.workspaceId);
   return team !== 'unknown' && !workspace.settings.access.admins?.some(({ id }) => team.has(id));
 }
 

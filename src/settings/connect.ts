@@ -23,8 +23,7 @@ export function connect(
   project: Omit<Parameters<typeof connectProject>[1], 'workspaceId'>,
   client: RevenueCatClient | null,
 ): Promise<Outcome> {
-  const { app, workspace } = request;
-  const { workspaceId } = workspace;
+  const { app, workspaceId } = request;
   const { revenueCatProjectId, name, missingScopes = [] } = project;
   return withWebhookLock(request, async () => {
     const { publicUrl } = app.config;
@@ -55,11 +54,11 @@ export function newWebhook(request: PageRequest, project: Project): Promise<Outc
  * Two requests at the same time could leave one value in the database and the other one at RevenueCat, whose webhooks
  * would then be refused. The second one is turned away: waiting would hold a connection that the first one may need.
  */
-function withWebhookLock({ app, workspace }: PageRequest, work: () => Promise<Outcome>): Promise<Outcome> {
+function withWebhookLock({ app, workspaceId }: PageRequest, work: () => Promise<Outcome>): Promise<Outcome> {
   return app.database.transaction(async (sql) => {
     const [row] = await sql.query<{ locked: boolean }>(
       'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked',
-      [`webhook ${workspace.workspaceId}`],
+      [`webhook ${workspaceId}`],
     );
     return row?.locked ? work() : problems({ '': ALREADY_RUNNING });
   });
@@ -74,8 +73,8 @@ async function registerAndShow(
   connection: Connection,
   { client, missingScopes }: { client: RevenueCatClient | null; missingScopes: readonly string[] },
 ): Promise<Outcome> {
-  const { app, workspace } = request;
-  const project = await readProject(app.database, workspace.workspaceId, connection.id);
+  const { app, workspaceId } = request;
+  const project = await readProject(app.database, workspaceId, connection.id);
   if (!project) throw notFound('This workspace has no such RevenueCat project');
   const registration = await register(request, connection, { ...project, client });
   return {
@@ -99,13 +98,12 @@ async function registerAndShow(
  * refused from now on. Where RevenueCat does not accept it, the admin adds it by hand.
  */
 async function register(
-  { app, workspace }: PageRequest,
+  { app, workspaceId }: PageRequest,
   { id: projectId, webhookUrl: url, webhookAuthorization: authorizationHeader }: Connection,
   project: Pick<Project, 'revenueCatProjectId' | 'webhookId'> & { client: RevenueCatClient | null },
 ): Promise<Registration> {
   const { client, revenueCatProjectId } = project;
   if (client === null) return 'no_key';
-  const { workspaceId } = workspace;
   let webhookId: string | null = null;
   let registration: Registration = 'registered';
   try {

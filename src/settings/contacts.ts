@@ -26,8 +26,7 @@ const contactsForm = form(
   }),
   async (request, { create, match_by_email: matchByEmail }) => {
     await changeSettings(request, 'contacts', { create, matchByEmail });
-    const { app, workspace } = request;
-    const { workspaceId } = workspace;
+    const { app, workspace, workspaceId } = request;
     if (workspace.settings.contacts.matchByEmail && !matchByEmail)
       await unassignByEmail(app.database, workspaceId);
     await lookUpContacts(app.database, workspaceId);
@@ -36,8 +35,7 @@ const contactsForm = form(
 );
 
 const attributesForm = action(async (request) => {
-  const { app, workspace } = request;
-  const { workspaceId } = workspace;
+  const { app, workspaceId } = request;
   const result = await answerOrError(provisionWorkspace(app, workspaceId));
   // To install again is what a disconnected workspace needs, too.
   if (result === null) return done('/contacts', 'attributes_refused');
@@ -63,8 +61,8 @@ export const contactsPage: Page = {
   path: '/contacts',
   title: 'Contacts',
   view: 'contacts',
-  async load({ workspace, sql }) {
-    const matching = await readMatching(sql, workspace.workspaceId);
+  async load({ workspace, workspaceId, sql }) {
+    const matching = await readMatching(sql, workspaceId);
     const seen = matching.matched + matching.waiting;
     const share = seen === 0 ? 0 : matching.matched / seen;
     return {

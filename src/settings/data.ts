@@ -27,8 +27,7 @@ import {
 const readingsOf = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
 
 /** `null`: nothing is stored under this ID. Without subscribers: only lists of imports and grants to many name it. */
-async function findCustomer({ app, workspace, untrimmed }: PageRequest) {
-  const { workspaceId } = workspace;
+async function findCustomer({ app, workspaceId, untrimmed }: PageRequest) {
   for (const appUserId of readingsOf(untrimmed('customer'))) {
     const found = await findByAppUserIds(app.database, workspaceId, [appUserId]);
     if (found.length > 0 || (await findListingProjects(app.database, workspaceId, appUserId)).length > 0)
@@ -48,11 +47,11 @@ export const dataPage: Page = {
   title: 'Data',
   view: 'data',
   async load(request) {
-    const { app, workspace, input } = request;
+    const { app, workspaceId, input } = request;
     const [found, projects, erased] = await Promise.all([
       findCustomer(request),
-      listProjects(app.database, workspace.workspaceId),
-      countErased(app.database, workspace.workspaceId),
+      listProjects(app.database, workspaceId),
+      countErased(app.database, workspaceId),
     ]);
     return {
       customer: found?.appUserId ?? input('customer'),
@@ -64,34 +63,34 @@ export const dataPage: Page = {
   },
   downloads: {
     '/export': async (request) => {
-      const { app, workspace } = request;
+      const { app, workspaceId } = request;
       const { appUserId, subscriberIds } = await requireCustomer(request);
       // Without the ID: the record of the team outlives the customer's data.
       await audit(request, 'customer_exported');
       const data = await (subscriberIds.length > 0
-        ? exportSubscribers(app.database, workspace.workspaceId, subscriberIds)
-        : exportFromLists(app.database, workspace.workspaceId, appUserId));
+        ? exportSubscribers(app.database, workspaceId, subscriberIds)
+        : exportFromLists(app.database, workspaceId, appUserId));
       return { name: 'customer.json', type: 'json', body: JSON.stringify(data, null, 2) };
     },
   },
   forms: {
     '/erase': form(z.object({ customer: textField, repeat: textField }), async (request, values) => {
-      const { app, workspace, session } = request;
+      const { app, workspaceId, session } = request;
       const { appUserId, subscriberIds } = await requireCustomer(request);
       if (values.repeat !== values.customer)
         return problems({ repeat: 'Nothing was erased. Type the ID again, exactly as it is shown.' });
       const by = { id: session.admin.id, name: session.admin.name };
-      if (subscriberIds.length > 0) await eraseSubscribers(app, workspace.workspaceId, { subscriberIds, by });
-      else await eraseFromLists(app, workspace.workspaceId, { appUserId, by });
+      if (subscriberIds.length > 0) await eraseSubscribers(app, workspaceId, { subscriberIds, by });
+      else await eraseFromLists(app, workspaceId, { appUserId, by });
       await audit(request, 'customer_erased');
       return done('/data', 'erased');
     }),
     '/allow': action(async (request) => {
-      const { app, workspace, untrimmed } = request;
+      const { app, workspaceId, untrimmed } = request;
       const within = { sql: app.database, secrets: app.secrets };
       let allowed = 0;
       for (const appUserId of readingsOf(untrimmed('allow')))
-        allowed ||= await allowAgain(within, workspace.workspaceId, appUserId);
+        allowed ||= await allowAgain(within, workspaceId, appUserId);
       if (allowed === 0) return problems({ allow: 'No erased customer has this ID.' });
       // Without the ID, as when the customer was erased.
       await audit(request, 'customer_allowed');

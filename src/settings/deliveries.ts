@@ -27,14 +27,14 @@ export const deliveriesPage: Page = {
   path: '/deliveries',
   title: 'Deliveries',
   view: 'deliveries',
-  async load({ app, workspace, sql, input }) {
+  async load({ app, workspaceId, sql, input }) {
     const show = DELIVERY_FILTERS.find((filter) => filter === input('show')) ?? 'all';
     const customer = input('customer').slice(0, MAX_CUSTOMER_LENGTH);
     const kind = EVENT_KINDS.find((each) => each === input('kind')) ?? '';
     const before = /^\d{1,16}$/.test(input('before'))
       ? { atUs: input('before'), eventId: input('before_id') }
       : null;
-    const rows = await listDeliveries(sql, workspace.workspaceId, {
+    const rows = await listDeliveries(sql, workspaceId, {
       show,
       customer: customer || null,
       kind: kind || null,
@@ -49,13 +49,11 @@ export const deliveriesPage: Page = {
     return {
       unreadable:
         isWhole && (show === 'all' || show === 'failed')
-          ? await listFailedWebhooks(app.database, workspace.workspaceId, MAX_UNREADABLE)
+          ? await listFailedWebhooks(app.database, workspaceId, MAX_UNREADABLE)
           : [],
-      rejected: isWhole && show === 'failed' ? await readRejectedContacts(sql, workspace.workspaceId) : null,
+      rejected: isWhole && show === 'failed' ? await readRejectedContacts(sql, workspaceId) : null,
       isPartial:
-        customer === '' &&
-        (show === 'pending' || show === 'waiting') &&
-        (await hasMoreDue(sql, workspace.workspaceId)),
+        customer === '' && (show === 'pending' || show === 'waiting') && (await hasMoreDue(sql, workspaceId)),
       show,
       customer,
       kind,
@@ -73,13 +71,12 @@ export const deliveriesPage: Page = {
   },
   forms: {
     '/replay': form(z.object({ event: textField }), async (request, { event: eventId }) => {
-      const { database } = request.app;
-      const { workspaceId } = request.workspace;
+      const { app, workspaceId } = request;
       const count =
         eventId === ''
-          ? (await replayEvents(database, workspaceId, { failedOnly: true })) +
-            (await retryRejectedContacts(database, workspaceId))
-          : await replayEvents(database, workspaceId, { eventId, failedOnly: false });
+          ? (await replayEvents(app.database, workspaceId, { failedOnly: true })) +
+            (await retryRejectedContacts(app.database, workspaceId))
+          : await replayEvents(app.database, workspaceId, { eventId, failedOnly: false });
       if (count > 0) await audit(request, 'deliveries_replayed', { count });
       return done('/deliveries', count > 0 ? 'replayed' : 'replayed_none');
     }),
@@ -91,12 +88,12 @@ export const deliveryPage: Page = {
   title: 'Delivery',
   view: 'delivery',
   async load(request) {
-    const { workspace, sql, input } = request;
-    const row = await readDelivery(sql, workspace.workspaceId, input('id'));
+    const { workspaceId, sql, input } = request;
+    const row = await readDelivery(sql, workspaceId, input('id'));
     if (!row) throw notFound('This workspace has no such event');
     const [attempts, projects] = await Promise.all([
-      listAttempts(sql, workspace.workspaceId, row),
-      listProjects(sql, workspace.workspaceId),
+      listAttempts(sql, workspaceId, row),
+      listProjects(sql, workspaceId),
     ]);
     const project = projects.find(({ projectId }) => projectId === row.projectId);
     return {

@@ -80,9 +80,9 @@ export const eventsPage: Page = {
   path: '/events',
   title: 'Events',
   view: 'events',
-  async load({ workspace, sql }) {
+  async load({ workspace, workspaceId, sql }) {
     const { events } = workspace.settings;
-    const counts = await readKindCounts(sql, workspace.workspaceId);
+    const counts = await readKindCounts(sql, workspaceId);
     return {
       maxNames: MAX_EVENT_NAMES,
       rows: EVENT_KINDS.map((kind) => ({

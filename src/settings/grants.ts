@@ -124,8 +124,8 @@ const storeActionsForm = form(z.object(fields), async (request, values) => {
   if (Object.keys(wrong).length > 0) return problems(wrong);
   await changeSettings(request, 'actions', changed);
   // Finds out which permissions the key lacks for what was turned on.
-  const { workspaceId } = request.workspace;
-  await request.app.jobs.send('workspace.check', { workspaceId });
+  const { app, workspaceId } = request;
+  await app.jobs.send('workspace.check', { workspaceId });
   return done('/grants', 'store_actions_saved');
 });
 
@@ -134,9 +134,9 @@ function selectedOf(actions: Policies): Person[] {
 }
 
 /** The actions with their rules, and the permissions that a key lacks for those that are on. */
-async function describeStoreActions({ sql, workspace }: PageRequest) {
+async function describeStoreActions({ sql, workspace, workspaceId }: PageRequest) {
   const { actions } = workspace.settings;
-  const projects = await listProjects(sql, workspace.workspaceId);
+  const projects = await listProjects(sql, workspaceId);
   const missing = new Set(projects.flatMap(({ missingScopes }) => missingScopes));
   return KINDS.map((kind) => {
     const needed = new Set([...requiredScopes(kind, 'subscription'), ...requiredScopes(kind, 'purchase')]);

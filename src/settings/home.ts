@@ -22,8 +22,7 @@ export const homePage: Page = {
   title: 'Home',
   view: 'home',
   async load(request) {
-    const { app, workspace, sql } = request;
-    const { workspaceId } = workspace;
+    const { app, workspace, workspaceId, sql } = request;
     const [overview, projects, activity, timeToContact, grants, requested, unreadable, rejected] =
       await Promise.all([
         readOverview(sql, workspaceId),
@@ -109,8 +108,8 @@ function formatSeconds(seconds: number): string {
 }
 
 /** @returns `null` when everything is done */
-async function setupSteps({ app, workspace }: PageRequest, projects: readonly Project[]) {
-  const { workspaceId, settings } = workspace;
+async function setupSteps({ app, workspace, workspaceId }: PageRequest, projects: readonly Project[]) {
+  const { settings } = workspace;
   const [imported, hasSecret] = await Promise.all([
     listImportedProjects(app.database, workspaceId),
     hasMessengerSecret(app.database, workspaceId),

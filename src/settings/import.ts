@@ -86,8 +86,8 @@ export const importPage: Page = {
   title: 'Import existing customers',
   menuLabel: 'Import customers',
   view: 'import',
-  async load({ app, workspace }) {
-    const projects = await listProjects(app.database, workspace.workspaceId);
+  async load({ app, workspaceId }) {
+    const projects = await listProjects(app.database, workspaceId);
     const described = projects.map(async (project) => ({
       id: project.projectId,
       name: project.name,

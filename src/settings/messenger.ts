@@ -24,9 +24,8 @@ const KIND_LABELS: Readonly<Record<ApiKeyKind, string>> = {
   fin: 'Fin data connector',
 };
 
-async function load({ app, workspace }: PageRequest): Promise<object> {
+async function load({ app, workspace, workspaceId }: PageRequest): Promise<object> {
   const { database, config } = app;
-  const { workspaceId, region } = workspace;
   const [keys, hasSecret] = await Promise.all([
     listApiKeys(database, workspaceId),
     hasMessengerSecret(database, workspaceId),
@@ -38,7 +37,7 @@ async function load({ app, workspace }: PageRequest): Promise<object> {
     made: null,
     identityVerification: workspace.identityVerification,
     unverifiedAccepted: workspace.settings.messenger.unverifiedAccepted,
-    snippets: snippets({ publicUrl: config.publicUrl, workspaceId, region }),
+    snippets: snippets({ publicUrl: config.publicUrl, workspaceId, region: workspace.region }),
     finUrl: `${config.publicUrl}/api/fin/subscription`,
   };
 }
@@ -53,10 +52,9 @@ const secretForm = form(
       ),
   }),
   async (request, { messenger_secret: secret }) => {
-    const { database, secrets } = request.app;
-    const { workspaceId } = request.workspace;
-    const encrypted = secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
-    await setMessengerSecret(database, workspaceId, encrypted);
+    const { app, workspaceId } = request;
+    const encrypted = app.secrets.encrypt(secret, secretLocation.messengerSecret(workspaceId));
+    await setMessengerSecret(app.database, workspaceId, encrypted);
     await audit(request, 'messenger_secret_set');
     return done('/messenger', 'messenger_secret_saved');
   },
@@ -70,7 +68,7 @@ const keyForm = form(
     kind: textField.pipe(z.enum(API_KEY_KINDS, 'Choose what the key is for.')),
   }),
   async (request, { name, kind }) => {
-    const { key, stored } = newApiKey(kind, request.workspace.workspaceId);
+    const { key, stored } = newApiKey(kind, request.workspaceId);
     const createdBy = request.session.admin;
     await insertApiKey(request.app.database, { ...stored, name, createdBy });
     await audit(request, 'api_key_made', { name, kind, prefix: stored.prefix });
@@ -129,7 +127,7 @@ export const removeSecretPage = confirmationPage({
     button: 'Remove Messenger secret',
   }),
   async save(request) {
-    await setMessengerSecret(request.app.database, request.workspace.workspaceId, null);
+    await setMessengerSecret(request.app.database, request.workspaceId, null);
     await audit(request, 'messenger_secret_removed');
     return done('/messenger', 'messenger_secret_removed');
   },
@@ -151,15 +149,15 @@ export const revokeKeyPage = confirmationPage({
     button: `Revoke ${name}`,
   }),
   async save(request, { name, keyId }) {
-    if (await revokeApiKey(request.app.database, request.workspace.workspaceId, keyId))
+    if (await revokeApiKey(request.app.database, request.workspaceId, keyId))
       await audit(request, 'api_key_revoked', { name });
     return done('/messenger', 'api_key_revoked');
   },
 });
 
-async function keyOf({ app, workspace, input }: PageRequest) {
+async function keyOf({ app, workspaceId, input }: PageRequest) {
   const keyId = input('key');
-  const keys = isUuid(keyId) ? await listApiKeys(app.database, workspace.workspaceId) : [];
+  const keys = isUuid(keyId) ? await listApiKeys(app.database, workspaceId) : [];
   const found = keys.find((key) => key.keyId === keyId && key.revokedAt === null);
   if (!found) throw notFound('This workspace has no such key in use');
   return found;

@@ -13,6 +13,7 @@ export interface PageRequest {
   readonly menu: Menu;
   readonly session: Session;
   readonly workspace: Workspace;
+  readonly workspaceId: string;
   /** Before the workspace was read, epoch ms. */
   readonly openedAtMs: number;
   /** For a page's larger reads: contains everything that this admin has just changed. */

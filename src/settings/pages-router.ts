@@ -102,16 +102,17 @@ async function readRequest(
 ): Promise<PageRequest> {
   const { app } = site;
   const session = sessionOf(res);
+  const { workspaceId } = session;
   const openedAtMs = app.now();
   const [workspace, sql] = await Promise.all([
-    readWorkspace(app.database, session.workspaceId),
+    readWorkspace(app.database, workspaceId),
     method === 'GET' ? app.readDatabase.upToDate(REPLICA_WAIT_MS) : app.database,
   ]);
   if (!workspace) throw notFound('This workspace no longer has the app installed');
   const typed = (body ?? {}) as Record<string, unknown>;
   const untrimmed = (name: string): string => untrimmedText(typed[name] ?? query[name]);
   const input = (name: string): string => untrimmed(name).trim();
-  return { ...site, session, workspace, openedAtMs, sql, typed, input, untrimmed };
+  return { ...site, session, workspace, workspaceId, openedAtMs, sql, typed, input, untrimmed };
 }
 
 async function show(

@@ -42,16 +42,15 @@ const ALREADY_CONNECTED =
   'This project is connected already: see above. Paste an API key to add or replace its key.';
 
 /** The project of a form, within this workspace. */
-export async function projectOf({ app, workspace, input }: PageRequest): Promise<Project> {
+export async function projectOf({ app, workspaceId, input }: PageRequest): Promise<Project> {
   const id = input('project');
-  const projects = await listProjects(app.database, workspace.workspaceId);
+  const projects = await listProjects(app.database, workspaceId);
   const own = projects.find(({ projectId }) => projectId === id);
   if (!own) throw notFound('This workspace has no such RevenueCat project');
   return own;
 }
 
-export async function checkNow({ app, workspace }: PageRequest): Promise<FlashCode> {
-  const { workspaceId } = workspace;
+export async function checkNow({ app, workspaceId }: PageRequest): Promise<FlashCode> {
   const silent = await checkWorkspace(app, workspaceId);
   await app.jobs.send('workspace.health', { workspaceId });
   if (silent.length > 0) return 'checked_silent';
@@ -68,8 +67,8 @@ const connectForm = form(
     revenuecat_project: textField.refine((id) => id === '' || isProjectId(id), INVALID_PROJECT_ID),
   }),
   async (request, { api_key: apiKey, revenuecat_project: typedId }) => {
-    const { app, workspace } = request;
-    const projects = await listProjects(app.database, workspace.workspaceId);
+    const { app, workspaceId } = request;
+    const projects = await listProjects(app.database, workspaceId);
     const connected = (id: string): Project | undefined =>
       projects.find(({ revenueCatProjectId }) => revenueCatProjectId === id);
     if (apiKey === '') {
@@ -125,11 +124,10 @@ async function storeKey(
   project: Project,
   accepted: { apiKey: string; missingScopes: readonly string[]; project: { name: string } },
 ): Promise<Outcome> {
-  const { app } = request;
+  const { app, workspaceId } = request;
   // Without a key it was called by its id.
   if (project.name === project.revenueCatProjectId)
     await updateProject(app.database, project, { name: accepted.project.name });
-  const { workspaceId } = project;
   await storeApiKey(app, project, accepted);
   await audit(request, 'revenuecat_key_replaced', { project: project.name });
   await app.jobs.send('workspace.health', { workspaceId });
@@ -162,8 +160,7 @@ const signingForm = form(
 );
 
 const reconnectForm = action(async (request) => {
-  const { app, workspace, input } = request;
-  const { workspaceId } = workspace;
+  const { app, workspaceId, input } = request;
   if (!(await reconnectProject(app.database, { workspaceId, projectId: input('project') }))) {
     const projects = await listProjects(app.database, workspaceId);
     const isConnected = projects.some(({ projectId }) => projectId === input('project'));
@@ -182,10 +179,10 @@ export const revenueCatPage: Page = {
   path: '/revenuecat',
   title: 'RevenueCat',
   view: 'revenuecat',
-  async load({ app, workspace }) {
+  async load({ app, workspace, workspaceId }) {
     const [projects, disconnected] = await Promise.all([
-      listProjects(app.database, workspace.workspaceId),
-      listDisconnected(app.database, workspace.workspaceId),
+      listProjects(app.database, workspaceId),
+      listDisconnected(app.database, workspaceId),
     ]);
     return {
       projects: projects.map((project) => ({
@@ -202,8 +199,8 @@ export const revenueCatPage: Page = {
       isSandboxDelivered: workspace.settings.sandbox.deliver,
     };
   },
-  status: async ({ app, workspace }) => ({
-    projects: (await listProjects(app.database, workspace.workspaceId)).map((project) => ({
+  status: async ({ app, workspaceId }) => ({
+    projects: (await listProjects(app.database, workspaceId)).map((project) => ({
       id: project.projectId,
       last_received_at: project.lastReceivedAt,
     })),

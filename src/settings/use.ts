@@ -22,10 +22,10 @@ export const usePage: Page = {
   path: '/use',
   title: 'Use in Intercom',
   view: 'use',
-  async load({ workspace, sql }) {
+  async load({ workspace, workspaceId, sql }) {
     const { settings } = workspace;
     const names = new Map(EVENT_KINDS.map((kind) => [kind, eventNameFor(kind, settings)]));
-    const sent = await readDeliveredKinds(sql, workspace.workspaceId, names);
+    const sent = await readDeliveredKinds(sql, workspaceId, names);
     return {
       recipes: texts.recipes.map((recipe) => ({
         ...recipe,
