@@ -7,9 +7,8 @@ import { AppError, badRequest, forbidden } from '../errors.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { assertVerified } from '../http/signed.ts';
-import { idField } from '../intercom/fields.ts';
+import { idField, optional } from '../intercom/fields.ts';
 import { bodySignature, hubSignature } from '../intercom/signatures.ts';
-import { equalInConstantTime } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { readCookie, setCookie } from './cookies.ts';
@@ -39,8 +38,7 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
     return async (req, res) => {
       // All tabs of a browser share the value, so that each can finish what it has started.
       const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
-      const state = newState(purpose, browser);
-      await saveState(database, state);
+      const state = await createState(database, purpose, browser);
       setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
       const url = new URL('/oauth', config.intercom.appUrl);
       url.searchParams.set('client_id', config.intercom.clientId);
@@ -53,10 +51,10 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
 
   const finish: RequestHandler = async (req, res) => {
     res.set('Cache-Control', 'no-store');
-    const { code, state, error } = readCallback(req.query);
+    const { code, state, error } = callbackSchema.parse(req.query);
     const purpose = purposeIn(state);
     const browser = readCookie(app, req, BROWSER_COOKIE);
-    if (state === null || !isBoundTo(browser, state) || !(await takeState(database, state))) {
+    if (state === null || !(await takeState(database, browser, state))) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
       const reason = error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE;
       return fail(res, purpose, forbidden(reason));
@@ -96,49 +94,38 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
   return router;
 }
 
-/**
- * Reads the callback's query leniently: what is not one text counts as absent. A code is base64 and may contain `+`,
- * which a query parser reads as a space when it was not escaped.
- */
-function readCallback(query: unknown): { code: string | null; state: string | null; error: string | null } {
-  const text = z.string().min(1).max(4_096).optional().catch(undefined);
-  const { code, state, error } = z.object({ code: text, state: text, error: text }).parse(query);
-  return { code: code?.replaceAll(' ', '+') ?? null, state: state ?? null, error: error ?? null };
-}
-
-/**
- * `<random>.<purpose>.<hash>`. The hash binds it to the browser that started: a link with another person's state is
- * refused, and does not end what this browser has started.
- */
-function newState(purpose: Purpose, browser: string): string {
-  const named = `${newSecret()}.${purpose}`;
-  return `${named}.${hashSecret(`${browser}.${named}`)}`;
-}
-
-function isBoundTo(browser: string, state: string): boolean {
-  const end = state.lastIndexOf('.');
-  const bound = hashSecret(`${browser}.${state.slice(0, end)}`);
-  return equalInConstantTime(state.slice(end + 1), bound);
-}
+const queryText = optional(z.string().min(1).max(4_096));
+/** What is not one text counts as absent. */
+const callbackSchema = z.object({
+  // Base64 may contain `+`, which a query parser reads as a space when it was not escaped.
+  code: queryText.transform((code) => code?.replaceAll(' ', '+') ?? null),
+  state: queryText,
+  error: queryText,
+});
 
 /** Of a state that is missing, or has any other form: `install`. */
 function purposeIn(state: string | null): Purpose {
   return state?.split('.')[1] === 'signin' ? 'signin' : 'install';
 }
 
-async function saveState({ manager }: Entities, state: string): Promise<void> {
+/**
+ * The hash binds a state to the browser that started: a link with another person's state is refused, and does not end
+ * what this browser has started.
+ */
+const hashState = (browser: string, state: string): string => hashSecret(`${browser}.${state}`);
+
+/** @returns `<random>.<purpose>` */
+async function createState({ manager }: Entities, purpose: Purpose, browser: string): Promise<string> {
+  const state = `${newSecret()}.${purpose}`;
   await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
   const expiresAt = new Date(Date.now() + STATE_MINUTES * MINUTE_MS);
-  await manager.insert(OAuthStateEntity, {
-    stateHash: hashSecret(state),
-    purpose: purposeIn(state),
-    expiresAt,
-  });
+  await manager.insert(OAuthStateEntity, { stateHash: hashState(browser, state), purpose, expiresAt });
+  return state;
 }
 
-/** Uses a state up. @returns `false`: unknown, used or expired */
-async function takeState({ manager }: Entities, state: string): Promise<boolean> {
-  const live = { stateHash: hashSecret(state), expiresAt: MoreThan(new Date()) };
+/** Uses a state up. @returns `false`: unknown, used, expired or of another browser */
+async function takeState({ manager }: Entities, browser: string, state: string): Promise<boolean> {
+  const live = { stateHash: hashState(browser, state), expiresAt: MoreThan(new Date()) };
   return (await manager.delete(OAuthStateEntity, live)).affected === 1;
 }
 
