@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import { listsOf, type Sql } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { readHistories, readHistory } from '../subscribers/history.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
@@ -184,12 +184,7 @@ async function saveExpectedChanges(
        from unnest($2::uuid[], $3::bigint[], $4::bigint[]) as t (subscriber_id, version, check_at)
      on conflict (workspace_id, subscriber_id)
      do update set version = excluded.version, check_at = excluded.check_at`,
-    [
-      workspaceId,
-      expected.map(({ subscriberId }) => subscriberId),
-      expected.map(({ version }) => version),
-      expected.map(({ atMs }) => atMs),
-    ],
+    [workspaceId, ...listsOf(expected, 'subscriberId', 'version', 'atMs')],
     'save-expected-changes',
   );
 }

@@ -167,6 +167,11 @@ export async function isReadOnly(sql: Sql): Promise<boolean> {
  */
 export const ONE_ROW = `json_array_elements('[0]')`;
 
+/** Some fields of rows as lists, the parameters of an unnest. */
+export function listsOf<Row>(rows: readonly Row[], ...fields: readonly (keyof Row)[]): unknown[][] {
+  return fields.map((field) => rows.map((row) => row[field]));
+}
+
 /**
  * The clock of the database as a row to join, `clock.at`: the one clock that all processes share. Citus refuses a
  * call of now() inside CASE and COALESCE of an UPDATE and in RETURNING, and takes a column. `offset 0` keeps

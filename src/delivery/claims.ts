@@ -1,5 +1,5 @@
 import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
-import { clocks, type Database, type Sql } from '../database/sql.ts';
+import { clocks, type Database, listsOf, type Sql } from '../database/sql.ts';
 import { rewriteAttributesOf } from '../subscribers/repository.ts';
 import { IS_CONNECTED } from '../workspaces/projects.ts';
 
@@ -118,17 +118,15 @@ export async function assignContacts(
         and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
         and s.version = f.version and s.contact_id is not distinct from f.contact_before
      returning s.subscriber_id`,
-    [
-      workspaceId,
-      found.map(({ claim }) => claim.subscriberId),
-      found.map(({ claim }) => claim.owner),
-      found.map(({ claim }) => claim.version),
-      found.map(({ claim }) => claim.contactId),
-      found.map(({ contactId }) => contactId),
-    ],
+    [workspaceId, ...claimLists(found), ...listsOf(found, 'contactId')],
     'assign-contacts',
   );
   return new Set(rows.map((row) => row.subscriber_id));
+}
+
+function claimLists(of: readonly { readonly claim: Claim }[]): unknown[][] {
+  const claims = of.map(({ claim }) => claim);
+  return listsOf(claims, 'subscriberId', 'owner', 'version', 'contactId');
 }
 
 /** A delivery that ended, and what it leaves. */
@@ -182,28 +180,21 @@ export async function finishClaims(
             pending_reason = f.pending_reason,
             failing_since = case when f.attempts = 0 or f.waiting then null
                                  else coalesce(s.failing_since, f.now) end
-       from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[],
-                   $9::boolean[], $10::text[], $11::boolean[], $12::integer[], $13::text[], ${clocks('$2::uuid[]')},
+       from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::integer[], $8::boolean[],
+                   $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::boolean[], ${clocks('$2::uuid[]')},
                    array_fill(extract(epoch from now())::float8, array[cardinality($2::uuid[])]))
-            as f (subscriber_id, owner, version, due_in_ms, contact_id, attributes, attempts, waiting, contact_before,
-                  unwritten_before, pending_events, pending_reason, now, now_s)
+            as f (subscriber_id, owner, version, contact_before, contact_id, attempts, waiting, pending_events,
+                  pending_reason, due_in_ms, attributes, unwritten_before, now, now_s)
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.subscriber_id = f.subscriber_id
         and s.subscriber_id in (select subscriber_id from locked) and s.lease_owner = f.owner
      returning s.subscriber_id, s.merged_into, coalesce(s.due_at <= f.now, false) as due`,
     [
       workspaceId,
-      finished.map(({ claim }) => claim.subscriberId),
-      finished.map(({ claim }) => claim.owner),
-      finished.map(({ claim }) => claim.version),
+      ...claimLists(finished),
+      ...listsOf(finished, 'contactId', 'attempts', 'waiting', 'pendingEvents', 'pendingReason'),
       finished.map(({ dueAtMs }) => dueAtMs && dueAtMs - nowMs),
-      finished.map(({ contactId }) => contactId),
       finished.map(({ attributesWritten: written }) => written && JSON.stringify(written)),
-      finished.map(({ attempts }) => attempts),
-      finished.map(({ waiting }) => waiting),
-      finished.map(({ claim }) => claim.contactId),
       finished.map(({ claim }) => claim.attributesWritten === null),
-      finished.map(({ pendingEvents }) => pendingEvents),
-      finished.map(({ pendingReason }) => pendingReason),
     ],
     'finish-claims',
   );

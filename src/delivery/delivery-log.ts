@@ -1,4 +1,4 @@
-import type { Sql } from '../database/sql.ts';
+import { listsOf, type Sql } from '../database/sql.ts';
 
 /** One call to Intercom, for the delivery log. `code` is `ok` or a failure's code. */
 export interface Attempt {
@@ -26,18 +26,13 @@ export async function recordAttempts(
         order by subscriber_id for key share)
      insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message, answer)
      select $1, subscriber_id, event_id, request::json, status, code, message, answer
-       from unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[])
-            as t (subscriber_id, event_id, request, status, code, message, answer)
+       from unnest($2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[])
+            as t (subscriber_id, event_id, status, code, message, answer, request)
       where subscriber_id in (select subscriber_id from stored)`,
     [
       workspaceId,
-      attempts.map((attempt) => attempt.subscriberId),
-      attempts.map((attempt) => attempt.eventId),
-      attempts.map((attempt) => JSON.stringify(attempt.request)),
-      attempts.map((attempt) => attempt.status),
-      attempts.map((attempt) => attempt.code),
-      attempts.map((attempt) => attempt.message),
-      attempts.map((attempt) => attempt.answer),
+      ...listsOf(attempts, 'subscriberId', 'eventId', 'status', 'code', 'message', 'answer'),
+      attempts.map(({ request }) => JSON.stringify(request)),
     ],
     'record-attempts',
   );

@@ -1,5 +1,5 @@
 import { REFUSAL_CODES } from '../database/entities.ts';
-import { clocks, type Database, type Sql } from '../database/sql.ts';
+import { clocks, type Database, listsOf, type Sql } from '../database/sql.ts';
 import { eventOf, type SentAs } from '../subscribers/stored-events.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { Claim, FinishedClaim } from './claims.ts';
@@ -155,13 +155,7 @@ async function updateDeliveries(
     [
       workspaceId,
       projectId,
-      results.map(({ subscriberId }) => subscriberId),
-      results.map(({ eventId }) => eventId),
-      results.map(({ state }) => state),
-      results.map(({ reason }) => reason),
-      results.map(({ counts }) => counts),
-      results.map(({ nextTryAtMs }) => nextTryAtMs),
-      results.map(({ contactId }) => contactId),
+      ...listsOf(results, 'subscriberId', 'eventId', 'state', 'reason', 'counts', 'nextTryAtMs', 'contactId'),
       REFUSAL_CODES,
     ],
     'record-results',

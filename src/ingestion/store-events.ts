@@ -1,4 +1,4 @@
-import { type Database, notifyDelivery, retryTransaction, type Sql } from '../database/sql.ts';
+import { type Database, listsOf, notifyDelivery, retryTransaction, type Sql } from '../database/sql.ts';
 import {
   type IdentityGroup,
   insertNewIds,
@@ -123,27 +123,21 @@ export async function insertEvents(
                          event_at_ms, received_at, transaction_id, fields, skip_reason)
      select $1, $2, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
             to_timestamp(received_at_ms / 1000), transaction_id, fields::json, skip_reason
-       from unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
-                   $10::float8[], $11::text[], string_to_array($12, E'\\x1e'), $13::text[])
-            as t (event_id, side, subscriber_id, type, kind, environment, event_at_ms, received_at_ms, transaction_id,
-                  fields, skip_reason)
+       from unnest($3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+                   $10::bigint[], $11::text[], $12::float8[], string_to_array($13, E'\\x1e'))
+            as t (event_id, side, skip_reason, subscriber_id, type, kind, environment, event_at_ms, transaction_id,
+                  received_at_ms, fields)
      on conflict (workspace_id, project_id, event_id, side) do update set skip_reason = null
         where events.skip_reason = 'imported' and excluded.skip_reason is null
      returning event_id, side`,
     [
       project.workspaceId,
       project.projectId,
-      records.map((record) => record.id),
-      records.map((record) => record.side),
-      records.map((record) => record.group.subscriberId),
-      events.map((event) => event.type),
-      events.map((event) => event.kind),
-      events.map((event) => event.environment),
-      events.map((event) => event.atMs),
+      ...listsOf(records, 'id', 'side', 'skipReason'),
+      records.map(({ group }) => group.subscriberId),
+      ...listsOf(events, 'type', 'kind', 'environment', 'atMs', 'transactionId'),
       records.map(({ prepared }) => prepared.receivedAtMs),
-      events.map((event) => event.transactionId),
       records.map(({ prepared }) => prepared.fields).join(SEPARATOR),
-      records.map((record) => record.skipReason),
     ],
     'insert-events',
   );
@@ -173,15 +167,7 @@ export async function upsertSubscribers(
             first_event_at_ms = least(s.first_event_at_ms, excluded.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, excluded.last_event_at_ms),
             ${KEEP_LAST_EMAIL}`,
-    [
-      workspaceId,
-      projectId,
-      entries.map((entry) => entry.subscriberId),
-      entries.map((entry) => entry.firstMs),
-      entries.map((entry) => entry.lastMs),
-      entries.map((entry) => entry.email?.value ?? null),
-      entries.map((entry) => entry.email?.atMs ?? 0),
-    ],
+    [workspaceId, projectId, ...listsOf(entries, 'subscriberId', 'firstMs', 'lastMs', 'email', 'emailAtMs')],
     'upsert-subscribers',
   );
 }
@@ -189,6 +175,6 @@ export async function upsertSubscribers(
 function subscriberValues(records: readonly EventRecord[]) {
   const times = records.map(({ prepared }) => prepared.event.atMs);
   const emails = records.flatMap(({ prepared }) => prepared.email ?? []);
-  const [email = null] = emails.toSorted((a, b) => b.atMs - a.atMs);
-  return { firstMs: Math.min(...times), lastMs: Math.max(...times), email };
+  const { value: email = null, atMs: emailAtMs = 0 } = emails.toSorted((a, b) => b.atMs - a.atMs)[0] ?? {};
+  return { firstMs: Math.min(...times), lastMs: Math.max(...times), email, emailAtMs };
 }

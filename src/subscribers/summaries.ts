@@ -1,4 +1,4 @@
-import { type Database, epochMs, type Sql } from '../database/sql.ts';
+import { type Database, epochMs, listsOf, type Sql } from '../database/sql.ts';
 import {
   isCurrentSummary,
   type StoredSummary,
@@ -50,8 +50,7 @@ export async function saveSummaries(
     [
       workspaceId,
       SUMMARY_FORMAT,
-      own.map((each) => each.subscriberId),
-      own.map((each) => each.version),
+      ...listsOf(own, 'subscriberId', 'version'),
       own.map((each) => validUntil(each.summary.state, each.nowMs)),
       own.map((each) => JSON.stringify(each.summary)),
     ],
