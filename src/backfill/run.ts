@@ -1,5 +1,5 @@
 import { analyzeTables } from '../database/tables.ts';
-import { AppError, answerOrError, mayPass } from '../errors.ts';
+import { AppError, answerOrError, codeOf, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
@@ -158,18 +158,12 @@ async function listPage(run: Run): Promise<void> {
       await saveListedPage(sql, ref, { ...page, after: current.cursor, ids });
     });
   } catch (error) {
-    if (run.restarted || !rejectsCursor(error)) throw error;
+    // The customer that the cursor names may have been deleted since: RevenueCat then refuses this page only.
+    const isRefused = ['revenuecat_rejected', 'revenuecat_not_found'].includes(codeOf(error) ?? '');
+    if (run.restarted || !isRefused) throw error;
     run.restarted = true;
     await restartList(database, ref);
   }
-}
-
-/** The customer that the cursor names may have been deleted since: RevenueCat then refuses this page only. */
-function rejectsCursor(error: unknown): boolean {
-  return (
-    error instanceof AppError &&
-    (error.code === 'revenuecat_rejected' || error.code === 'revenuecat_not_found')
-  );
 }
 
 /** Waits for an obstacle to the whole import to pass, or fails the import. */

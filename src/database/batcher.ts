@@ -2,11 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { retryAfterDeadlock } from './sql.ts';
 
-interface Waiting<T, R> {
-  readonly item: T;
-  resolve(result: R): void;
-  reject(error: unknown): void;
-}
+type Waiting<T, R> = { readonly item: T } & Pick<PromiseWithResolvers<R>, 'resolve' | 'reject'>;
 
 export interface BatchOptions {
   /** Items of one statement. */
@@ -95,9 +91,10 @@ function createQueue<T, R>(
     for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
   }
 
-  return (item) =>
-    new Promise((resolve, reject) => {
-      waiting.push({ item, resolve, reject });
-      planNext();
-    });
+  return (item) => {
+    const { promise, ...entry } = Promise.withResolvers<R>();
+    waiting.push({ item, ...entry });
+    planNext();
+    return promise;
+  };
 }

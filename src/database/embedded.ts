@@ -121,7 +121,12 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
       `${clusterOf(dataDir)} is a database, and ${accessFileOf(dataDir)} with its password is missing or damaged. Restore that file from a backup, or move the folder away to begin with an empty database.`,
     );
   const access: Access = { port: await freePort(stored.port), password: stored.password };
-  const onSpawned = (pid: number): void => stopAfterExit(dataDir, pid);
+  // A process that crashes or is killed takes the database with it; other processes that use it start it again. From its
+  // first moment: one that was left behind before its port was stored could neither be joined nor started again.
+  const onSpawned = (pid: number): void => {
+    releaseFromExit(dataDir);
+    guards.set(dataDir, { pid, release: runAfterExit('kill -INT "$1"', [String(pid)]) });
+  };
   await launch(programs, dataDir, { access, fast, onSpawned });
   if (access.port !== stored.port) await writeAccess(dataDir, access);
   await createAppDatabase(access);
@@ -130,15 +135,6 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
 
 /** Databases that this process started, with what releases them from its end. */
 const guards = new Map<string, { readonly pid: number; release(): void }>();
-
-/**
- * A process that crashes or is killed takes the database with it; other processes that use it start it again. From its
- * first moment: one that was left behind before its port was stored could neither be joined nor started again.
- */
-function stopAfterExit(dataDir: string, pid: number): void {
-  releaseFromExit(dataDir);
-  guards.set(dataDir, { pid, release: runAfterExit('kill -INT "$1"', [String(pid)]) });
-}
 
 function releaseFromExit(dataDir: string): void {
   guards.get(dataDir)?.release();

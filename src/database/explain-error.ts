@@ -1,11 +1,16 @@
 import { AppError, codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 
+const UNAVAILABLE =
+  'See that PostgreSQL runs and that host, user, password and database name in {setting} are right.';
 const NOTHING_ANSWERS =
   'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.';
 
-/** Where an error names its cause, what helps: by SQLSTATE (PostgreSQL, appendix A), errno, or Node's code of TLS. */
-const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
+/**
+ * Where an error names its cause, what helps: by SQLSTATE (PostgreSQL, appendix A), errno, Node's code of TLS, or by the
+ * message.
+ */
+const REMEDIES: readonly (readonly [codeOrMessage: RegExp, remedy: string])[] = [
   [
     /^(ENOTFOUND|EAI_AGAIN)$/,
     'No such host: correct the host in {setting}, or the DNS of this machine (getent hosts <host>).',
@@ -43,8 +48,6 @@ const REMEDIES: readonly (readonly [codes: RegExp, remedy: string])[] = [
     /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_HAS_EXPIRED|ERR_TLS_CERT_ALTNAME_INVALID)$/,
     "This machine does not trust the server's certificate: add &sslrootcert=<file> with its authority to {setting}, or sslmode=no-verify in a network that you trust.",
   ],
-];
-const MESSAGES: readonly (readonly [message: RegExp, remedy: string])[] = [
   [
     /does not support SSL/,
     'Leave sslmode out of {setting}, or switch TLS on in PostgreSQL (ssl = on in postgresql.conf).',
@@ -72,15 +75,9 @@ export function explainDatabaseError(
   setting: DatabaseSetting,
 ): { readonly message: string; readonly remedy: string | null } {
   const { code, message } = causeOf(error);
-  const remedy =
-    REMEDIES.find(([codes]) => codes.test(code))?.[1] ?? MESSAGES.find(([text]) => text.test(message))?.[1];
-  if (remedy !== undefined) return { message, remedy: remedy.replaceAll('{setting}', setting) };
-  return {
-    message,
-    remedy: isDatabaseUnavailable(error)
-      ? `See that PostgreSQL runs and that host, user, password and database name in ${setting} are right.`
-      : null,
-  };
+  const [, known = null] = REMEDIES.find(([cause]) => cause.test(code) || cause.test(message)) ?? [];
+  const remedy = known ?? (isDatabaseUnavailable(error) ? UNAVAILABLE : null);
+  return { message, remedy: remedy?.replaceAll('{setting}', setting) ?? null };
 }
 
 /** The innermost error is the most precise; Node tries several addresses of a host and collects their errors. */

@@ -100,16 +100,15 @@ export function addDatabaseMetrics(
     },
   });
   if (readDatabase.replica() === null) return;
-  addGauges(registry, () => replicaReadings(readDatabase), {
+  const readReplica = () => {
+    const replica = readDatabase.replica();
+    return replica && { replica_in_use: Number(replica.inUse), replica_lag_seconds: replica.lagMs / 1_000 };
+  };
+  addGauges(registry, readReplica, {
     replica_in_use:
       '1: cards and pages are read from the replica; 0: from the primary, because the replica cannot serve',
     replica_lag_seconds: 'How far the replica is behind',
   });
-}
-
-function replicaReadings(readDatabase: ReadDatabase) {
-  const replica = readDatabase.replica();
-  return replica && { replica_in_use: Number(replica.inUse), replica_lag_seconds: replica.lagMs / 1_000 };
 }
 
 /** Indexes included. On Citus: of the coordinator. */

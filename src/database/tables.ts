@@ -85,30 +85,24 @@ export const TABLES: Readonly<Record<string, Table>> = {
 };
 
 /** Tables with a workspace's data, in the order in which they are erased. */
-export const WORKSPACE_TABLES: readonly string[] = Object.keys(TABLES).filter(
-  (table) => TABLES[table]?.isOfWorkspace,
-);
+export const WORKSPACE_TABLES = Object.keys(TABLES).filter((table) => TABLES[table]?.isOfWorkspace);
 
 /** Tables with rows of customers, in the order in which they are erased. */
-export const CUSTOMER_TABLES: readonly (CustomerRows & { readonly table: string })[] = Object.entries(
-  TABLES,
-).flatMap(([table, { customer }]) => (customer ? [{ table, ...customer }] : []));
+export const CUSTOMER_TABLES = Object.entries(TABLES).flatMap(([table, { customer }]) =>
+  customer ? [{ table, ...customer }] : [],
+);
 
 /** Lists of customers: all that names one who is not stored. */
-export const LIST_TABLES: readonly { readonly table: string; readonly idColumn: string }[] =
-  CUSTOMER_TABLES.flatMap(({ table, idColumn }) => (idColumn === undefined ? [] : [{ table, idColumn }]));
+export const LIST_TABLES = CUSTOMER_TABLES.flatMap(({ table, idColumn }) =>
+  idColumn === undefined ? [] : [{ table, idColumn }],
+);
 
-export const ENCRYPTED_COLUMNS: readonly {
-  readonly table: string;
-  readonly column: string;
-  readonly kind: SecretKind;
-  /** With the workspace, the table's key. */
-  readonly idColumn: string;
-}[] = Object.entries(TABLES).flatMap(([table, { secrets }]) =>
+export const ENCRYPTED_COLUMNS = Object.entries(TABLES).flatMap(([table, { secrets }]) =>
   Object.entries(secrets).map(([column, kind]) => ({
     table,
     column,
     kind,
+    /** With the workspace, the table's key. */
     idColumn: table === 'workspaces' ? 'workspace_id' : 'project_id',
   })),
 );

@@ -142,10 +142,11 @@ export async function writeAttributes(
     delivery.requireLease();
     const refusal = await put(delivery, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
-    const { remedy } = refusal;
+    const { code, remedy } = refusal;
     if (remedy.kind === 'follow_contact' || remedy.kind === 'wait_for_contact') return remedy;
     // Which code names a missing attribute is UNVERIFIED: any refusal of the content is investigated.
-    if (!isAboutContent(refusal) || format === 'without null') return backOff(delivery, refusal);
+    const isAboutContent = code === 'intercom_rejected' || code === 'intercom_attribute_missing';
+    if (!isAboutContent || format === 'without null') return backOff(delivery, refusal);
     if (format === 'as is') {
       try {
         types = await provision(delivery, refusal);
@@ -155,10 +156,6 @@ export async function writeAttributes(
     }
   }
   return { kind: 'written', values: written };
-}
-
-function isAboutContent(error: AppError): boolean {
-  return error.code === 'intercom_rejected' || error.code === 'intercom_attribute_missing';
 }
 
 async function put(delivery: Delivery, contactId: string, values: Values): Promise<AppError | null> {
@@ -180,13 +177,12 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
 
 function fitted(values: Values, types: ReadonlyMap<string, AttributeType> | undefined): Values {
   if (!types) return values;
-  const fitting: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(values)) {
+  const entries = Object.entries(values).flatMap(([name, value]): [string, unknown][] => {
     const type = types.get(name);
-    const fit = type === undefined ? undefined : fitAttribute(value, type);
-    if (fit !== undefined) fitting[name] = fit;
-  }
-  return fitting;
+    const fit = type && fitAttribute(value, type);
+    return fit === undefined ? [] : [[name, fit]];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** Leads have been seen to refuse `null` and to take an empty text (an old report, UNVERIFIED). */

@@ -97,9 +97,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
     isOffered: (live) => live.store === WEB_BILLING || refundsCharges(live),
     call({ stores }, projectId, { target, details: { transactionId, targetType } }: StoreAction) {
       if (transactionId !== undefined) return stores.refundTransaction(projectId, target, transactionId);
-      return targetType === 'purchase'
-        ? stores.refundPurchase(projectId, target)
-        : stores.refundSubscription(projectId, target);
+      return stores.refund(projectId, targetType === 'purchase' ? targetType : 'subscription', target);
     },
     async readBack(client, projectId, action: StoreAction & ReadBackTime) {
       const { details, isAnswered, nowMs } = action;

@@ -6,7 +6,7 @@ import { findInProject } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
-import { type Action, type ActionResult, UNCONFIRMED_STATES } from './action.ts';
+import { type Action, type ActionResult, doneAtMs, UNCONFIRMED_STATES } from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';
 import { isRefundReported } from './purchases.ts';
 import {
@@ -145,12 +145,8 @@ function secondsUntilNextRead(sinceMs: number): number {
 /** By the clock that stored the last step, the database's: with ours ahead, a grant just made would count as ignored. */
 async function msSinceLastStep({ database }: AppContext, action: Action): Promise<number> {
   const { nowMs } = await queryRow<{ nowMs: number }>(database, `select ${epochMs('now()')} as "nowMs"`);
-  return nowMs - lastStepAtMs(action);
-}
-
-function lastStepAtMs(action: Action): number {
   const revokeCalledAtMs = action.kind === 'grant' ? action.revokeCalledAtMs : null;
-  return revokeCalledAtMs ?? action.calledAtMs ?? action.createdAtMs;
+  return nowMs - (revokeCalledAtMs ?? doneAtMs(action));
 }
 
 /** Queues the jobs again that gave up: actions must not stay unconfirmed, and notes may wait for a connection. */

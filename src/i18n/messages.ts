@@ -129,29 +129,24 @@ export function knownZone(timeZone: string): string {
 
 const MAX_CURRENCIES = 200;
 
-function dropsDigits(locale: string, currency: string): boolean {
-  const { maximumFractionDigits } = new Intl.NumberFormat(locale, {
-    style: 'currency',
-    currency,
-  }).resolvedOptions();
-  return (maximumFractionDigits ?? 0) < currencyDigits(currency);
-}
-
 /** An unknown currency is written after the number. */
 function createMoneyFormat(locale: string) {
   const formats = new Map<string, Intl.NumberFormat | null>();
   const plain = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   return ({ amountMinor, currency }: Money): string => {
-    const amount = amountMinor / 10 ** currencyDigits(currency);
+    const digits = currencyDigits(currency);
+    const amount = amountMinor / 10 ** digits;
     let format = formats.get(currency);
     if (format === undefined) {
       try {
+        const style = { style: 'currency', currency } as const;
+        const { maximumFractionDigits: usual = 0 } = new Intl.NumberFormat(locale, style).resolvedOptions();
         // Intl follows usage and drops the hundredths of forints and rupees, which were paid all the same.
+        const trailingZeroDisplay = usual < digits ? 'stripIfInteger' : 'auto';
         format = new Intl.NumberFormat(locale, {
-          style: 'currency',
-          currency,
-          minimumFractionDigits: currencyDigits(currency),
-          trailingZeroDisplay: dropsDigits(locale, currency) ? 'stripIfInteger' : 'auto',
+          ...style,
+          minimumFractionDigits: digits,
+          trailingZeroDisplay,
         });
       } catch {
         format = null;

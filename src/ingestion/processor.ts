@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { retryAfterDeadlock, type Sql } from '../database/sql.ts';
+import { retryAfterDeadlock } from '../database/sql.ts';
 import { codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
@@ -138,7 +138,9 @@ async function processBatch(
         tryLockProject(sql, project),
         readUnprocessed(sql, project, limit),
         readErasureKey(sql, project),
-        commitAsynchronously(sql),
+        // A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the worker
+        // commits its name and second synchronously, and everything that was committed before with them.
+        sql.query('set local synchronous_commit = off'),
       ]);
       if (!isLocked) return 'busy' as const;
       rows = unprocessed;
@@ -174,14 +176,6 @@ async function processBatch(
     // Without those that have arrived since.
     return run(1, new Map([[broken.eventId, describeFailure(error)]]));
   }
-}
-
-/**
- * A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the worker
- * commits its name and second synchronously, and everything that was committed before with them.
- */
-function commitAsynchronously(sql: Sql): Promise<unknown> {
-  return sql.query('set local synchronous_commit = off');
 }
 
 async function storeInterpreted(

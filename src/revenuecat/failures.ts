@@ -19,7 +19,8 @@ export function revenueCatFailure(response: FailedResponse, action: string, nowM
   const body = errorSchema.safeParse(response.body).data ?? {};
   const text = (body.message ?? '').slice(0, 300);
   const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
-  const waitMs = waitMsOf(body.backoff_ms ?? 0, readRetryAfter(headers['retry-after'], nowMs));
+  const waits = [body.backoff_ms ?? 0, readRetryAfter(headers['retry-after'], nowMs)];
+  const waitMs = Math.min(waits.find((ms) => ms > 0) ?? 10_000, HOUR_MS);
   const known = isProxyRefusal(response) ? 503 : status;
   const { code, remedy } = meaningOf(known, body.retryable === true, nowMs + waitMs);
   const options = { upstreamStatus: status, remedy };
@@ -52,10 +53,4 @@ function meaningOf(
         ? { code: 'revenuecat_unavailable', remedy: { kind: 'retry' } }
         : { code: 'revenuecat_rejected' };
   }
-}
-
-/** How long a 429 asks to wait, ms: `backoff_ms`, else `Retry-After`, else ten seconds; at most an hour. */
-function waitMsOf(backoffMs: number, retryAfterMs: number): number {
-  const waitMs = [backoffMs, retryAfterMs].find((ms) => ms > 0) ?? 10_000;
-  return Math.min(waitMs, HOUR_MS);
 }

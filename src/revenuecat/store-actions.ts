@@ -60,10 +60,8 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
     },
     cancelSubscription: (projectId: string, id: string) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'cancel'), 'Canceling a subscription'),
-    refundSubscription: (projectId: string, id: string) =>
-      post(path(projectId, 'subscriptions', id, 'actions', 'refund'), 'Refunding a subscription'),
-    refundPurchase: (projectId: string, id: string) =>
-      post(path(projectId, 'purchases', id, 'actions', 'refund'), 'Refunding a purchase'),
+    refund: (projectId: string, kind: LivePurchase['kind'], id: string) =>
+      post(path(projectId, `${kind}s`, id, 'actions', 'refund'), `Refunding a ${kind}`),
     refundTransaction: (projectId: string, id: string, transactionId: string) =>
       post(
         path(projectId, 'subscriptions', id, 'transactions', transactionId, 'actions', 'refund'),
@@ -98,26 +96,26 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
 }
 
 function toSubscription(item: z.infer<typeof subscriptionSchema>) {
-  const { id, store, environment, givesAccess, endsAtMs } = item;
   return {
+    ...item,
     kind: 'subscription' as const,
-    id,
-    /** In capitals. */
-    store,
-    environment,
     /** The store's transaction or order. */
     storeId: item.storeSubscriptionId,
-    givesAccess,
     willRenew: !['will_not_renew', 'will_pause', null].includes(item.autoRenewalStatus),
-    endsAtMs,
     isRefunded: false,
   };
 }
 
 function toPurchase(item: z.infer<typeof purchaseSchema>) {
-  const { id, store, environment, storePurchaseId: storeId } = item;
   const isRefunded = item.status === 'refunded';
   const givesAccess = !isRefunded && item.entitlements.length > 0;
   const never = { willRenew: false, endsAtMs: null };
-  return { kind: 'purchase' as const, id, store, environment, storeId, givesAccess, ...never, isRefunded };
+  return {
+    ...item,
+    kind: 'purchase' as const,
+    storeId: item.storePurchaseId,
+    givesAccess,
+    ...never,
+    isRefunded,
+  };
 }

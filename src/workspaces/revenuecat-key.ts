@@ -65,7 +65,7 @@ const PERMISSIONS: Readonly<Record<string, Permission>> = {
   'customer_information:purchases:read_write': {
     feature: 'Store actions',
     isNeeded: ({ actions }) => actions.refund.enabled || actions.transfer.enabled,
-    check: (client, projectId) => client.stores.refundPurchase(projectId, NO_PURCHASE),
+    check: (client, projectId) => client.stores.refund(projectId, 'purchase', NO_PURCHASE),
   },
   [WRITE_WEBHOOKS]: {
     feature: 'Adding and removing the webhook for you',

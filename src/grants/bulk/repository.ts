@@ -388,7 +388,14 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
 export async function countErrors(sql: Sql, bulk: BulkGrant): Promise<Readonly<Record<string, number>>> {
   const { workspaceId, bulkGrantId, state } = bulk;
   if (state === 'draft') {
-    const unknown = await countUnknown(sql, bulk);
+    const { unknown } = await queryRow<{ unknown: number }>(
+      sql,
+      `select count(*)::integer as unknown from bulk_grant_customers c
+        where c.workspace_id = $1 and c.bulk_grant_id = $2
+          and not exists (select 1 from subscriber_ids i
+                           where i.workspace_id = $1 and i.project_id = $3 and i.app_user_id = c.app_user_id)`,
+      [workspaceId, bulkGrantId, bulk.projectId],
+    );
     return unknown === 0 ? {} : { not_imported: unknown };
   }
   const rows = await sql.query<{ error: string; count: string }>(
@@ -399,18 +406,6 @@ export async function countErrors(sql: Sql, bulk: BulkGrant): Promise<Readonly<R
     [workspaceId, bulkGrantId, state === 'paused' ? KEY_ERRORS : []],
   );
   return Object.fromEntries(rows.map(({ error, count }) => [error, Number(count)]));
-}
-
-async function countUnknown(sql: Sql, { workspaceId, projectId, bulkGrantId }: BulkGrant): Promise<number> {
-  const { count } = await queryRow<{ count: number }>(
-    sql,
-    `select count(*)::integer as count from bulk_grant_customers c
-      where c.workspace_id = $1 and c.bulk_grant_id = $2
-        and not exists (select 1 from subscriber_ids i
-                         where i.workspace_id = $1 and i.project_id = $3 and i.app_user_id = c.app_user_id)`,
-    [workspaceId, bulkGrantId, projectId],
-  );
-  return count;
 }
 
 export async function listCustomers(sql: Sql, { workspaceId, bulkGrantId }: BulkKey, limit: number) {
