@@ -15,9 +15,10 @@ import {
   claimCustomers,
   closeCustomers,
   findReadCustomer,
+  type ImportProgress,
   postponeCustomer,
-} from './import-list.ts';
-import { type ImportProgress, setHasEvents } from './repository.ts';
+  setHasEvents,
+} from './repository.ts';
 
 export interface ImportRun extends AppContext {
   readonly project: Project;

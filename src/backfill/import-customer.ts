@@ -66,7 +66,9 @@ export async function importEvents(
   const stored = await readStored(database, project, appUserIds);
   const fresh: PreparedEvent[] = [];
   for (const body of bodies) {
-    const received = asReceived(body, customerId, context.now());
+    const namesCustomer = typeof body.app_user_id === 'string' || NAMES_OTHERS.test(String(body.type));
+    const event = namesCustomer ? body : { ...body, app_user_id: customerId };
+    const received = prepareEvent(event, context.now());
     const keys = keysOfEvent(received.event);
     if (keys.some((key) => stored.has(key))) continue;
     for (const key of keys) stored.add(key);
@@ -79,12 +81,6 @@ export async function importEvents(
   if (deliverSinceMs !== null)
     await deliverImported(database, project, { appUserIds, sinceMs: deliverSinceMs });
   return { added, known: bodies.length - added };
-}
-
-function asReceived(body: Record<string, unknown>, customerId: string, nowMs: number): PreparedEvent {
-  const namesCustomer = typeof body.app_user_id === 'string' || NAMES_OTHERS.test(String(body.type));
-  const event = namesCustomer ? body : { ...body, app_user_id: customerId };
-  return prepareEvent(event, nowMs);
 }
 
 async function readStored(sql: Sql, project: Project, appUserIds: readonly string[]): Promise<Set<string>> {

@@ -11,7 +11,6 @@ export function progressLine(progress: ImportProgress): string {
   return [done, rate, timeLeft(progress), waitReason(progress)].filter((part) => part !== null).join(', ');
 }
 
-/** What an import has brought so far. */
 export function outcomeLines(progress: ImportProgress): string[] {
   const lines = [
     `${plural(progress.done - progress.missing - progress.failed, 'customer')} imported, ${formatCount(progress.newCustomers)} of them new here.`,

@@ -172,7 +172,6 @@ export function listChanged(sql: Sql, workspaceId: string, after: string) {
   );
 }
 
-/** @param expected.atMs when the change should have happened; `null`: none is expected */
 async function saveExpectedChanges(
   sql: Sql,
   workspaceId: string,

@@ -8,15 +8,17 @@ import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';
 import { type ImportRun, importBatch } from './import-batch.ts';
-import { deleteList, restartList, saveListedPage } from './import-list.ts';
 import {
   changeState,
+  deleteList,
   explainWait,
   finishImport,
   type ImportProgress,
   type ImportRef,
   type ImportState,
   readImport,
+  restartList,
+  saveListedPage,
 } from './repository.ts';
 
 /** Batches of one process at a time: while one commits, the others call. */

@@ -23,7 +23,6 @@ export const SUPERUSER = 'postgres';
 
 const STARTUP_TIMEOUT_MS = 30_000;
 
-/** How PostgreSQL's programs are run here. */
 interface Programs {
   readonly binaries: { readonly initdb: string; readonly postgres: string };
   /** What to run them by. */

@@ -41,7 +41,6 @@ const ANSWER_TIMEOUT_MS = 1_000;
 export const MAX_CATCH_UP_MS = MAX_LAG_MS + 2 * POLL_MS;
 const RECHECK_MS = 5;
 
-/** Only the primary. */
 export function withoutReplica(primary: Database): ReadDatabase {
   return { query: primary.query, upToDate: () => Promise.resolve(primary), replica: () => null };
 }

@@ -107,7 +107,6 @@ export function createSession(options: {
       await unregisterWorker(sqlOn(last, { prepare: false }), workerId).catch(() => {});
       await last.end().catch(() => {});
     },
-    /** The worker id of the current connection. */
     workerId: (): string => workerId,
   };
 }

@@ -10,8 +10,15 @@ import {
   finishClaims,
   haveChanged,
 } from './claims.ts';
-import { type Attempt, recordAttempts } from './delivery-log.ts';
-import { explainPending, type Plan, recordResults, type SendResult, savePlan } from './event-deliveries.ts';
+import {
+  type Attempt,
+  explainPending,
+  type Plan,
+  recordAttempts,
+  recordResults,
+  type SendResult,
+  savePlan,
+} from './event-deliveries.ts';
 
 /** For what must be stored before a call is made. */
 const IMMEDIATE = { maxItems: 256 };

@@ -4,8 +4,7 @@ import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { CONTACT_ATTRIBUTES, eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import type { Delivery } from './context.ts';
-import type { Attempt } from './delivery-log.ts';
-import type { SendResult } from './event-deliveries.ts';
+import type { Attempt, SendResult } from './event-deliveries.ts';
 import { backOff, type Interruption, recordAccepted, recordIfRefused, retryAt } from './failures.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
 

@@ -30,7 +30,6 @@ export function findEntitlement(entitlements: readonly Entitlement[], value = ''
   return known ?? (only?.displayName?.trim() === value ? only : null);
 }
 
-/** The end of a chosen duration. */
 export function endOfGrant(
   nowMs: number,
   chosen: { readonly duration: Duration; readonly start: GrantStart; readonly timeZone: string },

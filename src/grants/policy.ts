@@ -48,13 +48,11 @@ export function checkReason(isRequired: boolean, reason: string): ActionError | 
     : null;
 }
 
-/** Whether the policy allows a grant of a length; also checked for each option of the form. */
 export function checkLength(policy: GrantPolicy, days: number | null): ActionError | null {
   if (days === null) return policy.lifetimeAllowed ? null : refused('lifetime_not_allowed');
   return days > policy.longestDays ? refused('too_long', { days: policy.longestDays }) : null;
 }
 
-/** Whether a second teammate must approve a grant of a length. */
 export function needsApproval(policy: GrantPolicy, days: number | null): boolean {
   const above = policy.secondPersonAboveDays;
   return above !== null && (days === null || days > above);

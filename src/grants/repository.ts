@@ -67,7 +67,6 @@ function toAction(row: Record<string, unknown>): Action {
   return { ...Object.fromEntries(fields), entitlementName: row.entitlementName ?? row.lookupKey };
 }
 
-/** Fields with their values as parameters. */
 function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; value: unknown }[] {
   return (Object.keys(fields) as Field[]).flatMap((field) => {
     const value = fields[field];
@@ -186,7 +185,6 @@ async function newestAction(sql: Sql, condition: string, values: readonly string
   return action ? toAction(action) : null;
 }
 
-/** The action as it is now. */
 export async function readAgain(sql: Sql, action: Action): Promise<Action> {
   return (await readAction(sql, action)) ?? action;
 }

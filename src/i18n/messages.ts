@@ -60,7 +60,6 @@ function createMessages(language: Language, timeZone: string) {
       .replace(' às 01:', ' à 01:');
   return {
     language,
-    /** BCP 47. */
     locale,
     t,
     /** Whether there is a message of this name, for keys that are made from platform codes. */

@@ -65,7 +65,6 @@ const WORKERS = {
   bulk: { concurrency: 2, batchSize: 4, pollSeconds: 5 },
 } as const;
 
-/** A job as its folder registers it. */
 interface JobDefinition<Data> {
   readonly workers: keyof typeof WORKERS;
   /** @param attempt `isRetry`: one before failed, or its process was killed, and some of it may be done */

@@ -247,7 +247,10 @@ function applySubscription(
 function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
   if (isOtherProduct(builder.productId, item.productId))
     Object.assign(builder, { price: null, charge: null });
-  builder.productId = productIdOf(builder, item.productId);
+  // Where the key may not read products, the API names them by its own ids (`prod4f31bd16ab`): what events call them
+  // says more.
+  if (builder.productId === null || !isInternalId(item.productId ?? ''))
+    builder.productId = item.productId ?? builder.productId;
   builder.productName = item.productName ?? builder.productName;
   builder.managementUrl = item.managementUrl ?? builder.managementUrl;
   if (item.entitlements.length > 0) builder.entitlements = item.entitlements;
@@ -298,15 +301,6 @@ function applyPause(builder: StateBuilder, item: SnapshotSubscription, latestMs:
   const endsAtMs = builder.endsAtMs ?? latestMs;
   if (item.status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs, latestMs);
   else builder.pausedAtMs = item.autoRenewalStatus === 'will_pause' ? endsAtMs : null;
-}
-
-/**
- * Where the key may not read products, the API names them by its own ids (`prod4f31bd16ab`): what events call them
- * says more.
- */
-function productIdOf(builder: StateBuilder, productId: string | null): string | null {
-  if (productId === null) return builder.productId;
-  return isInternalId(productId) ? (builder.productId ?? productId) : productId;
 }
 
 /** `will_pause` pauses at the period's end and renews after it. */

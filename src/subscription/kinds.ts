@@ -99,7 +99,6 @@ export function defaultEventName(kind: DeliverableKind): string {
 
 const DELIVERABLE: ReadonlySet<string> = new Set(EVENT_KINDS);
 
-/** Whether a kind becomes a data event; the others stay on the timeline. */
 export function isDeliverable(kind: EventKind): kind is DeliverableKind {
   return DELIVERABLE.has(kind);
 }

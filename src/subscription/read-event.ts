@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { isRecord, stripNul } from '../text.ts';
+import { compareTexts, isRecord, stripNul } from '../text.ts';
 import { fitsKey, preferredAppUserIds } from './identities.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
@@ -272,19 +272,15 @@ export function keyText(value: unknown): string | null {
   return key.parse(value);
 }
 
-/** An event without an id gets a hash of its content, so that a repeat is recognized as a duplicate. */
+/**
+ * An event without an id gets a hash of its content, so that a repeat is recognized as a duplicate, whatever the order of
+ * its keys.
+ */
 function contentId(event: Readonly<Record<string, unknown>>): string {
-  return `sha256:${createHash('sha256').update(canonical(event)).digest('hex')}`;
-}
-
-/** The same content gives the same text, whatever the order of its keys. */
-function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (isRecord(value)) {
-    const parts = Object.keys(value)
-      .sort()
-      .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`);
-    return `{${parts.join(',')}}`;
-  }
-  return JSON.stringify(value) ?? 'null';
+  const ordered = JSON.stringify(event, (_key, value) =>
+    isRecord(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => compareTexts(a, b)))
+      : value,
+  );
+  return `sha256:${createHash('sha256').update(ordered).digest('hex')}`;
 }

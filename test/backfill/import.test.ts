@@ -4,13 +4,16 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { addBackfillCommand } from '../../src/backfill/command.ts';
 import { importCustomer } from '../../src/backfill/import-customer.ts';
 import {
+  changeState,
   claimCustomers,
   closeCustomers,
   findReadCustomer,
+  type ImportProgress,
   postponeCustomer,
+  readImport,
   saveListedPage,
-} from '../../src/backfill/import-list.ts';
-import { changeState, type ImportProgress, readImport, startImport } from '../../src/backfill/repository.ts';
+  startImport,
+} from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { AppError } from '../../src/errors.ts';

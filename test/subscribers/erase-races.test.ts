@@ -3,7 +3,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { backfillJobs } from '../../src/backfill/jobs.ts';
 import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { recordAttempts } from '../../src/delivery/delivery-log.ts';
+import { recordAttempts } from '../../src/delivery/event-deliveries.ts';
 import { AppError } from '../../src/errors.ts';
 import { chooseCustomers } from '../../src/grants/bulk/group.ts';
 import { createBulkGrant, createGroupGrant, readBulkGrant } from '../../src/grants/bulk/repository.ts';

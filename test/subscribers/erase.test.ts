@@ -5,7 +5,7 @@ import { importCustomer } from '../../src/backfill/import-customer.ts';
 import { reconcileWorkspace } from '../../src/backfill/reconcile.ts';
 import { startImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { recordAttempts } from '../../src/delivery/delivery-log.ts';
+import { recordAttempts } from '../../src/delivery/event-deliveries.ts';
 import type { StoreAction, StoreActionKind } from '../../src/grants/action.ts';
 import { factsOf } from '../../src/grants/action-audit.ts';
 import { eraseSubscribers, exportSubscribers } from '../../src/subscribers/customer-data.ts';

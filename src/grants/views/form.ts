@@ -51,7 +51,6 @@ export function formOf({ formState }: ViewContext): Form {
   return formState.form ?? { kind: 'grant' };
 }
 
-/** The same with what was typed in it. */
 export function submittedForm(context: ViewContext): Form {
   const typed = Object.entries(context.request.inputs).map(([id, value]) => [
     id.slice(id.indexOf('.') + 1),

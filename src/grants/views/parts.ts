@@ -63,7 +63,6 @@ export function shownValues(
   );
 }
 
-/** Why something is not done, or failed. */
 export function errorText({ messages, app }: ViewContext, kind: ActionKind, error: ActionError): string {
   const { code, values } = error;
   const key = {
@@ -106,14 +105,12 @@ export function reasonField(
   };
 }
 
-/** When a second teammate must approve. */
 export function secondPersonText({ messages: { t }, workspace }: ViewContext, kind: ActionKind): Component {
   const { grants, actions } = workspace.settings;
   const limits = { days: grants.secondPersonAboveDays ?? 0, max: actions.refund.maxAmountAlone ?? 0 };
   return text(t('action.form.secondPerson', { kind, ...limits }), 'muted');
 }
 
-/** Leads to everything done for the customer. */
 export function listButton({ messages: { t } }: ViewContext): Component {
   return button('grants', t('action.button.list'), 'secondary');
 }

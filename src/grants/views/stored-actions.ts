@@ -224,7 +224,6 @@ function customerText(
 
 type Row = readonly [field: string, value: string | null | undefined];
 
-/** Who requested or did it and when, and who decided. */
 function peopleRows({ messages: { t, dateTime } }: ViewContext, action: Action): Row[] {
   const { kind, state, decidedBy, admin, createdAtMs } = action;
   const isMade = state === 'confirmed' || state === 'revoking' || state === 'revoked';
@@ -239,7 +238,6 @@ function peopleRows({ messages: { t, dateTime } }: ViewContext, action: Action):
   ];
 }
 
-/** What, who, why; and who decided. */
 function factsTable(context: ViewContext, action: Action): Part[] {
   const { messages } = context;
   const { t } = messages;
