@@ -232,7 +232,11 @@ export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   );
 }
 
-/** Renews the leases that this worker still holds. @returns ids of their subscribers */
+/**
+ * Renews the leases that this worker still holds, none of a merged subscriber: the one that stays waits for its end.
+ *
+ * @returns ids of their subscribers
+ */
 export async function renewLeases(
   sql: Sql,
   workspaceId: string,
@@ -243,6 +247,7 @@ export async function renewLeases(
       where workspace_id = $1
         and subscriber_id = any(array(select subscriber_id from subscribers
                                        where workspace_id = $1 and lease_owner = $2 and subscriber_id = any($3)
+                                         and merged_into is null
                                        order by subscriber_id for no key update))
      returning subscriber_id`,
     [workspaceId, owner, subscriberIds, LEASE_SECONDS],

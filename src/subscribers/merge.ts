@@ -2,6 +2,9 @@ import type { Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
 import { DUE } from '../database/wake-subscribers.ts';
 
+/** Owns a lease that only time ends. */
+const NO_WORKER = '00000000-0000-0000-0000-000000000000';
+
 /**
  * Makes one subscriber of several: the one with the oldest event stays and takes over what the others have. Its
  * contact is looked up again: the contact of either need not be the best match of all their app user ids.
@@ -15,8 +18,12 @@ export async function mergeSubscribers(
   subscriberIds: readonly string[],
 ): Promise<string> {
   // In one order, as delivery locks subscribers that share a contact.
-  const rows = await sql.query<{ subscriber_id: string; first_event_at_ms: string | null }>(
-    `select subscriber_id, first_event_at_ms from subscribers
+  const rows = await sql.query<{
+    subscriber_id: string;
+    first_event_at_ms: string | null;
+    is_leased: boolean | null;
+  }>(
+    `select subscriber_id, first_event_at_ms, lease_until > now() as is_leased from subscribers
       where workspace_id = $1 and subscriber_id = any($2)
       order by subscriber_id
         for update`,
@@ -43,7 +50,9 @@ export async function mergeSubscribers(
       );
     }
   }
-  await combine(sql, values);
+  // The end of one delivery must not end the wait for another.
+  const owner = rows.filter((row) => row.is_leased).length > 1 ? NO_WORKER : null;
+  await combine(sql, [...values, owner]);
   return keeper;
 }
 
@@ -68,6 +77,7 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
         set ${DUE},
             -- What a worker is sending for another one would go to the contact of this one as well.
             lease_until = greatest(s.lease_until, o.lease_until),
+            lease_owner = coalesce($4, s.lease_owner),
             snapshot = null, snapshot_at = null, attributes_written = null,
             first_event_at_ms = least(s.first_event_at_ms, o.first_event_at_ms),
             last_event_at_ms = greatest(s.last_event_at_ms, o.last_event_at_ms),
@@ -86,6 +96,6 @@ async function combine(sql: Sql, values: readonly unknown[]): Promise<void> {
         set merged_into = $2, due_at = null, version = version + 1, contact_id = null, email = null, snapshot = null, waiting = false,
             pending_events = 0
       where workspace_id = $1 and subscriber_id = any($3)`,
-    values,
+    values.slice(0, 3),
   );
 }

@@ -4,11 +4,13 @@ import { wakeForContact } from '../../src/contacts/repository.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
 import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
+import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import { createIntercomClient } from '../../src/intercom/client.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { DAY_MS } from '../../src/time.ts';
+import { createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { provisionWith } from '../../src/workspaces/install.ts';
 import { runCommandHere } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -17,6 +19,7 @@ import {
   CLIENT_SECRET,
   createWorld,
   PROJECT_ID,
+  secrets,
   setSettings,
   WORKSPACE_ID,
   type World,
@@ -29,6 +32,9 @@ describe('Intercom’s rules', () => {
   let refreshes = 0;
   let healthReports = 0;
   let measured = 0;
+  let worker: DeliveryWorker;
+  /** Events whose answer by Intercom is held. */
+  const held = new Map<unknown, PromiseWithResolvers<void>>();
   before(async () => {
     world = await createWorld();
     const jobs: Jobs = {
@@ -44,10 +50,28 @@ describe('Intercom’s rules', () => {
         measured += 1;
       },
     };
-    world.worker({ random: () => 0, jobs, metrics });
+    const { intercom } = createPlatformClients({
+      database: world.db.database,
+      secrets,
+      now: Date.now,
+      config: { intercom: { apiUrl: world.intercomUrl }, revenueCatApiUrl: '' },
+    });
+    const holding: typeof intercom = (workspace, calls) => {
+      const client = intercom(workspace, calls);
+      if (client === null) return null;
+      return {
+        ...client,
+        async sendEvent(event) {
+          await client.sendEvent(event);
+          await held.get(event.metadata.event_id)?.promise;
+        },
+      };
+    };
+    worker = world.worker({ random: () => 0, jobs, metrics, intercom: holding });
   });
   after(() => world?.close());
   afterEach(async () => {
+    for (const { resolve } of held.values()) resolve();
     // An event is delivered before its attributes are written: these must not meet the faults of the next test.
     await until(async () => !(await isAnyDue()), 'the running deliveries to end');
     world.intercom.faults.clear();
@@ -220,6 +244,44 @@ describe('Intercom’s rules', () => {
     for (const eventId of ids) await deliver(eventId);
     const sent = sentEvents(world, ids).map((event) => event.metadata.event_id);
     assert.deepEqual(sent.sort(), ids.sort());
+  });
+
+  test('events of two customers that are being sent when they are merged are each on one contact', async () => {
+    const [kept, merged, other] = [customer(), customer(), customer()];
+    for (const externalId of [kept, merged, other])
+      world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
+    const ids = [`${kept}-1`, `${merged}-1`, `${merged}-2`, `${kept}-2`];
+    for (const eventId of [`${kept}-1`, `${merged}-1`]) held.set(eventId, Promise.withResolvers<void>());
+    const renewal = { type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS };
+    // The subscriber with the oldest event is the one that stays.
+    await receive(world, kept, { id: `${kept}-1`, event_timestamp_ms: NOW_MS - 2 * DAY_MS });
+    const events = ['1', '2'].map((number) => recentEvent(merged, { ...renewal, id: `${merged}-${number}` }));
+    await storeEvents(
+      world.db.database,
+      { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID },
+      events.map((event) => prepareEvent(event, NOW_MS)),
+    );
+    await until(() => sentEvents(world, ids).length === 2, 'both to be sent');
+    const last = { type: 'EXPIRATION', id: `${kept}-2`, event_timestamp_ms: NOW_MS };
+    await receive(world, kept, { ...last, aliases: [merged] });
+    held.get(`${kept}-1`)?.resolve();
+    await deliver(`${kept}-1`);
+    await until(() => worker.activeCount() === 1, 'the end of one delivery');
+    // What is due by now is claimed with it.
+    await receive(world, other, { id: `${other}-1` });
+    await deliver(`${other}-1`);
+    held.get(`${merged}-1`)?.resolve();
+    await deliver(`${merged}-1`);
+    await until(() => worker.activeCount() === 0, 'the end of the other delivery');
+    await world.db.database.query(
+      'update subscribers set lease_until = now() where workspace_id = $1 and lease_until > now()',
+      [WORKSPACE_ID],
+    );
+    for (const eventId of ids) await deliver(eventId);
+    assert.deepEqual(
+      sentEvents(world, ids).map((event) => event.metadata.event_id),
+      ids,
+    );
   });
 
   test('the 121st event name fails with what an admin can act on; the others continue', async () => {
