@@ -103,17 +103,20 @@ export async function initialize(
     '--locale=C',
     '--no-sync',
   ];
-  const cancelRemoval = runAfterExit('rm -f "$1"', [passwordFile]);
+  const guards = [runAfterExit('rm -f "$1"', [passwordFile])];
   try {
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (owner) await chown(passwordFile, owner.uid, owner.gid);
-    await run(program, args, { env: databaseEnvironment() }).catch((error) => {
+    const creating = run(program, args, { env: databaseEnvironment() });
+    // It would clear the folder when it fails, which by then is the next start's.
+    guards.push(runAfterExit('kill -KILL "$1"', [String(creating.child.pid)]));
+    await creating.catch((error) => {
       const cause = causeIn(String(error.stderr || error.message));
       throw new AppError('internal', `The database could not be created in DATA_DIR ${dataDir}:\n${cause}`);
     });
   } finally {
     await rm(passwordFile, { force: true });
-    cancelRemoval();
+    for (const cancel of guards) cancel();
   }
   await writeAccess(dataDir, { port: 0, password });
   await rm(clusterDir, { recursive: true, force: true });

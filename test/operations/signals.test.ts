@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeDatabaseFolder } from '../support/folder.ts';
-import { startCommand } from '../support/process.ts';
+import { findProcesses, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -73,16 +73,11 @@ describe('signals', () => {
   const pidIn = (output: string): number => Number(/"pid":(\d+)/.exec(output)?.[1]);
 
   /** Processes of PostgreSQL whose data is below the test's folder. */
-  async function databases(): Promise<string[]> {
-    const found: string[] = [];
-    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-      const [program = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split(
-        '\0',
-      );
-      if (program.endsWith('/postgres') && args.some((each) => each.startsWith(folder))) found.push(pid);
-    }
-    return found;
-  }
+  const databases = (): Promise<string[]> =>
+    findProcesses(
+      ([program = '', ...args]) =>
+        program.endsWith('/postgres') && args.some((each) => each.startsWith(folder)),
+    );
 
   async function assertNothingLeft(): Promise<void> {
     await until(async () => (await databases()).length === 0, 'PostgreSQL to stop', 5_000);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { until } from './wait.ts';
@@ -65,6 +66,16 @@ export function startCommand(
     });
   });
   return { child, output: () => printed.output, ended };
+}
+
+/** The ids of the machine's processes that were started with such arguments, the program first; only on Linux. */
+export async function findProcesses(matches: (args: readonly string[]) => boolean): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (matches(line.split('\0'))) found.push(pid);
+  }
+  return found;
 }
 
 /**
