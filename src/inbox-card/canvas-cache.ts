@@ -3,7 +3,7 @@ import type { ViewContext } from '../grants/context.ts';
 import type { InboxCanvas } from '../intercom/canvas.ts';
 import type { Names } from '../subscription/names.ts';
 import { isCurrentSummary } from '../subscription/summary.ts';
-import { MINUTE_MS } from '../time.ts';
+import { expiresAfter, MINUTE_MS } from '../time.ts';
 import type { Candidate } from './card-repository.ts';
 import type { CardRequest } from './request.ts';
 
@@ -26,7 +26,8 @@ export type CanvasCache = ReturnType<typeof createCanvasCache>;
  * from the database each time, so no canvas is out of date.
  */
 export function createCanvasCache(now: () => number) {
-  const cache = new LRUCache<string, { names: Names; untilMs: number; json: string }>({ max: MAX_CANVASES });
+  const expires = expiresAfter(MAX_AGE_MS, now);
+  const cache = new LRUCache<string, { names: Names; json: string }>({ max: MAX_CANVASES, ...expires });
   return async (
     shown: Shown,
     candidate: Candidate,
@@ -34,13 +35,13 @@ export function createCanvasCache(now: () => number) {
   ): Promise<string> => {
     const key = keyOf(shown, candidate);
     const known = cache.get(key);
-    if (known && known.names === names && now() < known.untilMs) return known.json;
+    if (known?.names === names) return known.json;
     const json = JSON.stringify({ canvas: await draw() });
     const nowMs = now();
     // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
     if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
-      const untilMs = Math.min(candidate.summary.validUntilMs, nowMs + MAX_AGE_MS);
-      cache.set(key, { names, untilMs, json });
+      const ttl = Math.min(candidate.summary.validUntilMs - nowMs, MAX_AGE_MS);
+      cache.set(key, { names, json }, { ttl });
     }
     return json;
   };
