@@ -3,7 +3,6 @@ import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { type DeliverableKind, EVENT_KINDS } from '../subscription/kinds.ts';
 import { STORE_CODES } from '../subscription/names.ts';
 import { SUBSCRIPTION_STATUSES } from '../subscription/types.ts';
-import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { KIND_TEXTS } from './messages.ts';
 import type { Page } from './page.ts';
 import { readDeliveredKinds } from './repository.ts';
@@ -26,20 +25,29 @@ export const usePage: Page = {
     const { settings } = workspace;
     const names = new Map(EVENT_KINDS.map((kind) => [kind, eventNameFor(kind, settings)]));
     const sent = await readDeliveredKinds(sql, workspaceId, names);
+    const events = Array.from(names, ([kind, name]) => ({
+      kind,
+      name,
+      ...KIND_TEXTS[kind],
+      isOn: settings.events[kind]?.enabled ?? true,
+      isSent: sent.has(kind),
+    }));
+    /** A refund may be sent as a cancellation, as RevenueCat's own integration does. */
+    const sharedWith = (event: (typeof events)[number]) =>
+      events.filter(
+        (other) => other !== event && normalizeEventName(other.name) === normalizeEventName(event.name),
+      );
     return {
       recipes: texts.recipes.map((recipe) => ({
         ...recipe,
         filter: recipe.filter.map((condition) =>
           condition.replace(/\{(\w+)\}/, (_, kind: DeliverableKind) => eventNameFor(kind, settings)),
         ),
-        events: EVENT_KINDS.filter((kind) => recipe.kinds.some((each) => each === kind)).map((kind) => ({
-          ...describeKind(kind, settings, sent),
-          sharedWith: EVENT_KINDS.filter((other) => other !== kind && isSameName(other, kind, settings)).map(
-            (other) => KIND_TEXTS[other].label,
-          ),
-        })),
+        events: events
+          .filter(({ kind }) => recipe.kinds.some((each) => each === kind))
+          .map((event) => ({ ...event, sharedWith: sharedWith(event).map(({ label }) => label) })),
       })),
-      events: EVENT_KINDS.map((kind) => describeKind(kind, settings, sent)),
+      events,
       attributes: CONTACT_ATTRIBUTES.map((attribute) => ({
         ...attribute,
         values: ATTRIBUTE_VALUES[attribute.name] ?? [],
@@ -47,27 +55,3 @@ export const usePage: Page = {
     };
   },
 };
-
-/** A refund may be sent as a cancellation, as RevenueCat's own integration does. */
-function isSameName(
-  one: DeliverableKind,
-  other: DeliverableKind,
-  settings: Pick<WorkspaceSettings, 'events'>,
-): boolean {
-  const nameOf = (kind: DeliverableKind) => normalizeEventName(eventNameFor(kind, settings));
-  return nameOf(one) === nameOf(other);
-}
-
-function describeKind(
-  kind: DeliverableKind,
-  settings: Pick<WorkspaceSettings, 'events'>,
-  sent: ReadonlySet<string>,
-) {
-  return {
-    kind,
-    name: eventNameFor(kind, settings),
-    ...KIND_TEXTS[kind],
-    isOn: settings.events[kind]?.enabled ?? true,
-    isSent: sent.has(kind),
-  };
-}
