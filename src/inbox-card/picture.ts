@@ -31,20 +31,12 @@ export async function pictureComponents(context: CustomerContext): Promise<Compo
   const path = `/pictures/${encodeURIComponent(request.workspaceId)}/${subscriberId}/${version}/${expiresAtMs}`;
   const url = `${app.config.picturesUrl}${path}/${signatureOf(app.pictureKey, path)}.png`;
   const size = { width: PICTURE_WIDTH, height: PICTURE_HEIGHT };
+  const drawn = new Set<string>([...picture.segments, ...picture.markers].map(({ kind }) => kind));
+  const legend = LEGEND.filter((kind) => drawn.has(kind)).map((kind) => m.t(`card.picture.${kind}`));
   return [
     { type: 'image', url, ...size, align: 'full_width', bottom_margin: 'none' },
-    text(
-      legendOf(picture)
-        .map((kind) => m.t(`card.picture.${kind}`))
-        .join('  '),
-      'muted',
-    ),
+    text(legend.join('  '), 'muted'),
   ];
-}
-
-function legendOf({ segments, markers }: Picture): typeof LEGEND {
-  const drawn = new Set<string>([...segments, ...markers].map(({ kind }) => kind));
-  return LEGEND.filter((kind) => drawn.has(kind));
 }
 
 function signatureOf(key: string, path: string): string {

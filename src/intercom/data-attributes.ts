@@ -52,11 +52,6 @@ async function readExisting(client: IntercomClient): Promise<Map<string, Interco
   return new Map((await client.listDataAttributes()).map((found) => [found.name, found]));
 }
 
-/** Not Intercom's own attributes. */
-function canBeWritten(attribute: IntercomDataAttribute): boolean {
-  return attribute.custom !== false && attribute.api_writable !== false;
-}
-
 async function restore(client: IntercomClient, found: IntercomDataAttribute): Promise<void> {
   const { id, archived, messenger_writable: isMessengerWritable } = found;
   if (id == null) return;
@@ -86,7 +81,8 @@ const SAMPLES = { string: 'active', float: 9.99, boolean: true, date: 1_800_000_
 /** A list may have our values among its options. */
 function whyUnusable(found: IntercomDataAttribute, ours: keyof typeof SAMPLES): string | null {
   const type = attributeType(found);
-  if (!canBeWritten(found)) return `Intercom does not let apps write ${found.name}`;
+  if (found.custom === false || found.api_writable === false)
+    return `Intercom does not let apps write ${found.name}`;
   const canHold = type === 'options' || fitAttribute(SAMPLES[ours], found) !== undefined;
   return canHold ? null : `${found.name} is ${type}, not ${ours}`;
 }
