@@ -1,3 +1,4 @@
+import { formatCount, plural } from '../text.ts';
 import { MINUTE_MS } from '../time.ts';
 import type { ImportProgress } from './repository.ts';
 
@@ -101,7 +102,7 @@ function formatDuration(ms: number): string {
   if (hours < 24) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
   const days = Math.floor(hours / 24);
   const rest = hours % 24 === 0 ? '' : ` ${hours % 24} h`;
-  return `${days} ${days === 1 ? 'day' : 'days'}${rest}`;
+  return `${plural(days, 'day')}${rest}`;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -113,14 +114,4 @@ const REASONS: Readonly<Record<string, string>> = {
 /** What a running import waits for; `null`: nothing. */
 export function waitReason(progress: ImportProgress): string | null {
   return progress.state === 'running' ? (REASONS[progress.reason ?? ''] ?? null) : null;
-}
-
-/** `12,400` */
-export function formatCount(count: number): string {
-  return Math.round(count).toLocaleString('en-US');
-}
-
-/** `1 customer`, `12,400 customers`. */
-function plural(count: number, one: string): string {
-  return `${formatCount(count)} ${count === 1 ? one : `${one}s`}`;
 }

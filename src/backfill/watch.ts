@@ -1,6 +1,7 @@
 import cliProgress from 'cli-progress';
+import { formatCount } from '../text.ts';
 import { pause } from '../time.ts';
-import { formatCount, percentDone, progressLine, timeLeft, waitReason } from './progress.ts';
+import { percentDone, progressLine, timeLeft, waitReason } from './progress.ts';
 import type { ImportProgress } from './repository.ts';
 
 const BAR_INTERVAL_MS = 250;

@@ -1,6 +1,6 @@
 import { messagesFor } from '../i18n/messages.ts';
 import { defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
-import { isRecord } from '../text.ts';
+import { isRecord, plural } from '../text.ts';
 import { isForever } from '../time.ts';
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
 import { displayName } from '../workspaces/repository.ts';
@@ -97,12 +97,12 @@ export function auditEntry(row: AuditEntry) {
     detail('entitlement'),
     detail('product'),
     amountText(row.details),
-    countText(row.details.days, ['day', 'days']),
+    countText(row.details.days, ['day']),
     // Its end says more.
     detail('duration') === 'custom' ? '' : textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
     detail('name'),
-    countText(row.details.count, COUNTED[row.action] ?? ['customer', 'customers']),
+    countText(row.details.count, COUNTED[row.action] ?? ['customer']),
   ];
   return {
     at: row.at,
@@ -118,14 +118,14 @@ export function auditEntry(row: AuditEntry) {
   };
 }
 
-const COUNTED: Readonly<Record<string, readonly [one: string, many: string]>> = {
+type Counted = readonly [one: string, many?: string];
+const COUNTED: Readonly<Record<string, Counted>> = {
   audit_exported: ['entry', 'entries'],
-  deliveries_replayed: ['event', 'events'],
+  deliveries_replayed: ['event'],
 };
 
-function countText(count: unknown, [one, many]: readonly [one: string, many: string]): string {
-  if (typeof count !== 'number') return '';
-  return `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`;
+function countText(count: unknown, counted: Counted): string {
+  return typeof count === 'number' ? plural(count, ...counted) : '';
 }
 
 function amountText({ amount_minor: minor, currency }: AuditEntry['details']): string {

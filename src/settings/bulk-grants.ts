@@ -22,6 +22,7 @@ import {
 } from '../grants/bulk/repository.ts';
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
+import { formatCount, plural } from '../text.ts';
 import { COMMAND_LINE } from '../workspaces/audit.ts';
 import { listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
@@ -160,7 +161,7 @@ export const undoBulkGrantPage = confirmationPage({
     return { ...bulk, count: (byState.granted ?? 0) + (byState.undo_failed ?? 0) };
   },
   describe: ({ count, ...bulk }) => ({
-    heading: `Undo ${bulk.entitlementName} for ${count.toLocaleString('en-US')} ${count === 1 ? 'customer' : 'customers'}?`,
+    heading: `Undo ${bulk.entitlementName} for ${plural(count, 'customer')}?`,
     effects: [
       'What this grant gave is removed in RevenueCat. Customers lose it immediately.',
       'Access that was granted before is granted again until its end; what customers bought stays.',
@@ -207,23 +208,20 @@ function percentOf(part: number, whole: number): number {
 }
 
 function choosingLine({ checked, total, chosen }: NonNullable<BulkGrant['customerGroup']>): string {
-  const [done, all, found] = [checked, Math.max(checked, total), chosen].map((n) =>
-    n.toLocaleString('en-US'),
-  );
+  const [done, all, found] = [checked, Math.max(checked, total), chosen].map(formatCount);
   return `Checked ${done} of ${all} customers, ${found} of them chosen.`;
 }
 
 function waitingText(count: number): string {
   if (count === 0) return '';
-  const customers = count === 1 ? '1 customer waits' : `${count.toLocaleString('en-US')} customers wait`;
+  const customers = plural(count, 'customer waits', 'customers wait');
   return `RevenueCat is unavailable or its rate limit is reached: ${customers} and will be tried again automatically. `;
 }
 
 function progressLine(left: number, perMinute: number): string {
-  const rate = `${perMinute.toLocaleString('en-US')} customers in the last minute`;
+  const rate = `${formatCount(perMinute)} customers in the last minute`;
   if (perMinute === 0) return `${rate}.`;
-  const minutes = Math.ceil(left / perMinute);
-  return `${rate}, about ${minutes.toLocaleString('en-US')} ${minutes === 1 ? 'minute' : 'minutes'} left.`;
+  return `${rate}, about ${plural(Math.ceil(left / perMinute), 'minute')} left.`;
 }
 
 export const bulkGrantsPage: Page = {

@@ -5,6 +5,7 @@ import { readRejectedContacts } from '../delivery/replay.ts';
 import { countAwaitingApproval } from '../grants/bulk/repository.ts';
 import { countFailedWebhooks } from '../ingestion/journal.ts';
 import { hasMessengerSecret } from '../messenger/api-keys.ts';
+import { formatCount } from '../text.ts';
 import { countGrantsByTeammate } from '../workspaces/audit.ts';
 import { findProblems } from '../workspaces/health.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
@@ -91,7 +92,7 @@ export const homePage: Page = {
 };
 
 function atMost(count: number, isPartial = false): string {
-  const text = Math.min(count, MAX_COUNTED).toLocaleString('en-US');
+  const text = formatCount(Math.min(count, MAX_COUNTED));
   return isPartial || count >= MAX_COUNTED ? `${text} or more` : text;
 }
 

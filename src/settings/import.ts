@@ -1,13 +1,8 @@
 import { z } from 'zod';
 import { queueImport } from '../backfill/jobs.ts';
-import {
-  failureMessage,
-  formatCount,
-  outcomeLines,
-  percentDone,
-  progressLine,
-} from '../backfill/progress.ts';
+import { failureMessage, outcomeLines, percentDone, progressLine } from '../backfill/progress.ts';
 import { changeState, type ImportState, readLatestImport, startImport } from '../backfill/repository.ts';
+import { formatCount } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { listProjects, type Project } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';

@@ -3,7 +3,7 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
-import { stripInvisible } from '../text.ts';
+import { formatCount, plural, stripInvisible } from '../text.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashOf } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
@@ -98,7 +98,8 @@ export async function sendPage(
     failed: problems.size > 0,
     field,
     time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
-    count: (number: number): string => number.toLocaleString('en-US'),
+    count: formatCount,
+    plural,
     ...page.data,
   });
   res
