@@ -116,15 +116,6 @@ export function findProblems(workspace: Workspace, projects: readonly Project[])
 
 type ProblemCode = ReturnType<typeof findProblems>[number]['code'];
 
-/** Intercom's installation health check. Source: Intercom, "Installation health check". */
-interface Health {
-  readonly state: 'OK' | 'UNKNOWN' | 'UNHEALTHY';
-  readonly message?: string;
-  readonly cta_type?: 'REINSTALL_CTA' | 'URL_CTA';
-  readonly cta_label?: string;
-  readonly cta_url?: string;
-}
-
 /** Intercom documents no deadline for its check; its webhooks time out after 5 s. */
 const RESPONSE_DEADLINE_MS = 4_000;
 const MAX_NAMES_LENGTH = 500;
@@ -168,8 +159,13 @@ const HEALTH_PROBLEMS: readonly (readonly [
   ],
 ];
 
-/** Reads from the database whether the app can work in a workspace; the most fundamental problem wins. */
-async function readHealth({ database, config }: AppContext, workspaceId: string): Promise<Health> {
+const reinstall = (message: string) => ({ state: 'UNHEALTHY', message, cta_type: 'REINSTALL_CTA' }) as const;
+
+/**
+ * Reads from the database whether the app can work in a workspace; the most fundamental problem wins. Source of the
+ * fields: Intercom, "Installation health check".
+ */
+async function readHealth({ database, config }: AppContext, workspaceId: string) {
   const workspace = await readInstalled(database, workspaceId);
   if (!workspace) return reinstall('Subscription Timeline is not installed in this workspace.');
   const problems = findProblems(workspace, await listProjects(database, workspaceId));
@@ -179,19 +175,19 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
     const text = message.replace('{projects}', () => found.join(', ').slice(0, MAX_NAMES_LENGTH));
     if (link === null) return reinstall(text);
     const url = `${config.publicUrl}/settings`;
-    return { state: 'UNHEALTHY', message: text, cta_type: 'URL_CTA', cta_label: link, cta_url: url };
+    return { state: 'UNHEALTHY', message: text, cta_type: 'URL_CTA', cta_label: link, cta_url: url } as const;
   }
-  return { state: 'OK' };
+  return { state: 'OK' } as const;
 }
 
 /**
  * The answer to Intercom's daily check. Both platforms are called within the deadline, so that a key that expired in
  * a quiet week is found.
  */
-export async function answerHealth(app: AppContext, workspaceId: string): Promise<Health> {
+export async function answerHealth(app: AppContext, workspaceId: string) {
   const silent = await checkWorkspace(app, workspaceId, RESPONSE_DEADLINE_MS);
   const stored = await readHealth(app, workspaceId);
-  const health: Health =
+  const health =
     stored.state === 'OK' && silent.length > 0
       ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
       : stored;
@@ -221,8 +217,4 @@ export async function reportHealth(app: AppContext, workspaceId: string): Promis
   }
   await updateRows(database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
   logger.info({ workspaceId, state }, 'health reported to Intercom');
-}
-
-function reinstall(message: string): Health {
-  return { state: 'UNHEALTHY', message, cta_type: 'REINSTALL_CTA' };
 }
