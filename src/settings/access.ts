@@ -10,7 +10,6 @@ import { choosePeople, loadPeople, peopleFields } from './people.ts';
 export const accessPage: Page = {
   path: '/access',
   title: 'Access',
-  view: 'access',
   async load(request) {
     const { app, workspace, workspaceId, session } = request;
     const { admins } = workspace.settings.access;

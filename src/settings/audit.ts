@@ -26,7 +26,6 @@ const ACTIONS: Readonly<Record<string, string>> = Object.assign(
 export const auditPage: Page = {
   path: '/audit',
   title: 'Audit log',
-  view: 'audit',
   async load(request) {
     const filter = filterOf(request);
     const rows = await listAudit(request.sql, request.workspaceId, {

@@ -7,7 +7,6 @@ import { checkboxField, done, form, type Page, textField } from './page.ts';
 export const cardPage: Page = {
   path: '/card',
   title: 'Inbox card',
-  view: 'card',
   load: async ({ workspace }) => ({
     language: workspace.settings.card.language ?? 'en',
     languages: LANGUAGES.map((language) => [language, nameOf(language)]),

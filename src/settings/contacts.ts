@@ -60,7 +60,6 @@ const attributesForm = action(async (request) => {
 export const contactsPage: Page = {
   path: '/contacts',
   title: 'Contacts',
-  view: 'contacts',
   async load({ workspace, workspaceId, sql }) {
     const matching = await readMatching(sql, workspaceId);
     const seen = matching.matched + matching.waiting;

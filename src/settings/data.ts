@@ -45,7 +45,6 @@ async function requireCustomer(request: PageRequest) {
 export const dataPage: Page = {
   path: '/data',
   title: 'Data',
-  view: 'data',
   async load(request) {
     const { app, workspaceId, input } = request;
     const [found, projects, erased] = await Promise.all([

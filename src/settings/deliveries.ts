@@ -26,7 +26,6 @@ const MAX_UNREADABLE = 20;
 export const deliveriesPage: Page = {
   path: '/deliveries',
   title: 'Deliveries',
-  view: 'deliveries',
   async load({ app, workspaceId, sql, input }) {
     const show = DELIVERY_FILTERS.find((filter) => filter === input('show')) ?? 'all';
     const customer = input('customer').slice(0, MAX_CUSTOMER_LENGTH);

@@ -79,7 +79,6 @@ const eventsForm = form(schema, async (request, values) => {
 export const eventsPage: Page = {
   path: '/events',
   title: 'Events',
-  view: 'events',
   async load({ workspace, workspaceId, sql }) {
     const { events } = workspace.settings;
     const counts = await readKindCounts(sql, workspaceId);

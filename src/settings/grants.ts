@@ -153,7 +153,6 @@ async function describeStoreActions({ sql, workspace, workspaceId }: PageRequest
 export const grantsPage: Page = {
   path: '/grants',
   title: 'Grants',
-  view: 'grants',
   async load(request: PageRequest) {
     const { grants, actions } = request.workspace.settings;
     const selected = [...peopleOf(grants.allowedAdminIds), ...selectedOf(actions)];

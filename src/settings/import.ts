@@ -80,7 +80,6 @@ export const importPage: Page = {
   path: '/import',
   title: 'Import existing customers',
   menuLabel: 'Import customers',
-  view: 'import',
   async load({ app, workspaceId }) {
     const projects = await listProjects(app.database, workspaceId);
     const described = projects.map(async (project) => ({

@@ -109,7 +109,6 @@ const unverifiedForm = form(
 export const messengerPage: Page = {
   path: '/messenger',
   title: 'Messenger and Fin',
-  view: 'messenger',
   load,
   forms: { '/secret': secretForm, '/keys': keyForm, '/unverified': unverifiedForm },
 };

@@ -76,7 +76,8 @@ export interface Page {
   readonly title: string;
   /** In the sidebar, where the title is too long for it. */
   readonly menuLabel?: string;
-  readonly view: string;
+  /** That of its path by default: `card` of `/card`. */
+  readonly view?: string;
   load(request: PageRequest): Promise<object>;
   /** By their path below the page; `''`: the page's own. */
   readonly forms?: Readonly<Record<string, Form>>;

@@ -123,7 +123,7 @@ async function show(
   const request = requestOf(res);
   const typedForm = failed && !failed.isOutdated ? failed.form : null;
   await sendPage(res, request, {
-    view: page.view,
+    view: page.view ?? page.path.slice(1),
     title: page.title,
     section: sectionOf(page),
     problems: failed?.problems ?? {},

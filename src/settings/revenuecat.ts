@@ -178,7 +178,6 @@ const reconnectForm = action(async (request) => {
 export const revenueCatPage: Page = {
   path: '/revenuecat',
   title: 'RevenueCat',
-  view: 'revenuecat',
   async load({ app, workspace, workspaceId }) {
     const [projects, disconnected] = await Promise.all([
       listProjects(app.database, workspaceId),
@@ -187,10 +186,8 @@ export const revenueCatPage: Page = {
     return {
       projects: projects.map((project) => ({
         ...project,
-        id: project.projectId,
         missing: missingByFeature(project.missingScopes),
         hasSigningSecret: project.signingSecret !== null,
-        isRegistered: project.webhookId !== null,
         canAddWebhook: canAddWebhook(project),
         webhookUrl: webhookUrl(app.config.publicUrl, project.projectId),
       })),

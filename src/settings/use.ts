@@ -20,7 +20,6 @@ const ATTRIBUTE_VALUES: Readonly<Record<string, readonly string[]>> = {
 export const usePage: Page = {
   path: '/use',
   title: 'Use in Intercom',
-  view: 'use',
   async load({ workspace, workspaceId, sql }) {
     const { settings } = workspace;
     const names = new Map(EVENT_KINDS.map((kind) => [kind, eventNameFor(kind, settings)]));
