@@ -1,4 +1,3 @@
-import type { QueryDeepPartialEntity } from 'typeorm';
 import { AuditEntity, type AuditRow, columnsOf, type Teammate } from '../database/entities.ts';
 import type { Entities, Sql } from '../database/sql.ts';
 
@@ -19,18 +18,14 @@ export const withoutCustomer = (details: string): string =>
  * lock is what a foreign key would take.
  */
 export async function writeAudit({ manager }: Entities, record: AuditRecord): Promise<void> {
-  if (record.subscriberId === null) {
-    await manager.insert(AuditEntity, record as QueryDeepPartialEntity<AuditRow>);
-    return;
-  }
   await manager.query(
     `with stored as (
        select 1 from subscribers where workspace_id = $1 and subscriber_id = $6::uuid for key share)
      insert into audit_log (workspace_id, actor, action, conversation_id, contact_id, subscriber_id, details, result)
-     select $1, $2::jsonb, $3, case when is_stored then $4 end, case when is_stored then $5 end,
-            case when is_stored then $6::uuid end,
-            case when is_stored then $7::jsonb else ${withoutCustomer('$7::jsonb')} end, $8
-       from (select exists (select 1 from stored) as is_stored) as customer`,
+     select $1, $2::jsonb, $3, case when is_whole then $4 end, case when is_whole then $5 end,
+            case when is_whole then $6::uuid end,
+            case when is_whole then $7::jsonb else ${withoutCustomer('$7::jsonb')} end, $8
+       from (select $6::uuid is null or exists (select 1 from stored) as is_whole) as record`,
     [
       record.workspaceId,
       JSON.stringify(record.actor),
