@@ -1,19 +1,15 @@
 import { readCount, readRetryAfter } from '../http/client.ts';
 import { HOUR_MS } from '../time.ts';
 
-/** The rate-limit headers of a response, for the current ten-second window. */
-export interface RateLimit {
-  readonly limit: number;
-  readonly remaining: number;
-  readonly resetAtMs: number;
-}
+/** Of the current ten-second window. */
+export type RateLimit = Readonly<NonNullable<ReturnType<typeof readRateLimit>>>;
 
 /** Intercom counts calls in windows of this length, ms. */
 export const WINDOW_MS = 10_000;
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
 /** The rate-limit headers of a response; `null`: it has none, or none that can be read. */
-export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs: number): RateLimit | null {
+export function readRateLimit(headers: Readonly<Record<string, unknown>>, nowMs: number) {
   const limit = readCount(headers['x-ratelimit-limit']);
   const remaining = readCount(headers['x-ratelimit-remaining']);
   const resetMs = Math.round(Number(headers['x-ratelimit-reset']) * 1_000);
