@@ -48,9 +48,12 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
   },
   intercom_api({ intercom }) {
     if (!(intercom instanceof AppError) || isRejected(intercom)) return null;
-    return problem(
-      `Intercom could not be asked: ${intercom.message}.`,
-      'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.',
+    return problem(`Intercom could not be asked: ${intercom.message}.`, remedyFor(intercom.code));
+  },
+  intercom_refusal({ workspace: { status, refusals } }) {
+    if (status !== 'connected') return null;
+    return Object.entries(refusals).map(([work, { code, message, since }]) =>
+      problem(`Intercom refuses the ${work} since ${since}, and they wait: ${message}`, remedyFor(code)),
     );
   },
   attributes: ({ intercom }) =>
@@ -143,12 +146,20 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
 
 const isRejected = ({ remedy }: AppError): boolean => remedy.kind === 'reauthorize';
 
+function remedyFor(code: string): string {
+  if (code === 'intercom_scope_missing')
+    return 'Install the app again, and allow the permissions that it asks for. What waits is then delivered.';
+  if (code === 'intercom_plan_restricted')
+    return "The workspace's Intercom plan has ended or does not include this: an admin changes it there. What waits is then delivered.";
+  return 'Try again in a minute. If it remains: check the connection to Intercom from here, and https://www.intercomstatus.com.';
+}
+
 function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
   if (listed instanceof AppError) {
     return [
       problem(
-        `The contact attributes could not be listed: ${listed.message}.`,
-        'Install the app again, and grant it the permission to read and write data attributes.',
+        `The contact attributes could not be listed: ${listed.message}`,
+        remedyFor(listed.code),
       ),
     ];
   }

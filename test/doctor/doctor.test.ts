@@ -21,6 +21,7 @@ import {
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
 import { listProjects, type Project, webhookUrl } from '../../src/workspaces/projects.ts';
+import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
@@ -267,6 +268,32 @@ describe('doctor', () => {
         await sql(`update workspaces set status = 'disconnected', status_reason = 'intercom_unauthorized'`);
         return { repair: () => sql(`update workspaces set status = 'connected', status_reason = null`) };
       },
+    },
+    {
+      name: 'events that Intercom refuses because a permission is missing',
+      found: 'intercom_refusal: problem',
+      remedy: /^Install the app again/,
+      async make() {
+        const refusal = { work: 'events', code: 'intercom_scope_missing', message: 'write_events' } as const;
+        await recordRefusal(world.db.database, WORKSPACE_ID, refusal);
+        return { repair: () => clearRefusal(world.db.database, WORKSPACE_ID, 'events') };
+      },
+    },
+    {
+      name: 'a plan that has ended where attributes are listed',
+      found: 'attributes: problem',
+      remedy: /^The workspace's Intercom plan/,
+      make: async () => ({
+        repair: world.intercom.faults.add({ status: 402, pathPrefix: '/data_attributes' }),
+      }),
+    },
+    {
+      name: 'attributes that Intercom does not list for now',
+      found: 'attributes: problem',
+      remedy: /^Try again in a minute/,
+      make: async () => ({
+        repair: world.intercom.faults.add({ status: 503, pathPrefix: '/data_attributes' }),
+      }),
     },
     {
       name: 'an archived contact attribute',
