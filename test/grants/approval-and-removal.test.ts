@@ -62,7 +62,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     const checked = await review(card);
     assert.match(checked.text, /longer than 7 days need the approval of another teammate/);
     assert.match(checked.text, /Request approval/);
-    const asked = await checked.press('grant.confirm');
+    const asked = await checked.confirm('grant.confirm');
     assert.match(asked.text, /not granted yet\. Another teammate opens Grants/);
     assert.equal(callsFor(product, card.appUserId), 0);
     await noteIn(product, card, /Requests approval to grant Pro until .*Lost a week/s);
@@ -73,7 +73,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.match(seen.text, /Will get: \*\*Pro until/);
     assert.match(seen.text, /Requested by: Ada Agent/);
     assert.match(seen.text, /Reason: Lost a week to an outage/);
-    const done = await seen.press('action.approve');
+    const done = await seen.confirm('action.approve');
     assert.match(done.text, /✅ Pro is granted until/);
     assert.match(done.text, /Approved by: Sam Second/);
     assert.doesNotMatch((await openAgain(product, card)).text, /waits for approval/);
@@ -93,7 +93,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
         ['grant_approve', 'confirmed', SECOND],
       ],
     );
-    assert.match((await seen.press('action.approve')).text, /✅ Pro is granted/);
+    assert.match((await seen.confirm('action.approve')).text, /✅ Pro is granted/);
     assert.equal(callsFor(product, card.appUserId), 1, 'a second press makes nothing');
   });
 
@@ -118,7 +118,7 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     assert.match((await seen.press('action.decline')).text, /the request was declined/);
     const note = await noteIn(product, card, /Declined to grant Pro/);
     assert.match(note, /Requested by Ada Agent/);
-    assert.match((await seen.press('action.approve')).text, /declined/, 'and cannot be approved any more');
+    assert.match((await seen.confirm('action.approve')).text, /declined/, 'and cannot be approved any more');
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
@@ -142,9 +142,9 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
     await grantOf(card);
     const [second, third] = [await asSecond(card), await asSecond(card, '7003')];
     await Promise.all([
-      second.press('action.approve'),
-      third.press('action.approve'),
-      second.press('action.approve'),
+      second.confirm('action.approve'),
+      third.confirm('action.approve'),
+      second.confirm('action.approve'),
     ]);
     await until(async () => (await stored(product, card.appUserId))[0]?.state === 'confirmed', 'the grant');
     assert.equal(callsFor(product, card.appUserId), 1);
@@ -194,11 +194,11 @@ describe('a policy that changes after the request', () => {
     const seen = await asSecond(card);
     await setPolicy(product, { secondPersonAboveDays: 7, longestDays: 14 });
     assert.match(
-      (await seen.press('action.approve')).text,
+      (await seen.confirm('action.approve')).text,
       /longest grant allowed here is 14 days: .* Decline the request\./,
     );
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
-    assert.match((await seen.press('action.approve')).text, /You may not grant/);
+    assert.match((await seen.confirm('action.approve')).text, /You may not grant/);
     assert.ok(!idsOn((await asSecond(card)).canvas).includes('action.approve'));
     assert.equal(callsFor(product, card.appUserId), 0);
   });
@@ -208,7 +208,7 @@ describe('a policy that changes after the request', () => {
     const card = await openCustomer(product);
     await grantOf(card);
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: [SECOND] });
-    const refused = await (await asSecond(card)).press('action.approve');
+    const refused = await (await asSecond(card)).confirm('action.approve');
     assert.match(
       refused.text,
       /The teammate who requested this is no longer allowed to\. Decline the request\./,
@@ -223,7 +223,7 @@ describe('a policy that changes after the request', () => {
     await grantOf(card);
     const seen = await asSecond(card);
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
-    await seen.press('action.approve');
+    await seen.confirm('action.approve');
     await seen.press('action.decline');
     const records = await audited(product, card.appUserId);
     assert.deepEqual(
@@ -241,7 +241,7 @@ describe('a policy that changes after the request', () => {
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     await setPolicy(product, { allowedAdminIds: [SECOND] });
-    assert.match((await checked.press('revoke.confirm')).text, /You may not grant or remove/);
+    assert.match((await checked.confirm('revoke.confirm')).text, /You may not grant or remove/);
     assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 });
@@ -257,7 +257,7 @@ describe('extending', () => {
     assert.match(form.text, /^Extend the grant$/m);
     const checked = await review(form, { duration: 'monthly', reason: 'Still broken' });
     assert.match((await checked.press('action.change')).text, /^Extend the grant$/m);
-    const extended = await checked.press('grant.confirm');
+    const extended = await checked.confirm('grant.confirm');
     assert.match(extended.text, /✅ Pro is granted until/);
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
     assert.ok(Math.max(...ends) - (first?.endsAtMs ?? 0) >= 28 * DAY_MS);
@@ -305,12 +305,12 @@ describe('a grant made in RevenueCat’s dashboard', () => {
     assert.match(grant.text, /^Granted by: RevenueCat$/m);
     const checked = await grant.press('revoke:revenuecat/pro');
     assert.match(checked.text, /They lose access immediately/);
-    const all = await Promise.all([checked.press('revoke.confirm'), checked.press('revoke.confirm')]);
+    const all = await Promise.all([checked.confirm('revoke.confirm'), checked.confirm('revoke.confirm')]);
     assert.ok(
       all.every(({ text }) => /✅ The grant of Pro is removed/.test(text)),
       all.map(({ text }) => text).join('\n---\n'),
     );
-    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
+    assert.match((await checked.confirm('revoke.confirm')).text, /✅ The grant of Pro is removed/);
     assert.equal(grantsAt(product, card.appUserId).length, 0);
     await noteIn(product, card, /Removed the grant of Pro/);
     assert.deepEqual(
@@ -337,7 +337,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
       .then((grant) => grant.press('extend:revenuecat/pro'));
     const checked = await review(form, { duration: 'two_week' });
     assert.match(checked.text, /^Adds 14 days: access ends on/m);
-    assert.match((await checked.press('grant.confirm')).text, /✅/);
+    assert.match((await checked.confirm('grant.confirm')).text, /✅/);
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
     assert.equal(Math.max(...ends), (before?.endsAtMs ?? 0) + 14 * DAY_MS);
     const listed = await (await openAgain(product, card)).press('grants');
@@ -365,7 +365,7 @@ describe('removing', { concurrency: 3 }, () => {
     const now = async () => (await stored(product, card.appUserId)).map(({ state, error }) => [state, error]);
     assert.deepEqual(await now(), [['confirmed', 'revenuecat_scope_missing']]);
     // The next attempt is another one: nothing of the first is stored or shown with its result.
-    await refused.press('revoke.confirm');
+    await refused.confirm('revoke.confirm');
     assert.deepEqual(await now(), [['revoked', null]]);
   });
 
@@ -375,7 +375,7 @@ describe('removing', { concurrency: 3 }, () => {
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
     product.revenueCat.faults.add({ ...onRemoving, status: 409, times: 1 });
-    const { text } = await checked.press('revoke.confirm');
+    const { text } = await checked.confirm('revoke.confirm');
     assert.match(text, /RevenueCat refused this\. Nothing was changed/);
     assert.doesNotMatch(text, /already has the entitlement/);
   });
@@ -400,7 +400,7 @@ describe('removing', { concurrency: 3 }, () => {
     const done = await grantOf(card);
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     await endGrant(grantIdOn(done));
-    await checked.press('revoke.confirm');
+    await checked.confirm('revoke.confirm');
     assert.equal(grantsAt(product, card.appUserId).length, 1);
   });
 
@@ -429,7 +429,7 @@ describe('removing', { concurrency: 3 }, () => {
     assert.ok(all.some(({ text }) => /✅ The grant of Pro is removed/.test(text)));
     for (const { left } of all) assert.equal(left, 0, 'whoever pressed is answered when it is done');
     assert.equal(grantsAt(product, card.appUserId).length, 0);
-    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
+    assert.match((await checked.confirm('revoke.confirm')).text, /✅ The grant of Pro is removed/);
     const note = await noteIn(product, card, /Removed the grant of Pro/);
     assert.match(note, /Reason: By mistake &lt;3/);
     assert.equal(notesIn(product, card).length, 2);
@@ -449,10 +449,10 @@ describe('removing', { concurrency: 3 }, () => {
     await endGrant(ended);
     const first = await grantOf(await openAgain(product, card), { duration: 'weekly' });
     const second = await review(await openAgain(product, card), { duration: 'monthly' });
-    const done = await second.press('grant.confirm');
+    const done = await second.confirm('grant.confirm');
     const checked = await done.press(`revoke:${grantIdOn(done)}`);
     assert.match(checked.text, /They lose access immediately/);
-    await checked.press('revoke.confirm');
+    await checked.confirm('revoke.confirm');
     assert.deepEqual(
       (await stored(product, card.appUserId)).map(({ action_id, state }) => [action_id === ended, state]),
       [
@@ -556,7 +556,7 @@ describe('removing', { concurrency: 3 }, () => {
     const { text } = await done.press(`revoke:${grantIdOn(done)}`);
     assert.match(text, /Current access: none/);
     assert.doesNotMatch(text, /lose access/);
-    assert.match((await checked.press('revoke.confirm')).text, /✅ The grant of Pro is removed/);
+    assert.match((await checked.confirm('revoke.confirm')).text, /✅ The grant of Pro is removed/);
   });
 
   test('another workspace cannot see or change it', async () => {
@@ -611,10 +611,10 @@ describe('a removal before its webhooks', () => {
     const first = await grantOf(card, { duration: 'weekly' });
     const onRemoving = onGranting(card.appUserId, 'revoke_granted_entitlement');
     product.revenueCat.faults.add({ ...onRemoving, status: 422, times: 1 });
-    const refused = await (await first.press(`revoke:${grantIdOn(first)}`)).press('revoke.confirm');
+    const refused = await (await first.press(`revoke:${grantIdOn(first)}`)).confirm('revoke.confirm');
     assert.match(refused.text, /Nothing was changed/);
     const second = await grantOf(await openAgain(product, card), { duration: 'monthly' });
-    await (await second.press(`revoke:${grantIdOn(second)}`)).press('revoke.confirm');
+    await (await second.press(`revoke:${grantIdOn(second)}`)).confirm('revoke.confirm');
     const timeline = await (await openAgain(product, card)).press('timeline');
     assert.equal(timeline.text.match(/^Grant removed/gm)?.length, 1, timeline.text);
   });
@@ -622,7 +622,7 @@ describe('a removal before its webhooks', () => {
   test('that is confirmed long after its webhook is no second one on the timeline', async () => {
     const card = await openCustomer(product);
     const granted = await grantOf(card);
-    await (await granted.press(`revoke:${grantIdOn(granted)}`)).press('revoke.confirm');
+    await (await granted.press(`revoke:${grantIdOn(granted)}`)).confirm('revoke.confirm');
     await product.revenueCat.flushWebhooks();
     await until(() => isReported(card.appUserId), 'the webhook');
     await product.server.connected.database.query(
@@ -636,7 +636,7 @@ describe('a removal before its webhooks', () => {
   test('whose webhook arrives while the timeline is read is there once', async () => {
     const card = await openCustomer(product);
     const granted = await grantOf(card);
-    await (await granted.press(`revoke:${grantIdOn(granted)}`)).press('revoke.confirm');
+    await (await granted.press(`revoke:${grantIdOn(granted)}`)).confirm('revoke.confirm');
     const opened = await openAgain(product, card);
     const client = pg.Client.prototype as unknown as { query(...args: unknown[]): Promise<unknown> };
     const { query } = client;

@@ -80,7 +80,7 @@ describe('granting', () => {
     assert.match(checked.text, /^Current access: none$/m);
     assert.match(checked.text, new RegExp(`^Customer: ${card.appUserId}$`, 'm'));
 
-    const done = await checked.press('grant.confirm');
+    const done = await checked.confirm('grant.confirm');
     const [grant] = grantsAt(product, card.appUserId);
     assert.ok(grant?.endsAtMs);
     assert.match(done.text, new RegExp(`^✅ Pro is granted until ${date(grant.endsAtMs)} at `, 'm'));
@@ -288,7 +288,7 @@ describe('a grant that would change nothing is not offered', () => {
     const typed = { 'grant.duration': 'weekly', 'grant.reason': 'An outage' };
     const added = await form.press('grant.review', { ...typed, 'grant.start': 'after' });
     assert.doesNotMatch(added.text, /nothing would change/);
-    assert.match((await added.press('grant.confirm')).text, /✅ Pro is granted/);
+    assert.match((await added.confirm('grant.confirm')).text, /✅ Pro is granted/);
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
     assert.equal(Math.max(...ends), endsAtMs + 7 * DAY_MS);
   });
@@ -315,7 +315,7 @@ describe('a grant adds up', () => {
       'm',
     );
     assert.match(checked.text, added);
-    await checked.press('grant.confirm');
+    await checked.confirm('grant.confirm');
     const ends = grantsAt(product, card.appUserId).map((grant) => grant.endsAtMs ?? 0);
     assert.equal(Math.max(...ends), endsAtMs + 14 * DAY_MS);
   });
@@ -328,7 +328,7 @@ describe('a grant adds up', () => {
     const checked = await review(card, { duration: 'three_day' });
     assert.match(checked.text, /^Adds 3 days: access ends on/m);
     assert.doesNotMatch(checked.text, /will still charge/);
-    await checked.press('grant.confirm');
+    await checked.confirm('grant.confirm');
     assert.equal(grantsAt(product, card.appUserId)[0]?.endsAtMs, endsAtMs + 3 * DAY_MS);
   });
 
@@ -337,7 +337,7 @@ describe('a grant adds up', () => {
     give(product, card.appUserId, { endsAtMs: Date.now() + 2 * DAY_MS });
     const checked = await review(card, { duration: 'two_week', start: 'now' });
     assert.match(checked.text, /^Adds 12 days: access ends on/m);
-    assert.match((await checked.press('grant.confirm')).text, /✅ Pro is granted/);
+    assert.match((await checked.confirm('grant.confirm')).text, /✅ Pro is granted/);
   });
 
   test('a customer without access gets the full duration from now', async () => {
@@ -371,7 +371,7 @@ describe('a grant adds up', () => {
       /^On [A-Z][a-z]{2} \d+, \d{4}, Apple will still charge \$9\.99: a grant does not stop a paid subscription\.$/m,
     );
     assert.match(
-      (await checked.press('grant.confirm')).text,
+      (await checked.confirm('grant.confirm')).text,
       /^You now have Pro until .+\. Your subscription continues and will be charged as planned\. If the app/m,
     );
   });
@@ -476,7 +476,7 @@ describe('refused', () => {
       await setPolicy(product, policy);
       assert.match((await card.press('grant')).text, said);
       assert.match((await forgeOn(card, 'grant.review')).text, said);
-      assert.match((await checked.press('grant.confirm')).text, said);
+      assert.match((await checked.confirm('grant.confirm')).text, said);
       assert.equal(callsFor(product, card.appUserId), 0);
       assert.deepEqual(await stored(product, card.appUserId), []);
       assert.deepEqual(
@@ -491,7 +491,7 @@ describe('refused', () => {
     const card = await openCustomer(product);
     const checked = await review(card, { duration: 'yearly' });
     await setPolicy(product, { longestDays: 31 });
-    const refused = await checked.press('grant.confirm');
+    const refused = await checked.confirm('grant.confirm');
     assert.match(refused.text, /31 days/);
     const duration = component(refused, 'grant.duration');
     assert.equal(duration?.value, 'yearly');
@@ -518,7 +518,7 @@ describe('refused', () => {
     const checked = await review(card);
     const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
     project?.aliases.delete(card.appUserId);
-    assert.match((await checked.press('grant.confirm')).text, /RevenueCat does not know this customer/);
+    assert.match((await checked.confirm('grant.confirm')).text, /RevenueCat does not know this customer/);
     assert.deepEqual(await stored(product, card.appUserId), []);
   });
 
@@ -592,7 +592,7 @@ describe('refused', () => {
       Object.assign(key, { scopes });
       const checked = await review(await openAgain(product, card));
       Object.assign(key, { scopes: ['*:*:read', 'customer_information:*:read'] });
-      assert.match((await checked.press('grant.confirm')).text, lacks);
+      assert.match((await checked.confirm('grant.confirm')).text, lacks);
       const isNamed = async () =>
         /lacks customer_information:customers:read_write/.test(
           (await (await openAgain(product, card)).press('grant')).text,
@@ -605,7 +605,10 @@ describe('refused', () => {
     const second = await review(await openAgain(product, card));
     key.status = 'revoked';
     try {
-      assert.match((await second.press('grant.confirm')).text, /rejected the API key\. Nothing was changed/);
+      assert.match(
+        (await second.confirm('grant.confirm')).text,
+        /rejected the API key\. Nothing was changed/,
+      );
       assert.match(
         (await (await openAgain(product, card)).press('grant')).text,
         /no longer accepts the API key/,
@@ -622,8 +625,8 @@ describe('once', () => {
   test('a second confirm shows the result of the first', async () => {
     const card = await openCustomer(product);
     const checked = await review(card);
-    const done = await checked.press('grant.confirm');
-    const again = await checked.press('grant.confirm');
+    const done = await checked.confirm('grant.confirm');
+    const again = await checked.confirm('grant.confirm');
     assert.equal(grantIdOn(again), grantIdOn(done));
     assert.match(again.text, /✅ Pro is granted/);
     assert.equal(callsFor(product, card.appUserId), 1);
@@ -634,7 +637,7 @@ describe('once', () => {
       await setPolicy(product, { monthlyPerAdmin });
       const card = await openCustomer(product);
       const checked = await review(card);
-      const all = await Promise.all(Array.from({ length: 10 }, () => checked.press('grant.confirm')));
+      const all = await Promise.all(Array.from({ length: 10 }, () => checked.confirm('grant.confirm')));
       assert.equal(callsFor(product, card.appUserId), 1);
       assert.deepEqual(
         all.map(({ text }) => /✅ Pro is granted/.test(text)),
@@ -656,7 +659,7 @@ describe('once', () => {
       const card = await openCustomer(product, { adminId: '7100' });
       cards.push({ card, checked: await review(card) });
     }
-    const all = await Promise.all(cards.map(({ checked }) => checked.press('grant.confirm')));
+    const all = await Promise.all(cards.map(({ checked }) => checked.confirm('grant.confirm')));
     const made = all.filter(({ text }) => /✅/.test(text)).length;
     const refused = all.filter(({ text }) => /The limit is 3 grants a month/.test(text)).length;
     assert.deepEqual([made, refused], [3, 5]);
@@ -706,7 +709,7 @@ describe('once', () => {
     const card = await openCustomer(product);
     const first = await review(card, { duration: 'weekly' });
     const second = await review(card, { duration: 'monthly' });
-    const all = await Promise.all([first.press('grant.confirm'), second.press('grant.confirm')]);
+    const all = await Promise.all([first.confirm('grant.confirm'), second.confirm('grant.confirm')]);
     const made = all.filter(({ text }) => /✅/.test(text)).length;
     const held = all.filter(({ text }) => /not confirmed yet|has changed|changed since/.test(text)).length;
     assert.deepEqual([made, held], [1, 1], all.map(({ text }) => text).join('\n---\n'));
@@ -727,7 +730,7 @@ describe('once', () => {
     };
     assert.equal(await storeAfter(null), null);
     const beforeRemoval = await readLastChange(database, made);
-    const removed = await (await granted.press(`revoke:${made.actionId}`)).press('revoke.confirm');
+    const removed = await (await granted.press(`revoke:${made.actionId}`)).confirm('revoke.confirm');
     assert.match(removed.text, /removed/);
     assert.equal(await storeAfter(beforeRemoval), null);
     assert.equal(await storeAfter(await readLastChange(database, made)), 'new');
@@ -749,11 +752,11 @@ describe('once', () => {
     const card = await openCustomer(product);
     const checked = await review(card, { duration: 'weekly' });
     give(product, card.appUserId, { store: 'app_store', endsAtMs: Date.now() + 90 * DAY_MS });
-    const again = await checked.press('grant.confirm');
+    const again = await checked.confirm('grant.confirm');
     assert.match(again.text, /The customer's access has changed since the review/);
     assert.match(again.text, /Adds 7 days: access ends on .+ instead of/);
     assert.equal(callsFor(product, card.appUserId), 0);
-    assert.match((await again.press('grant.confirm')).text, /✅ Pro is granted/);
+    assert.match((await again.confirm('grant.confirm')).text, /✅ Pro is granted/);
   });
 });
 
@@ -911,7 +914,7 @@ describe('many', () => {
     assert.equal(new Set([...ids(first), ...ids(second)]).size, 20);
     const checked = await review(await overview.press('grant'), { duration: 'weekly' });
     assert.match(checked.text, /Current access: Many/);
-    assert.match((await checked.press('grant.confirm')).text, /✅/);
+    assert.match((await checked.confirm('grant.confirm')).text, /✅/);
   });
 });
 

@@ -64,7 +64,7 @@ describe('a one-time purchase', () => {
     );
     assert.match(checked.text, /^Amount: €4\.99$/m);
     assert.equal(callsAbout(product, own.id), 0, 'a review does nothing');
-    const all = await Promise.all(Array.from({ length: 4 }, () => checked.press('action.confirm')));
+    const all = await Promise.all(Array.from({ length: 4 }, () => checked.confirm('action.confirm')));
     for (const { text } of all) {
       assert.match(text, /✅ €4\.99 is refunded for Lifetime Pass\./);
       assert.match(text, /The access that came with it has ended/);
@@ -93,7 +93,7 @@ describe('a one-time purchase', () => {
     assert.doesNotMatch(page.text, /^(Ends|Renews): /m);
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /gives no entitlement, so access stays as it is/);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for 100 credits\./);
     assert.doesNotMatch(done.text, /has ended/);
     assert.equal(own.status, 'refunded');
@@ -103,7 +103,7 @@ describe('a one-time purchase', () => {
     const { card, own: subscription } = await openBuyer(product, 'rc_billing');
     const credits = await buyOnce(product, card, CREDITS);
     const page = await openPage(product, card, { named: '100 credits' });
-    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅/);
+    assert.match((await (await reviewAction(page, 'refund')).confirm('action.confirm')).text, /✅/);
     assert.deepEqual(
       [callsAbout(product, credits.id), callsAbout(product, subscription.id), subscription.givesAccess],
       [1, 0, true],
@@ -118,7 +118,7 @@ describe('a one-time purchase', () => {
         .split('\n')
         .filter((line) => /refund/i.test(line));
     assert.deepEqual(await refunds(), []);
-    await (await reviewAction(page, 'refund')).press('action.confirm');
+    await (await reviewAction(page, 'refund')).confirm('action.confirm');
     const [shown, ...more] = await refunds();
     assert.match(shown ?? '', /€4\.99/);
     assert.deepEqual(more, []);
@@ -130,10 +130,10 @@ describe('a one-time purchase', () => {
   test('is joined with its own webhook, not with that of another refund', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
     const { card, page } = await openOnce(LIFETIME);
-    await (await reviewAction(page, 'refund')).press('action.confirm');
+    await (await reviewAction(page, 'refund')).confirm('action.confirm');
     await buyOnce(product, card, CREDITS);
     const credits = await openPage(product, card, { named: '100 credits' });
-    await (await reviewAction(credits, 'refund')).press('action.confirm');
+    await (await reviewAction(credits, 'refund')).confirm('action.confirm');
     const customer = product.revenueCat.state.projects
       .get(REVENUECAT_PROJECT_ID)
       ?.aliases.get(card.appUserId);
@@ -156,7 +156,10 @@ describe('a one-time purchase', () => {
     const own = await buyOnce(product, card, { ...CREDITS, isAnnounced: false });
     const checked = await reviewAction(await openPage(product, card), 'refund');
     assert.match(checked.text, /^Amount: not known$/m);
-    assert.match((await checked.press('action.confirm')).text, /waits for the approval of another teammate/);
+    assert.match(
+      (await checked.confirm('action.confirm')).text,
+      /waits for the approval of another teammate/,
+    );
     assert.equal(callsAbout(product, own.id), 0);
   });
 
@@ -173,13 +176,13 @@ describe('a one-time purchase', () => {
   test('a sum above the limit waits for a second teammate, in the currency paid', async () => {
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 1_000 } });
     const { own, card, page } = await openOnce({ ...CREDITS, paid: { price: 1_200, currency: 'JPY' } });
-    const waiting = await (await reviewAction(page, 'refund')).press('action.confirm');
+    const waiting = await (await reviewAction(page, 'refund')).confirm('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);
     assert.equal(callsAbout(product, own.id), 0);
     const list = await (await openAgain(product, card, { adminId: SECOND })).press('grants');
     const seen = await list.press(idsOn(list.canvas).find((id) => id.startsWith('grant:')) ?? '');
     assert.match(seen.text, /^Amount: ¥1,200$/m);
-    assert.match((await seen.press('action.approve')).text, /✅ ¥1,200 is refunded for 100 credits\./);
+    assert.match((await seen.confirm('action.approve')).text, /✅ ¥1,200 is refunded for 100 credits\./);
     assert.equal(callsAbout(product, own.id), 1);
   });
 
@@ -190,7 +193,9 @@ describe('a one-time purchase', () => {
     assert.match(refused.text, /^Refund: The API key lacks customer_information:purchases:read_write\./m);
     assert.deepEqual(offeredOn(refused), []);
     await setMissingScopes(product, ['customer_information:subscriptions:read_write']);
-    const done = await (await reviewAction(await openPage(product, card), 'refund')).press('action.confirm');
+    const done = await (await reviewAction(await openPage(product, card), 'refund')).confirm(
+      'action.confirm',
+    );
     assert.match(done.text, /✅/);
     assert.equal(own.status, 'refunded');
   });
@@ -199,7 +204,7 @@ describe('a one-time purchase', () => {
     const { own, page } = await openOnce(LIFETIME);
     const checked = await reviewAction(page, 'refund');
     own.status = 'refunded';
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.doesNotMatch(again.text, /✅/);
     assert.equal(callsAbout(product, own.id), 0);
   });
@@ -217,6 +222,6 @@ describe('a one-time purchase', () => {
     await tell(product, 'web_monthly', { appUserId });
     const card = await openFor(product, { externalId: appUserId });
     const page = await openPage(product, card, { named: '100 credits' });
-    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅ \$4\.99/);
+    assert.match((await (await reviewAction(page, 'refund')).confirm('action.confirm')).text, /✅ \$4\.99/);
   });
 });

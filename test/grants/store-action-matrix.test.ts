@@ -172,9 +172,9 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
     test('confirmed by several presses, it is done once, with one note and one record', async () => {
       const { card, checked, target, isDone } = await open();
       assert.deepEqual([callsAbout(product, target), isDone()], [0, false], 'a review does nothing');
-      const all = await Promise.all(Array.from({ length: 5 }, () => checked.press('action.confirm')));
+      const all = await Promise.all(Array.from({ length: 5 }, () => checked.confirm('action.confirm')));
       for (const { text } of all) assert.match(text, done);
-      assert.match((await checked.press('action.confirm')).text, done);
+      assert.match((await checked.confirm('action.confirm')).text, done);
       assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
       await noteIn(product, card, /The customer asked for it/);
       assert.deepEqual(
@@ -199,9 +199,13 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
       let shown = checked;
       for (const [status, says] of refusals) {
         product.revenueCat.faults.add({ ...path, status, times: 1 });
-        const refused = await shown.press('action.confirm');
+        const refused = await shown.confirm('action.confirm');
         assert.match(refused.text, says);
-        assert.match((await shown.press('action.confirm')).text, says, 'the same press has the same result');
+        assert.match(
+          (await shown.confirm('action.confirm')).text,
+          says,
+          'the same press has the same result',
+        );
         assert.equal(isDone(), false, String(status));
         // Another attempt begins with a new review.
         const form = await shown.press('action.change');
@@ -215,7 +219,7 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
         states,
         refusals.map(() => 'failed'),
       );
-      assert.match((await shown.press('action.confirm')).text, done);
+      assert.match((await shown.confirm('action.confirm')).text, done);
     });
   });
 
@@ -224,13 +228,13 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
     try {
       for (const scope of scopes) {
         await setMissingScopes(product, [scope]);
-        const { text } = await checked.press('action.confirm');
+        const { text } = await checked.confirm('action.confirm');
         assert.ok(text.includes(`The API key lacks ${scope}`), text);
         assert.ok((await describeOffer(card, name)).includes(scope), 'named before the click');
       }
       await setMissingScopes(product, []);
       await setActions(product, {});
-      assert.match((await checked.press('action.confirm')).text, /Turned off/);
+      assert.match((await checked.confirm('action.confirm')).text, /Turned off/);
       assert.match(await describeOffer(card, name), /turned off|^nothing offered$/i);
       assert.equal(callsAbout(product, target), 0);
       assert.deepEqual(await actionStates(product, card.appUserId), []);
@@ -261,9 +265,9 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
       const pending = await checked.press('action.confirm');
       assert.match(pending.text, /Not confirmed yet by RevenueCat\./);
       assert.doesNotMatch(pending.text, /✅/);
-      assert.doesNotMatch((await checked.press('action.confirm')).text, /Nothing was changed/);
+      assert.doesNotMatch((await checked.confirm('action.confirm')).text, /Nothing was changed/);
       await untilState(card, 'confirmed');
-      assert.match((await checked.press('action.confirm')).text, done);
+      assert.match((await checked.confirm('action.confirm')).text, done);
       assert.deepEqual([callsAbout(product, target), isDone()], [1, true]);
       await noteIn(product, card, /The customer asked for it/);
       assert.equal(notesIn(product, card).length, 1);

@@ -122,9 +122,9 @@ describe('a store action', () => {
     assert.match(checked.text, /^Renewal is turned off\. Access continues until .+; nothing is refunded\.$/m);
     assert.match(checked.text, /The customer may not be notified/);
     assert.equal(calls(own.id), 0, 'a review does nothing');
-    const all = await Promise.all(Array.from({ length: 4 }, () => checked.press('action.confirm')));
+    const all = await Promise.all(Array.from({ length: 4 }, () => checked.confirm('action.confirm')));
     for (const { text } of all) assert.match(text, /✅ Pro Web is cancelled\. Access until/);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
+    assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
     assert.equal(calls(own.id), 1);
     assert.equal(own.autoRenewalStatus, 'will_not_renew');
     assert.match(all[0]?.text ?? '', /^For the customer, to copy/m);
@@ -148,7 +148,7 @@ describe('a store action', () => {
     });
     const checked = await reviewAction(page, 'cancel');
     assert.match(checked.text, /^Renewal is turned off\. Access continues; nothing is refunded\.$/m);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /^✅ Pro Web is cancelled\.$/m);
     assert.match(
       done.text,
@@ -192,7 +192,7 @@ describe('a store action', () => {
     const { card, own } = await openBuyer('rc_billing');
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/purchases`, status: 500 });
     const checked = await reviewAction(await openPage(card), 'cancel');
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is cancelled/);
+    assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
     assert.equal(own.autoRenewalStatus, 'will_not_renew');
   });
 
@@ -203,7 +203,7 @@ describe('a store action', () => {
       checked.text,
       /the customer immediately loses the access that it gives and is not charged for it again/,
     );
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
     // The customer may have another subscription.
     assert.match(done.text, /This subscription has ended, and you will not be charged for it again\./);
@@ -217,7 +217,7 @@ describe('a store action', () => {
     await refundElsewhere(card.appUserId, own, -2);
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /^Amount: €2\.99$/m);
-    assert.match((await checked.press('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
+    assert.match((await checked.confirm('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
   });
 
   test('one Google Play charge is refunded, and the review says that the subscription continues', async () => {
@@ -231,7 +231,7 @@ describe('a store action', () => {
     assert.match(checked.text, /not cancelled and access stays/);
     assert.match(checked.text, /Google does not notify the customer/);
     assert.match(checked.text, /^Amount: €4\.99$/m);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
     assert.equal(calls(charge), 1);
     assert.equal(own.givesAccess, true);
@@ -282,7 +282,7 @@ describe('a store action', () => {
     const checked = await unchosen.press('action.review', { ...reason, 'action.transaction': oldest });
     assert.ok(checked.text.includes(`Charge: ${oldest}`), checked.text);
     assert.equal(chargesOn(await checked.press('action.change')).value, oldest);
-    await checked.press('action.confirm');
+    await checked.confirm('action.confirm');
     assert.equal(weeks[0]?.isRefunded, true);
   });
 
@@ -297,7 +297,10 @@ describe('a store action', () => {
     assert.match(checked.text, /This charge is refunded/);
     assert.match(checked.text, /^Amount: €2\.99$/m);
     await refund(-2.99);
-    for (const refused of [await form.press('action.review', inputs), await checked.press('action.confirm')])
+    for (const refused of [
+      await form.press('action.review', inputs),
+      await checked.confirm('action.confirm'),
+    ])
       assert.match(refused.text, /^It is already refunded\.$/m);
     assert.match((await page.press(buttonOf(page, 'refund'))).text, /^It is already refunded\.$/m);
     assert.equal(calls(charge), 0);
@@ -334,11 +337,11 @@ describe('a store action', () => {
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /^Amount: €4\.99$/m);
     await refundElsewhere(card.appUserId, own, -2);
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
     assert.match(again.text, /^Amount: €2\.99$/m);
     assert.equal(calls(charge), 0);
-    assert.match((await again.press('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
+    assert.match((await again.confirm('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
     await noteIn(product, card, /Refunded €2\.99 for Pro Web/);
   });
 
@@ -349,7 +352,10 @@ describe('a store action', () => {
     const [transaction] = product.revenueCat.state.transactions.get(own.id) ?? [];
     assert.ok(transaction);
     transaction.isRefunded = true;
-    assert.match((await checked.press('action.confirm')).text, /this was done before\. Nothing was changed/);
+    assert.match(
+      (await checked.confirm('action.confirm')).text,
+      /this was done before\. Nothing was changed/,
+    );
   });
 
   test('the refund of a subscription that does not renew announces no next charge', async () => {
@@ -358,7 +364,7 @@ describe('a store action', () => {
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /Nothing else changes: the subscription does not renew\./);
     assert.doesNotMatch(checked.text, /next charge/);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /We have refunded €4\.99 for Pro Web\./);
     assert.doesNotMatch(done.text, /Your subscription continues/);
     assert.equal(own.givesAccess, true);
@@ -441,7 +447,7 @@ describe('a store action', () => {
     const minute = `${DAY} at \\d+:\\d\\d[AP]M`;
     assert.match(checked.text, new RegExp(`ends 30 days later: on ${minute} instead of ${minute}\\.`));
     assert.match(checked.text, /Apple emails the customer/);
-    assert.match((await checked.press('action.confirm')).text, /✅ Pro Web is extended until/);
+    assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is extended until/);
     assert.equal(own.endsAtMs, before + 30 * DAY_MS);
     await (await reviewAction(await openPage(card), 'extend', { 'action.days': '1' })).press(
       'action.confirm',
@@ -469,18 +475,18 @@ describe('a store action', () => {
     const checked = await reviewAction(page, 'extend', { 'action.days': '3' });
     assert.match(checked.text, /ends 3 days later/);
     assert.doesNotMatch(checked.text, /charge is made/);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /We have extended Pro Web by 3 days, until .+, free of charge\.$/m);
   });
 
   test('a portal link is shown once and stored nowhere', async () => {
     const { card, page } = await openBuyer('rc_billing');
     const checked = await (await page.press(buttonOf(page, 'manage'))).press('action.review');
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     const [, url = ''] =
       /(https:\/\/billing\.revenuecat\.com\/\S+token=\w+)/.exec(JSON.stringify(done.canvas)) ?? [];
     assert.notEqual(url, '');
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.match(again.text, /shown once and is not stored/);
     const tables = ['actions', 'audit_log', 'action_notes'];
     for (const table of tables) {
@@ -520,7 +526,7 @@ describe('a store action', () => {
       checked.text,
       new RegExp(`^1 purchase moves to ${receiver.id}, with the access that it gives`, 'm'),
     );
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ 1 purchase is transferred/);
     assert.match(done.text, new RegExp(`^Receiving customer: ${receiver.id}$`, 'm'));
     assert.deepEqual(
@@ -541,7 +547,7 @@ describe('a store action', () => {
       return reviewTransfer(card, id, { adminId });
     };
     const both = [await reviewed('7001'), await reviewed(SECOND)];
-    const texts = (await Promise.all(both.map((each) => each.press('action.confirm')))).map(
+    const texts = (await Promise.all(both.map((each) => each.confirm('action.confirm')))).map(
       ({ text }) => text,
     );
     assert.equal(texts.filter((text) => /✅ 1 purchase is transferred/.test(text)).length, 1);
@@ -596,7 +602,7 @@ describe('a store action', () => {
       latencyMs: 3_000,
       times: 1,
     });
-    const pressing = checked.press('action.confirm');
+    const pressing = checked.confirm('action.confirm');
     await until(async () => (await actionOf())?.answered, 'the answer of RevenueCat');
     await eraseSubscribers({ database, secrets }, WORKSPACE_ID, {
       subscriberIds: found.map(({ subscriberId }) => subscriberId),
@@ -605,7 +611,7 @@ describe('a store action', () => {
     await pressing;
     // On a busy machine the card answers before RevenueCat does: the same press again shows the result.
     const done = await until(async () => {
-      const { text } = await checked.press('action.confirm');
+      const { text } = await checked.confirm('action.confirm');
       return text.includes('✅') && text;
     }, 'the transfer');
     assert.match(done, /✅ 1 purchase is transferred to …\./);
@@ -633,9 +639,9 @@ describe('a store action', () => {
     assert.match(checked.text, /702 purchases move to/);
     // In the order of the ids, beyond those that the card stores.
     source?.purchases.splice(-1);
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
-    assert.match((await again.press('action.confirm')).text, /✅ 701 purchases are transferred/);
+    assert.match((await again.confirm('action.confirm')).text, /✅ 701 purchases are transferred/);
     assert.equal(receiver.purchases.length, 700);
   });
 
@@ -649,7 +655,7 @@ describe('a store action', () => {
       'transfer.order': own.storeSubscriptionId ?? '',
       'action.reason': 'Bought before signing in',
     });
-    assert.match((await checked.press('action.confirm')).text, /✅ The order .+ is restored/);
+    assert.match((await checked.confirm('action.confirm')).text, /✅ The order .+ is restored/);
     assert.equal(own.customerId, other.appUserId);
   });
 });
@@ -682,7 +688,7 @@ describe('the timeline', () => {
         .split('\n')
         .filter((line) => /extended/i.test(line)).length;
     assert.equal(await title(), 0);
-    await (await reviewAction(page, 'extend', { 'action.days': '5' })).press('action.confirm');
+    await (await reviewAction(page, 'extend', { 'action.days': '5' })).confirm('action.confirm');
     assert.equal(await title(), 1);
     await product.revenueCat.flushWebhooks();
     await until(
@@ -703,7 +709,7 @@ describe('the timeline', () => {
   test('shows a trial that was cancelled here once', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
     const { card, own, page } = await openBuyer('rc_billing');
-    await (await reviewAction(page, 'cancel')).press('action.confirm');
+    await (await reviewAction(page, 'cancel')).confirm('action.confirm');
     const facts = {
       appUserId: card.appUserId,
       productId: 'pro_web',
@@ -736,7 +742,7 @@ describe('after an action whose webhook has not arrived', () => {
   test('the overview says refunded, and the same after the webhook', async () => {
     const { card, page } = await openBuyer('rc_billing');
     const overview = () => openAgain(product, card);
-    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅/);
+    assert.match((await (await reviewAction(page, 'refund')).confirm('action.confirm')).text, /✅/);
     const refunded = /Refunded €4\.99 on .+ No access since then\./;
     assert.match((await overview()).text, refunded);
     assert.doesNotMatch((await overview()).text, /Paid so far: €4\.99/);
@@ -758,7 +764,7 @@ describe('after an action whose webhook has not arrived', () => {
 
   test('the overview says when a subscription was cancelled, also when RevenueCat was read since', async () => {
     const { card, page } = await openBuyer('rc_billing');
-    await (await reviewAction(page, 'cancel')).press('action.confirm');
+    await (await reviewAction(page, 'cancel')).confirm('action.confirm');
     const cancelled = /cancelled on \w{3} \d+, \d{4}\. Access until .+ No further charge/;
     assert.match((await openAgain(product, card)).text, cancelled);
     const refreshed = await (await openAgain(product, card)).press('refresh');
@@ -775,7 +781,7 @@ describe('after an action whose webhook has not arrived', () => {
       product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/aliases`, status: 500 });
     const canceled = await openBuyer('rc_billing');
     stale(canceled.card);
-    const cancel = await (await reviewAction(canceled.page, 'cancel')).press('action.confirm');
+    const cancel = await (await reviewAction(canceled.page, 'cancel')).confirm('action.confirm');
     assert.match((await cancel.press('home')).text, /cancelled on .+ No further charge/i);
     const extended = await openBuyer('app_store');
     stale(extended.card);
@@ -791,7 +797,7 @@ describe('after an action whose webhook has not arrived', () => {
     const { card } = await openBuyer('rc_billing');
     const receiver = await openBuyer('app_store');
     const checked = await reviewTransfer(card, receiver.card.appUserId);
-    const done = await checked.press('action.confirm');
+    const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅/);
     const source = await done.press('home');
     assert.match(source.text, /Purchases were moved to another customer on/);
@@ -805,7 +811,7 @@ describe('after an action whose webhook has not arrived', () => {
 
   test('the timeline says that it was in the sandbox', async () => {
     const { card, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
-    assert.match((await (await reviewAction(page, 'refund')).press('action.confirm')).text, /✅/);
+    assert.match((await (await reviewAction(page, 'refund')).confirm('action.confirm')).text, /✅/);
     const { text } = await (await openAgain(product, card)).press('timeline');
     assert.match(text, /^Refunded.*Sandbox/im);
   });
@@ -821,7 +827,7 @@ describe('a store action that does not go through', () => {
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/events`, status: 404 });
     product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
-    assert.match((await again.press('action.confirm')).text, /Another action .+ is not confirmed yet/);
+    assert.match((await again.confirm('action.confirm')).text, /Another action .+ is not confirmed yet/);
     const extended = await (await reviewAction(await openPage(card), 'extend', { 'action.days': '3' })).press(
       'action.confirm',
     );
@@ -957,7 +963,7 @@ describe('a store action that does not go through', () => {
     });
     try {
       assert.match(
-        (await checked.press('action.confirm')).text,
+        (await checked.confirm('action.confirm')).text,
         /lacks a permission for this\. Nothing was changed/,
       );
       assert.equal(own.givesAccess, true);
@@ -979,12 +985,12 @@ describe('a store action that does not go through', () => {
     const late = await forge(product, checked, 'action.confirm', { storedData });
     assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);
     own.endsAtMs = (own.endsAtMs ?? 0) + 5 * DAY_MS;
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
     const refund = await reviewAction(page, 'refund');
     assert.equal(calls(own.id), 0);
-    assert.match((await again.press('action.confirm')).text, /✅ Pro Web is cancelled/);
-    const changed = await refund.press('action.confirm');
+    assert.match((await again.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
+    const changed = await refund.confirm('action.confirm');
     assert.match(changed.text, /has changed since the review/, 'it no longer renews');
     assert.equal(calls(own.id), 1);
   });
@@ -998,7 +1004,7 @@ describe('a store action that does not go through', () => {
       const { own, page } = await openBuyer('rc_billing');
       const checked = await reviewAction(page, kind);
       Object.assign(own, changes);
-      const refused = await checked.press('action.confirm');
+      const refused = await checked.confirm('action.confirm');
       assert.match(refused.text, reason);
       assert.doesNotMatch(refused.text, /Access continues|loses the access/);
       assert.ok(!idsOn(refused.canvas).includes('action.confirm'));
@@ -1029,10 +1035,10 @@ describe('a store action that does not go through', () => {
     });
     await send(product, renewal);
     await until(async () => /€19\.99/.test((await openAgain(product, card)).text), 'the renewal');
-    const again = await checked.press('action.confirm');
+    const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
     assert.match(again.text, /^Amount: €19\.99$/m);
-    assert.match((await again.press('action.confirm')).text, /waits for the approval of another teammate/);
+    assert.match((await again.confirm('action.confirm')).text, /waits for the approval of another teammate/);
     assert.equal(own.givesAccess, true);
   });
 });
@@ -1051,9 +1057,9 @@ describe('the policy of store actions', () => {
     assert.match((await reviewAction(page, 'refund', { 'action.reason': '' })).text, /give a reason/);
     const checked = await reviewAction(page, 'refund');
     await setActions(product, { ...ALL_ON, refund: { enabled: true, allowedAdminIds: [SECOND] } });
-    assert.match((await checked.press('action.confirm')).text, /You cannot use this/);
+    assert.match((await checked.confirm('action.confirm')).text, /You cannot use this/);
     await setActions(product, { ...ALL_ON, refund: { enabled: false } });
-    assert.match((await checked.press('action.confirm')).text, /Turned off/);
+    assert.match((await checked.confirm('action.confirm')).text, /Turned off/);
     assert.equal(calls(own.id), 0);
     assert.deepEqual(
       (await audited(product, card.appUserId)).map(({ result, details }) => [result, details.product]),
@@ -1073,7 +1079,7 @@ describe('the policy of store actions', () => {
     const atMs = Date.now() - 90 * DAY_MS;
     for (const aliases of [[older], [older, card.appUserId]])
       await send(product, { ...event, id: randomUUID(), aliases, event_timestamp_ms: atMs });
-    const outdated = await checked.press('action.confirm');
+    const outdated = await checked.confirm('action.confirm');
     assert.match(outdated.text, /out of date/);
     assert.ok(idsOn(outdated.canvas).includes('details'));
     assert.ok(!idsOn(outdated.canvas).includes('grant'));
@@ -1088,7 +1094,7 @@ describe('the policy of store actions', () => {
     const checked = await Promise.all(
       pages.map((page) => reviewAction(page, 'extend', { 'action.days': '3' })),
     );
-    const all = await Promise.all(checked.map((each) => each.press('action.confirm')));
+    const all = await Promise.all(checked.map((each) => each.confirm('action.confirm')));
     assert.deepEqual(all.map(({ text }) => /✅/.test(text)).toSorted(), [false, true]);
     assert.ok(all.some(({ text }) => /limit of 1 a month is used up/.test(text)));
   });
@@ -1112,8 +1118,8 @@ describe('the policy of store actions', () => {
         'action.reason': 'New account',
       }),
     ];
-    assert.match((await restore?.press('action.confirm'))?.text ?? '', /✅/);
-    assert.match((await transfer?.press('action.confirm'))?.text ?? '', /limit of 1 a month is used up/);
+    assert.match((await restore?.confirm('action.confirm'))?.text ?? '', /✅/);
+    assert.match((await transfer?.confirm('action.confirm'))?.text ?? '', /limit of 1 a month is used up/);
     assert.match(
       (await forms[0]?.press('action.review', order))?.text ?? '',
       /limit of 1 a month is used up/,
@@ -1132,7 +1138,7 @@ describe('the policy of store actions', () => {
       const { page } = await openBuyer('rc_billing', { paid: { price, currency } });
       const checked = await reviewAction(page, 'refund');
       assert.match(checked.text, shown);
-      const { text } = await checked.press('action.confirm');
+      const { text } = await checked.confirm('action.confirm');
       assert.match(
         text,
         isApprovalNeeded ? /waits for the approval/ : /✅ .+ is refunded for Pro Web/,
@@ -1144,7 +1150,7 @@ describe('the policy of store actions', () => {
   test('a sandbox subscription is marked as such, and can be acted on', async () => {
     const { own, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
     assert.match(page.text, /^Environment: Sandbox$/m);
-    assert.match((await (await reviewAction(page, 'cancel')).press('action.confirm')).text, /✅/);
+    assert.match((await (await reviewAction(page, 'cancel')).confirm('action.confirm')).text, /✅/);
     assert.equal(own.autoRenewalStatus, 'will_not_renew');
   });
 
@@ -1153,7 +1159,7 @@ describe('the policy of store actions', () => {
     const { card, own, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /Refunds above 4\.98 in the currency paid.* need the approval/);
-    const waiting = await checked.press('action.confirm');
+    const waiting = await checked.confirm('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);
     assert.equal(calls(own.id), 0);
     await noteIn(product, card, /Requests approval: Refund, Pro Web, €4\.99\. Another teammate/);
@@ -1167,11 +1173,11 @@ describe('the policy of store actions', () => {
     const late = await forge(product, seen, 'action.approve', { storedData });
     assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);
     assert.equal(calls(own.id), 0);
-    const done = await seen.press('action.approve');
+    const done = await seen.confirm('action.approve');
     assert.match(done.text, /✅ .*refunded/);
     assert.match(done.text, /^Approved by: Sam Second$/m);
     assert.equal(calls(own.id), 1);
-    assert.match((await seen.press('action.approve')).text, /✅/);
+    assert.match((await seen.confirm('action.approve')).text, /✅/);
     assert.equal(calls(own.id), 1);
     assert.deepEqual(
       (await audited(product, card.appUserId)).map(({ action, result }) => `${action} ${result}`).slice(0, 1),

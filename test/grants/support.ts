@@ -149,13 +149,9 @@ export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard>
   });
 }
 
-/** Grants, and gives the result: a busy machine answers before RevenueCat does, and the same press again shows it. */
+/** Grants, and gives the result. */
 export async function grantOf(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
-  const checked = await review(card, wish);
-  return until(async () => {
-    const shown = await checked.press('grant.confirm');
-    return !shown.text.includes('Not confirmed yet') && shown;
-  }, 'the result of the grant');
+  return (await review(card, wish)).confirm('grant.confirm');
 }
 
 /** The id of the grant that a canvas is about. */

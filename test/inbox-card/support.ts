@@ -26,6 +26,8 @@ export interface OpenCard {
   /** Everything that can be read on it, one line each. */
   readonly text: string;
   press(componentId: string, inputs?: Record<string, string>): Promise<OpenCard>;
+  /** Presses a button that acts until RevenueCat has answered: a busy machine may show the card before it does. */
+  confirm(componentId: string): Promise<OpenCard>;
 }
 
 /** Sends a customer's story as webhooks, and returns the events. */
@@ -84,7 +86,7 @@ export async function openAgain(
   const shown = (answer: CanvasAnswer, what: string): OpenCard => {
     assert.deepEqual([answer.status, answer.problems, answer.findings], [200, [], []], what);
     const canvas = answer.canvas ?? {};
-    return {
+    const card: OpenCard = {
       contactId,
       conversationId,
       canvas,
@@ -94,7 +96,14 @@ export async function openAgain(
         const call = { ...base, flow: 'submit', componentId, currentCanvas: canvas } as const;
         return shown(await draw({ ...call, ...(inputs ? { inputValues: inputs } : {}) }), componentId);
       },
+      confirm(componentId) {
+        return until(async () => {
+          const done = await card.press(componentId);
+          return !done.text.includes('Not confirmed yet') && done;
+        }, 'RevenueCat to answer');
+      },
     };
+    return card;
   };
   /** On a busy machine the card can take longer than Intercom waits; an agent presses again then. */
   const draw = async (call: Omit<CanvasCall, keyof typeof base>): Promise<CanvasAnswer> => {
