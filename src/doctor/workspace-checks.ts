@@ -156,12 +156,7 @@ function remedyFor(code: string): string {
 
 function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
   if (listed instanceof AppError) {
-    return [
-      problem(
-        `The contact attributes could not be listed: ${listed.message}`,
-        remedyFor(listed.code),
-      ),
-    ];
+    return [problem(`The contact attributes could not be listed: ${listed.message}`, remedyFor(listed.code))];
   }
   const typeOf = new Map(
     listed.filter(({ archived }) => archived !== true).map((each) => [each.name, attributeType(each)]),
