@@ -6,7 +6,7 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
-import { type EventRow, toEvent } from '../subscribers/stored-events.ts';
+import { type EventFields, toEvent } from '../subscribers/stored-events.ts';
 import { keysOfEvent } from '../subscription/event-order.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -84,7 +84,7 @@ export async function importEvents(
 }
 
 async function readStored(sql: Sql, project: Project, appUserIds: readonly string[]): Promise<Set<string>> {
-  const rows = await sql.query<Pick<EventRow, 'event_id' | 'side' | 'received_at' | 'fields'>>(
+  const rows = await sql.query<EventFields>(
     `select e.event_id, e.side, e.received_at, e.fields
        from events e
       where e.workspace_id = $1 and e.project_id = $2

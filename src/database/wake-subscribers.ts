@@ -7,6 +7,9 @@ export const REWRITE = `${DUE}, attributes_written = null`;
 /** As if none of its deliveries had failed. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
+/** Selects subscribers by their ids. */
+export const byIds = (ids: readonly string[]) => ({ where: 's.subscriber_id = any($2)', values: [ids] });
+
 /**
  * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
  * that writes several: otherwise it and a delivery could wait for each other.

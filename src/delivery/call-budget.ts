@@ -34,13 +34,8 @@ export async function takeCalls(sql: Sql, workspaceId: string, request: CallRequ
      on conflict do nothing`,
     [workspaceId, request.limit.limit, request.limit.remaining, request.limit.resetAtMs],
   );
-  return (
-    (await updateBudget(sql, workspaceId, request)) ?? {
-      calls: 0,
-      left: 0,
-      untilMs: request.nowMs + WINDOW_MS,
-    }
-  );
+  const retaken = await updateBudget(sql, workspaceId, request);
+  return retaken ?? { calls: 0, left: 0, untilMs: request.nowMs + WINDOW_MS };
 }
 
 async function updateBudget(

@@ -1,5 +1,5 @@
 import { type Database, MAX_COUNTED, queryRow, retryTransaction, type Sql } from '../database/sql.ts';
-import { TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { byIds, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
 /** `sinceMs`: received since then. */
@@ -75,11 +75,7 @@ export async function replayBatch(
   const eventIds = rows.map((row) => row.event_id);
   const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
   // Subscribers first, as every transaction that writes both does.
-  await wakeSubscribers(sql, workspaceId, {
-    set: TRY_AGAIN,
-    where: 's.subscriber_id = any($2)',
-    values: [subscriberIds],
-  });
+  await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, ...byIds(subscriberIds) });
   await sql.query(
     `update event_deliveries
         set delivered_at = null, not_sent = null, reason = null, attempts = 0, next_try_at = null,

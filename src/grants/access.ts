@@ -238,10 +238,8 @@ export const OUTAGE_ERRORS: readonly string[] = [
 ];
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
-export function usableIds(customer: ActionCustomer): string[] {
-  const { appUserId, appUserIds } = customer;
-  const ids = appUserId === '' ? appUserIds : [appUserId, ...appUserIds];
-  return preferredAppUserIds(ids);
+export function usableIds({ appUserId, appUserIds }: ActionCustomer): string[] {
+  return preferredAppUserIds([appUserId, ...appUserIds]);
 }
 
 /** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readNow`. */

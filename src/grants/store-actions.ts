@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isApple, productOf } from '../subscription/names.ts';
@@ -181,13 +182,9 @@ async function readDetails(
 }
 
 function hasChanged(reviewed: StoreActionDetails, now: StoreActionDetails): boolean {
-  return (
-    reviewed.before?.givesAccess !== now.before?.givesAccess ||
-    reviewed.before?.willRenew !== now.before?.willRenew ||
-    !isSameEnd(reviewed.before?.endsAtMs ?? null, now.before?.endsAtMs ?? null) ||
-    reviewed.amount?.amountMinor !== now.amount?.amountMinor ||
-    reviewed.amount?.currency !== now.amount?.currency ||
-    reviewed.moveCount !== now.moveCount ||
-    reviewed.moves?.join() !== now.moves?.join()
-  );
+  const facts = ({ before, amount, moves, moveCount }: StoreActionDetails) => {
+    return [before?.givesAccess, before?.willRenew, amount?.amountMinor, amount?.currency, moves, moveCount];
+  };
+  const isSame = isDeepStrictEqual(facts(reviewed), facts(now));
+  return !isSame || !isSameEnd(reviewed.before?.endsAtMs ?? null, now.before?.endsAtMs ?? null);
 }

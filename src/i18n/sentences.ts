@@ -64,7 +64,11 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
   // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
   const sum = 'sum' in statement ? statement.sum : null;
   values.amount = sum === null ? 0 : toMajor(sum);
-  if (isUnnamed(statement)) values.what = unnamedText(m, voice, statement);
+  if (isUnnamed(statement)) {
+    const key = voice === 'customer' ? 'sentence.customer.yours' : 'sentence.agent.access';
+    // To an agent it is enough that it ended.
+    values.what = voice === 'agent' && statement.kind === 'expired' ? null : m.t(key);
+  }
   if ('store' in statement) {
     const { store } = statement;
     // The company that collects the payment, as the subject of a sentence.
@@ -74,13 +78,6 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
   if ('reason' in statement && statement.reason !== null && voice === 'agent')
     values.reason = m.t(`sentence.reason.${statement.reason}`);
   return values;
-}
-
-/** What names a subscription whose product and entitlement are unknown. */
-function unnamedText(m: Messages, voice: Voice, { kind }: Statement): string | null {
-  if (voice === 'customer') return m.t('sentence.customer.yours');
-  // To an agent it is enough that it ended.
-  return kind === 'expired' ? null : m.t('sentence.agent.access');
 }
 
 function itemsText(m: Messages, items: readonly SeveralItem[], more: number): string {

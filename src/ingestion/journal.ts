@@ -224,36 +224,27 @@ const PRUNE_BATCH = 500;
 export async function pruneJournal(
   database: Database,
   days: number | null,
-  options: { logger: Logger; signal?: AbortSignal; batch?: number },
+  { logger, signal, batch = PRUNE_BATCH }: { logger: Logger; signal?: AbortSignal; batch?: number },
 ): Promise<number> {
   if (days === null) return 0;
   let pruned = 0;
   const projects = await database.query<ProjectKey>(
     `select workspace_id as "workspaceId", project_id as "projectId" from projects order by workspace_id, project_id`,
   );
-  for (const project of projects) {
-    const { batch = PRUNE_BATCH, signal } = options;
-    pruned += await deleteInBatches(async () =>
-      signal?.aborted ? [] : pruneBatch(database, project, { days, limit: batch }),
-    );
-  }
-  if (pruned > 0) options.logger.info({ webhooks: pruned, days }, 'pruned the journal');
+  for (const { workspaceId, projectId } of projects)
+    pruned += await deleteInBatches(async () => {
+      if (signal?.aborted) return [];
+      return database.query(
+        // It begins at the journal's start, so that a day costs a day's rows and no index on the time is needed.
+        `delete from webhooks
+          where workspace_id = $1 and project_id = $2 and received_at < now() - make_interval(days => $3)
+            and event_id in (select event_id from webhooks
+                              where workspace_id = $1 and project_id = $2 and processed_at is not null
+                              order by sequence limit $4)
+         returning 1`,
+        [workspaceId, projectId, days, batch],
+      );
+    });
+  if (pruned > 0) logger.info({ webhooks: pruned, days }, 'pruned the journal');
   return pruned;
-}
-
-/** Walks the journal from its start, so that a day costs a day's rows and no index on the time is needed. */
-function pruneBatch(
-  sql: Sql,
-  { workspaceId, projectId }: ProjectKey,
-  { days, limit }: { days: number; limit: number },
-): Promise<unknown[]> {
-  return sql.query(
-    `delete from webhooks
-      where workspace_id = $1 and project_id = $2 and received_at < now() - make_interval(days => $3)
-        and event_id in (select event_id from webhooks
-                          where workspace_id = $1 and project_id = $2 and processed_at is not null
-                          order by sequence limit $4)
-     returning 1`,
-    [workspaceId, projectId, days, limit],
-  );
 }

@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { retryAfterDeadlock } from '../database/sql.ts';
 import { codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
-import { type ErasedContext, readErasureKey } from '../subscribers/erased-ids.ts';
+import { readErasureKey } from '../subscribers/erased-ids.ts';
 import { tryLockProject } from '../subscribers/identity.ts';
 import { isRecord } from '../text.ts';
 import { pause, repeat } from '../time.ts';
@@ -149,9 +149,11 @@ async function processBatch(
       const { events, errors } = interpretWebhooks(rows, broken);
       const attributes = { ...project, eventIds: rows.map(({ eventId }) => eventId) };
       await Promise.all([
-        withSpan('process webhooks', attributes, () =>
-          storeInterpreted({ sql, secrets, erasureKey }, project, events),
-        ),
+        withSpan('process webhooks', attributes, async () => {
+          const { remaining, erasedEvents } = await dropErased({ sql, secrets, erasureKey }, project, events);
+          await storeEventsIn(sql, project, remaining);
+          await pruneErased(sql, project, erasedEvents);
+        }),
         markProcessed(sql, project, rows, errors),
         markReceived(sql, project),
       ]);
@@ -176,16 +178,6 @@ async function processBatch(
     // Without those that have arrived since.
     return run(1, new Map([[broken.eventId, describeFailure(error)]]));
   }
-}
-
-async function storeInterpreted(
-  within: ErasedContext,
-  project: ProjectKey,
-  events: readonly PreparedEvent[],
-): Promise<void> {
-  const { remaining, erasedEvents } = await dropErased(within, project, events);
-  await storeEventsIn(within.sql, project, remaining);
-  await pruneErased(within.sql, project, erasedEvents);
 }
 
 /** Of webhooks that could not be interpreted, by event id. */

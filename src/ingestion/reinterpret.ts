@@ -2,6 +2,7 @@ import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { markPending } from '../subscribers/repository.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
+import type { LifecycleEvent } from '../subscription/read-event.ts';
 import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
@@ -99,15 +100,13 @@ async function reinterpretBatch(
   };
 }
 
-interface StoredRow {
+/** What is stored of an event in columns of its own. */
+const FACTS = ['type', 'kind', 'environment', 'atMs', 'transactionId'] as const;
+
+interface StoredRow extends Pick<LifecycleEvent, (typeof FACTS)[number]> {
   event_id: string;
   side: EventRecord['side'];
   subscriber_id: string;
-  type: string;
-  kind: string;
-  environment: string | null;
-  event_at_ms: string;
-  transaction_id: string | null;
   fields: string;
   skip_reason: EventRecord['skipReason'];
   has_delivery: boolean;
@@ -119,8 +118,9 @@ async function readStored(
   events: readonly PreparedEvent[],
 ): Promise<Map<string, StoredRow>> {
   const rows = await sql.query<StoredRow>(
-    `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms, e.transaction_id,
-            e.fields::text as fields, e.skip_reason, d.event_id is not null as has_delivery
+    `select e.event_id, e.side, e.subscriber_id, e.type, e.kind, e.environment, e.event_at_ms::float8 as "atMs",
+            e.transaction_id as "transactionId", e.fields::text as fields, e.skip_reason,
+            d.event_id is not null as has_delivery
        from ${EVENTS_WITH_DELIVERY}
       where e.workspace_id = $1 and e.project_id = $2 and e.event_id = any($3)`,
     [workspaceId, projectId, events.map(({ event }) => event.id)],
@@ -136,15 +136,8 @@ function keepCustomer(record: EventRecord, row: StoredRow | undefined): EventRec
 
 function isDifferent(row: StoredRow, { group, prepared }: EventRecord): boolean {
   const { event, fields } = prepared;
-  return (
-    row.subscriber_id !== group.subscriberId ||
-    row.type !== event.type ||
-    row.kind !== event.kind ||
-    row.environment !== event.environment ||
-    Number(row.event_at_ms) !== event.atMs ||
-    row.transaction_id !== event.transactionId ||
-    row.fields !== fields
-  );
+  const isSame = row.subscriber_id === group.subscriberId && row.fields === fields;
+  return !isSame || FACTS.some((fact) => row[fact] !== event[fact]);
 }
 
 /** What was sent, or decided by the workspace's settings, stays; the rest follows the new interpretation. */

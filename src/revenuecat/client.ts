@@ -230,15 +230,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       list(path(projectId, 'integrations', 'webhooks'), webhookSchema, 'Listing webhooks'),
     async createWebhook(
       projectId: string,
-      webhook: { name: string; url: string; authorizationHeader: string },
+      webhook: { name: string; url: string; authorization_header: string },
     ): Promise<{ id: string }> {
-      const action = 'Registering the webhook';
-      const { authorizationHeader, ...rest } = webhook;
-      const body = { ...rest, authorization_header: authorizationHeader };
-      return parse(
-        webhookSchema,
-        await http.post(path(projectId, 'integrations', 'webhooks'), body, { action }),
-      );
+      const url = path(projectId, 'integrations', 'webhooks');
+      return parse(webhookSchema, await http.post(url, webhook, { action: 'Registering the webhook' }));
     },
     async deleteWebhook(projectId: string, webhookId: string): Promise<void> {
       const action = 'Removing the webhook';

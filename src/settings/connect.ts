@@ -110,7 +110,7 @@ async function register(
     for (const existing of await client.listWebhooks(revenueCatProjectId))
       if (existing.url === url || existing.id === project.webhookId)
         await client.deleteWebhook(revenueCatProjectId, existing.id);
-    const webhook = { name: 'Subscription Timeline', url, authorizationHeader };
+    const webhook = { name: 'Subscription Timeline', url, authorization_header: authorizationHeader };
     webhookId = (await client.createWebhook(revenueCatProjectId, webhook)).id;
   } catch (error) {
     registration = whyNotRegistered(error);

@@ -1,5 +1,5 @@
 import { epochMs, type Sql } from '../database/sql.ts';
-import { DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { byIds, DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { notFound } from '../errors.ts';
 import type { Snapshot } from '../subscription/types.ts';
 
@@ -65,31 +65,19 @@ export const KEEP_LAST_EMAIL = `
   email_at_ms = greatest(s.email_at_ms, excluded.email_at_ms)`;
 
 /** Wakes delivery for subscribers: their contact or their state may have changed. */
-export function markPending(sql: Sql, workspaceId: string, subscriberIds: readonly string[]): Promise<void> {
-  return wakeByIds(sql, workspaceId, { subscriberIds, set: DUE, name: 'mark-pending' });
+export async function markPending(sql: Sql, workspaceId: string, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await wakeSubscribers(sql, workspaceId, { set: DUE, ...byIds(ids), name: 'mark-pending' });
 }
 
 /** Makes subscribers write their attributes again over what others wrote to their contact. */
-export function rewriteAttributesOf(
+export async function rewriteAttributesOf(
   sql: Sql,
   workspaceId: string,
-  subscriberIds: readonly string[],
+  ids: readonly string[],
 ): Promise<void> {
-  return wakeByIds(sql, workspaceId, { subscriberIds, set: REWRITE, name: 'rewrite-attributes-of' });
-}
-
-async function wakeByIds(
-  sql: Sql,
-  workspaceId: string,
-  { subscriberIds, set, name }: { subscriberIds: readonly string[]; set: string; name: string },
-): Promise<void> {
-  if (subscriberIds.length === 0) return;
-  await wakeSubscribers(sql, workspaceId, {
-    set,
-    where: 's.subscriber_id = any($2)',
-    values: [subscriberIds],
-    name,
-  });
+  if (ids.length === 0) return;
+  await wakeSubscribers(sql, workspaceId, { set: REWRITE, ...byIds(ids), name: 'rewrite-attributes-of' });
 }
 
 /**

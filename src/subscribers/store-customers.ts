@@ -78,12 +78,8 @@ async function dropErased(
   });
 }
 
-function hasPurchases(snapshot: Snapshot): boolean {
-  return (
-    snapshot.subscriptions.length > 0 ||
-    snapshot.purchases.length > 0 ||
-    snapshot.activeEntitlements.length > 0
-  );
+function hasPurchases({ subscriptions, purchases, activeEntitlements }: Snapshot): boolean {
+  return subscriptions.length + purchases.length + activeEntitlements.length > 0;
 }
 
 /**

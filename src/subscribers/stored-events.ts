@@ -99,11 +99,8 @@ export function toTimelineEntry(row: EventRow): TimelineEntry {
   };
 }
 
-export function toEvent({
-  fields,
-  event_id: id,
-  side,
-  received_at,
-}: Pick<EventRow, 'fields' | 'event_id' | 'side' | 'received_at'>): LifecycleEvent {
+export type EventFields = Pick<EventRow, 'event_id' | 'side' | 'received_at' | 'fields'>;
+
+export function toEvent({ event_id: id, side, received_at, fields }: EventFields): LifecycleEvent {
   return { ...readEvent(fields, { receivedAtMs: received_at.getTime(), fallbackId: id, side }), id };
 }

@@ -62,17 +62,25 @@ const BY_TYPE: Readonly<Record<string, EventKind>> = {
   TEST: 'test',
 };
 
-/**
- * What an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
- * Source: RevenueCat, "Event types and fields"; the table of the ten kinds is that of its Intercom integration.
- */
-export function classify(event: {
+/** What of an event tells its meaning. */
+interface EventFacts {
   readonly type: string;
+  readonly kind: EventKind;
+  readonly atMs: number;
+  readonly expiresAtMs: number | null;
   readonly periodType: string | null;
   readonly store: string | null;
   readonly cancelReason: string | null;
   readonly isTrialConversion: boolean;
-}): EventKind {
+}
+
+/**
+ * What an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
+ * Source: RevenueCat, "Event types and fields"; the table of the ten kinds is that of its Intercom integration.
+ */
+export function classify(
+  event: Pick<EventFacts, 'type' | 'periodType' | 'store' | 'cancelReason' | 'isTrialConversion'>,
+): EventKind {
   const promotional = event.store === 'PROMOTIONAL' || event.periodType === 'PROMOTIONAL';
   const trial = event.periodType === 'TRIAL';
   switch (event.type) {
@@ -119,11 +127,7 @@ export function isGrant({
   store,
   kind,
   periodType,
-}: {
-  readonly store: string | null;
-  readonly kind: EventKind;
-  readonly periodType: string | null;
-}): boolean {
+}: Pick<EventFacts, 'store' | 'kind' | 'periodType'>): boolean {
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
   // A store's own promotional period is paid; only without a store must it be a grant.
   return store === null && periodType === 'PROMOTIONAL';
@@ -136,14 +140,9 @@ const MAX_GRACE_MS = 31 * DAY_MS;
  * Whether the store cancelled the renewal of a period that is paid (Google does so in India for mandates above its
  * limit). The reason is BILLING_ERROR, yet no payment failed and none is retried: stores retry for weeks only.
  */
-export function isCancelledByStore({
-  cancelReason,
-  expiresAtMs,
-  atMs,
-}: {
-  readonly cancelReason: string | null;
-  readonly expiresAtMs: number | null;
-  readonly atMs: number;
-}): boolean {
+export function isCancelledByStore(
+  event: Pick<EventFacts, 'cancelReason' | 'expiresAtMs' | 'atMs'>,
+): boolean {
+  const { cancelReason, expiresAtMs, atMs } = event;
   return cancelReason === 'BILLING_ERROR' && expiresAtMs !== null && expiresAtMs - atMs > MAX_GRACE_MS;
 }
