@@ -128,16 +128,13 @@ export function expectedChangeMs(
   let asOfMs = snapshot?.takenAtMs ?? 0;
   for (const event of events) asOfMs = Math.max(asOfMs, event.atMs);
   const state = deriveState(events, snapshot, asOfMs);
-  let earliestMs: number | null = null;
-  for (const subscription of [...state.subscriptions, ...state.grants]) {
-    const endsAtMs = subscription.givesAccess
-      ? Math.max(subscription.endsAtMs ?? 0, subscription.gracePeriodEndsAtMs ?? 0)
-      : (subscription.resumesAtMs ?? 0);
-    if (endsAtMs <= 0 || (!subscription.givesAccess && endsAtMs <= asOfMs)) continue;
-    const atMs = endsAtMs > asOfMs ? endsAtMs + EVENT_DELAY_MS : asOfMs + RECHECK_MS;
-    if (earliestMs === null || atMs < earliestMs) earliestMs = atMs;
-  }
-  return earliestMs;
+  const times = [...state.subscriptions, ...state.grants].flatMap(({ givesAccess, ...each }) => {
+    const givenUntilMs = Math.max(each.endsAtMs ?? 0, each.gracePeriodEndsAtMs ?? 0);
+    const endsAtMs = givesAccess ? givenUntilMs : (each.resumesAtMs ?? 0);
+    if (endsAtMs <= 0 || (!givesAccess && endsAtMs <= asOfMs)) return [];
+    return [endsAtMs > asOfMs ? endsAtMs + EVENT_DELAY_MS : asOfMs + RECHECK_MS];
+  });
+  return times.length > 0 ? Math.min(...times) : null;
 }
 
 /** Workspaces with a working RevenueCat key. */

@@ -1,5 +1,4 @@
 import type { Sql } from '../database/sql.ts';
-import type { SubscriberKey } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { toMajor } from '../subscription/money.ts';
 import { readEvent } from '../subscription/read-event.ts';
@@ -25,7 +24,18 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
   const [oldest] = expected;
   if (!first || !oldest) return [];
   const kinds = ['trial_cancelled', ...expected.map(({ kind }) => kind)];
-  const reported = await listReported(sql, { ...first, kinds }, oldest.atMs - CLOCK_TOLERANCE_MS);
+  const { workspaceId, subscriberId } = first;
+  // An action does not know that what it cancelled was a trial.
+  const reported = await sql.query<ReportedEvent>(
+    `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind,
+            event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
+            case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
+                 else json_build_array(fields->>'entitlement_id') end as entitlements
+       from events
+      where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
+      order by event_at_ms`,
+    [workspaceId, subscriberId, kinds, oldest.atMs - CLOCK_TOLERANCE_MS],
+  );
   const others = withoutReported(expected, reported, (event, { productId, entitlements }) =>
     isGrantEvent(event)
       ? event.entitlements.some((lookupKey) => entitlements.includes(lookupKey))
@@ -145,27 +155,4 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
 }
 
 /** An event that RevenueCat's webhook brought. */
-interface ReportedEvent {
-  readonly kind: string;
-  readonly atMs: number;
-  readonly productId: string | null;
-  readonly entitlements: readonly string[];
-}
-
-/** Events of some kinds since a time, oldest first. An action does not know that what it cancelled was a trial. */
-async function listReported(
-  sql: Sql,
-  of: SubscriberKey & { readonly kinds: readonly string[] },
-  sinceMs: number,
-): Promise<ReportedEvent[]> {
-  return sql.query<ReportedEvent>(
-    `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind,
-            event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
-            case json_typeof(fields->'entitlement_ids') when 'array' then fields->'entitlement_ids'
-                 else json_build_array(fields->>'entitlement_id') end as entitlements
-       from events
-      where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
-      order by event_at_ms`,
-    [of.workspaceId, of.subscriberId, of.kinds, sinceMs],
-  );
-}
+type ReportedEvent = Pick<TimelineEntry, 'kind' | 'atMs' | 'productId' | 'entitlements'>;

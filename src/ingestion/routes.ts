@@ -35,8 +35,6 @@ export function createRefusalRecorder(app: Pick<AppContext, 'database' | 'jobs' 
 
 const MAX_WEBHOOK_BYTES = 1024 * 1024;
 
-const UNKNOWN_PROJECT = 'No such RevenueCat project is connected here';
-
 const REFUSED: Readonly<Record<WebhookMismatch, string>> = {
   authorization: 'Wrong Authorization header',
   signature: 'Wrong or stale webhook signature',
@@ -62,7 +60,7 @@ export function revenueCatWebhookRouter(
 
   async function findTarget(req: Request): Promise<WebhookTarget> {
     const target = await readTarget(String(req.params.projectId), null);
-    if (!target) throw notFound(UNKNOWN_PROJECT);
+    if (!target) throw notFound('No such RevenueCat project is connected here');
     return target;
   }
 

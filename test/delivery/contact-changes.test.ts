@@ -24,7 +24,7 @@ import {
 import { planWithOthers, savePlan } from '../../src/delivery/event-deliveries.ts';
 import { createOutboxWriter } from '../../src/delivery/outbox.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
-import { mergeSubscribers } from '../../src/subscribers/merge.ts';
+import { mergeSubscribers } from '../../src/subscribers/identity.ts';
 import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { waitingForLocks } from '../support/database.ts';
 import { until } from '../support/wait.ts';
