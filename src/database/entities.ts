@@ -21,7 +21,7 @@ import type { Entities } from './sql.ts';
 
 /**
  * The ordinary tables, for repositories: each declares its columns once, and the type of its rows follows. By SQL in the
- * repositories that own them: the hot tables (events, deliveries, subscribers), reads from a replica, locks, and
+ * repositories that own them: the hot tables (webhooks, events, deliveries, subscribers), reads from a replica, locks, and
  * statements over all workspaces. A test compares the entities with the migrated schema.
  */
 
@@ -72,19 +72,6 @@ export interface Actor {
 export interface Teammate extends Actor {
   readonly email: string | null;
 }
-
-export type WebhookRow = RowOf<typeof WebhookEntity>;
-export const WebhookEntity = entity('webhooks', {
-  workspaceId: key(text()),
-  projectId: key(text()),
-  eventId: key(text()),
-  sequence: bigint(),
-  receivedAt: timestamptz(),
-  payload: text(),
-  processedAt: nullable(timestamptz()),
-  error: nullable(text()),
-  prunedFor: nullable(text()),
-});
 
 export type ContactLinkRow = RowOf<typeof ContactLinkEntity>;
 export const ContactLinkEntity = entity('contact_links', {
@@ -332,7 +319,6 @@ export const AuditEntity = entity('audit_log', {
 });
 
 export const ENTITIES = [
-  WebhookEntity,
   ContactLinkEntity,
   WorkspaceEntity,
   ProjectEntity,

@@ -1,8 +1,6 @@
 import type { Logger } from 'pino';
-import { IsNull, Not } from 'typeorm';
 import { createBatcher } from '../database/batcher.ts';
-import { WebhookEntity, type WebhookRow } from '../database/entities.ts';
-import { type Database, deleteInBatches, type Entities, epochMs, type Sql } from '../database/sql.ts';
+import { type Database, deleteInBatches, epochMs, queryRow, type Sql } from '../database/sql.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { SEPARATOR } from './store-events.ts';
 
@@ -191,24 +189,21 @@ export async function markReceived(sql: Sql, { workspaceId, projectId }: Project
 }
 
 /** A webhook that the interpreter could not handle. It is stored, and `cli reinterpret` tries it again. */
-type FailedWebhook = Pick<WebhookRow, 'projectId' | 'eventId' | 'receivedAt' | 'error'>;
+type FailedWebhook = Readonly<{ projectId: string; eventId: string; receivedAt: Date; error: string }>;
 
 /** Newest first. */
-export function listFailedWebhooks(
-  { manager }: Entities,
-  workspaceId: string,
-  limit: number,
-): Promise<FailedWebhook[]> {
-  return manager.find(WebhookEntity, {
-    select: { projectId: true, eventId: true, receivedAt: true, error: true },
-    where: { workspaceId, error: Not(IsNull()) },
-    order: { receivedAt: 'desc' },
-    take: limit,
-  });
+export function listFailedWebhooks(sql: Sql, workspaceId: string, limit: number): Promise<FailedWebhook[]> {
+  return sql.query(
+    `select project_id as "projectId", event_id as "eventId", received_at as "receivedAt", error from webhooks
+      where workspace_id = $1 and error is not null order by received_at desc limit $2`,
+    [workspaceId, limit],
+  );
 }
 
-export function countFailedWebhooks({ manager }: Entities, workspaceId: string): Promise<number> {
-  return manager.countBy(WebhookEntity, { workspaceId, error: Not(IsNull()) });
+export async function countFailedWebhooks(sql: Sql, workspaceId: string): Promise<number> {
+  const failed =
+    'select count(*)::integer as count from webhooks where workspace_id = $1 and error is not null';
+  return (await queryRow<{ count: number }>(sql, failed, [workspaceId])).count;
 }
 
 /** Rows of one statement. More would hold locks longer than a processor should wait. */

@@ -5,19 +5,21 @@ import {
   withoutErased,
 } from '../subscribers/erased-ids.ts';
 import { toEmail } from '../subscription/identities.ts';
-import { eventIdOf, identifiersOf, type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
+import {
+  eventIdOf,
+  type Identifiers,
+  identifiersOf,
+  type LifecycleEvent,
+  readEvent,
+} from '../subscription/read-event.ts';
 import { isRecord, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 
 type EventBody = Readonly<Record<string, unknown>>;
 
 /** An event with the customers it concerns, ready to be stored. */
-export interface PreparedEvent {
+export interface PreparedEvent extends Identifiers {
   readonly event: LifecycleEvent;
-  /** App user ids of the customer it is about, best first; empty: it names no customer. */
-  readonly customer: readonly string[];
-  /** App user ids of the customer whose purchases it took away (TRANSFER). */
-  readonly source: readonly string[];
   /** The customer was erased, its source was not: nothing is stored for the customer. */
   readonly isCustomerErased?: true;
   readonly email: { readonly value: string; readonly atMs: number } | null;

@@ -219,8 +219,8 @@ function environmentOf(event: EventBody): Environment | null {
   return named === null ? null : 'production';
 }
 
-/** The customers that an event names: usable app user ids, best first. */
-interface Identifiers {
+/** The customers that an event names: usable app user ids, best first; empty: none. */
+export interface Identifiers {
   readonly customer: readonly string[];
   /** The customer whose purchases went to `customer`. */
   readonly source: readonly string[];
