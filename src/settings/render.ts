@@ -10,25 +10,16 @@ import type { PageRequest, Problems } from './page.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
+/** What `views/field.eta` needs besides is passed on. */
 interface FieldOptions {
   readonly name: string;
-  readonly label: string;
-  /** Unique on the page; the name by default. */
-  readonly id?: string;
   /** Of several equal forms, the one of this project: what was typed into another one is not shown in it. */
   readonly project?: string;
   /** Of several equal rows, the one that this field is in: the list of problems above the page names it. */
   readonly row?: string;
-  readonly type?: 'text' | 'password' | 'date' | 'search';
+  readonly type?: string;
   readonly value?: string | number | null;
-  readonly help?: string;
-  readonly placeholder?: string;
-  readonly maxlength?: number;
-  readonly numeric?: boolean;
-  /** Several lines. */
-  readonly rows?: number;
-  /** For a select. */
-  readonly options?: readonly (readonly [value: string | number, label: string])[];
+  readonly [passedOn: string]: unknown;
 }
 
 /** Sends a page of a signed-in admin. Pages show customers' data and are never cached. */
