@@ -1,5 +1,6 @@
 import { eventText } from '../i18n/event-text.ts';
-import { overviewText, paidText, storeText } from '../i18n/sentences.ts';
+import type { Messages } from '../i18n/messages.ts';
+import { paidText, statementsText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   type Component,
@@ -13,6 +14,7 @@ import {
   tightText,
 } from '../intercom/canvas.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
+import type { Statement } from '../subscription/describe-subscription.ts';
 import { isAnonymous } from '../subscription/identities.ts';
 import { productName } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
@@ -32,7 +34,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
   const { messages: m, customer, app } = context;
   const noticeLength = lengthOf(notice ?? '');
   const maxLength = Math.max(LONG_TEXT_LENGTH, MAX_TEXT_LENGTH - noticeLength);
-  const sentence = cutSentences(overviewText(m, customer.description), maxLength);
+  const sentence = fittingText(m, customer.description.statements, maxLength);
   const length = noticeLength + lengthOf(sentence);
   const isLong = length > LONG_TEXT_LENGTH;
   const isShort = length <= SHORT_TEXT_LENGTH;
@@ -75,6 +77,27 @@ function extraItems({ messages: m, customer, request, candidates, projects }: Cu
 /** Characters as wide as Latin ones. */
 function lengthOf(text: string): number {
   return text.replaceAll(/[\u2e80-\uffef]/g, '..').length;
+}
+
+/** Of several subscriptions only names, or one, where more would push their next charge out, which is not cut. */
+function fittingText(m: Messages, statements: readonly Statement[], maxLength: number): string {
+  const textOf = (each: readonly Statement[]): string => statementsText(m, 'agent', each);
+  const end = statements.findIndex(({ kind }) => kind === 'several') + 1;
+  const lengthUpToCharge = (each: readonly Statement[]): number => lengthOf(textOf(each.slice(0, end)));
+  const shortest = statements.map((each) => shorten(each, 1));
+  const versions = [statements, statements.map((each) => shorten(each, 3))];
+  const shown = versions.find((each) => lengthUpToCharge(each) <= maxLength) ?? shortest;
+  return cutSentences(textOf(shown), Math.max(maxLength, lengthUpToCharge(shown)));
+}
+
+function shorten(statement: Statement, count: number): Statement {
+  const nameOf = ({ what }: { what: string }): string => clip(what, count === 1 ? 12 : 30);
+  if (statement.kind === 'paymentFailed') return { ...statement, what: nameOf(statement) };
+  if (statement.kind !== 'several') return statement;
+  const items = statement.items
+    .slice(0, count)
+    .map((item) => ({ what: nameOf(item), period: null, store: null, note: null }));
+  return { ...statement, items, more: statement.more + statement.items.length - items.length };
 }
 
 /** As many whole sentences as fit: half of one could be wrong about money. The period of a day or month ends none. */

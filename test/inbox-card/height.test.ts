@@ -150,6 +150,29 @@ describe('the first canvas', () => {
     });
   }
 
+  test('names what went wrong and the next charge of several subscriptions below any notice', () => {
+    for (const language of LANGUAGES)
+      for (const names of [SHORT, LONG])
+        for (const each of CASES) {
+          const customer = readCustomer(each, language, names);
+          const { statements } = customer.description;
+          const m = messagesFor(language);
+          if (!statements.some(({ kind }) => kind === 'several')) continue;
+          for (const notice of ['card.state.keyRejected', 'card.state.disconnected'] as const) {
+            const text = JSON.stringify(draw(customer, language, { notice }));
+            for (const statement of statements) {
+              const atMs =
+                statement.kind === 'several'
+                  ? statement.next
+                  : statement.kind === 'paymentFailed'
+                    ? statement.on
+                    : null;
+              if (atMs !== null) assert.ok(text.includes(m.date(atMs)), `${each.name} ${language}: ${text}`);
+            }
+          }
+        }
+  });
+
   test('cuts a sentence at its end, and not within a date or a sum', () => {
     const cuts: readonly (readonly [text: string, maxLength: number, shown: string])[] = [
       [
