@@ -179,11 +179,12 @@ export function storedAccess(customer: ActionCustomer): Access {
   };
 }
 
-/** The stored access when RevenueCat does not respond. Throws ActionError when it refuses. */
+/** The stored access when RevenueCat does not respond. Throws ActionError when it refuses, or the customer is locked. */
 export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;
-  if (OUTAGE_ERRORS.includes(access.code)) return storedAccess(context.customer);
+  const isOutage = OUTAGE_ERRORS.includes(access.code) && access.code !== 'revenuecat_locked';
+  if (isOutage) return storedAccess(context.customer);
   throw access;
 }
 

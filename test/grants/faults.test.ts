@@ -274,6 +274,16 @@ describe('RevenueCat', () => {
     assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
   });
 
+  test('423 while a review reads the customer: the card says so, and not that RevenueCat does not respond', async () => {
+    const card = await openCustomer(product);
+    product.revenueCat.faults.add({ pathPrefix: pathOf(card.appUserId), status: 423 });
+    const { text } = await review(card);
+    assert.match(text, /Another request is changing this customer in RevenueCat\./);
+    assert.doesNotMatch(text, /does not respond/);
+    product.revenueCat.faults.clear();
+    assert.match((await grantOf(await openAgain(product, card))).text, /✅ Pro is granted/);
+  });
+
   test('401 for a key that was replaced during the call: the new key stays valid', async () => {
     const card = await openCustomer(product);
     const { database } = product.server.connected;
