@@ -1,7 +1,11 @@
 import { Router } from 'express';
 import type { Registry } from 'prom-client';
-import { unauthorized } from '../errors.ts';
+import { AppError, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
+import { withTimeout } from '../time.ts';
+
+/** A balancer waits less long than a statement may take. */
+const READY_TIMEOUT_MS = 2_000;
 
 /** `GET /healthz` (the process lives), `/readyz` (it can serve), `/metrics` (with its token, if one is set). */
 export function operatorRouter(options: {
@@ -24,7 +28,10 @@ export function operatorRouter(options: {
       return;
     }
     // Cards and pages still work; webhooks get 503.
-    res.json({ status: (await options.isReadOnly()) ? 'read-only' : 'ready' });
+    const isReadOnly = await withTimeout(options.isReadOnly(), READY_TIMEOUT_MS, () => {
+      throw new AppError('database_unavailable', 'Database unavailable. Try again.');
+    });
+    res.json({ status: isReadOnly ? 'read-only' : 'ready' });
   });
   router.get('/metrics', async (req, res) => {
     const expected = options.metricsToken;

@@ -241,6 +241,10 @@ describe('what an operator asks', () => {
     await router({ isDraining: () => true })
       .get('/readyz')
       .expect(503, { status: 'stopping' });
+    const isHanging = () => new Promise<boolean>(() => {});
+    const answer = await router({ isReadOnly: isHanging }).get('/readyz').timeout(3_000);
+    assert.equal(answer.status, 503, 'the database does not answer');
+    assert.ok(answer.headers['retry-after']);
   });
 
   test('metrics: with the token where one is set, and none without one in production', async () => {
