@@ -28,7 +28,10 @@ export function eventText(
   { withStore, ...reader }: Pick<Line, 'voice' | 'names'> & { readonly withStore?: boolean },
 ) {
   const line = { ...reader, m, event };
-  const parts = withStore ? [...partsOf(line), placeText(line)] : partsOf(line);
+  const parts = partsOf(line);
+  const place = withStore ? placeText(line) : null;
+  // A reason may name the store already.
+  if (place !== null && !parts.some((part) => part?.includes(place))) parts.push(place);
   return { title: titleText(line), subtitle: [...new Set(parts.filter(Boolean))].join(' · ') };
 }
 

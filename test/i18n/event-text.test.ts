@@ -212,6 +212,12 @@ describe('the text of every event', () => {
       eventText(messagesFor('en'), item, { voice: 'agent', names, withStore: true });
     assert.equal(textOf(event('TRANSFER', 0, { store: 'APP_STORE' })).subtitle, 'App Store');
     assert.equal(textOf(grant(0, 31)).subtitle, 'Pro');
+    for (const language of LANGUAGES) {
+      const named = { store: 'PLAY_STORE', cancel_reason: 'BILLING_ERROR' };
+      const reader = { voice: 'agent', names, withStore: true } as const;
+      const { subtitle } = eventText(messagesFor(language), event('BILLING_ISSUE', 0, named), reader);
+      assert.equal(subtitle.split('Google Play').length, 2, subtitle);
+    }
   });
 
   test('a redeemed purchase has gone to another customer for the one who had it', () => {
