@@ -253,6 +253,13 @@ export async function linkSurvivor(
   );
 }
 
+/** Waits for another teammate who is linking the contact, until the transaction ends. */
+export async function lockLinks(sql: Sql, workspaceId: string, contactId: string): Promise<void> {
+  await sql.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [
+    `link/${workspaceId}/${contactId}`,
+  ]);
+}
+
 /** The subscriber that a contact is linked to in one project; `null`: no link. */
 export async function readLinkedId(
   sql: Sql,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { clearLater } from '../contacts/jobs.ts';
 import {
   deleteLink,
+  lockLinks,
   readAttributesStatus,
   readLinkedId,
   rewriteAttributes,
@@ -62,6 +63,7 @@ async function reviewLink(context: CardContext, subscriberId: string) {
     customer,
     /** A deleted contact gets no link: the teammate only sees the customer on this card. */
     canLink,
+    linkedId,
     /** The app user id that the contact is linked to now. */
     replaces: replaced?.appUserId ?? null,
     /** Another contact gets the customer's events until now. */
@@ -141,27 +143,32 @@ export async function link(context: CardContext): Promise<CardAnswer> {
     await audit(context, app.database, { action: 'look', subscriberId, details, result: 'done' });
     return overview(chosen);
   }
-  await storeLink(chosen, details);
+  if (!(await storeLink(chosen, now.linkedId, details)))
+    return reviewCanvas(context, await reviewLink(context, subscriberId), 'changed');
   return chosen.page([
     text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
     button('timeline', m.t('card.button.timeline'), 'secondary'),
   ]);
 }
 
+/** @returns `false`: another teammate has linked the contact to another customer since the review */
 async function storeLink(
   context: CustomerContext,
+  reviewedId: string | null,
   details: Readonly<Record<string, unknown>>,
-): Promise<void> {
+): Promise<boolean> {
   const { app, request, customer } = context;
   const { workspaceId, admin } = request;
   const contactId = request.contact.id;
   const { subscriberId } = customer;
   const { projectId } = customer.project;
-  await app.database.transaction(async (sql) => {
+  return app.database.transaction(async (sql) => {
+    await lockLinks(sql, workspaceId, contactId);
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId, projectId });
     // A double click.
-    if (before === subscriberId) return;
+    if (before === subscriberId) return true;
+    if (before !== reviewedId) return false;
     // The customers before look up their contact again. Until then it is known as theirs: what the new one sends there
     // must not have a name and second of theirs.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
@@ -178,6 +185,7 @@ async function storeLink(
       details: { ...details, ...(before === null ? {} : { replaced: before }) },
       result: 'done',
     });
+    return true;
   });
 }
 

@@ -5,10 +5,11 @@ import { signBody } from '../../src/simulator/intercom/app-caller.ts';
 import { lifecycleEvent } from '../../src/simulator/revenuecat/events.ts';
 import { give } from '../grants/support.ts';
 import { MAX_FIRST_CANVAS_PX, useCardHeights } from '../support/card-height.ts';
+import { waitingForLocks } from '../support/database.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, setSettings, WORKSPACE_ID } from '../support/world.ts';
-import { ADMIN_ID, idsOn, openAgain, openFor, send, subscriberIdOf, tell } from './support.ts';
+import { ADMIN_ID, idsOn, type OpenCard, openAgain, openFor, send, subscriberIdOf, tell } from './support.ts';
 
 describe('finding the customer', () => {
   const heightsOf = useCardHeights();
@@ -287,6 +288,35 @@ describe('finding the customer', () => {
     slow();
     await until(async () => (await readCustomer())?.is_claimed === false, 'the delivery to end');
     assert.equal((await readCustomer())?.contact_id, null);
+  });
+
+  test('of two teammates who link a contact to different customers at once, one reads of the other and may go on', async () => {
+    const appUserIds = ['user_linked_first', 'user_linked_second'];
+    for (const appUserId of appUserIds) await tell(product, 'active_monthly', { appUserId });
+    const card = await openFor(product, { role: 'lead', email: 'two-at-once@example.com' });
+    const ids = await Promise.all(appUserIds.map(idOf));
+    for (const id of ids) await untilWaiting(id);
+    const reviews = await Promise.all(
+      appUserIds.map(async (appUserId, index) => {
+        const found = await card.press('match.search', { 'match.query': appUserId });
+        return found.press(`match:${ids[index]}`);
+      }),
+    );
+    let pressing: Promise<OpenCard>[] = [];
+    await database().transaction(async (sql) => {
+      await sql.query(
+        'select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2) for update',
+        [WORKSPACE_ID, ids],
+      );
+      pressing = reviews.map((review) => review.press('match.confirm'));
+      await until(async () => (await waitingForLocks(product.db)).length >= 2, 'both to wait');
+    });
+    const done = await Promise.all(pressing);
+    const [second] = done.filter(({ text }) => /changed/.test(text));
+    assert.ok(second && done.some(({ text }) => /^✅ Linked to user_linked_/m.test(text)));
+    for (const appUserId of appUserIds) assert.ok(second.text.includes(appUserId), second.text);
+    assert.match((await second.press('match.confirm')).text, /^✅ Linked to user_linked_/m);
+    assert.equal((await linksOf(card.contactId)).length, 1);
   });
 
   test('a link comes before the external id, and the review names the link that it replaces', async () => {
