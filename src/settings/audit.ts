@@ -1,12 +1,12 @@
 import { messagesFor } from '../i18n/messages.ts';
-import { defaultEventName, EVENT_KINDS } from '../subscription/kinds.ts';
-import { isRecord, plural } from '../text.ts';
+import { plural } from '../text.ts';
 import { isForever } from '../time.ts';
 import { type AuditEntry, type AuditFilter, listAudit } from '../workspaces/audit.ts';
 import { displayName } from '../workspaces/repository.ts';
-import { audit, type differences } from './change-settings.ts';
+import { audit } from './change-settings.ts';
+import { changesOf } from './changes.ts';
 import { csvFile } from './csv.ts';
-import { KIND_TEXTS, textFor } from './messages.ts';
+import { textFor } from './messages.ts';
 import type { Download, Page, PageRequest } from './page.ts';
 import texts from './texts.json' with { type: 'json' };
 
@@ -147,53 +147,4 @@ function resultText(result: string): string {
   if (!result.startsWith(REFUSED)) return textFor(texts.results, result);
   const reason = textFor({ ...texts.results, ...texts.refusals }, result.slice(REFUSED.length));
   return `Refused: ${reason.replace('Failed: ', '')}`;
-}
-
-/** The settings that were changed, with their values before and after. */
-function changesOf({ action, details }: AuditEntry) {
-  const changes = (details.changes ?? []) as ReturnType<typeof differences>;
-  return changes.map(({ what: path, from, to }) => {
-    const { label, format } = action === 'events_changed' ? eventSettingOf(path) : settingOf(path);
-    return { what: label, before: format(from), after: format(to) };
-  });
-}
-
-interface Setting {
-  readonly label: string;
-  format(value: unknown): string;
-}
-
-/** @param path `renewal.name`, `renewal.enabled` */
-function eventSettingOf(path: string): Setting {
-  const [first, field] = path.split('.');
-  const kind = EVENT_KINDS.find((each) => each === first);
-  if (!kind) return settingOf(path);
-  const format = (value: unknown): string => {
-    if (field === 'enabled') return value === false ? 'switched off' : 'switched on';
-    return String(value || defaultEventName(kind));
-  };
-  return { label: KIND_TEXTS[kind].label, format };
-}
-
-/** Settings for which `null` means that there is no restriction to people. */
-const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
-
-/** @param path a setting, or a rule of a store action: `refund.enabled` */
-function settingOf(path: string): Setting {
-  const [kind = '', rule = path] = path.split('.');
-  const action = Object.entries(texts.storeActions).find(([each]) => each === kind)?.[1];
-  const label = action
-    ? [action.label, textFor(texts.storeRules, rule)].filter(Boolean).join(': ')
-    : textFor(texts.settings, path);
-  const isOfPeople = EVERYONE_SETTINGS.includes(rule);
-  return { label, format: (value) => (value === null && isOfPeople ? 'everyone' : valueText(value)) };
-}
-
-function valueText(value: unknown): string {
-  if (value === null || value === '') return 'not set';
-  if (typeof value === 'boolean') return value ? 'on' : 'off';
-  if (Array.isArray(value)) return value.length === 0 ? 'nobody' : value.map(valueText).join(', ');
-  // A person of a list, or why a risk was accepted.
-  if (isRecord(value)) return String(value.name ?? value.reason);
-  return String(value);
 }

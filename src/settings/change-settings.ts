@@ -12,6 +12,7 @@ import {
   type WorkspaceSettings,
   workspaceSettingsSchema,
 } from '../workspaces/settings.ts';
+import { changesOf, differences } from './changes.ts';
 import type { PageRequest } from './page.ts';
 
 export async function audit(
@@ -108,9 +109,11 @@ async function assertOwn({ manager }: Transaction, request: PageRequest, action:
   if (!other) return;
   const { name, email } = other.actor;
   const who = isOther(other) ? name || email || 'another admin' : 'you';
+  const changes = since.toReversed().flatMap(changesOf);
+  const now = [...new Map(changes.map(({ what, after }) => [what, `${what}: ${after}`])).values()].join(', ');
   throw new AppError(
     'conflict',
-    `Nothing was saved: ${who} changed these settings after this page was opened. It shows them now. Make your change again.`,
+    `Nothing was saved: ${who} changed these settings after this page was opened. ${now}. Below is what you entered. Save again to replace them.`,
   );
 }
 
@@ -122,24 +125,6 @@ function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
     ...(isRecord(value) ? value : {}),
   };
   return workspaceSettingsSchema.parse({ events }).events;
-}
-
-/**
- * Every value in which two sections differ, by its path: `renewal.name`. Lists are compared as a whole, as is what one of
- * them does not have.
- */
-export function differences(
-  from: unknown,
-  to: unknown,
-  path: readonly string[] = [],
-): { what: string; from: unknown; to: unknown }[] {
-  if (isRecord(from) && isRecord(to)) {
-    return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) =>
-      differences(from[key], to[key], [...path, key]),
-    );
-  }
-  if (JSON.stringify(from) === JSON.stringify(to)) return [];
-  return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
 }
 
 /**

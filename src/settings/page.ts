@@ -40,7 +40,7 @@ export type Outcome =
       readonly problems: Problems;
       readonly data?: object;
       readonly status?: number;
-      /** What was typed is not shown again: the page has changed. */
+      /** What is stored has changed since the page was opened. */
       readonly isOutdated?: boolean;
     }
   /** The answer itself shows what must be in no address or history. */

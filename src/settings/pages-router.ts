@@ -121,15 +121,16 @@ async function show(
   failed?: { form: string; problems: Problems; status?: number; data?: object; isOutdated?: boolean },
 ): Promise<void> {
   const request = requestOf(res);
-  const typedForm = failed && !failed.isOutdated ? failed.form : null;
+  // Saved again, an outdated form replaces what is stored now.
+  const typed = failed?.isOutdated ? { ...request.typed, _shown: null } : request.typed;
   await sendPage(res, request, {
     view: page.view ?? page.path.slice(1),
     title: page.title,
     section: sectionOf(page),
     problems: failed?.problems ?? {},
     status: failed?.status,
-    typed: typedForm === null ? {} : request.typed,
-    data: { ...(await page.load(request)), failedForm: typedForm, ...failed?.data },
+    typed: failed ? typed : {},
+    data: { ...(await page.load(request)), failedForm: failed?.form ?? null, ...failed?.data },
   });
 }
 
