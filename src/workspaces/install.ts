@@ -56,15 +56,21 @@ export async function install(
     if (before) await auditAdmin(database, { workspaceId, admin }, { action: 'sign_in_refused' });
     throw forbidden('Verify your email address in Intercom first, then try again');
   }
-  if (purpose === 'install' || before?.status !== 'connected' || !hasReadableToken(app, before))
+  if (purpose === 'install' || before?.status !== 'connected' || !(await hasWorkingToken(app, before)))
     await storeWorkspace(app, before, { me, accessToken, admin });
   return { workspaceId, admin };
 }
 
-/** Whether a key decrypts the stored token: one may be missing in `ENCRYPTION_KEYS`. */
-function hasReadableToken({ secrets }: AppContext, { workspaceId, accessToken }: Workspace): boolean {
+/**
+ * Whether a key decrypts the stored token (one may be missing in `ENCRYPTION_KEYS`) and Intercom accepts it: that the
+ * new one has ended it is UNVERIFIED.
+ */
+async function hasWorkingToken(app: AppContext, workspace: Workspace): Promise<boolean> {
+  const { workspaceId, accessToken: encrypted } = workspace;
   const location = secretLocation.accessToken(workspaceId);
-  return accessToken !== null && decryptOrNull(secrets, { encrypted: accessToken, location }) !== null;
+  if (encrypted === null || decryptOrNull(app.secrets, { encrypted, location }) === null) return false;
+  const client = app.intercom(workspace, { timeoutMs: BROWSER_WAIT_MS });
+  return client !== null && !(await isRefused(client.me()).catch(() => false));
 }
 
 async function storeWorkspace(
@@ -93,8 +99,8 @@ async function storeWorkspace(
   await app.jobs.send('workspace.health', { workspaceId });
 }
 
-/** The browser waits for this; it usually takes a second. */
-const PROVISION_WAIT_MS = 2_000;
+/** The browser waits for it; attributes usually take a second. */
+const BROWSER_WAIT_MS = 2_000;
 /** A job repeats it then, in case that it failed or that this process ended before. */
 const PROVISION_AGAIN_S = 30;
 
@@ -103,7 +109,7 @@ async function provisionInTime(app: AppContext, workspaceId: string): Promise<vo
   const provisioning = provisionWorkspace(app, workspaceId).catch((error: unknown) =>
     app.logger.warn({ err: error, workspaceId }, 'attributes are provisioned later'),
   );
-  await withTimeout(provisioning, PROVISION_WAIT_MS, () => null);
+  await withTimeout(provisioning, BROWSER_WAIT_MS, () => null);
 }
 
 /** Creates the missing contact attributes. @returns `null` when the workspace is not connected */

@@ -109,6 +109,17 @@ describe('installing', () => {
     assert.ok(site.intercom.state.tokens.has(stored));
   });
 
+  it('stores the token of a sign-in that has ended the one before', async () => {
+    const browser = await site.signedIn('abc123');
+    const signingIn = await browser.get('/oauth/signin').expect(302);
+    site.intercom.revokeTokens('abc123');
+    await browser.get(await site.consent(text(signingIn.headers.location), 'abc123')).expect(302);
+    const workspace = await readWorkspace(site.db.database, 'abc123');
+    const location = secretLocation.accessToken('abc123');
+    const stored = site.app.secrets.decrypt(workspace?.accessToken ?? '', location);
+    assert.equal(site.intercom.state.tokens.get(stored)?.status, 'valid');
+  });
+
   it('does not keep the browser waiting for an Intercom that hangs over the attributes', async () => {
     const clear = site.intercom.faults.add({ hangS: 60, pathPrefix: '/data_attributes' });
     try {
