@@ -113,7 +113,7 @@ async function assertOwn({ manager }: Transaction, request: PageRequest, action:
   const now = [...new Map(changes.map(({ what, after }) => [what, `${what}: ${after}`])).values()].join(', ');
   throw new AppError(
     'conflict',
-    `Nothing was saved: ${who} changed these settings after this page was opened. ${now}. Below is what you entered. Save again to replace them.`,
+    `Nothing was saved: ${who} changed these settings after this page was opened. Now stored: ${now}. Below is what you entered; save again to store that instead.`,
   );
 }
 
