@@ -6,6 +6,7 @@ import { MIGRATIONS } from '../database/migrations.ts';
 import { type Database, queryRow, type Sql } from '../database/sql.ts';
 import type { SecretKind } from '../database/tables.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
+import { plural } from '../text.ts';
 import { decryptOrNull, listSecrets, type SecretBox } from '../workspaces/secrets.ts';
 import { type CheckOutcome, type Checks, ok, problem, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
@@ -270,7 +271,7 @@ export const SERVER_CHECKS: Checks<ServerSubject> = {
       `select count(*)::integer as workers from pg_stat_activity
         where application_name = 'subscription-timeline-worker' and datname = current_database()`,
     );
-    if (workers > 0) return ok(`${workers} ${workers === 1 ? 'worker is' : 'workers are'} connected.`);
+    if (workers > 0) return ok(`${plural(workers, 'worker is', 'workers are')} connected.`);
     return warning(
       'No worker process is connected: events are stored and not delivered.',
       'Start one with "npm start" or "npm run -s cli -- serve --role worker". (Behind a connection pooler without DATABASE_DIRECT_URL workers cannot be seen.)',

@@ -6,6 +6,7 @@ import { countFailedWebhooks, listFailedWebhooks } from '../ingestion/journal.ts
 import type { IntercomClient, IntercomDataAttribute } from '../intercom/client.ts';
 import { attributeType } from '../intercom/data-attributes.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
+import { plural } from '../text.ts';
 import type { Workspace } from '../workspaces/repository.ts';
 import { type CheckOutcome, type Checks, lowerFirst, ok, problem, warning } from './check.ts';
 
@@ -137,7 +138,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
   },
   projects: ({ projectCount, config, workspace }) =>
     projectCount > 0
-      ? ok(`${projectCount} RevenueCat ${projectCount === 1 ? 'project is' : 'projects are'} connected.`)
+      ? ok(`${plural(projectCount, 'RevenueCat project is', 'RevenueCat projects are')} connected.`)
       : problem(
           'No RevenueCat project is connected.',
           `Connect one at ${config.publicUrl}/settings/revenuecat, or with "npm run -s cli -- connect --workspace ${workspace.workspaceId} --project <proj…> --key <sk_…>".`,
