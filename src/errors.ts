@@ -116,6 +116,10 @@ export function forbidden(message: string): AppError {
   return new AppError('forbidden', message);
 }
 
+export function databaseUnavailable(cause?: unknown): AppError {
+  return new AppError('database_unavailable', 'Database unavailable. Try again.', { cause });
+}
+
 export function notFound(message: string): AppError {
   return new AppError('not_found', message);
 }

@@ -1,7 +1,13 @@
 import escapeHtml from 'escape-html';
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
-import { AppError, isDatabaseUnavailable, isUnstorableText, notFound } from '../errors.ts';
+import {
+  AppError,
+  databaseUnavailable,
+  isDatabaseUnavailable,
+  isUnstorableText,
+  notFound,
+} from '../errors.ts';
 import { createOutageLog } from '../logger.ts';
 import { isLarge } from './body.ts';
 import { workspaceOf } from './request-log.ts';
@@ -96,7 +102,7 @@ function sendWithoutReading(req: Request, res: Response, body: string): void {
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   if (isDatabaseUnavailable(thrown)) {
-    return new AppError('database_unavailable', 'Database unavailable. Try again.', { cause: thrown });
+    return databaseUnavailable(thrown);
   }
   if (isUnstorableText(thrown)) {
     return new AppError('bad_request', 'A text contains a character that cannot be stored', {

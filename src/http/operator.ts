@@ -1,6 +1,6 @@
 import { Router } from 'express';
 import type { Registry } from 'prom-client';
-import { AppError, unauthorized } from '../errors.ts';
+import { databaseUnavailable, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { withTimeout } from '../time.ts';
 
@@ -29,7 +29,7 @@ export function operatorRouter(options: {
     }
     // Cards and pages still work; webhooks get 503.
     const isReadOnly = await withTimeout(options.isReadOnly(), READY_TIMEOUT_MS, () => {
-      throw new AppError('database_unavailable', 'Database unavailable. Try again.');
+      throw databaseUnavailable();
     });
     res.json({ status: isReadOnly ? 'read-only' : 'ready' });
   });
