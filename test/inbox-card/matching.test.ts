@@ -290,7 +290,7 @@ describe('finding the customer', () => {
     assert.equal((await readCustomer())?.contact_id, null);
   });
 
-  test('of two teammates who link a contact to different customers at once, one reads of the other and may go on', async () => {
+  test('of two teammates who link a contact to different customers at once, the second sees the first link and can replace it', async () => {
     const appUserIds = ['user_linked_first', 'user_linked_second'];
     for (const appUserId of appUserIds) await tell(product, 'active_monthly', { appUserId });
     const card = await openFor(product, { role: 'lead', email: 'two-at-once@example.com' });
