@@ -35,6 +35,7 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
       where workspace_id = $1 and subscriber_id = $2 and kind = any($3) and event_at_ms >= $4
       order by event_at_ms`,
     [workspaceId, subscriberId, kinds, oldest.atMs - CLOCK_TOLERANCE_MS],
+    'read-reported-actions',
   );
   const others = withoutReported(expected, reported, (event, { productId, entitlements }) =>
     isGrantEvent(event)

@@ -638,26 +638,44 @@ describe('a removal before its webhooks', () => {
     const granted = await grantOf(card);
     await (await granted.press(`revoke:${grantIdOn(granted)}`)).confirm('revoke.confirm');
     const opened = await openAgain(product, card);
-    const client = pg.Client.prototype as unknown as { query(...args: unknown[]): Promise<unknown> };
-    const { query } = client;
-    const hooked = mock.method(client, 'query', async function (this: unknown, ...args: unknown[]) {
-      if ((args[0] as { name?: string } | undefined)?.name === 'read-timeline') {
-        hooked.mock.restore();
-        await product.revenueCat.flushWebhooks();
-        await until(() => isReported(card.appUserId), 'the webhook');
-      }
-      return query.apply(this, args);
-    });
+    flushBefore('read-timeline', card.appUserId);
     const timeline = await opened.press('timeline');
     assert.ok(await isReported(card.appUserId));
     assert.equal(timeline.text.match(/^Grant removed/gm)?.length, 1, timeline.text);
   });
 
-  async function isReported(appUserId: string): Promise<boolean> {
+  test('whose webhook arrives while the card is read leaves no grant on it', async () => {
+    const card = await openCustomer(product);
+    const granted = await grantOf(card);
+    await product.revenueCat.flushWebhooks();
+    await until(() => isReported(card.appUserId, 'promotional_granted'), 'the webhook of the grant');
+    assert.match((await openAgain(product, card)).text, /^Pro, granted by Ada Agent until/m);
+    await (await granted.press(`revoke:${grantIdOn(granted)}`)).confirm('revoke.confirm');
+    flushBefore('read-reported-actions', card.appUserId);
+    const opened = await openAgain(product, card);
+    assert.ok(await isReported(card.appUserId));
+    assert.match(opened.text, /^No access since .* Pro had been granted; never paid/m);
+  });
+
+  /** Lets the webhooks arrive before the statement of that name is run next. */
+  function flushBefore(name: string, appUserId: string): void {
+    const client = pg.Client.prototype as unknown as { query(...args: unknown[]): Promise<unknown> };
+    const { query } = client;
+    const hooked = mock.method(client, 'query', async function (this: unknown, ...args: unknown[]) {
+      if ((args[0] as { name?: string } | undefined)?.name === name) {
+        hooked.mock.restore();
+        await product.revenueCat.flushWebhooks();
+        await until(() => isReported(appUserId), 'the webhook');
+      }
+      return query.apply(this, args);
+    });
+  }
+
+  async function isReported(appUserId: string, kind = 'promotional_revoked'): Promise<boolean> {
     const rows = await product.server.connected.database.query(
       `select 1 from events e join subscriber_ids i using (workspace_id, subscriber_id)
-        where i.app_user_id = $1 and e.kind = 'promotional_revoked'`,
-      [appUserId],
+        where i.app_user_id = $1 and e.kind = $2`,
+      [appUserId, kind],
     );
     return rows.length > 0;
   }
