@@ -159,22 +159,23 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): C
   if (listed instanceof AppError) {
     return [problem(`The contact attributes could not be listed: ${listed.message}`, remedyFor(listed.code))];
   }
-  const typeOf = new Map(
-    listed.filter(({ archived }) => archived !== true).map((each) => [each.name, attributeType(each)]),
+  const existing = new Map(
+    listed.filter(({ archived }) => archived !== true).map((each) => [each.name, each]),
   );
+  const names = CONTACT_ATTRIBUTES.map(({ name }) => name);
   const outcomes: CheckOutcome[] = [];
-  const missing = CONTACT_ATTRIBUTES.filter(({ name }) => !typeOf.has(name));
+  const missing = names.filter((name) => !existing.has(name));
   if (missing.length > 0) {
-    const names = missing.map(({ name }) => name).join(', ');
     outcomes.push(
       problem(
-        `${missing.length} of ${CONTACT_ATTRIBUTES.length} contact attributes are missing or archived: ${names}.`,
+        `${missing.length} of ${names.length} contact attributes are missing or archived: ${missing.join(', ')}.`,
         'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
       ),
     );
   }
   const mistyped = CONTACT_ATTRIBUTES.flatMap(({ name, dataType }) => {
-    const type = typeOf.get(name);
+    const found = existing.get(name);
+    const type = found && attributeType(found);
     return type === undefined || type === dataType ? [] : [`${name} is ${type}, not ${dataType}`];
   });
   if (mistyped.length > 0) {
@@ -185,7 +186,16 @@ function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): C
       ),
     );
   }
-  return outcomes.length > 0 ? outcomes : [ok(`All ${CONTACT_ATTRIBUTES.length} contact attributes exist.`)];
+  const open = names.filter((name) => existing.get(name)?.messenger_writable);
+  if (open.length > 0) {
+    outcomes.push(
+      warning(
+        `Customers can give themselves a subscription: the Messenger may write ${open.join(', ')}.`,
+        'Open Settings › Contacts and press the button that creates missing attributes: it closes these to the Messenger.',
+      ),
+    );
+  }
+  return outcomes.length > 0 ? outcomes : [ok(`All ${names.length} contact attributes exist.`)];
 }
 
 /** Seconds; 0 while the workspace is held back by Intercom's rate limit. */

@@ -322,6 +322,17 @@ describe('doctor', () => {
       },
     },
     {
+      name: 'an attribute that customers can write through the Messenger',
+      found: 'attributes: warning',
+      remedy: /closes these to the Messenger/,
+      async make() {
+        const own = world.intercom.state.attributes.find(({ name }) => name === 'subscription_status');
+        assert.ok(own);
+        own.messengerWritable = true;
+        return { repair: () => (own.messengerWritable = false) };
+      },
+    },
+    {
       name: 'an attribute with a list of options',
       found: 'attributes: warning',
       remedy: /rename the attribute/,

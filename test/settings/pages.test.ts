@@ -525,6 +525,7 @@ describe('contacts', () => {
     const attribute = site.intercom.state.attributes.find(({ workspaceId }) => workspaceId === 'abc123');
     assert.ok(attribute);
     attribute.archived = true;
+    assert.match((await browser.get('/settings/contacts')).text, /Create missing attributes/);
     await send('/contacts/attributes').expect(303);
     assert.equal(await isDue(), true, 'contacts get what was missing');
   });
