@@ -9,9 +9,9 @@ type Selection = { readonly eventId?: string; readonly failedOnly: boolean; read
 const BATCH_SIZE = 1_000;
 
 /**
- * Queues deliveries again: one event, or all failed ones, optionally only those received since a time. Delivered
- * events are sent again only when selected by id or time; Intercom drops the repeat. An event selected by its id is
- * also tried immediately when it waits for a retry, and planned again when the settings had skipped it.
+ * Queues deliveries again: one event, or all failed ones, optionally only those received since a time. Selected by
+ * id or time, what waits is tried immediately, and what was delivered is sent again: Intercom drops the repeat. By its
+ * id, an event is also planned again when the settings had skipped it.
  *
  * @returns number of events queued
  */
@@ -40,10 +40,10 @@ const FAILED = {
   from: `${DELIVERIES_WITH_EVENT}
  where d.workspace_id = $1 and d.not_sent = 'failed'`,
 };
-const DELIVERED_OR_FAILED = {
+const NOT_SKIPPED = {
   order: 'e',
   from: `${EVENTS_WITH_DELIVERY}
- where e.workspace_id = $1 and e.side = 'customer' and (d.delivered_at is not null or d.not_sent = 'failed')`,
+ where e.workspace_id = $1 and e.side = 'customer' and e.skip_reason is null and d.not_sent is distinct from 'skipped'`,
 };
 const ANY_BY_ID = {
   order: 'e',
@@ -58,7 +58,7 @@ export async function replayBatch(
   after: Cursor,
 ): Promise<{ count: number; next: Cursor | null }> {
   const { eventId = null, failedOnly, sinceMs = null } = selection;
-  const any = eventId === null ? DELIVERED_OR_FAILED : ANY_BY_ID;
+  const any = eventId === null ? NOT_SKIPPED : ANY_BY_ID;
   const { from, order } = failedOnly ? FAILED : any;
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
     `select e.event_id, e.project_id, e.subscriber_id, ${order}.received_at::text as at from ${from}

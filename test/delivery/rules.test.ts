@@ -671,32 +671,39 @@ describe('Intercom’s rules', () => {
     assert.ok((sent[0]?.receivedAtMs ?? 0) >= dueAt);
   });
 
-  test('replaying a span sends what was delivered again, and Intercom keeps one of each', async () => {
-    const [id, other] = [customer(), customer()];
+  test('replaying a span sends what was delivered again, of which Intercom keeps one, and what waits', async () => {
+    const [id, other, waiting] = [customer(), customer(), customer()];
     for (const person of [id, other])
       world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: person });
     await receive(world, other, { id: `${other}-1` });
     await deliver(`${other}-1`);
     await receive(world, id, { id: `${id}-1` });
     await deliver(`${id}-1`);
+    await receive(world, waiting, { id: `${waiting}-1` });
+    await reason(`${waiting}-1`, 'waiting_for_contact');
     // A time that no other test's events share.
     await world.db.database.query(
       `update events set received_at = received_at + interval '1 hour'
-        where workspace_id = $1 and event_id = $2`,
-      [WORKSPACE_ID, `${id}-1`],
+        where workspace_id = $1 and event_id = any($2)`,
+      [WORKSPACE_ID, [`${id}-1`, `${waiting}-1`]],
     );
     const duplicates = world.intercom.state.duplicateEvents;
-    await until(async () => !(await isDue(id)), 'the end of the first round');
+    await until(async () => !(await isAnyDue()), 'the end of the first round');
+    // Its notification was lost.
+    world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: waiting });
     const writes = await attributeWrites(id);
     assert.equal(writes, 1);
     const measuredBefore = measured;
+    const both = { failedOnly: true, eventId: `${id}-1` };
+    assert.equal(await replayEvents(world.db.database, WORKSPACE_ID, both), 0, 'it has not failed');
     const queued = await replayEvents(world.db.database, WORKSPACE_ID, {
       failedOnly: false,
       sinceMs: Date.now() + 30 * 60_000,
     });
-    assert.equal(queued, 1);
+    assert.equal(queued, 2);
     await until(() => world.intercom.state.duplicateEvents === duplicates + 1, 'the repeat');
     await deliver(`${id}-1`);
+    await deliver(`${waiting}-1`);
     assert.equal(sentEvents(world, [`${id}-1`]).length, 1);
     await until(async () => !(await isDue(id)), 'the end of the round');
     assert.equal(await attributeWrites(id), writes, 'the attributes are as they were');
