@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { notFound } from '../errors.ts';
 import { printResult } from '../logger.ts';
+import { plural } from '../text.ts';
 import { parseIsoTime } from '../time.ts';
 import { type CommandContext, requireWorkspace, withCommandContext } from '../workspaces/command-context.ts';
 import { replayEvents, retryRejectedContacts } from './replay.ts';
@@ -36,7 +37,6 @@ async function replay(context: CommandContext, options: Options): Promise<void> 
     throw notFound(`Workspace ${workspaceId} has no event ${eventId} to deliver`);
   const contacts =
     failedOnly && !isAnySelected ? await retryRejectedContacts(context.database, workspaceId) : 0;
-  const events = `${queued} ${queued === 1 ? 'event' : 'events'} queued again.`;
   const others = contacts > 0 ? ` Contacts tried again: ${contacts}.` : '';
-  printResult(options.json, { queued, contacts }, events + others);
+  printResult(options.json, { queued, contacts }, `${plural(queued, 'event')} queued again.${others}`);
 }

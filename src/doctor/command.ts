@@ -7,6 +7,7 @@ import { isInitialized } from '../database/postgres-programs.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { createCommandLogger, printResult } from '../logger.ts';
+import { plural } from '../text.ts';
 import { findEncryptionKeys } from '../workspaces/secrets.ts';
 import { type CheckOutcome, type CheckResult, problem, resultOf, runChecks, warning } from './check.ts';
 import { checkOutside, runDoctor } from './run.ts';
@@ -148,10 +149,9 @@ function formatReport(results: readonly CheckResult[], problems: number, warning
     lines.push(`  ${LABELS[status]} ${inOneLine(message)}`);
     if (remedy !== null) lines.push(`           What to do: ${inOneLine(remedy)}`);
   }
-  const count = (total: number, noun: string): string => `${total} ${noun}${total === 1 ? '' : 's'}`;
   const sum =
     problems + warnings === 0
       ? 'Everything is in order.'
-      : `${count(problems, 'problem')}, ${count(warnings, 'warning')}.`;
+      : `${plural(problems, 'problem')}, ${plural(warnings, 'warning')}.`;
   return [...lines, '', sum].join('\n');
 }

@@ -86,7 +86,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
     if (!most) return ok('No delivery has failed.');
     const total = rows.reduce((sum, row) => sum + Number(row.count), 0);
     return problem(
-      `${total} events could not be delivered; most often: ${most.reason} (${most.count}).`,
+      `${plural(total, 'event')} could not be delivered; most often: ${most.reason} (${most.count}).`,
       `Open Settings › Deliveries: each shows Intercom's response. When the cause is fixed, send them again there or with "npm run -s cli -- replay --workspace ${workspaceId} --failed".`,
     );
   },
@@ -94,7 +94,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
     const { count, appUserId } = await readRejectedContacts(database, workspaceId);
     if (count === 0) return null;
     return problem(
-      `Intercom rejects what is written to or looked up for the contacts of ${count} customers, for example ${appUserId}.`,
+      `Intercom rejects what is written to or looked up for the contacts of ${plural(count, 'customer')}, for example ${appUserId}.`,
       `Open one of the customer's events under Settings › Deliveries: it shows the attributes and Intercom's response. Correct what it names, for example the attribute's type in Intercom. They are tried again once a day, or now with "npm run -s cli -- replay --workspace ${workspaceId} --failed".`,
     );
   },
@@ -103,7 +103,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
     if (!newest) return null;
     const failed = await countFailedWebhooks(database, workspaceId);
     return problem(
-      `${failed} webhooks could not be interpreted, most recently ${newest.eventId}: ${newest.error}`,
+      `${plural(failed, 'webhook')} could not be interpreted, most recently ${newest.eventId}: ${newest.error}`,
       `Please report the error. After an upgrade that corrects it: "npm run -s cli -- reinterpret --workspace ${workspaceId}".`,
     );
   },
@@ -115,11 +115,8 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
       [workspace.workspaceId],
     );
     if (waiting === 0) return null;
-    return ok(
-      waiting === 1
-        ? 'One customer has no Intercom contact yet; the events wait for one.'
-        : `${waiting} customers have no Intercom contact yet; their events wait for one.`,
-    );
+    const customers = plural(waiting, 'customer has', 'customers have');
+    return ok(`${customers} no Intercom contact yet; their events wait for one.`);
   },
   async retention({ database, workspace, config: { payloadRetentionDays: days } }) {
     if (days === null) return null;

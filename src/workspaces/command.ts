@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { printResult } from '../logger.ts';
+import { plural } from '../text.ts';
 import { auditAdmin, COMMAND_LINE } from './audit.ts';
 import { type CommandContext, withCommandContext } from './command-context.ts';
 import { connectProject, wakeCustomers } from './projects.ts';
@@ -56,7 +57,7 @@ export function addRotateKeysCommand(program: Command): void {
 
 async function rotate({ database, secrets }: CommandContext, { json }: { json?: boolean }): Promise<void> {
   const { rotated, unreadable } = await rotateKeys(database, secrets);
-  const done = `${rotated} secrets encrypted again with the first key.`;
+  const done = `${plural(rotated, 'secret')} encrypted again with the first key.`;
   const advice = unreadable.length === 0 ? '\nThe other keys are no longer needed.' : '';
   printResult(json, { rotated, unreadable: unreadable.length }, done + advice);
   if (unreadable.length === 0) return;
