@@ -42,7 +42,7 @@ const PROBLEMS = {
   user_id_missing: 'Send "user_id": the RevenueCat app user ID of the signed-in customer',
   user_id_invalid: `"user_id" must be the RevenueCat app user ID: a string of 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
   user_id_blocked:
-    '"user_id" is one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
+    '"user_id" is a template that was not filled in, or one of the IDs that RevenueCat blocks, because broken apps send them for every customer. Send the ID of the signed-in customer.',
   email_invalid: '"email" is not an email address; leave it out when it is unknown',
   name_invalid: `"name" must be a string of 1 to ${MAX_LENGTH} characters; leave it out when it is unknown`,
   locale_invalid: '"locale" must be a language tag such as "de" or "pt-BR"',
@@ -53,7 +53,7 @@ export const userIdSchema = z.object({
   user_id: z
     .string({ error: ({ input }) => (input == null ? 'user_id_missing' : 'user_id_invalid') })
     .refine((id) => id !== '', 'user_id_missing')
-    .refine((id) => !isBlockedId(id), 'user_id_blocked')
+    .refine((id) => !isBlockedId(id) && !/^\{\{.*\}\}$/.test(id), 'user_id_blocked')
     .refine((id) => isPlainText(id) && id === id.trim(), 'user_id_invalid'),
 });
 

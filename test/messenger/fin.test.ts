@@ -247,6 +247,9 @@ it('requires a Fin key of the workspace', async () => {
   for (const [userId, code] of [
     ['', 'user_id_missing'],
     ['null', 'user_id_blocked'],
+    // Typed in the data connector instead of chosen from its list: an answer would be about nobody.
+    ['{{user_id}}', 'user_id_blocked'],
+    ['{{ contact.user_id }}', 'user_id_blocked'],
   ] as const) {
     const answer = await ask(userId).expect(400);
     assert.equal(answer.body.error.code, code);
