@@ -220,6 +220,8 @@ describe('what customers read', () => {
     const trying = { environment: 'SANDBOX', id: 'test', transaction_id: 't', original_transaction_id: 't' };
     const tester = viewOf([trying], 1);
     assert.deepEqual([tester.holdings.length, tester.history.length, tester.isTester], [1, 1, true]);
+    // Whoever tries a beta reads a price below it.
+    assert.equal(tester.holdings[0]?.title, 'Pro · Test purchase, no real money');
     const customer = viewOf([{}, trying], 1);
     assert.deepEqual([customer.holdings.length, customer.history.length, customer.isTester], [1, 1, false]);
     assert.equal(viewOf([], 1).isTester, false);
