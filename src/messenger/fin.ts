@@ -40,7 +40,7 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
       .map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
   );
   const { history, summary, isTester } = viewCustomer(customers, messages, nowMs);
-  // The other fields are about real purchases: beside "You have no subscription" a test must not read as one.
+  // The other fields are about real purchases: beside "We found no subscription" a test must not read as one.
   const last = isTester ? undefined : history[0];
   const { subscription } = primary ?? {};
   return {

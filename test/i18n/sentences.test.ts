@@ -303,6 +303,6 @@ test('the customer hears of grants too, and of no test purchase', () => {
     customerText(m, [paid, sandbox]),
     'You have Pro for $10.00 a month. It renews on Jan 31, 2026. You have Max as a gift from us until Mar 2, 2026.',
   );
-  assert.equal(customerText(m, [sandbox]), 'You have no subscription.');
-  assert.equal(customerText(m, []), 'You have no subscription.');
+  assert.equal(customerText(m, [sandbox]), 'We found no subscription for you.');
+  assert.equal(customerText(m, []), 'We found no subscription for you.');
 });

@@ -77,7 +77,7 @@ describe('the customer’s card', () => {
     assert.ok(site.refreshed.includes(subscriberId) === false, 'a project without a key is not asked');
     assert.match(await live({ contact: user('alias-1') }), /You have Pro/);
     const nothing = await live({ contact: user('another-user') });
-    assert.match(nothing, /You have no subscription\./);
+    assert.match(nothing, /We found no subscription for you\./);
     assert.match(nothing, /"id":"home"/, 'a card without anything to press is a dead end');
   });
 

@@ -170,7 +170,7 @@ it('does not report a test purchase as the last event of a customer without a su
   const { body } = await ask('fin-tester').expect(200);
   assert.deepEqual(
     [body.summary, body.last_event, body.last_event_on],
-    ['You have no subscription.', '', ''],
+    ['We found no subscription for you.', '', ''],
   );
 });
 

@@ -131,7 +131,7 @@ describe('the link', () => {
     assert.match(theirs.path, /^\/support\/other1\?/);
     assert.match(
       (await supertest(site.server).get(theirs.path).expect(200)).text,
-      /You have no subscription/,
+      /We found no subscription for you/,
     );
   });
 
