@@ -101,19 +101,15 @@ function sendWithoutReading(req: Request, res: Response, body: string): void {
 
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  if (isDatabaseUnavailable(thrown)) {
-    return databaseUnavailable(thrown);
-  }
-  if (isUnstorableText(thrown)) {
+  if (isDatabaseUnavailable(thrown)) return databaseUnavailable(thrown);
+  if (isUnstorableText(thrown))
     return new AppError('bad_request', 'A text contains a character that cannot be stored', {
       cause: thrown,
     });
-  }
   // Express's own errors (a malformed URL, a form that is too large) carry their status.
   const status = (thrown as { status?: unknown } | null)?.status;
-  if (typeof status === 'number' && status >= 400 && status < 500) {
+  if (typeof status === 'number' && status >= 400 && status < 500)
     return new AppError('bad_request', 'The request is malformed', { status });
-  }
   return new AppError('internal', 'Internal error', { cause: thrown });
 }
 

@@ -55,8 +55,8 @@ function refuseUnparsed(error: NodeJS.ErrnoException, socket: Duplex): void {
 }
 
 /**
- * Tries the port. First of all: a port that is taken is known before anything else is started, and with `PORT=0` it is
- * part of the public address, and kept.
+ * Tries the port before anything else is started: one that is taken ends the start. With `PORT=0` it stays open from now
+ * on, since it is part of the public address.
  *
  * @throws AppError when the port cannot be used: a person must choose another one
  */
@@ -114,20 +114,16 @@ export async function openHttpServer(address: Address) {
       isDraining = true;
       for (const res of open) if (!res.headersSent) res.setHeader('Connection', 'close');
       if (noticeMs > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), MAX_DRAIN_MS);
-        const closed = listeners.map((each) => new Promise((done) => each.close(done)));
-        Promise.all(closed).then(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-        server.closeIdleConnections();
-      });
+      const closed = listeners.map((each) => new Promise((done) => each.close(done)));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), MAX_DRAIN_MS);
+      await Promise.all(closed);
+      clearTimeout(timer);
     },
   };
 }
 
-/** Sockets that share a port do not see that another process has it: one that does not share it does. */
+/** A socket with `reusePort` listens even where another process has the port: only one without it finds that out. */
 async function tryPort(address: Address): Promise<number> {
   const probe = createTcpServer();
   await listen(probe, address);
