@@ -6,7 +6,7 @@ import { grantTerms, STORE_ACTION_KINDS, type StoreActionDetails } from './actio
 /** A review older than this is shown again before it is confirmed. */
 export const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
-const reviewed = {
+const reviewFields = {
   /** The action is made once under it. */
   key: z.string(),
   subscriberId: z.string(),
@@ -16,8 +16,8 @@ const reviewed = {
   reviewedAtMs: z.number(),
 };
 
-const reviewedGrant = grantTerms.extend({
-  ...reviewed,
+const reviewedGrantSchema = grantTerms.extend({
+  ...reviewFields,
   boughtEndMs: z.number().nullable(),
   /** The customer's access at the review; stored: RevenueCat did not respond. */
   access: z.object({
@@ -26,8 +26,8 @@ const reviewedGrant = grantTerms.extend({
   }),
 });
 
-const reviewedStoreAction = z.object({
-  ...reviewed,
+const reviewedStoreActionSchema = z.object({
+  ...reviewFields,
   kind: z.enum(STORE_ACTION_KINDS),
   details: z.custom<StoreActionDetails>(isRecord),
 });
@@ -49,7 +49,7 @@ export const formFields = z
   })
   .partial();
 
-const common = formFields.extend({
+const commonFields = formFields.extend({
   /** Of the page of the purchase that it is about. */
   subscription: z.string().optional(),
   /** The page of entitlements or charges that it shows, from 0; absent: that of the chosen one. */
@@ -58,28 +58,28 @@ const common = formFields.extend({
   extends: z.boolean().optional(),
 });
 
-const form = z.discriminatedUnion('kind', [
-  common.extend({ kind: z.literal('grant') }),
-  common.extend({ kind: z.enum(STORE_ACTION_KINDS) }),
+const formSchema = z.discriminatedUnion('kind', [
+  commonFields.extend({ kind: z.literal('grant') }),
+  commonFields.extend({ kind: z.enum(STORE_ACTION_KINDS) }),
 ]);
 
 /** What canvases of actions pass on to the next request, signed with the card's form state. Times are epoch ms. */
 export const actionFormState = {
   /** What a form has no field for; and what was typed, after a review or when RevenueCat could not be read. */
-  form: form.optional(),
+  form: formSchema.optional(),
   /** What was reviewed, or is to be approved. */
-  review: z.union([reviewedGrant, reviewedStoreAction]).optional(),
+  review: z.union([reviewedGrantSchema, reviewedStoreActionSchema]).optional(),
   /** The action that waits for approval, or the grant that is to be revoked. */
   action: z.string().optional(),
 };
 
-const schema = z.object(actionFormState);
+const actionFormStateSchema = z.object(actionFormState);
 
-export type ActionFormState = z.infer<typeof schema>;
+export type ActionFormState = z.infer<typeof actionFormStateSchema>;
 /** What the agent has filled in so far. */
-export type Form = z.infer<typeof form>;
+export type Form = z.infer<typeof formSchema>;
 export type GrantForm = Extract<Form, { kind: 'grant' }>;
 export type StoreForm = Exclude<Form, GrantForm>;
-export type ReviewedGrant = z.infer<typeof reviewedGrant>;
-export type ReviewedStoreAction = z.infer<typeof reviewedStoreAction>;
+export type ReviewedGrant = z.infer<typeof reviewedGrantSchema>;
+export type ReviewedStoreAction = z.infer<typeof reviewedStoreActionSchema>;
 export type Reviewed = ReviewedGrant | ReviewedStoreAction;
