@@ -116,13 +116,15 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   return started;
 }
 
+/** Prints what became of a grant. @returns the exit code */
 async function report(app: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
   const bulk = (await readBulkGrant(app.database, key)) ?? key;
   const { total, byState } = await readProgress(app.database, bulk);
   const errors = await countErrors(app.database, bulk);
   const hasFailed = Object.keys(errors).length > 0;
-  const examples = (await listCustomers(app.database, bulk, EXAMPLES)).map(({ appUserId }) => appUserId);
-  const isFinished = bulk.state === 'done' || bulk.state === 'undone';
+  const isDraft = bulk.state === 'draft';
+  const listed = isDraft ? await listCustomers(app.database, bulk, EXAMPLES) : [];
+  const examples = listed.map(({ appUserId }) => appUserId);
   const result = {
     id: bulk.bulkGrantId,
     state: bulk.state,
@@ -130,20 +132,23 @@ async function report(app: AppContext, key: BulkGrant, { json }: Options): Promi
     left_out: bulk.leftOut,
     ...byState,
     ...(hasFailed && { errors }),
-    ...(bulk.state === 'draft' && { examples }),
+    ...(isDraft && { examples }),
   };
-  const counts = Object.entries(byState).map(([state, count]) => `${count} ${state.replace('_', ' ')}`);
-  const lines = {
-    draft: [`Dry run: ${total} customers, such as:`, ...examples.map((id) => `  ${id}`)],
-    awaiting_approval: [
-      `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`,
-    ],
-  } as Partial<Record<BulkGrant['state'], string[]>>;
-  const shown = lines[bulk.state] ?? [`${bulk.state}: ${counts.join(', ')}`];
-  for (const [code, count] of Object.entries(errors)) shown.push(`  ${count} ${describeFailure(bulk, code)}`);
-  if (bulk.leftOut > 0) shown.push(leftOutText(bulk.leftOut));
-  printResult(json, result, shown.join('\n'));
-  if (bulk.state === 'draft') return 0;
-  if (hasFailed) return 1;
-  return isFinished || bulk.state === 'awaiting_approval' ? 0 : 1;
+  const lines = [
+    stateText(bulk, total, byState),
+    ...examples.map((id) => `  ${id}`),
+    ...Object.entries(errors).map(([code, count]) => `  ${count} ${describeFailure(bulk, code)}`),
+    leftOutText(bulk.leftOut),
+  ];
+  printResult(json, result, lines.filter(Boolean).join('\n'));
+  const hasWorked = !hasFailed && ['awaiting_approval', 'done', 'undone'].includes(bulk.state);
+  return isDraft || hasWorked ? 0 : 1;
+}
+
+function stateText({ state }: BulkGrant, total: number, byState: Readonly<Record<string, number>>): string {
+  if (state === 'draft') return `Dry run: ${total} customers, such as:`;
+  if (state === 'awaiting_approval')
+    return `${total} customers: waits for the approval of a second person, under Settings › Grants › Grant to many.`;
+  const counts = Object.entries(byState).map(([each, count]) => `${count} ${each.replace('_', ' ')}`);
+  return `${state}: ${counts.join(', ')}`;
 }
