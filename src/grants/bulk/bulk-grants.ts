@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Teammate } from '../../database/entities.ts';
 import { messagesFor } from '../../i18n/messages.ts';
-import { unescapeFormula } from '../../text.ts';
+import { plural, unescapeFormula } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
 import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project } from '../../workspaces/projects.ts';
@@ -48,9 +48,8 @@ export function parseCustomerList(text: string): string[] {
 /** Why customers of a list are left out; empty when none is. */
 export function leftOutText(count: number): string {
   if (count === 0) return '';
-  const who =
-    count === 1 ? '1 customer of the list was erased' : `${count} customers of the list were erased`;
-  return `${who} and left out. An admin can allow them again under Settings › Data.`;
+  const who = plural(count, 'customer of the list was', 'customers of the list were');
+  return `${who} erased and left out. An admin can allow them again under Settings › Data.`;
 }
 
 interface BulkForm {
