@@ -151,7 +151,7 @@ export async function readCurrentAccess(context: ActionContext): Promise<Access>
   const { app, customer } = context;
   const { revenueCatProjectId } = customer.project;
   const entitlements = await readEntitlements(app, customer.project);
-  const access = await readCustomer(context, (client, appUserId) =>
+  const access = await readByKnownId(context, (client, appUserId) =>
     readAccess(client, revenueCatProjectId, appUserId),
   );
   const items = access.items.map((item) => {
@@ -243,12 +243,12 @@ export function usableIds({ appUserId, appUserIds }: ActionCustomer): string[] {
   return preferredAppUserIds([appUserId, ...appUserIds]);
 }
 
-/** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readNow`. */
-export function readCustomer<T>(
+/** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readFromRevenueCat`. */
+export function readByKnownId<T>(
   context: ActionContext,
   read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
 ): Promise<T> {
-  return readNow(context, async (client) => {
+  return readFromRevenueCat(context, async (client) => {
     for (const appUserId of usableIds(context.customer).slice(0, MAX_IDS)) {
       const found = await nullOn('revenuecat_not_found', read(client, appUserId));
       if (found !== null) return found;
@@ -258,7 +258,7 @@ export function readCustomer<T>(
 }
 
 /** Reads from RevenueCat within the time that an agent waits. Throws ActionError when it fails. */
-export async function readNow<T>(
+export async function readFromRevenueCat<T>(
   { app, customer }: ActionContext,
   read: (client: RevenueCatClient) => Promise<T>,
 ): Promise<T> {

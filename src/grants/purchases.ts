@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { readCustomer, readNow } from './access.ts';
+import { readByKnownId, readFromRevenueCat } from './access.ts';
 import { type Action, CLOCK_TOLERANCE_MS, doneAtMs, type StoreActionDetails } from './action.ts';
 import { failed, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
@@ -34,7 +34,7 @@ export function targetTypeOf(context: ActionContext, form: Form): StoreActionDet
  */
 export function readLivePurchases(context: ActionContext, what: StoreActionDetails['targetType']) {
   const { revenueCatProjectId } = context.customer.project;
-  return readCustomer(context, async ({ stores }, appUserId) => ({
+  return readByKnownId(context, async ({ stores }, appUserId) => ({
     appUserId,
     purchases: await stores.listPurchases(revenueCatProjectId, appUserId, what),
   }));
@@ -95,7 +95,7 @@ interface PaymentRow {
 /** Charges of a Google Play subscription, newest first. */
 export async function listCharges(context: ActionContext, live: LivePurchase) {
   const { revenueCatProjectId } = context.customer.project;
-  const charges = await readNow(context, ({ stores }) =>
+  const charges = await readFromRevenueCat(context, ({ stores }) =>
     stores.listTransactions(revenueCatProjectId, live.id),
   );
   const ids = charges.map(({ id }) => id);

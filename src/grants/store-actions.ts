@@ -4,7 +4,7 @@ import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/identities.ts';
 import { isApple, productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { readNow } from './access.ts';
+import { readFromRevenueCat } from './access.ts';
 import type { StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
 import {
@@ -41,7 +41,7 @@ export async function prepareStoreAction(
   form: StoreForm,
 ): Promise<ReviewedStoreAction> {
   return {
-    ...(await describe(context, form)),
+    ...(await describeAction(context, form)),
     kind: form.kind,
     key: randomUUID(),
     subscriberId: context.customer.subscriberId,
@@ -52,7 +52,7 @@ export async function prepareStoreAction(
 
 const NOTHING_BOUGHT = { targetType: 'customer', amount: null, before: null, after: null } as const;
 
-async function describe(context: ActionContext, form: StoreForm): Promise<Described> {
+async function describeAction(context: ActionContext, form: StoreForm): Promise<Described> {
   const { kind, order = '' } = form;
   if (kind !== 'restore' && kind !== 'transfer') return describePurchase(context, form, kind);
   const bought = await readLivePurchases(context, 'customer');
@@ -73,7 +73,7 @@ async function describeTransfer(
   if (target === '') throw invalid('target_missing');
   if (isBlockedId(target)) throw invalid('target_unknown');
   // RevenueCat finds a customer by any alias, also by one that is unknown here.
-  const [found, source] = await readNow(context, (client) =>
+  const [found, source] = await readFromRevenueCat(context, (client) =>
     Promise.all([target, appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
   );
   if (!found) throw invalid('target_unknown');

@@ -46,16 +46,16 @@ export function canShare(
 }
 
 export async function loadCustomer(app: CardApp, candidate: Candidate) {
-  const customer = await readCustomer(app, candidate);
+  const customer = await readStoredCustomer(app, candidate);
   if (!candidate.hasActions) return customer;
   // A webhook that was stored in between replaced what was done here, and is not in the summary that was read before.
   const { project, subscriberId } = candidate;
   const now = await app.cards.readSubscriber(project.workspaceId, subscriberId);
   const version = now?.candidates[0]?.version ?? candidate.version;
-  return version === candidate.version ? customer : readCustomer(app, { ...candidate, version });
+  return version === candidate.version ? customer : readStoredCustomer(app, { ...candidate, version });
 }
 
-async function readCustomer(app: CardApp, candidate: Candidate) {
+async function readStoredCustomer(app: CardApp, candidate: Candidate) {
   const { subscriberId, project } = candidate;
   const { workspaceId } = project;
   const sql = app.readDatabase;
