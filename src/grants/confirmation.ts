@@ -126,15 +126,16 @@ export async function confirmAction(app: AppContext, key: ActionKey): Promise<vo
   if (!action || !UNCONFIRMED_STATES.includes(action.state)) return;
   const project = await readProject(app.database, key.workspaceId, action.projectId);
   const client = project && app.revenueCat(project);
-  // Without a project or its key nothing can be read: it waits for a new one.
-  if (!project || !client)
+  if (!project || !client) {
+    // Nothing can be read without a project and its key: it waits for a new one.
     await scheduleConfirm(app, action, secondsUntilNextRead(await msSinceLastStep(app, action)));
-  // The link of a portal was lost with the process that created it.
-  else if (action.kind === 'manage') await fail(app, action, 'revenuecat_unavailable');
-  // Certainly not called, because the process was killed before; or a removal, which may be called for again.
-  else if (action.state === 'revoking' || action.calledAtMs === null)
+  } else if (action.kind === 'manage') {
+    // The link of a portal was lost with the process that created it.
+    await fail(app, action, 'revenuecat_unavailable');
+  } else if (action.state === 'revoking' || action.calledAtMs === null) {
+    // It was certainly not called, because the process was killed before; or it is a removal, which may be repeated.
     await callAndConfirm(app, project, action);
-  else await confirmByReading(app, client, { action, project });
+  } else await confirmByReading(app, client, { action, project });
 }
 
 /** The longer it takes, the less often: from 2 s to 10 minutes. */

@@ -240,12 +240,8 @@ function pagedChoice(
   field: { id: string; label: string; options: readonly Option[]; value: string | undefined },
 ): Part[] {
   const pages = pagesOf(field.options);
-  let { page = -1 } = form;
-  if (!pages[page])
-    page = Math.max(
-      0,
-      pages.findIndex((each) => each.some(({ id }) => id === field.value)),
-    );
+  const chosen = pages.findIndex((each) => each.some(({ id }) => id === field.value));
+  const page = form.page !== undefined && pages[form.page] ? form.page : Math.max(0, chosen);
   const dropdown = choice({ ...field, options: pages[page] ?? [] });
   if (pages.length < 2) return [dropdown];
   return [
