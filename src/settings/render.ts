@@ -22,47 +22,24 @@ interface FieldOptions {
   readonly [passedOn: string]: unknown;
 }
 
+interface ShownPage {
+  readonly view: string;
+  readonly title: string;
+  readonly section: string;
+  readonly problems: Problems;
+  /** 422 by default where there are problems. */
+  readonly status?: number;
+  /** What was typed into the form that failed. */
+  readonly typed: Readonly<Record<string, unknown>>;
+  readonly data: { readonly failedForm?: string | null };
+}
+
 /** Sends a page of a signed-in admin. Pages show customers' data and are never cached. */
-export async function sendPage(
-  res: Response,
-  request: PageRequest,
-  page: {
-    view: string;
-    title: string;
-    section: string;
-    problems: Problems;
-    /** 422 by default where there are problems. */
-    status?: number;
-    /** What was typed into the form that failed. */
-    typed: Readonly<Record<string, unknown>>;
-    data: { readonly failedForm?: string | null };
-  },
-): Promise<void> {
+export async function sendPage(res: Response, request: PageRequest, page: ShownPage): Promise<void> {
   const { session, workspace, menu } = request;
-  const { typed } = page;
-  const problems = new Map(Object.entries(page.problems));
-  const canChange = await isAllowedToChange(request);
-  const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
-  const rows = new Map<string, string>();
-  const problemOf = (name: string, row?: string): string | null => {
-    if (row !== undefined) rows.set(name, row);
-    return problems.get(name) ?? null;
-  };
-  const field = (options: FieldOptions): string => {
-    const { name, project, row, type } = options;
-    const isOther = project !== undefined && project !== typedText('project');
-    const value = (isOther ? null : typedText(name)) ?? options.value ?? '';
-    return eta.render('./field', {
-      type: 'text',
-      id: name,
-      help: '',
-      options: null,
-      ...options,
-      value: type === 'password' ? '' : value,
-      problem: isOther ? null : problemOf(name, row),
-    });
-  };
   const { dateTime } = messagesFor('en', workspace.timezone);
+  const hasProblems = Object.keys(page.problems).length > 0;
+  const helpers = formHelpers(page);
   const html = eta.render(`./${page.view}`, {
     title: page.title,
     menu,
@@ -70,34 +47,61 @@ export async function sendPage(
     csrf: hiddenFields({
       _csrf: session.csrf,
       // What was typed was typed into the page as it was then.
-      _shown: typedText('_shown') ?? versionsOf(request),
+      _shown: helpers.typed('_shown') ?? versionsOf(request),
     }),
     admin: session.admin,
     workspace: { name: workspace.name, id: workspace.workspaceId, timezone: workspace.timezone },
-    canChange,
+    canChange: await isAllowedToChange(request),
     changers: (workspace.settings.access.admins ?? []).map(({ name }) => name).join(', '),
     flash: flashOf(request.input('done')),
-    problems: [...problems],
+    problems: Object.entries(page.problems),
+    failed: hasProblems,
+    time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
+    count: formatCount,
+    plural,
+    ...helpers,
+    ...page.data,
+  });
+  res
+    .status(page.status ?? (hasProblems ? 422 : 200))
+    .set('Cache-Control', 'no-store')
+    .type('html')
+    .send(withoutMarks(html));
+}
+
+/** What views call for their forms' fields: a form that failed is shown as it was sent. */
+function formHelpers({ typed, problems, data }: ShownPage) {
+  const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
+  const problemsByName = new Map(Object.entries(problems));
+  const rows = new Map<string, string>();
+  const problemOf = (name: string, row?: string): string | null => {
+    if (row !== undefined) rows.set(name, row);
+    return problemsByName.get(name) ?? null;
+  };
+  return {
     problem: problemOf,
-    // Known once the body is rendered, which comes before the layout.
+    /** Known once the body is rendered, which comes before the layout. */
     rowOf: (name: string): string | null => rows.get(name) ?? null,
     typed: typedText,
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
     /** Whether a checkbox is ticked: as it was sent, where its form failed. */
     ticked: (name: string, stored: boolean, form = ''): boolean =>
-      page.data.failedForm === form ? typed[name] === 'on' : stored,
-    failed: problems.size > 0,
-    field,
-    time: (at: Date | null): string => (at === null ? '' : dateTime(at.getTime())),
-    count: formatCount,
-    plural,
-    ...page.data,
-  });
-  res
-    .status(page.status ?? (problems.size > 0 ? 422 : 200))
-    .set('Cache-Control', 'no-store')
-    .type('html')
-    .send(withoutMarks(html));
+      data.failedForm === form ? typed[name] === 'on' : stored,
+    field(options: FieldOptions): string {
+      const { name, project, row, type } = options;
+      const isOther = project !== undefined && project !== typedText('project');
+      const value = (isOther ? null : typedText(name)) ?? options.value ?? '';
+      return eta.render('./field', {
+        type: 'text',
+        id: name,
+        help: '',
+        options: null,
+        ...options,
+        value: type === 'password' ? '' : value,
+        problem: isOther ? null : problemOf(name, row),
+      });
+    },
+  };
 }
 
 /**
