@@ -25,15 +25,15 @@ type Site = Pick<PageRequest, 'app' | 'sessions' | 'menu'>;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
-  const { requireSession, requireCsrf } = site.sessions;
   const router = Router({ strict: true, caseSensitive: true });
+  const pagePaths = pages.map(({ path }) => path || '/');
   const readPageRequest: RequestHandler = async (req, res, next) => {
     res.locals.pageRequest = await readRequest(site, req, res);
     next();
   };
-  router.use(requireSession);
+  router.use(site.sessions.requireSession);
   for (const page of pages) {
-    const { path, status, downloads = {}, forms = {} } = page;
+    const { path, status, downloads = {}, forms = {}, maxFormBytes: limit = DEFAULT_FORM_BYTES } = page;
     router.get(path || '/', readPageRequest, (_req, res) => show(page, res));
     if (status) {
       router.get(`${path}/status`, readPageRequest, async (_req, res) => {
@@ -46,37 +46,34 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
         res.set('Cache-Control', 'no-store').type(type).attachment(file).send(body);
       });
     }
-    const limit = page.maxFormBytes ?? DEFAULT_FORM_BYTES;
     const readForm = urlencoded({ extended: false, limit, parameterLimit: MAX_FORM_FIELDS });
     for (const [name, form] of Object.entries(forms)) {
       const formPath = `${path}${name}` || '/';
       // A page with problems has this address: entered again, it is the page.
-      if (!pages.some((each) => (each.path || '/') === formPath))
+      if (!pagePaths.includes(formPath))
         router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
-      // A form without any token is not from our pages.
-      const requireCurrent: RequestHandler = (req, res, next) =>
-        requireCsrf(req, res, (error) => {
-          const request = requestOf(res);
-          if (!error || !request.typed._csrf) return next(error);
-          // What was typed about one workspace must not be offered to another.
-          if (isOfOtherWorkspace(request)) return next(forbidden(signedInTo(request.workspace.name)));
-          show(page, res, { form: name, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
-        });
-      router.post(
-        formPath,
-        readForm,
-        readPageRequest,
-        requireCurrent,
-        requireChangeRight,
-        async (_req, res) => {
-          const outcome = await save(form, res);
-          if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
-          else await answer(page, outcome, res);
-        },
-      );
+      const checks = [requireCurrent(site, page, name), requireChangeRight];
+      router.post(formPath, readForm, readPageRequest, ...checks, async (_req, res) => {
+        const outcome = await save(form, res);
+        if (outcome.kind === 'problems') await show(page, res, { form: name, ...outcome });
+        else await answer(page, outcome, res);
+      });
     }
   }
   return router;
+}
+
+/** Admits a form of this session. One of an earlier session is shown again, with what was typed. */
+function requireCurrent({ sessions }: Site, page: Page, form: string): RequestHandler {
+  return (req, res, next) =>
+    sessions.requireCsrf(req, res, (error) => {
+      const request = requestOf(res);
+      // A form without any token is not from our pages.
+      if (!error || !request.typed._csrf) return next(error);
+      // What was typed about one workspace must not be offered to another.
+      if (isOfOtherWorkspace(request)) return next(forbidden(signedInTo(request.workspace.name)));
+      show(page, res, { form, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
+    });
 }
 
 const SIGNED_IN_AGAIN =
