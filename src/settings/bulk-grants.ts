@@ -224,6 +224,20 @@ function progressLine(left: number, perMinute: number): string {
   return `${rate}, about ${plural(Math.ceil(left / perMinute), 'minute')} left.`;
 }
 
+/** The grant that the page's address names, if it names one. */
+async function describeChosen(request: PageRequest) {
+  if (request.input('id') === '') return { bulk: null, failures: [], examples: [] };
+  const { database } = request.app;
+  const bulk = await bulkOf(request);
+  const errors = Object.entries(await countErrors(database, bulk));
+  const examples = await listCustomers(database, bulk, EXAMPLES);
+  return {
+    bulk: await describeBulk(request, bulk),
+    failures: errors.map(([code, count]) => [describeFailure(bulk, code), count] as const),
+    examples: examples.map(({ appUserId }) => appUserId),
+  };
+}
+
 export const bulkGrantsPage: Page = {
   path: '/grants/many',
   title: 'Grant to many',
@@ -233,7 +247,6 @@ export const bulkGrantsPage: Page = {
     const { database } = app;
     const projects = await listProjects(database, workspaceId);
     const entitlements = await Promise.all(projects.map((project) => listGrantable(app, project)));
-    const chosen = request.input('id') === '' ? null : await bulkOf(request);
     return {
       projects: projects.map(({ projectId, name }) => [projectId, name] as const),
       // Two projects may have a "Pro".
@@ -246,15 +259,7 @@ export const bulkGrantsPage: Page = {
       durations: DURATIONS.map((duration) => [duration, texts.durations[duration]] as const),
       filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
       secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
-      bulk: chosen && (await describeBulk(request, chosen)),
-      failures: chosen
-        ? Object.entries(await countErrors(database, chosen)).map(
-            ([code, count]) => [describeFailure(chosen, code), count] as const,
-          )
-        : [],
-      examples: chosen
-        ? (await listCustomers(database, chosen, EXAMPLES)).map(({ appUserId }) => appUserId)
-        : [],
+      ...(await describeChosen(request)),
       list: await listBulkGrants(database, workspaceId),
     };
   },
