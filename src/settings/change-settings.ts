@@ -81,20 +81,20 @@ export function isOfOtherWorkspace({ input, workspace }: PageRequest): boolean {
 const versionOf = (section: string, value: unknown): string =>
   hash('sha256', JSON.stringify([section, value]), 'base64url').slice(0, 12);
 
-/** Without this check, a form that was opened before would set everything in it back. */
+/** Whether a form's page shows the section as it is stored now: an older one would set everything in it back. */
 function isShown({ input }: PageRequest, section: string, stored: unknown): boolean {
   const shown = input('_shown');
   return shown === '' || shown.split(' ').includes(versionOf(section, stored));
 }
 
-/** When the page of a form was read; one of 1970 where the form does not say. */
+/** When the page of a form was read; 1970 where the form does not say. */
 function shownAt({ input }: PageRequest): Date {
   return new Date(Number(/\d{13}$/.exec(input('_shown'))?.[0] ?? 0));
 }
 
 /**
- * A form that is saved again, after *Back* or a retry, does not show what was saved from its own page either, and
- * replaces it. What the same admin saved from another tab it does not.
+ * A form may replace what was saved from its own page before, after *Back* or a retry; nothing that was saved from any
+ * other page since, not even by the same admin.
  */
 async function assertOwn({ manager }: Transaction, request: PageRequest, action: string): Promise<void> {
   const { workspaceId, admin } = request.session;

@@ -104,8 +104,8 @@ export function problems(list: Problems, data?: object): Extract<Outcome, { kind
 }
 
 /** The text of a field, trimmed. */
-export const textField = z.preprocess(firstText, z.string());
-export const checkboxField = z.preprocess((value) => firstText(value) === 'on', z.boolean());
+export const textField = z.preprocess(trimmedText, z.string());
+export const checkboxField = z.preprocess((value) => trimmedText(value) === 'on', z.boolean());
 /** All values of a field: none, one or several ticked boxes. */
 export const listField = z.preprocess(
   (value) =>
@@ -119,7 +119,7 @@ export const numberField = (pattern: RegExp, message: string, max = Number.POSIT
     .refine((text) => text === '' || (pattern.test(text) && Number(text) <= max), message)
     .transform((text) => (text === '' ? null : Number(text)));
 
-function firstText(value: unknown): string {
+function trimmedText(value: unknown): string {
   return untrimmedText(value).trim();
 }
 
