@@ -16,9 +16,10 @@ import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../
 import { lockSubscriber, readSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { type AuditRecord, writeAudit } from '../workspaces/audit.ts';
-import { type CardAnswer, type CardContext, type FoundBy, sentenceCanvas, withFormState } from './context.ts';
+import { type CardAnswer, type CardContext, sentenceCanvas, withFormState } from './context.ts';
 import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { details } from './details.ts';
+import type { FoundBy } from './form-state.ts';
 import { home } from './home.ts';
 import { overview } from './overview.ts';
 import { searchForm } from './search.ts';

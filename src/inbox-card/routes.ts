@@ -35,11 +35,11 @@ import {
   type Render,
   readCardContext,
   sentenceCanvas,
-  verifyFormState,
 } from './context.ts';
 import { type CustomerContext, certainCandidate, loadCustomer } from './customer.ts';
 import { details, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
+import { verifyFormState } from './form-state.ts';
 import { home, initialize, projects, refresh, share } from './home.ts';
 import { choose, link, unlink } from './linking.ts';
 import { type CardRequest, readCardRequest } from './request.ts';

@@ -20,8 +20,9 @@ import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
-import { andMore, type CardApp, type CardContext, type FormState, type FoundBy } from './context.ts';
+import { andMore, type CardApp, type CardContext } from './context.ts';
 import { certainCandidate, loadCustomer } from './customer.ts';
+import type { FormState, FoundBy } from './form-state.ts';
 import { cutSentences } from './overview.ts';
 
 const MAX_FOUND = 10;
