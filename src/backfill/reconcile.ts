@@ -10,6 +10,7 @@ import type { Snapshot } from '../subscription/types.ts';
 import { NIL_UUID } from '../text.ts';
 import { DAY_MS, HOUR_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { HAS_WORKING_KEY } from '../workspaces/projects.ts';
 
 const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
@@ -143,8 +144,7 @@ export async function listReconcilable(sql: Sql): Promise<string[]> {
     `select w.workspace_id from workspaces w
       where w.status <> 'uninstalled'
         and exists (select 1 from projects p
-                     where p.workspace_id = w.workspace_id and p.api_key is not null
-                       and p.api_key_state <> 'rejected')
+                     where p.workspace_id = w.workspace_id and ${HAS_WORKING_KEY})
       order by w.workspace_id`,
   );
   return rows.map((row) => row.workspace_id);
@@ -191,8 +191,7 @@ async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promis
     `select m.subscriber_id
        from reconcile_marks m
        join subscribers s on s.workspace_id = $1 and s.subscriber_id = m.subscriber_id and s.version = m.version
-       join projects p on p.workspace_id = $1 and p.project_id = s.project_id
-                      and p.api_key is not null and p.api_key_state <> 'rejected'
+       join projects p on p.workspace_id = $1 and p.project_id = s.project_id and ${HAS_WORKING_KEY}
       where m.workspace_id = $1 and m.check_at <= to_timestamp($2 / 1000.0)
       order by m.check_at
       limit $3`,

@@ -7,7 +7,7 @@ import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.
 import type { SubscriberState } from '../subscription/types.ts';
 import { compareTexts } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { IS_CONNECTED } from '../workspaces/projects.ts';
+import { HAS_WORKING_KEY, IS_CONNECTED } from '../workspaces/projects.ts';
 
 /** What a subscriber's attributes are made of. */
 export interface CustomerState {
@@ -33,7 +33,7 @@ export async function findCustomers(
   if (isBlockedId(appUserId)) return [];
   const found = await sql.query<{ subscriberId: string; canRefresh: boolean }>(
     `select i.subscriber_id as "subscriberId",
-            bool_or(p.api_key is not null and p.api_key_state <> 'rejected') as "canRefresh"
+            bool_or(${HAS_WORKING_KEY}) as "canRefresh"
        from subscriber_ids i
        join projects p on p.workspace_id = $1 and p.project_id = i.project_id
       where i.workspace_id = $1 and p.workspace_id = $1 and i.app_user_id = $2 and ${IS_CONNECTED}

@@ -49,6 +49,8 @@ export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Pr
 export function hasWorkingKey({ apiKey, apiKeyState }: Project): boolean {
   return apiKey !== null && apiKeyState !== 'rejected';
 }
+/** The same in SQL, of a project `p`. */
+export const HAS_WORKING_KEY = `p.api_key is not null and p.api_key_state <> 'rejected'`;
 
 /** The workspace that a project id names; `null`: not a project id. */
 export function workspaceOfProject(projectId: string): string | null {
