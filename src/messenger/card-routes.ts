@@ -34,7 +34,7 @@ type Person = z.infer<typeof personSchema>;
  */
 type Viewer = { readonly userId: string } | 'anonymous' | 'none';
 
-type CardRequest = Readonly<ReturnType<typeof readCardRequest>>;
+type MessengerRequest = Readonly<ReturnType<typeof readMessengerRequest>>;
 
 /**
  * The customer's own card in the Messenger: `POST /canvas/messenger/initialize`, `/submit` and `/live`, behind
@@ -44,7 +44,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   const { readDatabase, now, logger } = app;
   const { publicUrl } = app.config;
 
-  async function render(request: CardRequest): Promise<Part[]> {
+  async function render(request: MessengerRequest): Promise<Part[]> {
     const { workspaceId, viewer, componentId, messages } = request;
     const workspace = await readInstalled(readDatabase, workspaceId);
     if (!workspace) return notInstalled(messages, publicUrl);
@@ -59,14 +59,14 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
     return cardHoldings(view, messages, page === 'more' ? Number(from) : 0);
   }
 
-  async function renderInTime(req: Request, request: CardRequest): Promise<Part[]> {
+  async function renderInTime(req: Request, request: MessengerRequest): Promise<Part[]> {
     const { messages } = request;
     const fallback = () => plainCard(messages.t('messenger.unavailable'), messages);
     return drawInTime(render(request), req, { ...request, place: 'messenger', logger, fallback });
   }
 
   const initialize: RequestHandler = async (req, res) => {
-    const { workspaceId, messages } = readCardRequest(req);
+    const { workspaceId, messages } = readMessengerRequest(req);
     const workspace = await readInstalled(readDatabase, workspaceId).catch((error: unknown) => {
       // The live view reports what is wrong, to the customer and in the log.
       logger.error({ err: error, workspaceId }, 'could not read the workspace of a customer card');
@@ -76,14 +76,14 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   };
 
   const submit: RequestHandler = async (req, res) => {
-    const request = readCardRequest(req);
+    const request = readMessengerRequest(req);
     // Back on its first canvas the card is live again, so that it stays current from view to view.
     const isHome = request.componentId === null || request.componentId === 'home';
     res.json({ canvas: isHome ? liveCanvas(publicUrl) : contentOf(await renderInTime(req, request)) });
   };
 
   const live: RequestHandler = async (req, res) => {
-    res.json(contentOf(await renderInTime(req, { ...readCardRequest(req), componentId: null })));
+    res.json(contentOf(await renderInTime(req, { ...readMessengerRequest(req), componentId: null })));
   };
 
   const router = Router({ strict: true, caseSensitive: true });
@@ -93,7 +93,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
   return router;
 }
 
-function readCardRequest(req: Request) {
+function readMessengerRequest(req: Request) {
   const parsed = requestSchema.safeParse(req.body);
   if (!parsed.success) throw badRequest('Not a Canvas Kit request');
   const { workspace_id, component_id, context, contact, user, customer } = parsed.data;

@@ -33,10 +33,10 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   });
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
-  const running = held.filter(isRunningOne);
+  const running = held.filter(isRunning);
   // Access that no purchase explains is in the summary: what ended is not all.
   const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
-  const ended = isListed ? [] : held.filter((each) => !isRunningOne(each) && !isReplaced(each, running));
+  const ended = isListed ? [] : held.filter((each) => !isRunning(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
     distinctInOrder(ownHistory)
       .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
@@ -73,13 +73,13 @@ function withStores(
   described: readonly CustomerDescription[],
   messages: Messages,
 ): readonly CustomerDescription[] {
-  const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunningOne);
+  const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunning);
   const named = (each: SubscriptionDescription): SubscriptionDescription => {
     const store = placeOf(each.subscription.store, messages);
     const isAlike = running.some(
       ({ what, subscription }) => what === each.what && subscription.store !== each.subscription.store,
     );
-    if (!isRunningOne(each) || !isAlike || each.what === '' || store === null) return each;
+    if (!isRunning(each) || !isAlike || each.what === '' || store === null) return each;
     const what = messages.t('messenger.inStore', { what: each.what, store });
     return {
       ...each,
@@ -90,7 +90,7 @@ function withStores(
   return described.map((one) => ({ ...one, subscriptions: one.subscriptions.map(named) }));
 }
 
-const isRunningOne = ({ tone }: SubscriptionDescription): boolean => tone !== 'ended';
+const isRunning = ({ tone }: SubscriptionDescription): boolean => tone !== 'ended';
 
 const ENDED_KINDS: ReadonlySet<string> = new Set(['expired', 'trialEnded', 'cancelled', 'trialCancelled']);
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Eta } from 'eta';
@@ -203,7 +203,7 @@ function setHeaders(app: AppContext, req: Request, res: Response): void {
 
 /** Ties a page to the link that opened it. */
 function pageId({ linkId }: SupportClaims): string {
-  return createHash('sha256').update(`page|${linkId}`).digest('base64url').slice(0, 22);
+  return hash('sha256', `page|${linkId}`, 'base64url').slice(0, 22);
 }
 
 /** In the language of the link, else the browser's, else English. */
