@@ -126,8 +126,9 @@ async function readSummary(
 }
 
 /**
- * The state with what was done here and is in no webhook and no snapshot yet. Refunds that end a subscription, when one
- * was cancelled, and where purchases went are in the webhook only. Reads the whole history, so only while there is one.
+ * The state with actions made here that RevenueCat has not reported yet. A newer snapshot reports most of them; which
+ * charge was refunded, when a subscription was cancelled and where purchases went, only a webhook does. Reads the whole
+ * history, so only while something is unreported.
  */
 async function stateWithFallbacks(
   app: CardApp,

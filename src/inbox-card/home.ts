@@ -27,14 +27,14 @@ export async function initialize(context: CardContext): Promise<CardAnswer> {
     names,
     async draw() {
       const drawn = { ...context, customer: await loadCustomer(app, candidate) };
-      return overview(drawn, standingNotice(drawn));
+      return overview(drawn, adminNotice(drawn));
     },
   });
 }
 
 export function home(context: CustomerContext): CardAnswer {
   refreshIfStale(context, context.customer);
-  return overview(context, standingNotice(context));
+  return overview(context, adminNotice(context));
 }
 
 /** The choice between customers of several projects; one whose only project is left has nothing to choose. */
@@ -61,7 +61,7 @@ function refreshIfStale({ app, request }: CardContext, candidate: Candidate): vo
 }
 
 /** What stays wrong until an admin fixes it. */
-function standingNotice({ messages: m, workspace, customer: { project } }: CustomerContext): string | null {
+function adminNotice({ messages: m, workspace, customer: { project } }: CustomerContext): string | null {
   if (project.apiKeyState === 'rejected') return m.t('card.state.keyRejected');
   return workspace.status === 'disconnected' ? m.t('card.state.disconnected') : null;
 }
@@ -97,6 +97,6 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   if (!context || !candidate) return sentenceCanvas(before, m.t('card.state.notFound'));
   const customer = await loadCustomer(app, candidate);
   const after = { ...context, customer };
-  if (outcome === 'refreshed') return overview(after, standingNotice(after));
+  if (outcome === 'refreshed') return overview(after, adminNotice(after));
   return overview(after, m.t(REFRESH_NOTICES[outcome], { time: m.dateTime(customer.dataAtMs) }));
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { clearLater } from '../contacts/jobs.ts';
 import {
   deleteLink,
@@ -88,7 +88,7 @@ function fingerprintOf(
     linkedId,
     isElsewhere,
   ]);
-  return createHash('sha256').update(shown).digest('base64url');
+  return hash('sha256', shown, 'base64url');
 }
 
 /** @param problem why the review is shown again */
@@ -131,20 +131,20 @@ export async function link(context: CardContext): Promise<CardAnswer> {
   const { subscriberId, foundBy } = reviewed;
   const now = await reviewLink(context, subscriberId);
   if (!now) {
-    const details = { found_by: foundBy };
-    await audit(context, app.database, { action: 'link', subscriberId: null, details, result: 'refused' });
+    const refused = { action: 'link', subscriberId: null, details: { found_by: foundBy }, result: 'refused' };
+    await audit(context, app.database, refused);
     return sentenceCanvas(context, m.t('card.state.notFound'));
   }
   if (context.isOutdated) return reviewCanvas(context, now, 'expired');
   if (now.fingerprint !== reviewed.fingerprint) return reviewCanvas(context, now, 'changed');
   const { customer } = now;
   const chosen = { ...withFormState(context, { chosen: subscriberId }), customer };
-  const details = { app_user_id: customer.appUserId, found_by: foundBy };
+  const about = { app_user_id: customer.appUserId, found_by: foundBy };
   if (!now.canLink) {
-    await audit(context, app.database, { action: 'look', subscriberId, details, result: 'done' });
+    await audit(context, app.database, { action: 'look', subscriberId, details: about, result: 'done' });
     return overview(chosen);
   }
-  if (!(await storeLink(chosen, now.linkedId, details)))
+  if (!(await storeLink(chosen, now.linkedId, about)))
     return reviewCanvas(context, await reviewLink(context, subscriberId), 'changed');
   return chosen.page([
     text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
@@ -156,7 +156,7 @@ export async function link(context: CardContext): Promise<CardAnswer> {
 async function storeLink(
   context: CustomerContext,
   reviewedId: string | null,
-  details: Readonly<Record<string, unknown>>,
+  about: Readonly<Record<string, unknown>>,
 ): Promise<boolean> {
   const { app, request, customer } = context;
   const { workspaceId, admin } = request;
@@ -183,7 +183,7 @@ async function storeLink(
     await audit(context, sql, {
       action: 'link',
       subscriberId,
-      details: { ...details, ...(before === null ? {} : { replaced: before }) },
+      details: { ...about, ...(before === null ? {} : { replaced: before }) },
       result: 'done',
     });
     return true;

@@ -87,9 +87,9 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
     const intro = mentionedParts || text(noMatchText(context), 'muted');
     return context.page([intro, form], formState);
   }
-  const asked = text(m.t('match.state.possible', { count: possible.length }), 'muted');
+  const question = text(m.t('match.state.possible', { count: possible.length }), 'muted');
   const max = mentionedParts ? 1 : MAX_POSSIBLE;
-  return context.page([mentionedParts, asked, foundList(context, possible, max), form], formState);
+  return context.page([mentionedParts, question, foundList(context, possible, max), form], formState);
 }
 
 /**
@@ -163,7 +163,7 @@ export async function searchResults(context: CardContext): Promise<InboxCanvas> 
   );
 }
 
-/** Why RevenueCat was not asked, for at least one project. */
+/** Why RevenueCat was not searched, for at least one project. */
 function unsearchedText({ messages: m, projects }: CardContext): Part {
   const unsearched = projects.filter((project) => !canReadCustomers(project));
   if (unsearched.length === 0) return false;
@@ -211,10 +211,13 @@ async function searchRevenueCat(
   query: string,
 ): Promise<{ found: PossibleCustomer[]; isImporting: boolean }> {
   const { app, request, projects } = context;
-  const asked = projects.map(async (project) => ({ project, ids: await findIds(context, project, query) }));
+  const searches = projects.map(async (project) => ({
+    project,
+    ids: await findIds(context, project, query),
+  }));
   const found: PossibleCustomer[] = [];
   let isImporting = false;
-  for (const { project, ids } of await Promise.all(asked)) {
+  for (const { project, ids } of await Promise.all(searches)) {
     for (const appUserId of ids) {
       const byId = { text: appUserId, fields: ['app_user_id'] } as const;
       const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
@@ -230,15 +233,15 @@ async function searchRevenueCat(
 async function findIds({ app }: CardContext, project: Project, query: string): Promise<string[]> {
   // The import checks what is missing to read customers.
   if (!canReadCustomers(project)) return [query];
-  const asking = answerOrError(askForIds(app, project, query));
-  const answer = await withTimeout(asking, SEARCH_TIMEOUT_MS, () => [query]);
+  const searching = answerOrError(searchIds(app, project, query));
+  const answer = await withTimeout(searching, SEARCH_TIMEOUT_MS, () => [query]);
   if (!(answer instanceof AppError)) return answer;
   const { workspaceId } = project;
   app.logger.warn({ code: answer.code, workspaceId }, 'customer not searched in RevenueCat');
   return [query];
 }
 
-async function askForIds(app: CardApp, project: Project, query: string): Promise<string[]> {
+async function searchIds(app: CardApp, project: Project, query: string): Promise<string[]> {
   const { revenueCatProjectId } = project;
   const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
   if (client === null) return [];
