@@ -35,10 +35,10 @@ export async function callAndConfirm(
   action: Action,
 ): Promise<ActionResult> {
   const client = app.revenueCat(project);
-  const askedAtMs = app.now();
+  const beganAtMs = app.now();
   const claimed = action.state === 'revoking' ? action : await claimForCall(app.database, action);
   // A process that was stopped in between may find that the action counts as not done: its job reads the result back.
-  const isLate = app.now() - askedAtMs > MINUTE_MS;
+  const isLate = app.now() - beganAtMs > MINUTE_MS;
   if (!claimed || isLate) return { action: await readAgain(app.database, action) };
   if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
   const answer = await answerOrError(

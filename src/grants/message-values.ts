@@ -45,7 +45,7 @@ export function messageValuesOf(
 }
 
 /** An action's state as texts name it. */
-export function standingOf(
+export function displayStateOf(
   action: Action,
   nowMs: number,
 ): Exclude<ActionState, 'requested' | 'revoking'> | 'pending' | 'ended' {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { readEvent } from '../subscription/read-event.ts';
@@ -52,7 +52,7 @@ export async function readPurchase(context: ActionContext, id: string | undefine
 
 /** What follows `subscription:` in a component's id: short, and without a store's characters. */
 export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+  return hash('sha256', key).slice(0, 16);
 }
 
 /**

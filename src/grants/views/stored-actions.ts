@@ -18,7 +18,7 @@ import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
-import { doneKey, messageValuesOf, standingOf } from '../message-values.ts';
+import { displayStateOf, doneKey, messageValuesOf } from '../message-values.ts';
 import { hasNote } from '../notes.ts';
 import { checkTeammate, findRefusalExceptLimit, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions } from '../repository.ts';
@@ -74,7 +74,7 @@ function actionItem(context: ViewContext, action: Action): ListItem {
   const { kind, actionId, admin, reason, createdAtMs } = action;
   const endMs = action.kind === 'grant' ? grantEndMs(action) : FOREVER_MS;
   const end = isForever(endMs) ? null : date(endMs);
-  const state = t(`action.line.${standingOf(action, app.now())}`, { kind, end });
+  const state = t(`action.line.${displayStateOf(action, app.now())}`, { kind, end });
   const title =
     action.kind === 'grant'
       ? action.entitlementName
@@ -152,23 +152,20 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
   const { app, customer } = context;
   const { t } = context.messages;
   const { kind, actionId } = action;
-  const standing = standingOf(action, app.now());
-  if (standing === 'awaiting_approval') return approvalCanvas(context, action);
+  const state = displayStateOf(action, app.now());
+  if (state === 'awaiting_approval') return approvalCanvas(context, action);
   const facts = factsTable(context, action);
-  if (standing === 'pending') {
+  if (state === 'pending') {
     const refresh = button(`grant:${actionId}`, t('card.button.refresh'), 'secondary');
     return context.page([text(t('action.result.pending'), 'muted'), facts, refresh]);
   }
-  if (standing === 'failed') {
-    const next =
-      kind === 'grant' ? button('grant', t('action.button.tryAgain'), 'secondary') : listButton(context);
+  if (state === 'failed')
     return context.page([
       text(errorText(context, kind, failed(action.error ?? 'other')), 'error'),
       facts,
-      next,
+      kind === 'grant' ? button('grant', t('action.button.tryAgain'), 'secondary') : listButton(context),
     ]);
-  }
-  const outcome = standing === 'confirmed' ? doneKey(action) : standing;
+  const outcome = state === 'confirmed' ? doneKey(action) : state;
   const running = isActiveGrant(action, app.now()) ? action : null;
   // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
