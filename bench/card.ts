@@ -1,104 +1,87 @@
 import { createHmac } from 'node:crypto';
 import { EVENTS_EACH, fill } from './data.ts';
-import type { LoadInput, LoadResult } from './load.ts';
-import { type Running, runToEnd, startProcess } from './processes.ts';
+import { type Running, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
+import { loadInTurn, type Measured, totalUs } from './rounds.ts';
 import { CLIENT_SECRET, type Setting, WORKSPACE_ID } from './setting.ts';
 import { keepSummaries } from './summaries.ts';
 
-/** Agents that open a card in the same moment. */
+/** Agents that open a card at the same time. */
 const CONNECTIONS = 16;
-
-interface Measured extends LoadResult {
-  /** Processor time of the server and of PostgreSQL per card, µs. */
-  readonly totalUs: number;
-}
 
 /**
  * Processor time per card with many customers, against Express that verifies the same signature and answers a constant
  * (the same canvas); and the slowest of a hundred with many events against that with few.
  */
 export async function measureCard(setting: Setting): Promise<Row[]> {
-  const many = setting.quick ? 10_000 : 100_000;
-  const few = 1_000;
-  const large = await setting.createDatabase('card_many');
-  const small = await setting.createDatabase('card_few');
-  await fill(large, many);
-  await fill(small, few);
-  await keepSummaries(large);
-  await keepSummaries(small);
-  const app = {
-    many: await setting.startApp(large.url, 'web', 'card'),
-    few: await setting.startApp(small.url, 'web', 'card-few'),
-  };
-  const canvas = await oneCard(app.many.url);
-  const constant = await startProcess('bench/servers/plain.ts', [], {
+  const customers = { many: setting.quick ? 10_000 : 100_000, few: 1_000 };
+  const many = await startCards(setting, 'many', customers.many);
+  const few = await startCards(setting, 'few', customers.few);
+  const constant = await startProcess('bench/servers/plain.ts', {
     BASELINE: 'card',
     SECRET: CLIENT_SECRET,
-    CANVAS: canvas,
+    CANVAS: await oneCard(many.url),
   });
-  const load = async (server: Running, customers: number, seconds: number): Promise<Measured> => {
-    const input: LoadInput = {
-      kind: 'card',
-      url: `${server.url}/canvas/inbox/initialize`,
-      connections: CONNECTIONS,
-      seconds,
-      headers: {},
-      workspaceId: WORKSPACE_ID,
-      customers,
-      secret: CLIENT_SECRET,
-    };
-    const usedUs = async (): Promise<number> => server.processorUs() + (await setting.postgresUs());
-    const beforeUs = await usedUs();
-    const result = await runToEnd<LoadResult>('bench/load.ts', input);
-    return { ...result, totalUs: ((await usedUs()) - beforeUs) / result.requests };
-  };
-  const targets = [
-    ['many', app.many, many],
-    ['few', app.few, few],
-    ['constant', constant, many],
-  ] as const;
-  for (const [, server, customers] of targets) await load(server, customers, setting.quick ? 1 : 3);
-  const results: Record<string, Measured[]> = { many: [], few: [], constant: [] };
-  for (let round = 0; round < (setting.quick ? 2 : 5); round += 1) {
-    for (const [name, server, customers] of targets) {
-      const result = await load(server, customers, setting.quick ? 2 : 5);
-      if (result.failures > 0) throw new Error(`card ${name}: ${result.failures} requests failed`);
-      results[name]?.push(result);
-    }
-  }
-  const memory = app.many.peakMemory();
-  for (const server of [app.many, app.few, constant]) await server.stop();
+  const results = await loadInTurn(setting, {
+    many: targetOf(many, customers.many),
+    few: targetOf(few, customers.few),
+    constant: targetOf(constant, customers.many),
+  });
+  const memory = many.peakMemory();
+  for (const server of [many, few, constant]) await server.stop();
 
-  const of = (name: string, value: (result: Measured) => number): number =>
-    Math.round(median((results[name] ?? []).map(value)));
-  const ratio = (a: string, b: string, value: (result: Measured) => number): number =>
-    median((results[a] ?? []).map((result, round) => value(result) / value(results[b]?.[round] ?? result)));
+  type Name = keyof typeof results;
+  const of = (name: Name, value: (result: Measured) => number): number =>
+    Math.round(median(results[name].map(value)));
+  const ratio = (a: Name, b: Name, value: (result: Measured) => number): number =>
+    median(results[a].map((result, round) => value(result) / value(results[b][round] ?? result)));
   const rate = (result: Measured): number => result.perSecond;
-  const totalUs = (result: Measured): number => result.totalUs;
   const p99 = (result: Measured): number => result.p99Ms;
-  const size = (customers: number): string => `${(customers * EVENTS_EACH).toLocaleString('en-US')} events`;
+  const describe = (name: Name): string =>
+    `${of(name, totalUs)} µs, ${of(name, rate)}/s, p99 ${of(name, p99)} ms`;
+  const size = (name: 'many' | 'few'): string =>
+    `${(customers[name] * EVENTS_EACH).toLocaleString('en-US')} events`;
   return [
     {
       row: 'card',
-      what: `µs per card (server + PostgreSQL), ${size(many)}`,
-      value: `${of('many', totalUs)} µs, ${of('many', rate)}/s, p99 ${of('many', p99)} ms`,
-      against: `signature and a constant: ${of('constant', totalUs)} µs, ${of('constant', rate)}/s, p99 ${of('constant', p99)} ms`,
+      what: `µs per card (server + PostgreSQL), ${size('many')}`,
+      value: describe('many'),
+      against: `signature and a constant: ${describe('constant')}`,
       ratio: ratio('many', 'constant', totalUs),
       goal: 2.5,
       atMost: true,
     },
     {
       row: 'card',
-      what: `p99, ${size(many)}`,
+      what: `p99, ${size('many')}`,
       value: `${of('many', p99)} ms`,
-      against: `${size(few)}: ${of('few', p99)} ms`,
+      against: `${size('few')}: ${of('few', p99)} ms`,
       ratio: ratio('many', 'few', p99),
       goal: 1.2,
       atMost: true,
     },
     { row: 'memory', what: 'card, peak RSS', value: `${memory} MiB` },
   ];
+}
+
+async function startCards(setting: Setting, name: string, customers: number): Promise<Running> {
+  const db = await setting.createDatabase(`card_${name}`);
+  await fill(db, customers);
+  await keepSummaries(db);
+  return setting.startApp(db.url, 'web', `card-${name}`);
+}
+
+function targetOf(server: Running, customers: number) {
+  const load = {
+    kind: 'card',
+    url: `${server.url}/canvas/inbox/initialize`,
+    connections: CONNECTIONS,
+    headers: {},
+    workspaceId: WORKSPACE_ID,
+    customers,
+    secret: CLIENT_SECRET,
+  } as const;
+  return { server, load };
 }
 
 /** A real card, for the baseline to answer; it must be one with a subscription on it. */

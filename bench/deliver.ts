@@ -9,17 +9,16 @@ import { storeEvents } from '../src/ingestion/store-events.ts';
 import { eventOf } from './data.ts';
 import { type Running, startProcess } from './processes.ts';
 import { median, quantile, type Row } from './report.ts';
-import { AUTHORIZATION, INTERCOM_TOKEN, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
+import {
+  AUTHORIZATION,
+  INTERCOM_TOKEN,
+  PROJECT_ID,
+  type Setting,
+  startIntercom,
+  WORKSPACE_ID,
+} from './setting.ts';
 
 const DAY_AGO_MS = Date.now() - 86_400_000;
-
-function startIntercom(env: Record<string, string>): Promise<Running> {
-  return startProcess('bench/servers/intercom.ts', [], {
-    WORKSPACE: WORKSPACE_ID,
-    TOKEN: INTERCOM_TOKEN,
-    ...env,
-  });
-}
 
 interface Counts {
   readonly events: number;
@@ -195,7 +194,7 @@ export async function measureThroughput(setting: Setting): Promise<Row[]> {
     await queueJobs(db, customers, eventsEach);
     boss.push(
       await deliverTo(setting, total, (intercom) =>
-        startProcess('bench/servers/boss-worker.ts', [], {
+        startProcess('bench/servers/boss-worker.ts', {
           DATABASE_URL: db.url,
           INTERCOM_URL: intercom.url,
           TOKEN: INTERCOM_TOKEN,
@@ -239,7 +238,7 @@ async function deliverTo(
   total: number,
   start: (intercom: Running) => Promise<Running>,
 ): Promise<Throughput> {
-  const intercom = await startProcess('bench/servers/destination.ts', [], {
+  const intercom = await startProcess('bench/servers/destination.ts', {
     TOKEN: INTERCOM_TOKEN,
     LATENCY_MS: '30',
     FAILING: '0.05',

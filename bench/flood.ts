@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fill } from './data.ts';
 import type { FloodInput, FloodResult } from './flood-senders.ts';
 import type { LoadInput, LoadResult } from './load.ts';
-import { killAll, type Running, runToEnd, startProcess, stopOnSignals } from './processes.ts';
+import { killAll, type Running, runToEnd, stopOnSignals } from './processes.ts';
 import { printTable, type Row, writeResults } from './report.ts';
+import { runLoad } from './rounds.ts';
 import {
   AUTHORIZATION,
   CLIENT_SECRET,
   createSetting,
-  INTERCOM_TOKEN,
   PROJECT_ID,
+  startIntercom,
   WORKSPACE_ID,
 } from './setting.ts';
 import { keepSummaries } from './summaries.ts';
@@ -36,11 +37,7 @@ try {
   const db = await setting.createDatabase('flood');
   await fill(db, CUSTOMERS);
   await keepSummaries(db);
-  const intercom = await startProcess('bench/servers/intercom.ts', [], {
-    WORKSPACE: WORKSPACE_ID,
-    TOKEN: INTERCOM_TOKEN,
-    CUSTOMERS: String(CUSTOMERS),
-  });
+  const intercom = await startIntercom({ CUSTOMERS: String(CUSTOMERS) });
   const app = await setting.startApp(db.url, 'all', 'flood', intercom.url);
   const calm = await measure(app, 5);
   const flood: FloodInput = {
@@ -104,22 +101,20 @@ async function measure(app: Running, seconds: number): Promise<Record<LoadInput[
     workspaceId: WORKSPACE_ID,
     customers: CUSTOMERS,
   };
-  const card: LoadInput = {
-    ...common,
-    kind: 'card',
-    url: `${app.url}/canvas/inbox/initialize`,
-    headers: {},
-    secret: CLIENT_SECRET,
-  };
-  const webhook: LoadInput = {
-    ...common,
-    kind: 'webhook',
-    url: `${app.url}/webhooks/revenuecat/${PROJECT_ID}`,
-    headers: { authorization: AUTHORIZATION },
-  };
-  const [cards, webhooks] = await Promise.all([
-    runToEnd<LoadResult>('bench/load.ts', card),
-    runToEnd<LoadResult>('bench/load.ts', webhook),
+  const [card, webhook] = await Promise.all([
+    runLoad({
+      ...common,
+      kind: 'card',
+      url: `${app.url}/canvas/inbox/initialize`,
+      headers: {},
+      secret: CLIENT_SECRET,
+    }),
+    runLoad({
+      ...common,
+      kind: 'webhook',
+      url: `${app.url}/webhooks/revenuecat/${PROJECT_ID}`,
+      headers: { authorization: AUTHORIZATION },
+    }),
   ]);
-  return { card: cards, webhook: webhooks };
+  return { card, webhook };
 }

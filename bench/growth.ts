@@ -1,25 +1,21 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import pg from 'pg';
-import { migrate, openDatabase } from '../src/database/data-source.ts';
+import { pino } from 'pino';
+import { openDatabase } from '../src/database/data-source.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
-import { createLogger } from '../src/logger.ts';
-import { hashSecret } from '../src/workspaces/secrets.ts';
-import { fill, PROJECT_ID, WORKSPACE_ID } from './growth/fill.ts';
+import { fill } from './growth/fill.ts';
 import { type GrowthRow, measure, type Times } from './growth/measure.ts';
 import { watchMemory } from './growth/memory.ts';
+import { killAll, type Running, stopOnSignals } from './processes.ts';
+import { insertWorkspace, migrateDatabase, startServer } from './setting.ts';
 
 /**
  * How the cost of each operation grows with what is stored: `node bench/growth.ts --events 10000,100000`.
  */
-const AUTHORIZATION = 'whk_growth';
-const CLIENT_SECRET = 'growth_client_secret';
-
 const options = new Command('growth')
   .option('--events <numbers>', 'database sizes, ascending; thousands', '10000,100000,1000000')
   .option('--seconds <number>', 'of webhooks at each size', '5')
@@ -28,29 +24,20 @@ const options = new Command('growth')
   .parse()
   .opts<{ events: string; seconds: string; memory?: string; folder: string }>();
 
+stopOnSignals();
 const dataDir = await mkdtemp(join(options.folder, 'subscription-timeline-growth-'));
 try {
-  process.stdout.write(
-    `${new Date().toISOString()}, ${cpus().length} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB\n`,
-  );
-  await prepare();
+  const memoryGiB = Math.round(totalmem() / 2 ** 30);
+  print(`${new Date().toISOString()}, ${cpus().length} × ${cpus()[0]?.model}, ${memoryGiB} GiB`);
+  await withDatabase(false, async (client, url) => {
+    await migrateDatabase(url);
+    await insertWorkspace(client, null);
+  });
   if (options.memory) await memory(Number(options.memory));
   else await growth(options.events.split(',').map(Number));
 } finally {
+  killAll();
   await rm(dataDir, { recursive: true, force: true });
-}
-
-async function prepare(): Promise<void> {
-  await withDatabase(false, async (client, url) => {
-    const opened = await openDatabase({ url, logger: createLogger('warn'), poolSize: 5 });
-    await migrate(opened.dataSource);
-    await opened.close();
-    await client.query(`insert into workspaces (workspace_id, name) values ($1, 'Growth')`, [WORKSPACE_ID]);
-    await client.query(
-      `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash) values ($1, $2, 'proj1', 'Growth', $3)`,
-      [WORKSPACE_ID, PROJECT_ID, hashSecret(AUTHORIZATION)],
-    );
-  });
 }
 
 /** @param fast without durability, to fill it; what is measured is durable */
@@ -79,78 +66,36 @@ async function growth(sizes: readonly number[]): Promise<void> {
     process.stderr.write(
       `${events.toLocaleString('en-US')} events filled in ${Math.round((performance.now() - begunMs) / 1_000)} s\n`,
     );
-    rows.push(
-      await withDatabase(false, async (client, url) => {
-        const app = await startApp(url);
-        const opened = await openDatabase({ url, logger: createLogger('warn'), poolSize: 10 });
-        try {
-          return await measure({
-            events,
-            database: opened.database,
-            client,
-            appUrl: app.url,
-            clientSecret: CLIENT_SECRET,
-            seconds: Number(options.seconds),
-          });
-        } finally {
-          await opened.close();
-          await app.stop();
-        }
-      }),
-    );
-    process.stdout.write(`${table(rows)}\n`);
+    rows.push(await withDatabase(false, (client, url) => measureSize(events, client, url)));
+    print(table(rows));
+  }
+}
+
+async function measureSize(events: number, client: pg.Client, url: string): Promise<GrowthRow> {
+  const app = await startApp(url);
+  const { database, close } = await openDatabase({ url, logger: pino({ level: 'silent' }), poolSize: 10 });
+  try {
+    return await measure({ events, database, client, appUrl: app.url, seconds: Number(options.seconds) });
+  } finally {
+    await close();
+    await app.stop();
   }
 }
 
 async function memory(webhooks: number): Promise<void> {
   await withDatabase(false, async (_client, url) => {
     const app = await startApp(url);
-    const { samples, perSecond } = await watchMemory({
-      url: `${app.url}/webhooks/revenuecat/${PROJECT_ID}`,
-      authorization: AUTHORIZATION,
-      pid: app.child.pid ?? 0,
-      webhooks,
-    });
+    const { samples, perSecond } = await watchMemory(app, webhooks);
     await app.stop();
-    process.stdout.write(
-      `${Math.round(perSecond)} webhooks/s\n| webhooks received | resident memory, MiB |\n|---:|---:|\n`,
-    );
-    for (const { received, rssMiB } of samples)
-      process.stdout.write(`| ${received.toLocaleString('en-US')} | ${rssMiB} |\n`);
+    print(`${Math.round(perSecond)} webhooks/s\n| webhooks received | resident memory, MiB |\n|---:|---:|`);
+    for (const [received, rssMiB] of samples) print(`| ${received.toLocaleString('en-US')} | ${rssMiB} |`);
   });
 }
 
-/** The app as `npm start` runs it; nothing is delivered while it is measured. */
-async function startApp(url: string): Promise<{ url: string; child: ChildProcess; stop(): Promise<void> }> {
-  const child = spawn(process.execPath, ['src/main.ts', 'serve', '--role', 'web'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: {
-      PATH: process.env.PATH,
-      PORT: '0',
-      DATABASE_URL: url,
-      DATA_DIR: dataDir,
-      INTERCOM_CLIENT_ID: 'growth',
-      INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
-      INTERCOM_API_URL: 'http://127.0.0.1:9',
-      ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
-    },
-  });
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const port = await new Promise<number>((resolve, reject) => {
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
-      const found = /"port":(\d+).*"msg":"listening"/.exec(line)?.[1];
-      if (found) resolve(Number(found));
-    });
-  });
-  return {
-    url: `http://127.0.0.1:${port}`,
-    child,
-    async stop() {
-      child.kill('SIGTERM');
-      await gone;
-    },
-  };
+/** Nothing is delivered while it is measured. */
+function startApp(url: string): Promise<Running> {
+  const key = randomBytes(32).toString('base64');
+  return startServer({ DATABASE_URL: url, DATA_DIR: dataDir, ENCRYPTION_KEYS: key, ROLE: 'web' });
 }
 
 function table(rows: readonly GrowthRow[]): string {
@@ -162,4 +107,8 @@ function table(rows: readonly GrowthRow[]): string {
       `| ${row.events.toLocaleString('en-US')} | ${Math.round(row.webhooksPerSecond).toLocaleString('en-US')} | ${times(row.webhook)} | ${times(row.firstCard)} | ${times(row.card)} | ${times(row.firstPage)} | ${times(row.deepPage)} | ${times(row.settings)} | ${times(row.claim)} | ${Math.round(row.bytesPerEvent)} | ${row.databaseGiB.toFixed(2)} |`,
   );
   return [head, ...lines].join('\n');
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
 }

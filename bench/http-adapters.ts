@@ -32,6 +32,7 @@ if (process.argv[2] === 'server') {
     child.once('message', (value) => resolve(Number(value))),
   );
   const url = `http://127.0.0.1:${port}/events`;
+  const ours = createHttpClient();
   const withSignal = (http: AxiosInstance) => (): Promise<unknown> =>
     http.post(url, body, { headers, signal: AbortSignal.timeout(10_000) });
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
@@ -51,7 +52,6 @@ if (process.argv[2] === 'server') {
       await answer.body.text();
     },
   };
-  const ours = createHttpClient({});
   const used = new Map<string, number[]>(Object.keys(candidates).map((name) => [name, []]));
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const [name, call] of Object.entries(candidates)) {

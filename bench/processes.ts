@@ -20,8 +20,8 @@ const children = new Set<ChildProcess>();
 /** Starts a TypeScript file and waits until it says `{"msg":"listening","port":…}`. */
 export async function startProcess(
   file: string,
-  args: readonly string[],
   env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
 ): Promise<Running> {
   const child = spawn(process.execPath, [...profiling(env), file, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],

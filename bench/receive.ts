@@ -3,65 +3,30 @@ import { pino } from 'pino';
 import { openDatabase } from '../src/database/data-source.ts';
 import { processProject } from '../src/ingestion/processor.ts';
 import { createSecretBox } from '../src/workspaces/secrets.ts';
-import type { LoadInput, LoadResult } from './load.ts';
-import { type Running, runToEnd, startProcess } from './processes.ts';
+import { type Running, startProcess } from './processes.ts';
 import { median, type Row } from './report.ts';
+import { loadInTurn, type Measured, totalUs } from './rounds.ts';
 import { AUTHORIZATION, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting.ts';
 
 const CONNECTIONS = 64;
 
-interface Measured extends LoadResult {
-  /** Processor time of the server and of PostgreSQL per webhook, µs. */
-  readonly serverUs: number;
-  readonly postgresUs: number;
-}
-
 /**
  * Webhooks until acknowledged, durable, against the same requests handled the way one would at first; then how fast
- * the processor interprets what was received. All servers run side by side and are loaded in turn, several times,
- * because the machine's speed changes; processor time hardly does.
+ * the processor interprets what was received.
  */
 export async function measureReceive(setting: Setting): Promise<Row[]> {
   const db = await setting.createDatabase('receive');
   const plain = (baseline: string): Promise<Running> =>
-    startProcess('bench/servers/plain.ts', [], { BASELINE: baseline, DATABASE_URL: db.url, AUTHORIZATION });
-  const servers = {
-    app: await setting.startApp(db.url, 'web', 'receive'),
-    insert: await plain('insert'),
-    nothing: await plain('nothing'),
-    'pg-boss': await plain('pg-boss'),
+    startProcess('bench/servers/plain.ts', { BASELINE: baseline, DATABASE_URL: db.url, AUTHORIZATION });
+  const targets = {
+    app: targetOf(await setting.startApp(db.url, 'web', 'receive')),
+    insert: targetOf(await plain('insert')),
+    nothing: targetOf(await plain('nothing')),
+    'pg-boss': targetOf(await plain('pg-boss')),
   };
-  const load = async (server: Running, seconds: number): Promise<Measured> => {
-    const input: LoadInput = {
-      kind: 'webhook',
-      url: `${server.url}/webhooks/revenuecat/${PROJECT_ID}`,
-      connections: CONNECTIONS,
-      seconds,
-      headers: { authorization: AUTHORIZATION },
-      workspaceId: WORKSPACE_ID,
-      customers: 10_000,
-    };
-    const before = [server.processorUs(), await setting.postgresUs()] as const;
-    const result = await runToEnd<LoadResult>('bench/load.ts', input);
-    return {
-      ...result,
-      serverUs: (server.processorUs() - before[0]) / result.requests,
-      postgresUs: ((await setting.postgresUs()) - before[1]) / result.requests,
-    };
-  };
-  const names = Object.keys(servers) as (keyof typeof servers)[];
-  for (const name of names) await load(servers[name], setting.quick ? 1 : 3);
-
-  const results = new Map<string, Measured[]>(names.map((name) => [name, []]));
-  for (let round = 0; round < (setting.quick ? 2 : 5); round += 1) {
-    for (const name of names) {
-      const result = await load(servers[name], setting.quick ? 2 : 5);
-      if (result.failures > 0) throw new Error(`${name}: ${result.failures} requests failed`);
-      results.get(name)?.push(result);
-    }
-  }
-  const memory = servers.app.peakMemory();
-  for (const server of Object.values(servers)) await server.stop();
+  const results = await loadInTurn(setting, targets);
+  const memory = targets.app.server.peakMemory();
+  for (const { server } of Object.values(targets)) await server.stop();
   return [
     ...compare(results),
     { row: 'memory', what: 'receive, peak RSS', value: `${memory} MiB` },
@@ -69,13 +34,26 @@ export async function measureReceive(setting: Setting): Promise<Row[]> {
   ];
 }
 
-function compare(results: ReadonlyMap<string, readonly Measured[]>): Row[] {
-  const of = (name: string, value: (result: Measured) => number): number =>
-    Math.round(median((results.get(name) ?? []).map(value)));
-  const totalUs = ({ serverUs, postgresUs }: Measured): number => serverUs + postgresUs;
-  const describe = (name: string): string =>
+function targetOf(server: Running) {
+  const load = {
+    kind: 'webhook',
+    url: `${server.url}/webhooks/revenuecat/${PROJECT_ID}`,
+    connections: CONNECTIONS,
+    headers: { authorization: AUTHORIZATION },
+    workspaceId: WORKSPACE_ID,
+    customers: 10_000,
+  } as const;
+  return { server, load };
+}
+
+type Name = 'app' | 'insert' | 'nothing' | 'pg-boss';
+
+function compare(results: Readonly<Record<Name, readonly Measured[]>>): Row[] {
+  const of = (name: Name, value: (result: Measured) => number): number =>
+    Math.round(median(results[name].map(value)));
+  const describe = (name: Name): string =>
     `${of(name, totalUs)} µs (${of(name, (result) => result.serverUs)} + ${of(name, (result) => result.postgresUs)}), ${of(name, (result) => result.perSecond)}/s, p99 ${of(name, (result) => result.p99Ms)} ms`;
-  const row = (baseline: string, what: string, goal: number): Row => ({
+  const row = (baseline: Name, what: string, goal: number): Row => ({
     row: 'receive',
     what: 'µs per webhook (server + PostgreSQL)',
     value: describe('app'),

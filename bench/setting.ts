@@ -15,6 +15,8 @@ export const WORKSPACE_ID = 'bench1';
 export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
 export const AUTHORIZATION = 'whk_benchmark-authorization';
 export const CLIENT_SECRET = 'benchmark_client_secret';
+/** The token that the simulated Intercom must take. */
+export const INTERCOM_TOKEN = 'benchmark-token';
 
 /** One durable PostgreSQL for a run; each row has databases of its own. */
 export interface Setting {
@@ -22,7 +24,6 @@ export interface Setting {
   createDatabase(name: string): Promise<pg.Client & { readonly url: string }>;
   /** User and system time of all of PostgreSQL's processes so far, µs. */
   postgresUs(): Promise<number>;
-  /** The app as `npm start` runs it. */
   startApp(
     databaseUrl: string,
     role: 'all' | 'web' | 'worker',
@@ -33,8 +34,6 @@ export interface Setting {
   crashDatabase(): Promise<void>;
   close(): Promise<void>;
 }
-
-const TOKEN = 'benchmark-token';
 
 export async function createSetting(options: { quick: boolean }): Promise<Setting> {
   const dataDir = await mkdtemp(join(tmpdir(), 'subscription-timeline-bench-'));
@@ -52,22 +51,13 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       await admin.end();
       const url = new URL(postgres.superuserUrl);
       url.pathname = `/${name}`;
-      const opened = await openDatabase({ url: url.href, logger: pino({ level: 'silent' }), poolSize: 4 });
-      await migrate(opened.dataSource);
-      await opened.close();
+      await migrateDatabase(url.href);
       const client = new pg.Client({ connectionString: url.href });
       client.on('error', () => {});
       await client.connect();
       clients.push(client);
-      await client.query(
-        `insert into workspaces (workspace_id, name, access_token) values ($1, 'Bench', $2)`,
-        [WORKSPACE_ID, secrets.encrypt(TOKEN, secretLocation.accessToken(WORKSPACE_ID))],
-      );
-      await client.query(
-        `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
-         values ($1, $2, 'proj1', 'Bench', $3)`,
-        [WORKSPACE_ID, PROJECT_ID, hashSecret(AUTHORIZATION)],
-      );
+      const token = secrets.encrypt(INTERCOM_TOKEN, secretLocation.accessToken(WORKSPACE_ID));
+      await insertWorkspace(client, token);
       return Object.assign(client, { url: url.href });
     },
     async postgresUs() {
@@ -83,15 +73,12 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
       return [...children.map(Number), postmaster].reduce((sum, pid) => sum + processorUs(pid), 0);
     },
     startApp: (databaseUrl, role, name, intercomUrl = 'http://127.0.0.1:9') =>
-      startProcess('src/main.ts', ['serve', '--role', role], {
+      startServer({
         DATABASE_URL: databaseUrl,
         DATA_DIR: dataDir,
-        INTERCOM_CLIENT_ID: 'bench',
-        INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
         INTERCOM_API_URL: intercomUrl,
         ENCRYPTION_KEYS: key.toString('base64'),
-        LOG_LEVEL: 'info',
-        NODE_OPTIONS: '--max-semi-space-size=8',
+        ROLE: role,
         BENCH_NAME: name,
       }),
     async crashDatabase() {
@@ -107,6 +94,36 @@ export async function createSetting(options: { quick: boolean }): Promise<Settin
   };
 }
 
+export async function migrateDatabase(url: string): Promise<void> {
+  const { dataSource, close } = await openDatabase({ url, logger: pino({ level: 'silent' }), poolSize: 4 });
+  await migrate(dataSource);
+  await close();
+}
+
+/** @param accessToken encrypted; `null`: nothing is delivered */
+export async function insertWorkspace(client: pg.Client, accessToken: string | null): Promise<void> {
+  await client.query(`insert into workspaces (workspace_id, name, access_token) values ($1, 'Bench', $2)`, [
+    WORKSPACE_ID,
+    accessToken,
+  ]);
+  await client.query(
+    `insert into projects (workspace_id, project_id, revenuecat_project_id, name, webhook_auth_hash)
+     values ($1, $2, 'proj1', 'Bench', $3)`,
+    [WORKSPACE_ID, PROJECT_ID, hashSecret(AUTHORIZATION)],
+  );
+}
+
+/** The app as `npm start` runs it. */
+export function startServer(env: Readonly<Record<string, string>>): Promise<Running> {
+  const settings = {
+    INTERCOM_CLIENT_ID: 'bench',
+    INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+    INTERCOM_API_URL: 'http://127.0.0.1:9',
+    NODE_OPTIONS: '--max-semi-space-size=8',
+  };
+  return startProcess('src/main.ts', { ...settings, ...env }, ['serve']);
+}
+
 /** PostgreSQL does not start while processes of the killed one still end. */
 async function startAfterCrash(dataDir: string): Promise<EmbeddedPostgres> {
   for (let attempt = 1; ; attempt += 1) {
@@ -119,5 +136,11 @@ async function startAfterCrash(dataDir: string): Promise<EmbeddedPostgres> {
   }
 }
 
-/** The token that the simulated Intercom must take. */
-export const INTERCOM_TOKEN = TOKEN;
+/** The simulated Intercom in a process of its own: `bench/servers/intercom.ts` says what `env` may hold. */
+export function startIntercom(env: Readonly<Record<string, string>>): Promise<Running> {
+  return startProcess('bench/servers/intercom.ts', {
+    WORKSPACE: WORKSPACE_ID,
+    TOKEN: INTERCOM_TOKEN,
+    ...env,
+  });
+}

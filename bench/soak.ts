@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { Agent, request } from 'undici';
 import { eventOf } from './data.ts';
-import { killAll, type Running, startProcess, stopOnSignals } from './processes.ts';
+import { killAll, type Running, stopOnSignals } from './processes.ts';
 import { quantile } from './report.ts';
 import {
   AUTHORIZATION,
   CLIENT_SECRET,
   createSetting,
-  INTERCOM_TOKEN,
   PROJECT_ID,
+  startIntercom,
   WORKSPACE_ID,
 } from './setting.ts';
 
@@ -29,7 +29,7 @@ const options = new Command('soak')
   .opts<Record<'minutes' | 'webhooks' | 'cards' | 'customers', string>>();
 const MINUTES = Number(options.minutes);
 const CUSTOMERS = Number(options.customers);
-/** Calls that the simulated Intercom allows in ten seconds: one workspace stands in for many here. */
+/** Calls that the simulated Intercom allows in ten seconds: one workspace has the traffic of many here. */
 const RATE = 20_000;
 const LATENCY_MS = 30;
 /** A card this soon after a fault began is counted apart. */
@@ -50,9 +50,7 @@ try {
 
 async function soak(): Promise<boolean> {
   const db = await setting.createDatabase('soak');
-  const intercom = await startProcess('bench/servers/intercom.ts', [], {
-    WORKSPACE: WORKSPACE_ID,
-    TOKEN: INTERCOM_TOKEN,
+  const intercom = await startIntercom({
     CUSTOMERS: String(CUSTOMERS),
     RATE: String(RATE),
     LATENCY_MS: String(LATENCY_MS),

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { Agent, request } from 'node:http';
 import type pg from 'pg';
 import { pino } from 'pino';
+import { Agent, request } from 'undici';
 import type { Database } from '../../src/database/sql.ts';
 import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
@@ -18,53 +18,24 @@ import {
 } from '../../src/settings/repository.ts';
 import { defaultEventName, EVENT_KINDS } from '../../src/subscription/kinds.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { HEAVY_CUSTOMER, HEAVY_EVENTS, PROJECT_ID, WORKSPACE_ID } from './fill.ts';
+import { median, quantile } from '../report.ts';
+import { CLIENT_SECRET, PROJECT_ID, WORKSPACE_ID } from '../setting.ts';
+import { HEAVY_CUSTOMER, HEAVY_EVENTS } from './fill.ts';
 
 export interface Times {
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
 
-export interface GrowthRow {
-  readonly events: number;
-  readonly webhooksPerSecond: number;
-  readonly webhook: Times;
-  readonly firstCard: Times;
-  readonly card: Times;
-  readonly firstPage: Times;
-  readonly deepPage: Times;
-  /** What the settings' pages read: the slowest of them. */
-  readonly settings: Times;
-  readonly claim: Times;
-  readonly bytesPerEvent: number;
-  readonly databaseGiB: number;
-}
+export type GrowthRow = Awaited<ReturnType<typeof measure>>;
 
-function timesOf(samples: number[]): Times {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const at = (share: number): number =>
-    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-  return { p50Ms: at(0.5), p99Ms: at(0.99) };
-}
+const PROJECT = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+/** Concurrent senders of webhooks. */
+const SENDERS = 64;
+const CLAIM_SIZE = 32;
 
-/** Runs `work` with `hands` callers in parallel until the time is over; the first second is not measured. */
-async function sample(
-  options: { seconds: number; hands: number },
-  work: () => Promise<unknown>,
-): Promise<{ times: Times; perSecond: number }> {
-  const warmUntilMs = performance.now() + 1_000;
-  const untilMs = warmUntilMs + options.seconds * 1_000;
-  const samples: number[] = [];
-  const hand = async (): Promise<void> => {
-    for (;;) {
-      const begunMs = performance.now();
-      if (begunMs > untilMs) return;
-      await work();
-      if (begunMs > warmUntilMs) samples.push(performance.now() - begunMs);
-    }
-  };
-  await Promise.all(Array.from({ length: options.hands }, hand));
-  return { times: timesOf(samples), perSecond: samples.length / options.seconds };
+function timesOf(samples: readonly number[]): Times {
+  return { p50Ms: median(samples), p99Ms: quantile(samples, 0.99) };
 }
 
 export async function measure(input: {
@@ -72,46 +43,66 @@ export async function measure(input: {
   database: Database;
   client: pg.Client;
   appUrl: string;
-  clientSecret: string;
   seconds: number;
-}): Promise<GrowthRow> {
+}) {
   const { events, database, client, seconds } = input;
   const customers = events / 10;
   /** Even numbers are of the large workspace. */
-  const someone = (): string => `user-${2 * Math.floor(1 + Math.random() * (customers / 2 - 1))}`;
-  const card = cardsOf(input.appUrl, input.clientSecret);
+  const randomCustomer = (): string => `user-${2 * Math.floor(1 + Math.random() * (customers / 2 - 1))}`;
+  const openCard = createOpener(input.appUrl);
+  return {
+    events,
+    ...(await measureCards(openCard, randomCustomer)),
+    ...(await measurePages(openCard)),
+    settings: await measureSettings(database),
+    ...(await measureWebhooks(database, randomCustomer, seconds)),
+    claim: await measureClaims(database, client),
+    ...(await readSizes(client)),
+  };
+}
 
-  // Cards first: each customer's first opening makes its summary, the second finds it.
-  const firsts: number[] = [];
-  const seconds2: number[] = [];
-  const people = [...new Set(Array.from({ length: 600 }, someone))];
-  for (const [index, id] of people.entries()) {
-    const first = await card(id, null);
-    const again = await card(id, null);
-    if (index < 50) continue;
-    firsts.push(first.ms);
-    seconds2.push(again.ms);
+/** A customer's first card makes its summary, the second finds it. */
+async function measureCards(openCard: OpenCard, randomCustomer: () => string) {
+  const first: number[] = [];
+  const again: number[] = [];
+  for (const id of new Set(Array.from({ length: 600 }, randomCustomer))) {
+    first.push((await openCard(id, null)).ms);
+    again.push((await openCard(id, null)).ms);
   }
+  return { firstCard: timesOf(first.slice(50)), card: timesOf(again.slice(50)) };
+}
 
+async function measurePages(openCard: OpenCard) {
   const pages: number[] = [];
-  let shown = await card(HEAVY_CUSTOMER, 'timeline');
+  let shown = await openCard(HEAVY_CUSTOMER, 'timeline');
   for (let page = 1; page < HEAVY_EVENTS / 10 - 2; page += 1) {
-    shown = await card(HEAVY_CUSTOMER, 'timeline:older', shown.storedData);
+    shown = await openCard(HEAVY_CUSTOMER, 'timeline:older', shown.storedData);
     pages.push(shown.ms);
   }
+  return { firstPage: timesOf(pages.slice(0, 60)), deepPage: timesOf(pages.slice(-60)) };
+}
 
-  const settings = await settingsReads(database);
-
-  const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
+/** Appends webhooks to the journal, of which the first second is not measured, and interprets them. */
+async function measureWebhooks(database: Database, randomCustomer: () => string, seconds: number) {
   const journal = createJournal(database, () => {});
-  const received = await sample({ seconds, hands: 64 }, () => {
-    const id = Math.random() < 0.2 ? `new-${randomUUID()}` : someone();
-    const body = renewal(id);
-    return journal.append(project, checkWebhook(Buffer.from(JSON.stringify({ event: body }))));
-  });
+  const warmUntilMs = performance.now() + 1_000;
+  const untilMs = warmUntilMs + seconds * 1_000;
+  const samples: number[] = [];
+  const sendUntilDone = async (): Promise<void> => {
+    for (let begunMs = performance.now(); begunMs <= untilMs; begunMs = performance.now()) {
+      const id = Math.random() < 0.2 ? `new-${randomUUID()}` : randomCustomer();
+      const body = Buffer.from(JSON.stringify({ event: renewal(id) }));
+      await journal.append(PROJECT, checkWebhook(body));
+      if (begunMs > warmUntilMs) samples.push(performance.now() - begunMs);
+    }
+  };
+  await Promise.all(Array.from({ length: SENDERS }, sendUntilDone));
   const secrets = createSecretBox([randomBytes(32)]);
-  await processProject({ database, secrets, logger: pino({ level: 'silent' }) }, project);
+  await processProject({ database, secrets, logger: pino({ level: 'silent' }) }, PROJECT);
+  return { webhooksPerSecond: samples.length / seconds, webhook: timesOf(samples) };
+}
 
+async function measureClaims(database: Database, client: pg.Client): Promise<Times> {
   await client.query(`update subscribers set due_at = null where workspace_id = $1 and due_at is not null`, [
     WORKSPACE_ID,
   ]);
@@ -121,12 +112,12 @@ export async function measure(input: {
     [WORKSPACE_ID],
   );
   const owner = randomUUID();
-  const claimed: number[] = [];
+  const samples: number[] = [];
   for (let round = 0; round < 140; ) {
     const begunMs = performance.now();
-    const claims = await claimNext(database, WORKSPACE_ID, { owner, limit: 32 });
+    const claims = await claimNext(database, WORKSPACE_ID, { owner, limit: CLAIM_SIZE });
     const tookMs = performance.now() - begunMs;
-    if (claims.length < 32) {
+    if (claims.length < CLAIM_SIZE) {
       // A small database has fewer subscribers than all rounds take: they are set free, and this round is not counted.
       if (round === 0) throw new Error('too few were due');
       await client.query(
@@ -135,32 +126,28 @@ export async function measure(input: {
       );
       continue;
     }
-    if (round >= 10) claimed.push(tookMs);
-    if (round % 4 === 0) await Promise.all(claims.slice(0, 1).map((claim) => releaseClaim(database, claim)));
+    samples.push(tookMs);
+    const [first] = claims;
+    if (round % 4 === 0 && first) await releaseClaim(database, first);
     round += 1;
   }
+  return timesOf(samples.slice(10));
+}
 
+async function readSizes(client: pg.Client) {
   const { rows } = await client.query<{ events: string; all: string; count: string }>(
     `select pg_total_relation_size('events') as events, pg_database_size(current_database()) as all,
             (select count(*) from events) as count`,
   );
   const [sizes] = rows;
   return {
-    events,
-    webhooksPerSecond: received.perSecond,
-    webhook: received.times,
-    firstCard: timesOf(firsts),
-    card: timesOf(seconds2),
-    firstPage: timesOf(pages.slice(0, 60)),
-    deepPage: timesOf(pages.slice(-60)),
-    settings,
-    claim: timesOf(claimed),
     bytesPerEvent: Number(sizes?.events) / Number(sizes?.count),
     databaseGiB: Number(sizes?.all) / 2 ** 30,
   };
 }
 
-async function settingsReads(database: Database): Promise<Times> {
+/** What the settings' pages read: the slowest of them. */
+async function measureSettings(database: Database): Promise<Times> {
   const everything = { show: 'all', customer: null, kind: null, before: null, limit: 50 } as const;
   const reads: readonly (() => Promise<unknown>)[] = [
     () => readOverview(database, WORKSPACE_ID),
@@ -226,57 +213,37 @@ export function renewal(appUserId: string): Record<string, unknown> {
   };
 }
 
-interface Shown {
-  readonly ms: number;
-  readonly storedData: unknown;
-}
+type OpenCard = ReturnType<typeof createOpener>;
 
 /** Cards of the running app, one request at a time over one connection. */
-function cardsOf(
-  appUrl: string,
-  secret: string,
-): (externalId: string, componentId: string | null, storedData?: unknown) => Promise<Shown> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  return (externalId, componentId, storedData) => {
+function createOpener(appUrl: string) {
+  const agent = new Agent({ connections: 1 });
+  return async (externalId: string, componentId: string | null, storedData: unknown = {}) => {
+    const pressed = {
+      component_id: componentId,
+      input_values: {},
+      current_canvas: { stored_data: storedData },
+    };
     const body = JSON.stringify({
       workspace_id: WORKSPACE_ID,
       admin: { id: '1', name: 'Bench' },
       contact: { id: `contact-${externalId}`, external_id: externalId },
       conversation: { id: '1' },
-      ...(componentId === null
-        ? {}
-        : { component_id: componentId, input_values: {}, current_canvas: { stored_data: storedData ?? {} } }),
+      ...(componentId === null ? {} : pressed),
     });
-    const signature = createHmac('sha256', secret).update(body).digest('hex');
+    const signature = createHmac('sha256', CLIENT_SECRET).update(body).digest('hex');
     const begunMs = performance.now();
-    return new Promise((resolve, reject) => {
-      const sent = request(
-        `${appUrl}/canvas/inbox/${componentId === null ? 'initialize' : 'submit'}`,
-        {
-          method: 'POST',
-          agent,
-          headers: { 'Content-Type': 'application/json', 'X-Body-Signature': signature },
-        },
-        (answer) => {
-          let text = '';
-          answer.setEncoding('utf8');
-          answer.on('data', (chunk: string) => {
-            text += chunk;
-          });
-          answer.on('end', () => {
-            const ms = performance.now() - begunMs;
-            const isWhole = answer.statusCode === 200 && /"id":"(timeline|event:[^"]+)"/.test(text);
-            if (!isWhole)
-              return reject(new Error(`${componentId}: ${answer.statusCode} ${text.slice(0, 300)}`));
-            resolve({
-              ms,
-              storedData: (JSON.parse(text) as { canvas: { stored_data?: unknown } }).canvas.stored_data,
-            });
-          });
-        },
-      );
-      sent.on('error', reject);
-      sent.end(body);
+    const answer = await request(`${appUrl}/canvas/inbox/${componentId === null ? 'initialize' : 'submit'}`, {
+      method: 'POST',
+      dispatcher: agent,
+      headers: { 'content-type': 'application/json', 'x-body-signature': signature },
+      body,
     });
+    const text = await answer.body.text();
+    const ms = performance.now() - begunMs;
+    if (answer.statusCode !== 200 || !/"id":"(timeline|event:[^"]+)"/.test(text))
+      throw new Error(`${componentId}: ${answer.statusCode} ${text.slice(0, 300)}`);
+    const { canvas } = JSON.parse(text) as { canvas: { stored_data?: unknown } };
+    return { ms, storedData: canvas.stored_data };
   };
 }

@@ -1,68 +1,39 @@
-import { readFileSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent, request } from 'undici';
+import type { Running } from '../processes.ts';
+import { AUTHORIZATION, PROJECT_ID } from '../setting.ts';
 import { renewal } from './measure.ts';
-
-export interface MemorySample {
-  readonly received: number;
-  readonly rssMiB: number;
-}
 
 const CONNECTIONS = 64;
 const CUSTOMERS = 100_000;
 
+type MemorySample = readonly [received: number, rssMiB: number];
+
 /** Sends webhooks to a running server and samples its resident memory at every twentieth of the way. */
-export async function watchMemory(input: {
-  url: string;
-  authorization: string;
-  pid: number;
-  webhooks: number;
-}): Promise<{ samples: MemorySample[]; perSecond: number }> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  const samples: MemorySample[] = [{ received: 0, rssMiB: rssOf(input.pid) }];
-  const step = Math.max(1, Math.floor(input.webhooks / 20));
+export async function watchMemory(
+  app: Running,
+  webhooks: number,
+): Promise<{ samples: MemorySample[]; perSecond: number }> {
+  const agent = new Agent({ connections: CONNECTIONS });
+  const samples: MemorySample[] = [[0, app.memory()]];
+  const step = Math.max(1, Math.floor(webhooks / 20));
   let [sent, received] = [0, 0];
   const begunMs = performance.now();
-  const hand = async (): Promise<void> => {
-    while (sent < input.webhooks) {
+  const sendUntilDone = async (): Promise<void> => {
+    while (sent < webhooks) {
       sent += 1;
-      await post(
-        agent,
-        input.url,
-        input.authorization,
-        JSON.stringify({ event: renewal(`user-${sent % CUSTOMERS}`) }),
-      );
+      const answer = await request(`${app.url}/webhooks/revenuecat/${PROJECT_ID}`, {
+        method: 'POST',
+        dispatcher: agent,
+        headers: { 'content-type': 'application/json', authorization: AUTHORIZATION },
+        body: JSON.stringify({ event: renewal(`user-${sent % CUSTOMERS}`) }),
+      });
+      await answer.body.dump();
+      if (answer.statusCode !== 200) throw new Error(`a webhook got ${answer.statusCode}`);
       received += 1;
-      if (received % step === 0) samples.push({ received, rssMiB: rssOf(input.pid) });
+      if (received % step === 0) samples.push([received, app.memory()]);
     }
   };
-  await Promise.all(Array.from({ length: CONNECTIONS }, hand));
-  agent.destroy();
+  await Promise.all(Array.from({ length: CONNECTIONS }, sendUntilDone));
+  await agent.close();
   return { samples, perSecond: (received / (performance.now() - begunMs)) * 1_000 };
-}
-
-function post(agent: Agent, url: string, authorization: string, body: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      url,
-      {
-        method: 'POST',
-        agent,
-        headers: { 'Content-Type': 'application/json', Authorization: authorization },
-      },
-      (answer) => {
-        answer.resume();
-        answer.on('end', () =>
-          answer.statusCode === 200 ? resolve() : reject(new Error(`a webhook got ${answer.statusCode}`)),
-        );
-      },
-    );
-    sent.on('error', reject);
-    sent.end(body);
-  });
-}
-
-function rssOf(pid: number): number {
-  return Math.round(
-    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024,
-  );
 }
