@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { report } from './report.ts';
 
 /** Fails on words of the project's former dialect: each has a plain word that everyone knows. */
 const WORDS: readonly (readonly [pattern: RegExp, use: string])[] = [
@@ -22,7 +23,7 @@ const WORDS: readonly (readonly [pattern: RegExp, use: string])[] = [
   [/\b(?:stands for|stands in|stand in for)\b/i, 'is, represents'],
 ];
 
-const files = globSync(['src/**/*.{ts,eta,js,json}', 'docs/*.md', '*.md']).sort();
+const files = globSync(['src/**/*.{ts,eta,js,json}', 'bench/**/*.ts', 'docs/*.md', '*.md']).sort();
 const problems: string[] = [];
 for (const file of files) {
   const lines = readFileSync(file, 'utf8').split('\n');
@@ -34,6 +35,4 @@ for (const file of files) {
   }
 }
 
-for (const problem of problems) process.stdout.write(`${problem}\n`);
-process.stdout.write(problems.length === 0 ? 'Plain language.\n' : `${problems.length} problems\n`);
-process.exitCode = problems.length === 0 ? 0 : 1;
+report(problems, 'Plain language.');

@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { parse, TYPE } from '@formatjs/icu-messageformat-parser';
 import { LANGUAGES } from '../src/i18n/languages.ts';
+import { report } from './report.ts';
 
 /**
  * Fails when a message of `locales/` is missing in a language, unused, malformed, or takes other placeholders; or when
@@ -60,6 +61,4 @@ function placeholders(message: string, name: string): string {
   return [...names].sort().join(',');
 }
 
-for (const problem of problems) process.stdout.write(`${problem}\n`);
-process.stdout.write(`${Object.keys(english).length} messages in ${LANGUAGES.length} languages\n`);
-process.exitCode = problems.length > 0 ? 1 : 0;
+report(problems, `${Object.keys(english).length} messages in ${LANGUAGES.length} languages`);

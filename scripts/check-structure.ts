@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { report } from './report.ts';
 
 /**
  * Fails when a folder of `src/` imports one of its own level or above it, and when files import each other in a circle:
@@ -26,7 +27,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['errors.ts', 'time.ts', 'text.ts', 'tracing.ts'],
 ];
 
-/** Root modules of one level know each other. */
+/** Root modules of the last level may import each other. */
 const ROOT_LEVEL = LEVELS.length - 1;
 
 const levelOf = new Map(LEVELS.flatMap((names, level) => names.map((name) => [name, level] as const)));
@@ -69,8 +70,4 @@ function findCircles(file: string, way: readonly string[]): void {
 
 for (const file of imports.keys()) findCircles(file, []);
 
-for (const problem of problems) process.stdout.write(`${problem}\n`);
-process.stdout.write(
-  problems.length === 0 ? 'Dependencies point one way.\n' : `${problems.length} problems\n`,
-);
-process.exitCode = problems.length === 0 ? 0 : 1;
+report(problems, 'Dependencies point one way.');

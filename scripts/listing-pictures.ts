@@ -6,6 +6,7 @@ import type { Browser, Page } from 'playwright-core';
 import manifest from '../app-manifest.json' with { type: 'json' };
 import { type Demo, startDemo } from '../src/simulator/demo.ts';
 import { launchBrowser } from '../test/support/browser.ts';
+import { settingsUrl, shootCard, signIn } from './demo-pages.ts';
 
 /**
  * Creates what the App Store listing shows, from the running demo: the icon, and one picture for each entry of
@@ -19,40 +20,25 @@ const PICTURE = { width: 1600, height: 1000 };
 
 /** What each picture shows, by its file name. */
 const SUBJECTS: Readonly<Record<string, (page: Page, demo: Demo) => Promise<Buffer>>> = {
-  'card.png': (page, demo) => shootCard(page, demo, []),
-  'timeline.png': (page, demo) => shootCard(page, demo, ['timeline']),
-  'grant.png': (page, demo) => shootCard(page, demo, ['grant']),
+  'card.png': (page, demo) => shootActive(page, demo, []),
+  'timeline.png': (page, demo) => shootActive(page, demo, ['timeline']),
+  'grant.png': (page, demo) => shootActive(page, demo, ['grant']),
   'use.png': (page, demo) => shootSettings(page, demo, '/settings/use'),
   'home.png': (page, demo) => shootSettings(page, demo, '/settings'),
 };
 
-async function shootCard(page: Page, demo: Demo, presses: readonly string[]): Promise<Buffer> {
+async function shootActive(page: Page, demo: Demo, press: readonly string[]): Promise<Buffer> {
   // The inbox scrolls a card that is higher than its window, which would cut the picture.
   await page.setViewportSize({ width: 1280, height: 1_200 });
-  await page.goto(`${demo.inboxUrl}?conversation=501&admin=1001`);
-  const card = page.getByTestId('card');
-  const isReady = () => page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
-  await isReady();
-  for (const id of presses) {
-    const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
-    await card.locator(`[data-component-id="${id}"] button`).first().click();
-    await answered;
-    await isReady();
-  }
-  await page.mouse.move(0, 0);
-  return card.screenshot();
+  return shootCard(page, demo, { conversation: '501', press });
 }
 
 async function shootSettings(page: Page, demo: Demo, path: string): Promise<Buffer> {
   await page.setViewportSize({ width: 1280, height: 800 });
-  // Intercom sends the browser back to the public address, and cookies belong to one host.
-  const home = demo.appUrl.replace('127.0.0.1', 'localhost');
-  await page.goto(`${home}${path}`);
+  await page.goto(settingsUrl(demo, path));
   if (new URL(page.url()).pathname === '/signin') {
-    await page.getByRole('link', { name: 'Sign in with Intercom' }).click();
-    await page.getByRole('button', { name: 'Authorize access' }).click();
-    await page.waitForURL('**/settings**');
-    await page.goto(`${home}${path}`);
+    await signIn(page);
+    await page.goto(settingsUrl(demo, path));
   }
   return page.screenshot();
 }

@@ -4,7 +4,8 @@ import { pino } from 'pino';
 import type { Browser, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../src/simulator/demo.ts';
 import { launchBrowser } from '../test/support/browser.ts';
-import { SCENES, type Scene, SETTINGS_PAGES } from './scenes.ts';
+import { cardIsReady, inboxUrl, settingsUrl, shootCard, signIn } from './demo-pages.ts';
+import { SCENES, SETTINGS_PAGES } from './scenes.ts';
 
 /**
  * Makes the pictures of `docs/screenshots` from the running demo: the pages that the documents show, and contact
@@ -37,10 +38,10 @@ async function main(): Promise<void> {
     page.setDefaultTimeout(8_000);
     const cards: Picture[] = [];
     for (const scene of SCENES) {
-      const picture = await shootCard(page, demo, scene).catch((error: unknown) => {
+      const png = await shootCard(page, demo, scene).catch((error: unknown) => {
         throw new Error(`The scene "${scene.name}" cannot be played`, { cause: error });
       });
-      cards.push(picture);
+      cards.push({ caption: scene.name, png });
     }
     // Two sheets, so that neither is too heavy to open from the documents.
     const first = cards.filter((_, index) => !SCENES[index]?.press);
@@ -62,19 +63,12 @@ async function opened(browser: Browser, viewport: typeof DESK, url: string): Pro
   return page;
 }
 
-const conversation = (demo: Demo, id: string, admin = '1001'): string =>
-  `${demo.inboxUrl}?conversation=${encodeURIComponent(id)}&admin=${admin}`;
-
-async function cardIsReady(page: Page): Promise<void> {
-  await page.locator('[data-testid=card][aria-busy=false] .canvas').waitFor();
-}
-
 async function shootInbox(browser: Browser, demo: Demo): Promise<void> {
   for (const [name, viewport] of [
     ['inbox', DESK],
     ['inbox-phone', PHONE],
   ] as const) {
-    const page = await opened(browser, viewport, conversation(demo, '501'));
+    const page = await opened(browser, viewport, inboxUrl(demo, '501'));
     await cardIsReady(page);
     await page.getByTestId('events').waitFor();
     await page.screenshot({ path: join(FOLDER, `${name}.png`) });
@@ -82,45 +76,15 @@ async function shootInbox(browser: Browser, demo: Demo): Promise<void> {
   }
 }
 
-async function shootCard(page: Page, demo: Demo, scene: Scene): Promise<Picture> {
-  await page.goto(conversation(demo, scene.conversation, scene.admin));
-  await cardIsReady(page);
-  const card = page.getByTestId('card');
-  for (const step of scene.press ?? []) {
-    const [id = '', value] = step.split('=');
-    const matching = id.endsWith('*') ? `^="${id.slice(0, -1)}"` : `="${id}"`;
-    const component = card.locator(`[data-component-id${matching}]`).first();
-    if (value !== undefined) {
-      await component.locator('input, textarea').fill(value);
-      continue;
-    }
-    const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
-    await component.locator('button').first().click();
-    await answered;
-    await cardIsReady(page);
-  }
-  // Away from what was pressed, so that nothing looks hovered.
-  await page.mouse.move(0, 0);
-  return { caption: scene.name, png: await card.screenshot() };
-}
-
 async function shootSettings(browser: Browser, demo: Demo): Promise<{ desk: Picture[]; phone: Picture[] }> {
-  // Intercom sends the browser back to the public address, and cookies know hosts apart.
-  const home = demo.appUrl.replace('127.0.0.1', 'localhost');
   const desk: Picture[] = [];
   const phone: Picture[] = [];
-  const page = await opened(browser, DESK, `${home}/settings`);
+  const page = await opened(browser, DESK, settingsUrl(demo, '/settings'));
   desk.push({ caption: 'Sign in', png: await page.screenshot() });
-  await page
-    .getByRole('link', { name: /sign in/i })
-    .or(page.getByRole('button', { name: /sign in/i }))
-    .first()
-    .click();
-  await page.getByRole('button', { name: 'Authorize access' }).click();
-  await page.waitForURL('**/settings**');
+  await signIn(page);
   for (const { name, path } of SETTINGS_PAGES) {
     await page.setViewportSize(DESK);
-    await page.goto(`${home}${path}`);
+    await page.goto(settingsUrl(demo, path));
     const file = path === '/settings' ? 'settings-home' : `settings-${path.split('/').at(-1)}`;
     const png = await page.screenshot({ path: join(FOLDER, `${file}.png`) });
     desk.push({ caption: name, png });
