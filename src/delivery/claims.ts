@@ -1,5 +1,5 @@
-import { listEndedWorkers, unregisterWorker } from '../database/session.ts';
 import { clocks, type Database, listsOf, type Sql } from '../database/sql.ts';
+import { listEndedWorkers, unregisterWorker } from '../database/worker-connection.ts';
 import { rewriteAttributesOf } from '../subscribers/repository.ts';
 import { IS_CONNECTED } from '../workspaces/projects.ts';
 

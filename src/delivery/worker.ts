@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { createSession, type Session } from '../database/session.ts';
 import { DELIVERY_CHANNEL } from '../database/sql.ts';
+import { createWorkerConnection, type WorkerConnection } from '../database/worker-connection.ts';
 import { isDatabaseUnavailable } from '../errors.ts';
 import { type History, readHistories } from '../subscribers/history.ts';
 import { expiresAfter, withTimeout } from '../time.ts';
@@ -79,7 +79,7 @@ export class DeliveryWorker {
   readonly #clock: Clock;
   readonly #perWorkspace: number;
   readonly #context: DeliveryContext;
-  readonly #session: Session;
+  readonly #connection: WorkerConnection;
   readonly #workspaces = new Map<string, ActiveWorkspace>();
   readonly #running = new Set<Promise<void>>();
   #isStopping = false;
@@ -97,7 +97,7 @@ export class DeliveryWorker {
     this.#options = options;
     this.#clock = clock;
     this.#perWorkspace = options.concurrency ?? CONCURRENCY;
-    this.#session = createSession({
+    this.#connection = createWorkerConnection({
       sessionUrl: options.sessionUrl,
       channels: { ...options.channels, [DELIVERY_CHANNEL]: (workspaceId) => this.wake(workspaceId) },
       logger,
@@ -117,7 +117,7 @@ export class DeliveryWorker {
   }
 
   start(): void {
-    this.#session.start();
+    this.#connection.start();
     this.#loop = this.#run();
     this.#renewal = setInterval(() => {
       this.#renew().catch((error) => this.#context.logger.warn({ err: error }, 'could not renew leases'));
@@ -132,7 +132,7 @@ export class DeliveryWorker {
     for (const { gate } of this.#workspaces.values()) gate.close();
     await Promise.allSettled(this.#running);
     if (this.#renewal) clearInterval(this.#renewal);
-    await this.#session.stop();
+    await this.#connection.stop();
   }
 
   /** Claims immediately. @param workspaceId that has something due; without it all of them are looked through */
@@ -228,7 +228,7 @@ export class DeliveryWorker {
   async #claimFor(workspaceId: string, limit: number): Promise<number> {
     const untilMs = performance.now() + LEASE_SECONDS * 1_000;
     const { database } = this.#context;
-    const owner = this.#session.workerId();
+    const owner = this.#connection.workerId();
     const [claims, workspace] = await Promise.all([
       claimNext(database, workspaceId, { owner, limit }),
       readWorkspace(database, workspaceId),
@@ -265,7 +265,7 @@ export class DeliveryWorker {
     const { claim } = entry;
     const ids = { workspaceId: claim.workspaceId, subscriberId: claim.subscriberId };
     const requireLease = (): void => {
-      const isOurs = claim.owner === this.#session.workerId() && performance.now() < entry.untilMs;
+      const isOurs = claim.owner === this.#connection.workerId() && performance.now() < entry.untilMs;
       if (!isOurs) throw new LeaseLostError();
     };
     try {
@@ -307,7 +307,7 @@ export class DeliveryWorker {
       const entries = [...claims.values()];
       const ids = entries.map((entry) => entry.claim.subscriberId);
       const renewed = await renewLeases(this.#context.database, workspaceId, {
-        owner: this.#session.workerId(),
+        owner: this.#connection.workerId(),
         subscriberIds: ids,
       });
       for (const entry of entries) if (renewed.has(entry.claim.subscriberId)) entry.untilMs = untilMs;

@@ -4,8 +4,8 @@ import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
-import { createSession } from '../../src/database/session.ts';
 import { DELIVERY_CHANNEL, isPooled, notifyDelivery } from '../../src/database/sql.ts';
+import { createWorkerConnection } from '../../src/database/worker-connection.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
 import { openJobs } from '../../src/jobs/jobs.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -218,28 +218,28 @@ describe('a lost database connection', () => {
     for (let count = 0; count < 5; count += 1) await new Promise((resolve) => setImmediate(resolve));
   };
 
-  test('silent without an end: a session connects again, and hears what comes then', async (t) => {
+  test('silent without an end: it connects again, and hears what comes then', async (t) => {
     const heard: string[] = [];
     let ready = 0;
     t.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
-    const session = createSession({
+    const connection = createWorkerConnection({
       sessionUrl: server.url,
       channels: { [DELIVERY_CHANNEL]: (payload) => heard.push(payload) },
       logger: silent,
       onReady: () => (ready += 1),
     });
-    session.start();
+    connection.start();
     while (ready === 0) await turn();
-    const first = session.workerId();
+    const first = connection.workerId();
     server.silence();
-    for (let passed = 0; session.workerId() === first && passed < 100; passed += 1) await pass(t, 10_000);
-    assert.notEqual(session.workerId(), first, 'the connection was lost');
+    for (let passed = 0; connection.workerId() === first && passed < 100; passed += 1) await pass(t, 10_000);
+    assert.notEqual(connection.workerId(), first, 'the connection was lost');
     await pass(t, 500);
     t.mock.timers.reset();
-    await until(() => ready === 2, 'the session to be ready again');
+    await until(() => ready === 2, 'the connection to be ready again');
     await notifyDelivery(direct.database, 'w1');
     await until(() => heard.includes('w1'), 'the notification');
-    await session.stop();
+    await connection.stop();
   });
 
   test('refused for a while: the job queue says so in one line', async () => {

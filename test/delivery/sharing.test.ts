@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { registerWorker } from '../../src/database/session.ts';
+import { registerWorker } from '../../src/database/worker-connection.ts';
 
 import { claimNext, LEASE_SECONDS, releaseExpiredLeases } from '../../src/delivery/claims.ts';
 import { allocateSlots, listDueWorkspaces, pauseWorkspace } from '../../src/delivery/due-workspaces.ts';

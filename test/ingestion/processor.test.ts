@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { wakeForContact } from '../../src/contacts/repository.ts';
-import { createSession } from '../../src/database/session.ts';
 import type { Database } from '../../src/database/sql.ts';
+import { createWorkerConnection } from '../../src/database/worker-connection.ts';
 import { isDatabaseUnavailable } from '../../src/errors.ts';
 import type { CheckedWebhook } from '../../src/ingestion/journal.ts';
 import {
@@ -343,13 +343,13 @@ describe('processing the journal', () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
     const processor = createProcessor({ database: db.database, secrets, logger: silent });
-    const session = createSession({
+    const connection = createWorkerConnection({
       sessionUrl: db.url,
       channels: { [WEBHOOK_CHANNEL]: (payload) => processor.wake(notifiedProject(payload)) },
       logger: silent,
       onReady: () => {},
     });
-    session.start();
+    connection.start();
     processor.start();
     const stored = async (): Promise<string[]> =>
       (
@@ -363,7 +363,7 @@ describe('processing the journal', () => {
     await journal.append(project, webhook(eventBody({ id: 'notified' })));
     await until(async () => (await stored()).length === 2, 'the one that was announced');
     await processor.stop();
-    await session.stop();
+    await connection.stop();
   });
 
   test('of one event several times in a batch the first is accepted', async () => {

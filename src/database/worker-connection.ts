@@ -41,7 +41,7 @@ const RECONNECT_DELAY_MS = 500;
 const HEARTBEAT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
-export type Session = ReturnType<typeof createSession>;
+export type WorkerConnection = ReturnType<typeof createWorkerConnection>;
 
 /**
  * A worker's own connection: it receives notifications, and it shows that the worker is alive. It connects again when
@@ -51,7 +51,7 @@ export type Session = ReturnType<typeof createSession>;
  * @param options.channels by name, what to do with a payload
  * @param options.onReady called on each new connection: what was announced before was missed
  */
-export function createSession(options: {
+export function createWorkerConnection(options: {
   sessionUrl: string | null;
   channels: Readonly<Record<string, (payload: string) => void>>;
   logger: Logger;
