@@ -5,7 +5,7 @@ import { readCustomer } from '../revenuecat/customer.ts';
 import { reportDisagreement } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { type StoredCustomer, storeCustomers } from '../subscribers/store-customers.ts';
-import { preferredAppUserIds } from '../subscription/identities.ts';
+import { preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { importEvents } from './import-customer.ts';

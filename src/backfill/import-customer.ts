@@ -7,8 +7,8 @@ import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { storeCustomer, withKey } from '../subscribers/refresh.ts';
 import { type EventFields, toEvent } from '../subscribers/stored-events.ts';
+import { isBlockedId, preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import { keysOfEvent } from '../subscription/event-order.ts';
-import { isBlockedId, preferredAppUserIds } from '../subscription/identities.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
 

@@ -3,7 +3,7 @@ import { AppError, answerOrError, codeOf, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
 import { recordKeyState } from '../subscribers/refresh.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readProject } from '../workspaces/projects.ts';

@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { IntercomClient, IntercomContact } from '../intercom/client.ts';
-import { isAnonymous, preferredAppUserIds } from '../subscription/identities.ts';
+import { isAnonymous, preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 
 /** A subscriber with dozens of anonymous aliases must not cost dozens of calls; every identified id counts. */

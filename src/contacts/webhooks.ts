@@ -5,7 +5,7 @@ import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
-import { fitsKey } from '../subscription/identities.ts';
+import { fitsKey } from '../subscription/app-user-ids.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
 

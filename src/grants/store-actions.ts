@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { isApple, productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
 import { readFromRevenueCat } from './access.ts';

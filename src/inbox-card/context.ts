@@ -4,7 +4,7 @@ import { messagesFor } from '../i18n/messages.ts';
 import { backLink, canvas, type InboxCanvas, linkButton, type Part, text } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { dashboardUrl, type Project } from '../workspaces/projects.ts';
 import type { CanvasCache } from './canvas-cache.ts';

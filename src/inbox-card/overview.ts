@@ -13,9 +13,9 @@ import {
   table,
   tightText,
 } from '../intercom/canvas.ts';
+import { isAnonymous } from '../subscription/app-user-ids.ts';
 import type { CustomerDescription } from '../subscription/describe-customer.ts';
 import type { Statement } from '../subscription/describe-subscription.ts';
-import { isAnonymous } from '../subscription/identities.ts';
 import { productName } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';

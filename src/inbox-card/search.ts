@@ -15,7 +15,7 @@ import { queueCustomerImport } from '../subscribers/jobs.ts';
 import { queueKeyCheck } from '../subscribers/refresh.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import type { Project } from '../workspaces/projects.ts';

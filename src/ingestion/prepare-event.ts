@@ -4,7 +4,7 @@ import {
   findErasedIds,
   withoutErased,
 } from '../subscribers/erased-ids.ts';
-import { toEmail } from '../subscription/identities.ts';
+import { toEmail } from '../subscription/app-user-ids.ts';
 import {
   eventIdOf,
   type Identifiers,

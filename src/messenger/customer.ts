@@ -1,7 +1,7 @@
 import { displayNames, readCatalog } from '../revenuecat/catalog.ts';
 import { readHistory } from '../subscribers/history.ts';
 import { deriveSummary } from '../subscribers/summaries.ts';
-import { isBlockedId } from '../subscription/identities.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { deriveState } from '../subscription/state.ts';
 import { SUMMARY_FORMAT, type SubscriberSummary } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';

@@ -1,8 +1,8 @@
 import jwt from 'jsonwebtoken';
 import { z } from 'zod';
 import { AppError, badRequest, type ErrorCode } from '../errors.ts';
+import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { contactAttributes } from '../subscription/contact-values.ts';
-import { isBlockedId } from '../subscription/identities.ts';
 import { isRecord } from '../text.ts';
 import type { CustomerState } from './customer.ts';
 

@@ -1,5 +1,5 @@
 import type { CatalogRow } from '../database/entities.ts';
-import { toEmail } from '../subscription/identities.ts';
+import { toEmail } from '../subscription/app-user-ids.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import type { RevenueCatClient } from './client.ts';
 import { type CatalogContext, readCurrentCatalog } from './current-catalog.ts';

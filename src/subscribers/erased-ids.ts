@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { Sql } from '../database/sql.ts';
-import { isAnonymous } from '../subscription/identities.ts';
+import { isAnonymous } from '../subscription/app-user-ids.ts';
 import { canNameCustomer } from '../subscription/read-event.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';

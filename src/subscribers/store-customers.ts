@@ -1,6 +1,6 @@
 import { notifyDelivery, type Sql } from '../database/sql.ts';
 import type { RevenueCatCustomer } from '../revenuecat/customer.ts';
-import { preferredAppUserIds } from '../subscription/identities.ts';
+import { preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { compareTexts, stripNul, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';

@@ -1,4 +1,4 @@
-import { isBlockedId } from './identities.ts';
+import { isBlockedId } from './app-user-ids.ts';
 
 /** What is read of one text: far more than any message, and a bound on the work that an unauthenticated sender can cause. */
 const MAX_TEXT_LENGTH = 100_000;

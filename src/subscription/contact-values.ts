@@ -1,5 +1,5 @@
 import { cut } from '../text.ts';
-import { preferredAppUserIds } from './identities.ts';
+import { preferredAppUserIds } from './app-user-ids.ts';
 import { isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import type { SubscriberState } from './types.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { compareTexts, isRecord, stripNul } from '../text.ts';
-import { fitsKey, preferredAppUserIds } from './identities.ts';
+import { fitsKey, preferredAppUserIds } from './app-user-ids.ts';
 import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
 import type { Environment, Money } from './types.ts';

@@ -1,8 +1,8 @@
 import { compareTexts } from '../text.ts';
+import { isAnonymous, preferredAppUserIds } from './app-user-ids.ts';
 import { applySnapshot } from './apply-snapshot.ts';
 import { distinctInOrder } from './event-order.ts';
 import { emptyFold, foldEvent, type HistoryFold } from './history-fold.ts';
-import { isAnonymous, preferredAppUserIds } from './identities.ts';
 import { isDeliverable } from './kinds.ts';
 import { addMoney } from './money.ts';
 import type { LifecycleEvent } from './read-event.ts';

@@ -8,7 +8,7 @@ import {
   text,
   tightText,
 } from '../../intercom/canvas.ts';
-import { isAnonymous } from '../../subscription/identities.ts';
+import { isAnonymous } from '../../subscription/app-user-ids.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
 import {

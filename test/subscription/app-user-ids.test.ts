@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { appUserIdInText } from '../../src/subscription/app-user-id-in-text.ts';
-import { isAnonymous, isBlockedId, preferredAppUserIds } from '../../src/subscription/identities.ts';
+import { isAnonymous, isBlockedId, preferredAppUserIds } from '../../src/subscription/app-user-ids.ts';
 
 const ANONYMOUS = '$RCAnonymousID:8069238d6049ce87cc529853916d624c';
 
