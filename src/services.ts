@@ -15,7 +15,7 @@ import { createProcessor } from './ingestion/processor.ts';
 import { openJobs } from './jobs/jobs.ts';
 import { addJobMetrics } from './jobs/metrics.ts';
 import { createCatalogCache } from './revenuecat/catalog.ts';
-import { createBackgroundRefresh, refreshAfterTransfer } from './subscribers/refresh.ts';
+import { createRefreshIfStale, refreshAfterTransfer } from './subscribers/refresh.ts';
 import { type AppContext, createAppContext } from './workspaces/app-context.ts';
 import { addWorkspaceMetrics, createAppCounters } from './workspaces/metrics.ts';
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
@@ -81,7 +81,7 @@ function createCardApp(app: AppContext, keys: readonly Buffer[]): CardApp {
     pictureKey: deriveKey(keys, 'pictures'),
     catalog: createCatalogCache(app.now),
     cachedCanvas: createCanvasCache(app.now),
-    refreshIfStale: createBackgroundRefresh(app),
+    refreshIfStale: createRefreshIfStale(app),
   };
 }
 

@@ -5,11 +5,12 @@ import { storeEvents } from '../ingestion/store-events.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
-import { storeCustomer, withKey } from '../subscribers/refresh.ts';
+import { storeCustomer } from '../subscribers/refresh.ts';
 import { type EventFields, toEvent } from '../subscribers/stored-events.ts';
 import { isBlockedId, preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import { keysOfEvent } from '../subscription/event-order.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { withKey } from '../workspaces/key-state.ts';
 import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
 
 type CustomerImport = 'imported' | 'unknown_customer' | 'no_key' | 'key_rejected' | 'blocked_id' | 'erased';

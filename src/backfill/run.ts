@@ -2,10 +2,10 @@ import { analyzeTables } from '../database/tables.ts';
 import { AppError, answerOrError, codeOf, mayPass } from '../errors.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';
 import { lockProject } from '../subscribers/identity.ts';
-import { recordKeyState } from '../subscribers/refresh.ts';
 import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { pause } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { recordKeyState } from '../workspaces/key-state.ts';
 import { readProject } from '../workspaces/projects.ts';
 import { type ImportRun, importBatch } from './import-batch.ts';
 import {

@@ -1,10 +1,10 @@
 import { epochMs, queryRow } from '../database/sql.ts';
 import { AppError, answerOrError, mayPass } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { queueKeyCheck, recordKeyState } from '../subscribers/refresh.ts';
 import { findInProject } from '../subscribers/search.ts';
 import { DAY_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
+import { queueKeyCheck, recordKeyState } from '../workspaces/key-state.ts';
 import { type Project, readProject } from '../workspaces/projects.ts';
 import { type Action, type ActionResult, doneAtMs, UNCONFIRMED_STATES } from './action.ts';
 import { ACTION_KINDS } from './action-kinds.ts';

@@ -12,12 +12,12 @@ import {
   text,
 } from '../intercom/canvas.ts';
 import { queueCustomerImport } from '../subscribers/jobs.ts';
-import { queueKeyCheck } from '../subscribers/refresh.ts';
 import { type FoundSubscriber, searchSubscribers } from '../subscribers/search.ts';
 import { appUserIdInText } from '../subscription/app-user-id-in-text.ts';
 import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { cut } from '../text.ts';
 import { withTimeout } from '../time.ts';
+import { queueKeyCheck } from '../workspaces/key-state.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
 import { andMore, type CardApp, type CardContext } from './context.ts';

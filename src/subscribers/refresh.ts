@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { AppError } from '../errors.ts';
 import type { CallPriority } from '../revenuecat/call-limiter.ts';
 import { type RevenueCatCustomer, readCustomer } from '../revenuecat/customer.ts';
 import { preferredAppUserIds } from '../subscription/app-user-ids.ts';
@@ -7,7 +6,8 @@ import { codeNames, compareWithSnapshot } from '../subscription/compare-with-sna
 import { deriveState } from '../subscription/state.ts';
 import { expiresAfter, MINUTE_MS } from '../time.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { type Project, type ProjectKey, readProject, setApiKeyState } from '../workspaces/projects.ts';
+import { withKey } from '../workspaces/key-state.ts';
+import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
 import { readHistory } from './history.ts';
 import { markPending, readSubscriber, type Subscriber, type SubscriberKey } from './repository.ts';
 import { findInProject } from './search.ts';
@@ -48,17 +48,16 @@ export async function refreshSubscriber(
 /** An older snapshot is refreshed in the background when a person looks at the customer. */
 const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
 
-export type RefreshIfStale = ReturnType<typeof createBackgroundRefresh>;
+export type RefreshIfStale = ReturnType<typeof createRefreshIfStale>;
 
 /**
  * Queues refreshes of the subscribers that people look at, where the data is stale: a card or page calls no API itself.
  * Cards open often and many at a time: each process queues a subscriber once a minute, and the queue holds one job
  * for each.
- *
- * @returns its `canRefresh` says whether RevenueCat can be asked about the subscriber
  */
-export function createBackgroundRefresh({ jobs, logger, now }: AppContext) {
+export function createRefreshIfStale({ jobs, logger, now }: AppContext) {
   const queued = new LRUCache<string, true>({ max: 10_000, ...expiresAfter(MINUTE_MS, now) });
+  /** @param shown.canRefresh whether RevenueCat accepts the API key of its project */
   return (
     workspaceId: string,
     shown: Pick<Subscriber, 'subscriberId' | 'snapshotAtMs'> & { canRefresh: boolean },
@@ -95,44 +94,6 @@ export async function refreshAfterTransfer(
       return jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
     }),
   );
-}
-
-const CHECK_INTERVAL_S = 600;
-
-/** Has the permissions of a workspace's keys checked again: one may be missing, or may have been added since. */
-export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {
-  return jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
-}
-
-/** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
-export async function withKey<T extends string>(
-  app: AppContext,
-  project: Project,
-  work: () => Promise<T>,
-): Promise<T | 'key_rejected'> {
-  const { workspaceId, projectId } = project;
-  try {
-    const outcome = await work();
-    if (project.apiKeyState !== 'valid') await recordKeyState(app, project, 'valid');
-    return outcome;
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_scope_missing') await queueKeyCheck(app, workspaceId);
-    if (error.code !== 'revenuecat_unauthorized') throw error;
-    await recordKeyState(app, project, 'rejected');
-    app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
-    return 'key_rejected';
-  }
-}
-
-/** Stores whether RevenueCat accepts a key, and reports a change to Intercom. */
-export async function recordKeyState(
-  app: AppContext,
-  project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,
-  state: 'valid' | 'rejected',
-): Promise<void> {
-  const isNew = await setApiKeyState(app.database, project, state);
-  if (isNew) await app.jobs.send('workspace.health', { workspaceId: project.workspaceId });
 }
 
 /** Stores RevenueCat's snapshot of one customer, who is then due. @returns `false` for an erased customer */

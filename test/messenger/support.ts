@@ -15,7 +15,7 @@ import {
 import { messengerApiRouter } from '../../src/messenger/api-routes.ts';
 import { messengerCardRouter } from '../../src/messenger/card-routes.ts';
 import { supportRouter } from '../../src/messenger/support-routes.ts';
-import { createBackgroundRefresh } from '../../src/subscribers/refresh.ts';
+import { createRefreshIfStale } from '../../src/subscribers/refresh.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import type { AppContext } from '../../src/workspaces/app-context.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
@@ -76,7 +76,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
       },
     },
   });
-  const refreshIfStale = createBackgroundRefresh(app);
+  const refreshIfStale = createRefreshIfStale(app);
   // One server for all requests: without it each request would start one.
   const server = createApp({
     logger: silent,

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, mayPass, nullOn } from '../../errors.ts';
-import { recordKeyState } from '../../subscribers/refresh.ts';
 import { findInProject } from '../../subscribers/search.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
+import { recordKeyState } from '../../workspaces/key-state.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { readWorkspace, type Workspace } from '../../workspaces/repository.ts';
 import { endsOf, findNoEffect, OUTAGE_ERRORS, readAccess } from '../access.ts';

@@ -1,0 +1,41 @@
+import { AppError } from '../errors.ts';
+import type { AppContext } from './app-context.ts';
+import { type Project, type ProjectKey, setApiKeyState } from './projects.ts';
+
+const CHECK_INTERVAL_S = 600;
+
+/** Has the permissions of a workspace's keys checked again: one may be missing, or may have been added since. */
+export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {
+  return jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+}
+
+/** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
+export async function withKey<T extends string>(
+  app: AppContext,
+  project: Project,
+  work: () => Promise<T>,
+): Promise<T | 'key_rejected'> {
+  const { workspaceId, projectId } = project;
+  try {
+    const outcome = await work();
+    if (project.apiKeyState !== 'valid') await recordKeyState(app, project, 'valid');
+    return outcome;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'revenuecat_scope_missing') await queueKeyCheck(app, workspaceId);
+    if (error.code !== 'revenuecat_unauthorized') throw error;
+    await recordKeyState(app, project, 'rejected');
+    app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
+    return 'key_rejected';
+  }
+}
+
+/** Stores whether RevenueCat accepts a key, and reports a change to Intercom. */
+export async function recordKeyState(
+  app: AppContext,
+  project: ProjectKey & Partial<Pick<Project, 'apiKey'>>,
+  state: 'valid' | 'rejected',
+): Promise<void> {
+  const isNew = await setApiKeyState(app.database, project, state);
+  if (isNew) await app.jobs.send('workspace.health', { workspaceId: project.workspaceId });
+}
