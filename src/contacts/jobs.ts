@@ -4,7 +4,7 @@ import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { followMerge, readAttributesStatus, rewriteAttributes } from './repository.ts';
+import { followMerge, readAttributesStatus, rewriteContactAttributes } from './repository.ts';
 
 declare module '../jobs/jobs.ts' {
   interface JobData {
@@ -28,7 +28,7 @@ const CLEAR_AFTER_S = 5;
 const DISCONNECTED_RETRY_S = 600;
 
 /** Queues a clear of the contact, for later: its customer, or another, may get it again. */
-export function clearLater(jobs: Jobs, contact: JobData['contact.clear'], sql?: Sql): Promise<void> {
+export function queueContactClear(jobs: Jobs, contact: JobData['contact.clear'], sql?: Sql): Promise<void> {
   return jobs.send('contact.clear', contact, { sql, afterSeconds: CLEAR_AFTER_S });
 }
 
@@ -50,14 +50,14 @@ async function clearContact(
   const status = await readAttributesStatus(app.database, workspaceId, contactId);
   if (status === 'written') {
     // The attempt before may have cleared what was written since.
-    if (isRetry) await rewriteAttributes(app.database, workspaceId, contactId);
+    if (isRetry) await rewriteContactAttributes(app.database, workspaceId, contactId);
     return;
   }
   if (workspace.status !== 'connected') {
     const options = { afterSeconds: DISCONNECTED_RETRY_S };
     return app.jobs.send('contact.clear', { workspaceId, contactId }, options);
   }
-  if (status === 'pending') return clearLater(app.jobs, { workspaceId, contactId });
+  if (status === 'pending') return queueContactClear(app.jobs, { workspaceId, contactId });
   // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);
@@ -68,7 +68,7 @@ async function clearContact(
     if (!(error instanceof AppError) || mayPass(error.remedy)) throw error;
     app.logger.warn({ workspaceId, contactId, code: error.code }, 'a former contact was not cleared');
   }
-  await rewriteAttributes(app.database, workspaceId, contactId);
+  await rewriteContactAttributes(app.database, workspaceId, contactId);
 }
 
 /**

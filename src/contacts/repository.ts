@@ -202,12 +202,12 @@ export async function followMerge(
     await moveLinks(sql, workspaceId, { from, into });
     await unassignContact(sql, workspaceId, from);
   }
-  await rewriteAttributes(sql, workspaceId, into);
+  await rewriteContactAttributes(sql, workspaceId, into);
 }
 
-export function rewriteAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
+export function rewriteContactAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    name: 'rewrite-attributes',
+    name: 'rewrite-contact-attributes',
     set: REWRITE,
     where: 's.contact_id = $2',
     values: [contactId],

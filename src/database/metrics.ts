@@ -10,15 +10,15 @@ const MAX_AGE_OF_UP_MS = 1_000;
 const READ_TIMEOUT_MS = 3_000;
 
 /** One number, or one for each value of the gauge's label. */
-type Reading = number | Iterable<readonly [string, number]>;
-type Readings<Name extends string> = Readonly<Record<Name, Reading>>;
+type GaugeValue = number | Iterable<readonly [string, number]>;
+type GaugeValues<Name extends string> = Readonly<Record<Name, GaugeValue>>;
 /** What the gauge says; with the name of its label, if it has one. */
 type Help = string | { readonly help: string; readonly label: string };
 
 /** Adds gauges that share one read: `subscription_timeline_<name>`. While it gives `null` they are absent. */
 export function addGauges<Name extends string>(
   registry: Registry,
-  read: () => Readings<Name> | null | Promise<Readings<Name> | null>,
+  read: () => GaugeValues<Name> | null | Promise<GaugeValues<Name> | null>,
   gauges: Readonly<Record<Name, Help>>,
 ): void {
   for (const name in gauges) {
@@ -30,7 +30,7 @@ export function addGauges<Name extends string>(
       labelNames: label === null ? [] : [label],
       registers: [registry],
       async collect() {
-        const found: Reading | undefined = (await read())?.[name];
+        const found: GaugeValue | undefined = (await read())?.[name];
         if (label !== null) this.reset();
         else if (found === undefined) this.remove();
         if (typeof found === 'number') this.set(found);
@@ -43,7 +43,7 @@ export function addGauges<Name extends string>(
 /** Adds gauges read from the database by one query, the same in every process. */
 export function addDatabaseGauges<Name extends string>(
   { registry, database }: { readonly registry: Registry; readonly database: Sql },
-  query: (sql: Sql) => Promise<Readings<Name>>,
+  query: (sql: Sql) => Promise<GaugeValues<Name>>,
   gauges: Readonly<Record<Name, Help>>,
 ): void {
   addGauges(

@@ -1,6 +1,6 @@
-import { clearLater } from '../contacts/jobs.ts';
+import { queueContactClear } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { findPreferred, linkSurvivor, moveLinks, rewriteAttributes } from '../contacts/repository.ts';
+import { findPreferred, linkSurvivor, moveLinks, rewriteContactAttributes } from '../contacts/repository.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending, rewriteAttributesOf } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
@@ -203,10 +203,10 @@ async function clearFormerContacts(
     for (const { delivery } of history.own) former.add(delivery.contactId);
   former.delete(finished.contactId);
   for (const each of former)
-    if (each !== null) await clearLater(context.jobs, { workspaceId, contactId: each });
+    if (each !== null) await queueContactClear(context.jobs, { workspaceId, contactId: each });
   // Another customer may have it as well, whose attributes were replaced.
   if (contactId !== null && former.has(contactId))
-    await rewriteAttributes(context.database, workspaceId, contactId);
+    await rewriteContactAttributes(context.database, workspaceId, contactId);
 }
 
 /** Others may write to the same contact: what would have a name and second of theirs is moved. */

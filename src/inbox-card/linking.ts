@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
-import { clearLater } from '../contacts/jobs.ts';
+import { queueContactClear } from '../contacts/jobs.ts';
 import {
   deleteLink,
   lockLinks,
   readAttributesStatus,
   readLinkedId,
-  rewriteAttributes,
+  rewriteContactAttributes,
   saveLink,
   unassignContact,
   wakeForContact,
@@ -174,12 +174,12 @@ async function storeLink(
     // must not have a name and second of theirs.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const status = await readAttributesStatus(sql, workspaceId, contactId);
-    await rewriteAttributes(sql, workspaceId, contactId);
+    await rewriteContactAttributes(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     // The new customer may have nothing to write: only sandbox events, for one.
-    if (status !== 'none') await clearLater(app.jobs, { workspaceId, contactId }, sql);
+    if (status !== 'none') await queueContactClear(app.jobs, { workspaceId, contactId }, sql);
     await audit(context, sql, {
       action: 'link',
       subscriberId,
@@ -203,7 +203,7 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
     await unassignContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
     // The contact may belong to this customer without the link, or to another.
-    await clearLater(app.jobs, { workspaceId, contactId: contact.id }, sql);
+    await queueContactClear(app.jobs, { workspaceId, contactId: contact.id }, sql);
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });
   });
