@@ -105,8 +105,8 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
       });
   },
   product_change(builder, { newProductId, store, atMs, expiresAtMs }) {
-    // The event's dates belong to the old product. A change back to it withdraws the announced one. Without the new
-    // product only Google makes another subscription of it: Stripe's is the same one, whose renewal names the product.
+    // The event's dates are the old product's. A change back to it withdraws the announced one. Where the new product is
+    // not named, only Google starts another subscription: Stripe's is the same one, and its renewal names the product.
     const isChange = newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
     const changesAtMs = newProductId === null ? Math.min(expiresAtMs ?? atMs, atMs) : (expiresAtMs ?? atMs);
     builder.changesAtMs = isChange ? changesAtMs : null;
@@ -122,18 +122,18 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.cancelReason = event.cancelReason;
   builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
   const { endsAtMs: expiresAtMs } = builder;
-  // It comes with a failed payment, which the store retries: the customer has not switched renewal off.
+  // Sent for a failed payment, which the store retries: the customer has not switched renewal off.
   if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs })) {
     builder.billingIssueAtMs ??= event.atMs;
     return;
   }
   builder.cancelledAtMs = event.atMs;
   builder.willRenew = false;
-  // Without a next renewal there is no change with it.
+  // The announced product was to begin with the next renewal.
   if (builder.pendingProductId !== null) builder.changesAtMs = null;
   builder.pendingProductId = null;
   builder.awaitsPriceConsent = false;
-  // Nor does a pause end with one: what was paused has ended with the cancellation's reason.
+  // It no longer resumes either: what was paused has ended for the cancellation's reason.
   if (builder.pausedAtMs !== null) endPause(builder);
 }
 
@@ -223,11 +223,11 @@ function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
   return isEarlierPeriod(builder, purchasedAtMs, event) || (isFormer && purchasedAtMs === periodStartedAtMs);
 }
 
-/** Stores and the API round a purchase's time differently from event to event: of one product the end decides. */
+/** Stores and the API round the start of a period differently from event to event: of one product its end decides. */
 function isEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
   const earlierMs = (builder.periodStartedAtMs ?? 0) - startMs;
   if (isOtherProduct(builder.productId, event.productId)) return earlierMs > 0;
-  // Nor does the end decide within a minute: that of a refund is set back.
+  // Within a minute it is the same period, whatever its end: a refund may set the end back.
   if (earlierMs <= MINUTE_MS) return false;
   return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
 }

@@ -28,7 +28,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   const matched = new Set<StateBuilder>();
   const unmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
   const isKnown = (item: SnapshotSubscription) => Number(findByTransaction(fold, item) !== undefined);
-  // Who resubscribed has two of one product: each is first looked for by its own transaction.
+  // A customer who resubscribed has two subscriptions to one product: those known by their transaction come first.
   const subscriptions = snapshot.subscriptions
     .filter((item) => !isNamelessGrant(fold, item))
     .sort((a, b) => isKnown(b) - isKnown(a) || currentFirst(a, b));
@@ -41,7 +41,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
       graceEndsAtMs: graceEnd(fold, item, snapshot),
     });
     // A product whose entitlements were deleted still runs.
-    if (item.givesAccess && item.entitlements.length === 0 && isEnded(builder, snapshot))
+    if (item.givesAccess && item.entitlements.length === 0 && isCertainlyEnded(builder, snapshot))
       builder.entitlements = [];
     endTrialEarly(fold, builder, trialEndsAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
@@ -62,7 +62,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   applyRevenue(fold, matched, snapshot);
 }
 
-/** RevenueCat may list what has ended without its entitlement: then what events said of the grants says more. */
+/** RevenueCat may list an ended grant without its entitlement: the events of the customer's grants say more. */
 function isNamelessGrant(fold: HistoryFold, item: SnapshotSubscription): boolean {
   const { store, givesAccess, entitlements } = item;
   return (
@@ -73,7 +73,7 @@ function isNamelessGrant(fold: HistoryFold, item: SnapshotSubscription): boolean
   );
 }
 
-/** So that of several of one product the one in force is recognized in the events. */
+/** Of several subscriptions to one product, the one in force is matched with the events first. */
 function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number {
   return (
     Number(b.givesAccess) - Number(a.givesAccess) ||
@@ -82,7 +82,7 @@ function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number 
   );
 }
 
-/** RevenueCat lists entitlements of sandbox purchases as active, too: what has the listed end is what gives it. */
+/** RevenueCat lists entitlements of sandbox purchases, too: the purchase with the listed end is the one that gives it. */
 function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
   const items = [
     ...snapshot.subscriptions.filter(({ givesAccess }) => givesAccess),
@@ -125,8 +125,9 @@ function endBy(builder: StateBuilder, takenAtMs: number): void {
 }
 
 /**
- * More than all events together: the history began before the first of them. Later charges add to it. Prices in dollars
- * have three decimals: what rounding each to cents has lost is not more, and must not undo a refund.
+ * Where RevenueCat lists more revenue than the events add up to, the history began before the first event: its sum
+ * counts, and later charges add to it. Prices in dollars have three decimals: what was lost by rounding each charge to
+ * cents is not more revenue, and must not undo a refund.
  */
 function applyRevenue(
   fold: HistoryFold,
@@ -267,8 +268,8 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   const isNew = laterMs >= DAY_MS;
   if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
   builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
-  // Nor does it know a temporary price: that of an earlier period and a free trial have ended with it. A new period of
-  // a product without a known name may be another product's.
+  // The API has no prices: a temporary one, and a trial, have ended with the earlier period. A new period of a product
+  // that is only known by RevenueCat's id may be another product's.
   const isPriceOver = isTemporaryPrice(builder) || isInternalId(item.productId ?? '');
   if (!isSamePeriod && isPriceOver) builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
@@ -289,7 +290,7 @@ function applyPeriodType(builder: StateBuilder, status: string): void {
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
 }
 
-/** Access is trusted over a date that has passed: it lasts at least until the next response. */
+/** Whether the API says that access lasts although its end has passed: it is believed until the next response. */
 function isOverdue(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): boolean {
   const { endsAtMs, gracePeriodEndsAtMs, isGrant } = builder;
   const graceEndsAtMs = item.status === 'in_grace_period' ? (gracePeriodEndsAtMs ?? 0) : 0;
@@ -396,7 +397,7 @@ function applyPurchase(
     return endsAtMs === undefined || isOfOther(key, endsAtMs) ? [] : [endsAtMs];
   });
   if (ends.length === 0) {
-    if (isEnded(builder, context.snapshot)) endBy(builder, takenAtMs);
+    if (isCertainlyEnded(builder, context.snapshot)) endBy(builder, takenAtMs);
     return;
   }
   Object.assign(builder, { endedAtMs: null, expirationReason: null });
@@ -404,10 +405,10 @@ function applyPurchase(
 }
 
 /**
- * Whether a purchase gives nothing whose entitlements are not listed as active. One that is listed and that no item
- * names may be its own: a new entitlement is listed by an id whose lookup key is not known yet.
+ * Whether a purchase gives nothing, now that none of its entitlements is listed as active. It is uncertain while one is
+ * listed that no item names: a new entitlement is listed by its id until its lookup key is known.
  */
-function isEnded({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
+function isCertainlyEnded({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
   const items = [...snapshot.subscriptions, ...snapshot.purchases];
   const isNamed = (key: string) => items.some((item) => item.entitlements.includes(key));
   return (

@@ -62,7 +62,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   if (isPurchase(event)) replaceOthers(fold, builder, event);
   if (event.kind === 'product_change') findReplacement(fold, builder);
   if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
-  if (sum && event.kind === 'refund') builder.refunded = signed(sum, 1);
+  if (sum && event.kind === 'refund') builder.refunded = withSign(sum, 1);
   if (builder.environment === 'sandbox') return;
   if (builder.periodType === 'TRIAL') foldTrial(fold, builder);
   foldTotals(fold, event, sum && isCounted ? { ...sum, usdCents: 0 } : sum);
@@ -79,7 +79,7 @@ function isInRevenue(builder: StateBuilder, event: LifecycleEvent): boolean {
   );
 }
 
-/** `null`: it is no free trial. */
+/** When a free trial ends; `null`: it is none, or its end is not known. */
 export function trialEnd({ periodType, endsAtMs }: StateBuilder): number | null {
   return periodType === 'TRIAL' ? endsAtMs : null;
 }
@@ -240,7 +240,7 @@ function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
 }
 
 function replace(old: StateBuilder, bought: StateBuilder): void {
-  // Nor is a payment that failed retried, or what was paused resumed.
+  // The old one retries no failed payment, and resumes from no pause.
   Object.assign(old, {
     pendingProductId: null,
     changesAtMs: null,
@@ -257,11 +257,11 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
 function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
-  if (isPurchase(event)) return isChargedAlready(builder, event) ? null : signed(stated, 1);
+  if (isPurchase(event)) return isChargedAlready(builder, event) ? null : withSign(stated, 1);
   if (event.kind === 'refund') {
     // A charge says nothing about what another product cost.
     const isUnknown = builder.refundedAtMs !== null || isOtherProduct(builder.productId, event.productId);
-    return signed(completed(stated, isUnknown ? null : builder.charge), -1);
+    return withSign(completeSum(stated, isUnknown ? null : builder.charge), -1);
   }
   if (event.kind !== 'refund_reversed') return null;
   // Of a refund that was not received nothing was subtracted.
@@ -269,7 +269,7 @@ function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
     !builder.isPurchaseKnown ||
     builder.refundedAtMs !== null ||
     event.purchasedAtMs !== builder.periodStartedAtMs;
-  return isSubtracted ? signed(completed(stated, builder.refunded), 1) : null;
+  return isSubtracted ? withSign(completeSum(stated, builder.refunded), 1) : null;
 }
 
 /** Purchases of a customer who was deleted in RevenueCat are announced again when the app restores them. */
@@ -288,7 +288,7 @@ function isChargedAlready(
 }
 
 /** With what RevenueCat left out of a sum that is all of a known one: everything, or one of its two currencies. */
-function completed(stated: Sum, known: Sum | null): Sum | null {
+function completeSum(stated: Sum, known: Sum | null): Sum | null {
   const { price, usdCents } = stated;
   if (!price?.amountMinor && !usdCents) return known;
   const isAll =
@@ -299,7 +299,7 @@ function completed(stated: Sum, known: Sum | null): Sum | null {
   return { price: price ?? known.price, usdCents: usdCents ?? known.usdCents };
 }
 
-function signed(sum: Sum | null, sign: 1 | -1): Sum | null {
+function withSign(sum: Sum | null, sign: 1 | -1): Sum | null {
   if (sum === null) return null;
   const { price, usdCents } = sum;
   return {
