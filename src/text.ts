@@ -32,6 +32,9 @@ export function toStorableJson(value: unknown): string {
   });
 }
 
+/** Between JSON documents in one parameter: JSON allows it nowhere, and in an array every quote would be escaped. */
+export const JSON_SEPARATOR = '\x1e';
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

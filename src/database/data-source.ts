@@ -14,7 +14,7 @@ const MIGRATION_LOCK = 7_190_402_511;
 export type OpenDatabase = Awaited<ReturnType<typeof openDatabase>>;
 
 /** The processor and a delivery send up to five statements at the same time. */
-const IDLE_CONNECTIONS = 5;
+const MIN_CONNECTIONS = 5;
 
 /**
  * Opens the connection pool.
@@ -44,14 +44,14 @@ export async function openDatabase(options: {
     // The usual one prints a migration that fails as text, also one that is tried again.
     logger: 'debug',
     poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
-    // Statements of one transaction that do not wait for each other share a round trip. Some connections stay open
-    // when nothing happens for ten seconds: opening one takes longer than all statements of a lone webhook. They are
-    // probed before a router drops them, which takes minutes: Linux would wait for two hours.
     extra: {
+      // A router drops a silent connection after minutes: Linux would first probe it after two hours.
       keepAlive: true,
       keepAliveInitialDelayMillis: 60_000,
+      // Statements of one transaction that do not wait for each other share a round trip.
       pipeline: true,
-      min: Math.min(options.poolSize ?? 20, IDLE_CONNECTIONS),
+      // Stay open when nothing happens: opening one takes longer than all statements of a lone webhook.
+      min: Math.min(options.poolSize ?? 20, MIN_CONNECTIONS),
       query_timeout: options.statementTimeoutMs,
       onConnect: prepareConnection,
     },

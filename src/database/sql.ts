@@ -161,9 +161,9 @@ export async function isReadOnly(sql: Sql): Promise<boolean> {
 }
 
 /**
- * Joined with a table in a lateral subquery that has an order: PostgreSQL expects a hundred rows of it, and sorting those
- * would cost more than the index that has the order. Of a workspace that its statistics do not know it expects one row
- * itself, for which any index and a sort seemed as good: 5,000 customers read all events of the workspace each.
+ * Joined in a lateral subquery with an `order by`, it makes the planner use the index that has this order: of this
+ * function it expects a hundred rows, and sorting those would cost more. Without it the planner expects one row of a
+ * workspace that its statistics do not know, and takes any index: 5,000 customers read all events of the workspace each.
  */
 export const ONE_ROW = `json_array_elements('[0]')`;
 
@@ -196,11 +196,7 @@ export function epochMs(column: string): string {
 const DEADLOCK = '40P01';
 const MAX_TRIES = 5;
 
-/**
- * Repeats what PostgreSQL has ended because it and another waited for each other.
- *
- * @param work a whole statement or transaction: all of it was rolled back
- */
+/** Retries after a deadlock. @param work a whole statement or transaction: PostgreSQL has rolled it back */
 export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -211,7 +207,7 @@ export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
   }
 }
 
-/** A transaction that is repeated when PostgreSQL has ended it because it and another waited for each other. */
+/** Runs a transaction, again after a deadlock. */
 export function retryTransaction<T>(database: Database, work: (sql: Transaction) => Promise<T>): Promise<T> {
   return retryAfterDeadlock(() => database.transaction(work));
 }

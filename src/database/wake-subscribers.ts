@@ -11,8 +11,8 @@ export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 export const byIds = (ids: readonly string[]) => ({ where: 's.subscriber_id = any($2)', values: [ids] });
 
 /**
- * Makes subscribers due and wakes delivery when there are any. They are locked in one order, as by every statement
- * that writes several: otherwise it and a delivery could wait for each other.
+ * Makes subscribers due and wakes delivery when there are any. They are locked by id, as in every statement that writes
+ * several: in different orders, it and a delivery could deadlock.
  *
  * @param wake.where on subscribers `s`; its parameters after the workspace are `values`
  * @returns their number

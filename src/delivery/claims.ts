@@ -160,7 +160,7 @@ export async function finishClaims(
 ): Promise<Set<string>> {
   const rows = await sql.query<{ subscriber_id: string; merged_into: string | null; due: boolean }>(
     `with locked as (
-       -- In one order, as every statement that writes several: otherwise two could wait for each other.
+       -- By id, as in every statement that writes several: in different orders, two could deadlock.
        select subscriber_id from subscribers
         where workspace_id = $1 and subscriber_id = any($2) order by subscriber_id for no key update
      )

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { createBatcher } from '../database/batcher.ts';
 import { type Database, deleteInBatches, epochMs, queryRow, type Sql } from '../database/sql.ts';
+import { JSON_SEPARATOR } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
-import { SEPARATOR } from './store-events.ts';
 
 /** PostgreSQL's channel for "a webhook was appended"; the payload is `<workspace>/<project>`. */
 export const WEBHOOK_CHANNEL = 'webhooks';
@@ -64,7 +64,7 @@ async function appendWebhooks(
       workspaceId,
       entries.map((entry) => entry.projectId),
       entries.map((entry) => entry.eventId),
-      entries.map((entry) => entry.payload).join(SEPARATOR),
+      entries.map((entry) => entry.payload).join(JSON_SEPARATOR),
     ],
     'append-webhooks',
   );

@@ -8,6 +8,7 @@ import {
 } from '../subscribers/identity.ts';
 import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
+import { JSON_SEPARATOR } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { dropErased, type PreparedEvent } from './prepare-event.ts';
@@ -24,9 +25,6 @@ export interface EventRecord {
   /** Why it is never sent to Intercom; `null`: it is delivered. */
   readonly skipReason: 'timeline_only' | 'imported' | null;
 }
-
-/** A control character that JSON allows nowhere: in an array every quote of every document would be escaped. */
-export const SEPARATOR = '\x1e';
 
 /**
  * Stores events of one project in a transaction of their own.
@@ -137,7 +135,7 @@ export async function insertEvents(
       records.map(({ group }) => group.subscriberId),
       ...listsOf(events, 'type', 'kind', 'environment', 'atMs', 'transactionId'),
       records.map(({ prepared }) => prepared.receivedAtMs),
-      records.map(({ prepared }) => prepared.fields).join(SEPARATOR),
+      records.map(({ prepared }) => prepared.fields).join(JSON_SEPARATOR),
     ],
     'insert-events',
   );
@@ -153,7 +151,7 @@ export async function upsertSubscribers(
   if (records.length === 0) return;
   const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
     .map(([subscriberId, own]) => ({ subscriberId, ...subscriberValues(own) }))
-    // In the order in which delivery locks subscribers that share a contact.
+    // Locked by id, as in every statement that writes several: in different orders, two could deadlock.
     .sort((a, b) => (a.subscriberId < b.subscriberId ? -1 : 1));
   await sql.query(
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,

@@ -74,8 +74,8 @@ export async function resolveIdentities(
     const subscriberIds = [...new Set([...group.ids].flatMap((id) => owners.get(id) ?? []))];
     return { group, subscriberIds };
   });
-  // Each merge locks its own. In one order, as by every statement that writes several: otherwise the batch and a
-  // delivery could wait for each other.
+  // Each merge locks its own. All of them by id first, as in every statement that writes several: in different orders,
+  // the batch and a delivery could deadlock.
   if (resolved.some(({ subscriberIds }) => subscriberIds.length > 1))
     await sql.query(
       `select 1 from subscribers

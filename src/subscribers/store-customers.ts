@@ -94,7 +94,7 @@ async function saveSnapshots(
   received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
 ): Promise<Map<string, boolean>> {
   if (received.length === 0) return new Map();
-  // In the order in which delivery locks subscribers that share a contact.
+  // Locked by id, as in every statement that writes several: in different orders, two could deadlock.
   const customers = received.toSorted(([a], [b]) => compareTexts(a.subscriberId, b.subscriberId));
   const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
     // The time of the statement is in created_at: Citus takes no call of now() in ON CONFLICT.
