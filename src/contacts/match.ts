@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import type { IntercomClient, IntercomContact } from '../intercom/client.ts';
 import { isAnonymous, preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
@@ -11,8 +11,8 @@ const MAX_ANONYMOUS_LOOKUPS = 10;
  * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
  *
  * @param input.gone contacts that were just found to be deleted or archived
- * @returns `null`: none; `mergedLink`: a linked contact that was merged into this one, which the link must follow;
- * `survivor`: this one, when that with the app user id was merged into it
+ * @returns `null`: none; `mergedLink`: the linked contact, where it was merged into this one and the link must follow;
+ * `survivor`: this one, where the contact with the app user id was merged into it
  */
 export async function findContact(
   client: IntercomClient,
@@ -23,27 +23,26 @@ export async function findContact(
     settings: WorkspaceSettings;
     gone: ReadonlySet<string>;
   },
-): Promise<{ contactId: string; mergedLink: string | null; survivor?: IntercomContact } | null> {
+): Promise<{ contactId: string; mergedLink?: string; survivor?: IntercomContact } | null> {
   const usable = (contact: IntercomContact | null): contact is IntercomContact =>
     contact !== null && contact.archived !== true && !input.gone.has(contact.id);
 
   for (const contactId of input.linkedContactIds) {
     const linked = await client.followContact(contactId);
-    if (usable(linked))
-      return { contactId: linked.id, mergedLink: linked.id === contactId ? null : contactId };
+    if (!usable(linked)) continue;
+    return linked.id === contactId ? { contactId } : { contactId: linked.id, mergedLink: contactId };
   }
   let anonymous = 0;
   for (const appUserId of preferredAppUserIds(input.appUserIds)) {
     if (isAnonymous(appUserId) && ++anonymous > MAX_ANONYMOUS_LOOKUPS) break;
     const found = await client.findByExternalId(appUserId);
     if (!usable(found)) continue;
-    const survivor = found.external_id === appUserId ? {} : { survivor: found };
-    return { contactId: found.id, mergedLink: null, ...survivor };
+    return { contactId: found.id, ...(found.external_id === appUserId ? {} : { survivor: found }) };
   }
   if (input.settings.contacts.matchByEmail && input.email) {
     const found = (await client.searchByEmail(input.email)).filter(usable);
     // Several contacts can share an e-mail; choosing one would be a guess.
-    if (found.length === 1 && found[0]) return { contactId: found[0].id, mergedLink: null };
+    if (found.length === 1 && found[0]) return { contactId: found[0].id };
   }
   return null;
 }
@@ -70,16 +69,13 @@ export async function createContact(
   contact: { appUserId: string; email: string | null },
 ): Promise<string | null> {
   for (const email of contact.email === null ? [null] : [contact.email, null]) {
-    try {
-      const body = { role: 'user', external_id: contact.appUserId, ...(email === null ? {} : { email }) };
-      return (await client.createContact(body)).id;
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (email !== null && error.code === 'intercom_rejected' && error.upstreamStatus !== 409) continue;
-      if (error.upstreamStatus !== 409) throw error;
-      const existing = await existingContact(client, error, { ...contact, email });
+    const body = { role: 'user', external_id: contact.appUserId, ...(email === null ? {} : { email }) };
+    const created = await answerOrError(client.createContact(body));
+    if (!(created instanceof AppError)) return created.id;
+    if (created.upstreamStatus === 409) {
+      const existing = await existingContact(client, created, { ...contact, email });
       if (existing !== null) return existing;
-    }
+    } else if (email === null || created.code !== 'intercom_rejected') throw created;
   }
   return null;
 }
@@ -97,8 +93,9 @@ async function existingContact(
   if (!id) return null;
   const isArchived = /archived/i.test(conflict.message);
   const existing = await client.followContact(id);
-  if (existing === null ? !isArchived || sent.email !== null : existing.external_id !== sent.appUserId)
-    return null;
+  const isTheirs =
+    existing === null ? isArchived && sent.email === null : existing.external_id === sent.appUserId;
+  if (!isTheirs) return null;
   const existingId = existing?.id ?? id;
   if (isArchived) await client.unarchiveContact(existingId);
   return existingId;

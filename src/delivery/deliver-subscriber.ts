@@ -282,7 +282,7 @@ async function resolveContact(
   const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;
   const found = await findContact(client, { linkedContactIds, appUserIds, email, settings, gone });
-  if (found?.mergedLink != null) {
+  if (found?.mergedLink !== undefined) {
     const merge = { from: found.mergedLink, into: found.contactId };
     await context.database.transaction((sql) => moveLinks(sql, workspaceId, merge));
   }

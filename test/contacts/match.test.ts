@@ -175,7 +175,7 @@ describe('finding a contact', () => {
       contactId: 'survivor',
       mergedLink: 'merged',
     });
-    assert.equal((await look({ linkedContactIds: ['linked'] }))?.mergedLink, null);
+    assert.equal((await look({ linkedContactIds: ['linked'] }))?.mergedLink, undefined);
   });
 
   test('blocked ids are not looked up', async () => {
