@@ -18,15 +18,8 @@ import {
 } from '../grants/views/stored-actions.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import {
-  button,
-  canvas,
-  drawInTime,
-  type InboxCanvas,
-  linkButton,
-  notInstalled,
-  text,
-} from '../intercom/canvas.ts';
+import { button, canvas, type InboxCanvas, linkButton, notInstalled, text } from '../intercom/canvas.ts';
+import { drawInTime } from '../intercom/draw-in-time.ts';
 import { createCardReader } from './card-repository.ts';
 import {
   type CardAnswer,

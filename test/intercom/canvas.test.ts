@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Request } from 'express';
 import pino from 'pino';
-import { canvas, drawInTime, escapeMarkdown, item, list, text } from '../../src/intercom/canvas.ts';
+import { canvas, escapeMarkdown, item, list, text } from '../../src/intercom/canvas.ts';
+import { drawInTime } from '../../src/intercom/draw-in-time.ts';
 
 describe('a canvas', () => {
   test('leaves out what reorders or hides text, whichever way JSON writes it, and finds what is pressed', () => {
