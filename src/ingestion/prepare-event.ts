@@ -1,5 +1,5 @@
 import {
-  type ErasedContext,
+  type ErasureContext,
   fieldsWithout,
   findErasedIds,
   withoutErased,
@@ -69,7 +69,7 @@ function emailOf({ subscriber_attributes: attributes }: EventBody): PreparedEven
  * @returns the events to store, and the ids of all that named an erased customer
  */
 export async function dropErased(
-  context: ErasedContext,
+  context: ErasureContext,
   project: ProjectKey,
   events: readonly PreparedEvent[],
 ): Promise<{ remaining: PreparedEvent[]; erasedEvents: Set<string> }> {

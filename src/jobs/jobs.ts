@@ -152,8 +152,9 @@ export async function openJobs(options: {
       const existing = new Map(
         (await boss.getQueues(added.map(([name]) => name))).map((each) => [each.name, each]),
       );
-      for (const [name, { workers: _workers, run: _run, cron: _cron, ...own }] of added) {
-        registered.set(name, definitions[name as JobName] as unknown as AnyDefinition);
+      for (const [name, definition] of added) {
+        registered.set(name, definition);
+        const { workers: _workers, run: _run, cron: _cron, ...own } = definition;
         const settings = { ...QUEUE_DEFAULTS, ...own, notify: true };
         const queue = existing.get(name);
         if (!queue) await boss.createQueue(name, { ...settings, policy: 'short' });

@@ -32,7 +32,7 @@ export function displayNames(catalog: readonly CatalogRow[]): Names {
 
 export type CatalogCache = ReturnType<typeof createCatalogCache>;
 
-interface Read {
+interface CachedNames {
   readonly names: Names;
   /** What was read, to tell whether anything has changed. */
   readonly text: string;
@@ -40,7 +40,7 @@ interface Read {
 
 /** A project's display names, read once a minute by each process. */
 export function createCatalogCache(now: () => number) {
-  const cache = new LRUCache<string, Read, { read(): Promise<CatalogRow[]> }>({
+  const cache = new LRUCache<string, CachedNames, { read(): Promise<CatalogRow[]> }>({
     max: MAX_PROJECTS,
     ...expiresAfter(MAX_AGE_MS, now),
     // An invalidation does not take the names from those who already wait for them.

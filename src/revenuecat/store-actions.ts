@@ -31,16 +31,16 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
     await http.post(url, body, { action });
   };
   return {
-    /** @param what only these, or everything: who buys coins has thousands of purchases, a call for each hundred */
+    /** @param what `customer`: everything; who buys coins has thousands of purchases, a call for each hundred */
     async listPurchases(
       projectId: string,
       customerId: string,
       what: LivePurchase['kind'] | 'customer' = 'customer',
     ): Promise<LivePurchase[]> {
-      const of = (what: string): string => path(projectId, 'customers', customerId, what);
+      const url = (part: string): string => path(projectId, 'customers', customerId, part);
       const [subscriptions, purchases] = await Promise.all([
-        what === 'purchase' ? [] : list(of('subscriptions'), subscriptionSchema, 'Reading subscriptions'),
-        what === 'subscription' ? [] : list(of('purchases'), purchaseSchema, 'Reading purchases'),
+        what === 'purchase' ? [] : list(url('subscriptions'), subscriptionSchema, 'Reading subscriptions'),
+        what === 'subscription' ? [] : list(url('purchases'), purchaseSchema, 'Reading purchases'),
       ]);
       return [...subscriptions.map(toSubscription), ...purchases.map(toPurchase)].filter(
         ({ store }) => store !== 'PROMOTIONAL',

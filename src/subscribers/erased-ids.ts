@@ -5,7 +5,7 @@ import { canNameCustomer } from '../subscription/read-event.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets.ts';
 
-export interface ErasedContext {
+export interface ErasureContext {
   readonly sql: Sql;
   readonly secrets: SecretBox;
   /** What {@link readErasureKey} returned, where it was read together with other things. */
@@ -36,7 +36,7 @@ export async function readErasureKey(
  * @throws AppError when the workspace's key cannot be decrypted: nothing may be stored then
  */
 export async function findErasedIds(
-  { sql, secrets, erasureKey }: ErasedContext,
+  { sql, secrets, erasureKey }: ErasureContext,
   project: ProjectKey,
   appUserIds: readonly string[],
 ): Promise<ReadonlySet<string>> {
@@ -91,7 +91,7 @@ function withoutTexts(value: unknown, texts: ReadonlySet<string>): unknown {
  * @param sql the transaction that erases them and holds the locks of their projects
  */
 export async function recordErased(
-  { sql, secrets }: ErasedContext,
+  { sql, secrets }: ErasureContext,
   workspaceId: string,
   erased: {
     readonly ids: readonly { projectId: string; appUserId: string; subscriberId: string }[];
@@ -128,7 +128,7 @@ export async function recordErased(
  * @returns number of ids that are allowed again
  */
 export async function allowAgain(
-  { sql, secrets }: ErasedContext,
+  { sql, secrets }: ErasureContext,
   workspaceId: string,
   appUserId: string,
 ): Promise<number> {

@@ -4,7 +4,7 @@ import { preferredAppUserIds } from '../subscription/app-user-ids.ts';
 import type { Snapshot } from '../subscription/types.ts';
 import { compareTexts, stripNul, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
-import { type ErasedContext, findErasedIds, withoutErased } from './erased-ids.ts';
+import { type ErasureContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
 import { KEEP_LAST_EMAIL, REPLACES_EMAIL } from './repository.ts';
 
@@ -28,7 +28,7 @@ export interface StoredCustomer {
  * @returns for each customer, in order; `null`: one who is erased, or has only blocked ids
  */
 export async function storeCustomers(
-  within: ErasedContext,
+  within: ErasureContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
 ): Promise<(StoredCustomer | null)[]> {
@@ -57,7 +57,7 @@ export async function storeCustomers(
 
 /** Each customer with the app user ids that are left. */
 async function dropErased(
-  within: ErasedContext,
+  within: ErasureContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
 ): Promise<{ customer: RevenueCatCustomer; ids: string[] }[]> {
