@@ -64,24 +64,24 @@ async function reinterpretBatch(
   const { remaining: events, erasedEvents } = await dropErased(within, project, prepared);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
-  const records = (await resolveRecords(sql, project, events, isYoung)).map((record) =>
-    keepCustomer(record, stored.get(recordKey(record))),
-  );
-  const added = records.filter((record) => !stored.has(recordKey(record)));
+  const rowOf = (record: EventRecord) => stored.get(recordKey(record));
+  const resolved = await resolveRecords(sql, project, events, isYoung);
+  const records = resolved.map((record) => keepCustomer(record, rowOf(record)));
+  const added = records.filter((record) => !rowOf(record));
   const changed = records.flatMap((record) => {
-    const row = stored.get(recordKey(record));
+    const row = rowOf(record);
     return row && isDifferent(row, record) ? [{ record, row }] : [];
   });
   const groups = records.map(({ group }) => group);
   await insertNewIds(sql, project, groups);
   const named = new Set(records.map(recordKey));
-  const unnamedSources = [...stored.entries()]
-    .filter(([key, { side }]) => side === 'source' && !named.has(key))
-    .map(([, row]) => row);
+  const unnamedSources = [...stored].flatMap(([key, row]) =>
+    row.side === 'source' && !named.has(key) ? [row] : [],
+  );
   await deleteEvents(sql, project, [...changed.map(({ row }) => row), ...unnamedSources]);
-  const stale = [...added, ...changed.map(({ record, row }) => keepDelivery(record, row))];
-  await insertEvents(sql, project, stale);
-  await upsertSubscribers(sql, project, stale);
+  const toStore = [...added, ...changed.map(({ record, row }) => keepDelivery(record, row))];
+  await insertEvents(sql, project, toStore);
+  await upsertSubscribers(sql, project, toStore);
   const moved = changed.filter(
     ({ record, row }) => record.side === 'customer' && row.subscriber_id !== record.group.subscriberId,
   );
