@@ -11,7 +11,7 @@ import { isRefusal } from '../workspaces/refusals.ts';
 import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { planWithOthers } from './event-deliveries.ts';
-import { backOff, type Interruption, type Later, nextContactLookup } from './failures.ts';
+import { backOff, type Later, nextContactLookup } from './failures.ts';
 import {
   changedAttributes,
   isUnsaved,
@@ -20,7 +20,7 @@ import {
   type PlannedSend,
   planEvents,
 } from './plan.ts';
-import { sendEvents, writeAttributes } from './send.ts';
+import { sendEvents, type WriteResult, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;
@@ -39,9 +39,9 @@ const MAX_IDLE_LOOKUPS = 6;
 export async function deliverSubscriber(delivery: Delivery): Promise<FinishedClaim> {
   const { context, claim, workspace, subscriber } = delivery;
   const { workspaceId, subscriberId } = claim;
-  const { events: history, own } = delivery.history;
+  const { events, own } = delivery.history;
   const nowMs = context.now();
-  const summary = summarize(history, subscriber.snapshot, nowMs);
+  const summary = summarize(events, subscriber.snapshot, nowMs);
   const { state } = summary;
   const savingSummary = saveSummary(delivery, summary, nowMs);
   const planned = planEvents(own, workspace.settings);
@@ -51,11 +51,11 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
       ? context.writer.savePlan(workspaceId, { subscriberId, events: changes })
       : Promise.resolve();
   saving.catch(() => {});
-  if (isBeforeTransfer(history, changes)) await updateReceivers(delivery);
+  if (isBeforeTransfer(events, changes)) await updateReceivers(delivery);
 
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
-  const isKept = !claim.isConnected || isUnknown(state, claim);
-  const wanted = isKept ? {} : contactAttributes(state, appUserIds);
+  const isStateKnown = claim.isConnected && !isUnknown(state, claim);
+  const wanted = isStateKnown ? contactAttributes(state, appUserIds) : {};
   const toSend = planned.filter((event) => event.action === 'send');
   const first = toSend[0]?.entry.delivery;
   const wakeAtMs = nextChangeAt(state, nowMs);
@@ -69,7 +69,7 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     const lastEventMs = state.lastEvent?.atMs ?? 0;
     finished = await deliverTo(delivery, { appUserIds, toSend, wanted, lastEventMs, wakeAtMs, saving });
     await clearFormerContacts(delivery, finished);
-    const newestMs = history.at(-1)?.atMs ?? 0;
+    const newestMs = events.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= newestMs;
     if (changes.length > 0 && claim.canRefresh && isStale)
       await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
@@ -168,14 +168,14 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     left = unsent;
     const later = interruption?.kind === 'later' ? interruption : null;
     // Where Intercom accepts no events for now, attributes can still be written.
-    const isBurstSent = interruption === null || (later !== null && isRefusal(later.reason));
-    const end: Interruption | Awaited<ReturnType<typeof finishBurst>> = isBurstSent
+    const canWrite = interruption === null || (later !== null && isRefusal(later.reason));
+    const end: WriteResult = canWrite
       ? await finishBurst(delivery, { ...work, claim, contactId, others })
       : interruption;
     if (end.kind === 'later') {
       const waiting = postponed(claim, end, left);
       // Without an answer they may have been written, and the state may be as before when they are tried again.
-      const isUnknown = isBurstSent && end.counts > 0 && !isRefusal(end.reason);
+      const isUnknown = canWrite && end.counts > 0 && !isRefusal(end.reason);
       return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
     }
     if (end.kind === 'written') {
@@ -235,7 +235,7 @@ interface Burst extends Pick<Work, 'wanted' | 'lastEventMs'> {
  * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the delivery
  * that follows then writes them once.
  */
-async function finishBurst(delivery: Delivery, burst: Burst): ReturnType<typeof writeAttributes> {
+async function finishBurst(delivery: Delivery, burst: Burst): Promise<WriteResult> {
   const { database, writer } = delivery.context;
   const { claim, contactId, others, wanted } = burst;
   // What others wrote there since is unknown: only all attributes together are one customer's state.

@@ -108,25 +108,20 @@ function accepted(status: number): LoggedResponse {
 
 type Values = Readonly<Record<string, unknown>>;
 
-export interface Attributes {
-  readonly wanted: Values;
-  /** What is on the contact already; `null`: unknown. */
-  readonly written: Values | null;
-}
-
-type Written = { readonly kind: 'written'; readonly values: Values | null };
+/** What is on the contact now; `null`: unknown. Or why the delivery stops. */
+export type WriteResult = { readonly kind: 'written'; readonly values: Values | null } | Interruption;
 
 /**
  * Writes the attributes that have changed, in one call. When Intercom refuses their content, an attribute may have
  * been deleted, or have another type: missing ones are created, and what fits is written.
  *
- * @returns what is on the contact now, or why the delivery stops
+ * @param attributes.written what is on the contact already; `null`: unknown
  */
 export async function writeAttributes(
   delivery: Delivery,
   contactId: string,
-  { wanted, written }: Attributes,
-): Promise<Written | Interruption> {
+  { wanted, written }: { readonly wanted: Values; readonly written: Values | null },
+): Promise<WriteResult> {
   const { context, claim, workspace } = delivery;
   const changed = changedAttributes(wanted, written);
   const known = context.attributeTypes.get(claim.workspaceId);
