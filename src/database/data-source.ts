@@ -29,11 +29,12 @@ export async function openDatabase(options: {
   /** A connection that does not answer a statement in this time is closed; without it, when TCP gives up. */
   statementTimeoutMs?: number;
 }) {
+  const { url, logger, poolSize = 20, statementTimeoutMs } = options;
   const dataSource = new DataSource({
     type: 'postgres',
-    url: options.url,
+    url,
     applicationName: 'subscription-timeline',
-    poolSize: options.poolSize ?? 20,
+    poolSize,
     connectTimeoutMS: 5_000,
     entities: ENTITIES,
     migrations: MIGRATIONS,
@@ -43,7 +44,7 @@ export async function openDatabase(options: {
     logging: false,
     // The usual one prints a migration that fails as text, also one that is tried again.
     logger: 'debug',
-    poolErrorHandler: (error: Error) => options.logger.warn({ err: error }, 'database connection lost'),
+    poolErrorHandler: (error: Error) => logger.warn({ err: error }, 'database connection lost'),
     extra: {
       // A router drops a silent connection after minutes: Linux would first probe it after two hours.
       keepAlive: true,
@@ -51,8 +52,8 @@ export async function openDatabase(options: {
       // Statements of one transaction that do not wait for each other share a round trip.
       pipeline: true,
       // Stay open when nothing happens: opening one takes longer than all statements of a lone webhook.
-      min: Math.min(options.poolSize ?? 20, MIN_CONNECTIONS),
-      query_timeout: options.statementTimeoutMs,
+      min: Math.min(poolSize, MIN_CONNECTIONS),
+      query_timeout: statementTimeoutMs,
       onConnect: prepareConnection,
     },
   });

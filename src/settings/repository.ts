@@ -1,4 +1,5 @@
 import { MAX_COUNTED, MAX_DUE_COUNTED, queryRow, type Sql } from '../database/sql.ts';
+import type { Attempt } from '../delivery/event-deliveries.ts';
 import { codeOf } from '../errors.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import {
@@ -324,15 +325,8 @@ export async function readDelivery(
   return row ?? null;
 }
 
-export interface AttemptRow {
+export interface AttemptRow extends Omit<Attempt, 'subscriberId'> {
   readonly at: Date;
-  /** `null`: it wrote the contact's attributes. */
-  readonly eventId: string | null;
-  readonly request: unknown;
-  readonly status: number | null;
-  readonly code: string;
-  readonly message: string | null;
-  readonly answer: string | null;
 }
 
 const MAX_ATTEMPTS = 50;
