@@ -73,8 +73,8 @@ export function openReadDatabase(options: {
   ignoreErrorsInUse(pool);
   /** `null` until it is known whether a pooler is between. */
   let replica: Sql | null = null;
-  /** When the primary had written its log up to a position (bytes). */
-  let marks: { readonly atMs: number; readonly position: bigint }[] = [];
+  /** When the primary had written its log up to a position (bytes), where the replica has not replayed it yet. */
+  let samples: { readonly atMs: number; readonly position: bigint }[] = [];
   /** `null` until it was checked for the first time. */
   let inUse: boolean | null = null;
   let lagMs = 0;
@@ -94,12 +94,12 @@ export function openReadDatabase(options: {
     return BigInt(position);
   }
 
-  async function markPrimary(): Promise<void> {
+  async function samplePrimary(): Promise<void> {
     const atMs = performance.now();
     const position = await readPrimary();
     // After a failover the log may be shorter: what the old primary had written beyond it never arrives.
-    marks = marks.filter((mark) => mark.position <= position);
-    if (position > (marks.at(-1)?.position ?? -1n)) marks.push({ atMs, position });
+    samples = samples.filter((sample) => sample.position <= position);
+    if (position > (samples.at(-1)?.position ?? -1n)) samples.push({ atMs, position });
   }
 
   /** The position that the replica has replayed; `null`: the server is not a replica. */
@@ -110,16 +110,16 @@ export function openReadDatabase(options: {
   }
 
   async function poll(): Promise<void> {
-    const marking = markPrimary().then(
+    const sampling = samplePrimary().then(
       () => true,
       () => false,
     );
-    const primaryAnswers = await withTimeout(marking, ANSWER_TIMEOUT_MS, () => false);
+    const primaryAnswers = await withTimeout(sampling, ANSWER_TIMEOUT_MS, () => false);
     try {
       const replayed = await readReplayed();
       if (replayed === null) return setInUse(false, 'DATABASE_READ_URL names no replica');
-      marks = marks.filter((mark) => mark.position > replayed);
-      lagMs = marks[0] === undefined ? 0 : performance.now() - marks[0].atMs;
+      samples = samples.filter((sample) => sample.position > replayed);
+      lagMs = samples[0] === undefined ? 0 : performance.now() - samples[0].atMs;
       setInUse(!primaryAnswers || lagMs <= MAX_LAG_MS, 'it is too far behind');
     } catch (error) {
       setInUse(false, isDatabaseUnavailable(error) ? 'it does not answer' : String((error as Error).message));

@@ -1,6 +1,6 @@
 import { notifyDelivery, type Sql } from './sql.ts';
 
-/** What waking changes of subscribers `s`; more may follow. Who is due already keeps the place in the queue. */
+/** What waking changes of subscribers `s`; more may follow. One that is due already keeps its place in the queue. */
 export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
 /** With nothing written, all attributes are written again. */
 export const REWRITE = `${DUE}, attributes_written = null`;

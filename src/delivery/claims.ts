@@ -147,9 +147,9 @@ export interface FinishedClaim {
 }
 
 /**
- * Releases subscribers of one workspace. They are due after as long as `dueAtMs` is ahead of `nowMs`: PostgreSQL, whose
- * clock decides, may have another time. What arrived while one was claimed makes it due immediately, and what became
- * known of its contact since (deleted, merged) is not overwritten.
+ * Releases subscribers of one workspace. PostgreSQL's clock decides when they are due, and may differ from ours: what is
+ * stored is how long after `nowMs`. What arrived while one was claimed makes it due immediately, and what became known of
+ * its contact since (deleted, merged) is not overwritten.
  *
  * @returns ids of those that are due again already
  */
@@ -221,7 +221,7 @@ async function endWaitForMerged(sql: Sql, workspaceId: string, subscriberId: str
 }
 
 /**
- * Ends the lease of a subscriber whose delivery stopped anywhere. Its owner stays: it tells the next claim that
+ * Ends the lease of a subscriber whose delivery stopped midway. Its owner stays: it tells the next claim that
  * attributes may have been written.
  */
 export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {

@@ -47,7 +47,7 @@ export function allocateSlots(
   return slots;
 }
 
-/** No worker claims of the workspace for this long. PostgreSQL, whose clock decides, may have another time. */
+/** Keeps all workers from claiming of the workspace, for this long by PostgreSQL's clock. */
 export async function pauseWorkspace(sql: Sql, workspaceId: string, forMs: number): Promise<void> {
   await sql.query(
     `update workspaces set not_before = greatest(not_before, now() + make_interval(secs => $2))

@@ -17,7 +17,7 @@ export interface JobData {}
 
 export type JobName = keyof JobData;
 
-/** Does a job's work. @returns after how many seconds to queue it again; `null`: no platform asked to wait */
+/** Waits for a job's work. @returns after how many seconds to queue it again; `null`: no platform asked to wait */
 export async function secondsToWait(work: Promise<unknown>, now: () => number): Promise<number | null> {
   const answer = await answerOrError(work);
   if (!(answer instanceof AppError)) return null;
