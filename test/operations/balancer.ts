@@ -3,19 +3,27 @@ import type { AddressInfo } from 'node:net';
 
 export interface Balancer {
   readonly url: string;
-  /** Addresses behind it; those whose `/readyz` is not 200 get nothing. */
+  /** Addresses behind it; those whose `/readyz` was not 200 twice in a row get nothing. */
   use(addresses: readonly string[]): void;
   isHealthy(address: string): boolean;
   close(): Promise<void>;
 }
 
+function isHealthy({ failures }: Upstream): boolean {
+  return failures < MAX_FAILURES;
+}
+
 interface Upstream {
   readonly address: string;
   readonly agent: Agent;
-  isHealthy: boolean;
+  /** Checks in a row that were not answered with 200. */
+  failures: number;
+  isChecking: boolean;
 }
 
 const CHECK_MS = 100;
+/** As usual: a check that a busy machine answers late takes no process away. */
+const MAX_FAILURES = 2;
 
 /**
  * What stands before several processes, as strict as a common one is: it keeps connections open, asks `/readyz`
@@ -56,7 +64,7 @@ export async function startBalancer(): Promise<Balancer> {
     const chunks: Buffer[] = [];
     req.on('data', (chunk: Buffer) => chunks.push(chunk));
     req.on('end', () => {
-      const healthy = upstreams.filter((upstream) => upstream.isHealthy);
+      const healthy = upstreams.filter(isHealthy);
       turn += 1;
       const first = turn % Math.max(1, healthy.length);
       forward(req, res, Buffer.concat(chunks), [...healthy.slice(first), ...healthy.slice(0, first)]);
@@ -66,13 +74,17 @@ export async function startBalancer(): Promise<Balancer> {
 
   const check = setInterval(() => {
     for (const upstream of upstreams) {
-      const probe = request(`${upstream.address}/readyz`, { agent: false, timeout: 1_000 }, (answer) => {
-        upstream.isHealthy = answer.statusCode === 200;
+      if (upstream.isChecking) continue;
+      upstream.isChecking = true;
+      const end = (isReady: boolean): void => {
+        upstream.isChecking = false;
+        upstream.failures = isReady ? 0 : upstream.failures + 1;
+      };
+      const probe = request(`${upstream.address}/readyz`, { agent: false }, (answer) => {
+        end(answer.statusCode === 200);
         answer.resume();
       });
-      probe.on('error', () => {
-        upstream.isHealthy = false;
-      });
+      probe.on('error', () => end(false));
       probe.end();
     }
   }, CHECK_MS);
@@ -83,10 +95,15 @@ export async function startBalancer(): Promise<Balancer> {
       const known = new Map(upstreams.map((upstream) => [upstream.address, upstream]));
       upstreams = addresses.map(
         (address) =>
-          known.get(address) ?? { address, agent: new Agent({ keepAlive: true }), isHealthy: false },
+          known.get(address) ?? {
+            address,
+            agent: new Agent({ keepAlive: true }),
+            failures: MAX_FAILURES,
+            isChecking: false,
+          },
       );
     },
-    isHealthy: (address) => upstreams.some((upstream) => upstream.address === address && upstream.isHealthy),
+    isHealthy: (address) => upstreams.some((each) => each.address === address && isHealthy(each)),
     async close() {
       clearInterval(check);
       for (const upstream of upstreams) upstream.agent.destroy();

@@ -53,7 +53,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
     await next?.remove();
   });
 
-  const environment = () => ({ ...product.environment, ROLE: 'all', DRAIN_SECONDS: '1' });
+  const environment = () => ({ ...product.environment, ROLE: 'all', DRAIN_SECONDS: '3' });
   const start = (folder?: string) => startServerProcess(environment(), folder);
 
   /** @returns `said`: the status and the body, or the code of the failure */
