@@ -32,7 +32,7 @@ const PUBLIC_MESSAGES: Partial<Record<AppError['code'], string>> = {
   secret_unreadable: 'The server cannot decrypt a secret. Its operator must add the missing encryption key.',
 };
 
-/** Turns every failure into a response: JSON for machines, a page for browsers. */
+/** Turns every failure into a response: JSON for machines, a page for browsers, `res.locals.errorPage` where set. */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
   const logOutage = createOutageLog((about) => logger.error(about, 'database unavailable: requests get 503'));
@@ -50,9 +50,11 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     if (error.status === 503) res.setHeader('Retry-After', String(RETRY_AFTER_S));
     res.status(error.status);
     const message = PUBLIC_MESSAGES[error.code] ?? error.message;
-    const isPage = req.accepts(['json', 'html']) === 'html';
+    const ownPage: typeof errorPage | undefined = res.locals.errorPage;
+    // Where people open an address, they also get a page from a browser that names no type.
+    const isPage = req.accepts(ownPage ? ['html', 'json'] : ['json', 'html']) === 'html';
     const body = isPage
-      ? errorPage(error.status, message, id)
+      ? (ownPage ?? errorPage)(error, message, id)
       : JSON.stringify({ error: { code: error.code, message, request_id: id } });
     res.type(isPage ? 'html' : 'json');
     if (isRefusal) delayed(res, () => sendWithoutReading(req, res, body));
@@ -113,7 +115,7 @@ function toAppError(thrown: unknown): AppError {
   return new AppError('internal', 'Internal error', { cause: thrown });
 }
 
-function errorPage(status: number, message: string, id: string): string {
+function errorPage({ status }: AppError, message: string, id: string): string {
   const heading = errorHeading(status);
   const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
   // Reloaded after a new sign-in, this page sends its form again.

@@ -83,27 +83,28 @@ export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): 
   const router = Router({ strict: true, caseSensitive: true });
   router.get('/assets/support.css', (_req, res) => sendAsset(res, 'css', style));
   router.get('/assets/support.js', async (_req, res) => sendAsset(res, 'js', await supportScript()));
-  router.get('/support/:workspaceId', (req, res) => showOrExplain(site, req, res));
+  router.get('/support/:workspaceId', (req, res) => {
+    explainErrors(site, req, res);
+    return show(site, req, res);
+  });
   router.post('/support/:workspaceId/token', (req, res) => renewToken(app, req, res));
   return router;
 }
 
-async function showOrExplain(site: SupportSite, req: Request, res: Response): Promise<void> {
-  try {
-    await show(site, req, res);
-  } catch (error) {
-    if (!(error instanceof AppError) || error.status !== 401) throw error;
-    site.app.logger.info({ code: error.code, workspaceId: workspaceOf(req, res) }, 'support link refused');
-    if (req.accepts(['html', 'json']) !== 'html') throw error;
+/** The page of every other error is for admins: it is in English and leads to the settings. */
+function explainErrors({ app }: SupportSite, req: Request, res: Response): void {
+  res.locals.errorPage = ({ code, status }: AppError): string => {
     const { language, t } = messagesOf(req, null, 'UTC');
-    setHeaders(site.app, req, res);
-    const html = eta.render('./problem', {
+    setHeaders(app, req, res);
+    const isRefused = status === 401;
+    if (isRefused) app.logger.info({ code, workspaceId: workspaceOf(req, res) }, 'support link refused');
+    const refusal = code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid';
+    return eta.render('./problem', {
       language,
-      title: t(error.code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid'),
-      text: t('messenger.link.reopen'),
+      title: t(isRefused ? refusal : 'messenger.title'),
+      text: t(isRefused ? 'messenger.link.reopen' : 'messenger.unavailable'),
     });
-    res.status(401).type('html').send(html);
-  }
+  };
 }
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {

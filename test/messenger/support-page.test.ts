@@ -271,6 +271,22 @@ describe('the link', () => {
     await setMessengerSecret(site.db.database, 'abc123', sealed);
   });
 
+  it('explains an outage in the language of the customer, without a link to the settings', async (t) => {
+    const { path } = await makeLink();
+    const outage = t.mock.method(site.app.database, 'query', async () => {
+      throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    });
+    const page = await supertest(site.server).get(path).set('Accept-Language', 'de').expect(503);
+    assert.equal(page.headers['retry-after'], '5');
+    assert.equal(page.headers['cache-control'], 'no-store');
+    assert.match(page.text, /<html lang="de">[\s\S]*Ihr Abonnement kann gerade nicht angezeigt werden/);
+    assert.doesNotMatch(page.text, /settings/);
+    const machine = await supertest(site.server).get(path).set('Accept', 'application/json').expect(503);
+    assert.equal(machine.body.error.code, 'database_unavailable');
+    outage.mock.restore();
+    await supertest(site.server).get(path).expect(200);
+  });
+
   it('neither names nor links a shop outside the app stores', async () => {
     const page = await supertest(site.server)
       .get((await makeLink({ user_id: 'web-1' })).path)
