@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { wellFormed } from '../http/client.ts';
 
 /**
  * Shapes of RevenueCat's v2 API, read leniently, with the names that we use: real responses have fields that the
@@ -60,10 +61,8 @@ export const productSchema = z
   .object({ id: z.string(), store_identifier: z.string(), display_name: name })
   .transform((item) => ({ id: item.id, lookupKey: item.store_identifier, displayName: item.display_name }));
 
-const entitlementsOf = z
-  .object({ items: z.array(z.object({ lookup_key: z.string() })).default([]) })
-  .nullish()
-  .transform((list) => list?.items.map((item) => item.lookup_key) ?? []);
+const lookupKeySchema = z.object({ lookup_key: z.string() }).transform((item) => item.lookup_key);
+const entitlementsOf = innerListSchema.transform((list) => wellFormed(lookupKeySchema, list?.items ?? []));
 
 const revenue = z
   .object({ gross: z.number().nullish() })

@@ -301,7 +301,7 @@ describe('RevenueCat client', () => {
       store_subscription_identifier: 4711,
       total_revenue_in_usd: { gross: 9.99 },
       pending_changes: 'odd',
-      entitlements: { items: [{ lookup_key: 'pro' }] },
+      entitlements: { items: [{ id: 'entl1' }, { lookup_key: 'pro' }] },
     });
     assert.deepEqual([full.store, full.environment, full.endsAtMs], ['APP_STORE', 'sandbox', 5_000]);
     assert.deepEqual(
