@@ -2,7 +2,9 @@ import { AppError, answerOrError } from '../errors.ts';
 import { text } from '../intercom/canvas.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
 import { withTimeout } from '../time.ts';
+import { queueKeyCheck } from '../workspaces/key-state.ts';
 import { hasWorkingKey } from '../workspaces/projects.ts';
+import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { Candidate } from './card-repository.ts';
 import {
   type CardAnswer,
@@ -87,6 +89,7 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   const { app, request, messages: m } = before;
   const { project, subscriberId } = before.customer;
   const { workspaceId } = request;
+  if (lacksPermission(project.missingScopes)) await queueKeyCheck(app, workspaceId);
   const refreshing = refreshSubscriber(app, { subscriberId, workspaceId }, { priority: 'interactive' });
   const answer = await withTimeout(answerOrError(refreshing), REFRESH_WAIT_MS, () => 'later' as const);
   const outcome = answer instanceof AppError ? failureOf(answer) : answer;

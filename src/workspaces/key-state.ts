@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts';
 import type { AppContext } from './app-context.ts';
 import { type Project, type ProjectKey, setApiKeyState } from './projects.ts';
 
-const CHECK_INTERVAL_S = 600;
+const CHECK_INTERVAL_S = 60;
 
 /** Has the permissions of a workspace's keys checked again: one may be missing, or may have been added since. */
 export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {

@@ -216,7 +216,7 @@ describe('finding the customer', () => {
         [],
       );
       restore();
-      // As ten minutes later.
+      // As a minute later.
       await database().query(`delete from pgboss.job where name = 'workspace.check'`);
       await until(
         async () => !lacks.test((await searched('first_user')).text),
