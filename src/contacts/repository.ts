@@ -51,8 +51,9 @@ export async function findSharedSubscribers(
 }
 
 /**
- * Other subscribers whose attributes the contact shows instead of this one's: of the same project, the one that a
- * teammate linked to it; else those of connected projects that have the contact and an event later than `lastEventMs`.
+ * Other subscribers whose attributes the contact shows instead of this one's: of the same project, the one that is
+ * linked to it, as on its card; else those of connected projects that have the contact and an event later than
+ * `lastEventMs`.
  */
 export async function findPreferred(
   sql: Sql,
