@@ -61,7 +61,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
   if (event.kind === 'product_change') findReplacement(fold, builder);
-  if (sum?.price) builder.paid = addMoney(builder.paid, sum.price);
+  if (sum?.price?.amountMinor) builder.paid = addMoney(builder.paid, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = withSign(sum, 1);
   if (builder.environment === 'sandbox') return;
   if (builder.periodType === 'TRIAL') foldTrial(fold, builder);
@@ -257,7 +257,7 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
 function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
-  if (isPurchase(event)) return isChargedAlready(builder, event) ? null : withSign(stated, 1);
+  if (isPurchase(event)) return isChargedAlready(builder, event) ? null : stated;
   if (event.kind === 'refund') {
     // A charge says nothing about what another product cost.
     const isUnknown = builder.refundedAtMs !== null || isOtherProduct(builder.productId, event.productId);

@@ -1041,6 +1041,14 @@ const HISTORIES: readonly History[] = [
     renews: true,
   },
   {
+    name: 'a renewal with a negative price takes from what was paid, as a refund does',
+    events: [buy(0, 30), renew(30, 60, { price: -3, price_in_purchased_currency: -3 })],
+    on: 35,
+    status: 'active',
+    access: { pro: 60 },
+    usd: 700,
+  },
+  {
     name: 'the API says that there is no access',
     events: [buy(0, 30)],
     snapshot: snapshotOf(6, [
