@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { messagesFor } from '../i18n/messages.ts';
 import type { Marker, MarkerKind, Picture, SegmentKind } from '../subscription/picture.ts';
 import { DAY_MS } from '../time.ts';
 
@@ -49,9 +50,9 @@ interface Resvg {
   renderAsync(svg: string, options: object): Promise<{ asPng(): Buffer }>;
 }
 
-export async function drawPng(picture: Picture): Promise<Buffer> {
+export async function drawPng(picture: Picture, timeZone: string): Promise<Buffer> {
   const { renderAsync } = loadResvg();
-  const image = await renderAsync(drawSvg(picture), { font: { loadSystemFonts: false } });
+  const image = await renderAsync(drawSvg(picture, timeZone), { font: { loadSystemFonts: false } });
   return image.asPng();
 }
 
@@ -73,7 +74,7 @@ function loadResvg(): Resvg {
   }
 }
 
-function drawSvg(picture: Picture): string {
+function drawSvg(picture: Picture, timeZone: string): string {
   const { fromMs, toMs, nowMs, segments, markers } = picture;
   const scale = (PICTURE_WIDTH - 2 * MARGIN) / (toMs - fromMs);
   const x = (ms: number): number =>
@@ -95,7 +96,7 @@ function drawSvg(picture: Picture): string {
 ${segments.map(bar).join('')}
 <rect x="${x(nowMs)}" y="36" width="${x(toMs) - x(nowMs)}" height="74" fill="#fff" opacity="0.55"/>
 <path d="M${MARGIN} ${AXIS_Y}H${PICTURE_WIDTH - MARGIN}" stroke="#6b7280" stroke-width="2"/>
-${ticks(picture)
+${ticks(picture, timeZone)
   .map(({ atMs, label }) => tick(x(atMs), label))
   .join('')}
 <path d="M${x(nowMs)} 34V${AXIS_Y}" stroke="#111827" stroke-width="3"/>
@@ -113,17 +114,18 @@ function tick(x: number, label: string): string {
 <g transform="translate(${left} 132)" fill="none" stroke="#374151" stroke-width="2">${glyphs.join('')}</g>`;
 }
 
-/** First days of months, or midnights where the span is short, in UTC. */
-function ticks({ fromMs, toMs }: Picture): { readonly atMs: number; readonly label: string }[] {
+/** First days of months in UTC; where the span is short, days from its start, named as in the list below the picture. */
+export function ticks({ fromMs, toMs }: Pick<Picture, 'fromMs' | 'toMs'>, timeZone: string) {
   const inMonths = toMs - fromMs > 100 * DAY_MS;
   const start = new Date(fromMs);
-  const [year, month, day] = [start.getUTCFullYear(), start.getUTCMonth(), start.getUTCDate()];
+  const [year, month] = [start.getUTCFullYear(), start.getUTCMonth()];
+  const { isoDay } = messagesFor('en', timeZone);
   const all = Array.from({ length: 101 }, (_, n) =>
-    inMonths ? Date.UTC(year, month + n) : Date.UTC(year, month, day + n),
+    inMonths ? Date.UTC(year, month + n) : fromMs + n * DAY_MS,
   ).filter((ms) => ms >= fromMs && ms <= toMs);
   // As many labels as fit side by side.
   const step = Math.ceil(all.length / (inMonths ? 6 : 3));
   return all
     .filter((_, index) => index % step === 0)
-    .map((atMs) => ({ atMs, label: new Date(atMs).toISOString().slice(0, inMonths ? 7 : 10) }));
+    .map((atMs) => ({ atMs, label: inMonths ? new Date(atMs).toISOString().slice(0, 7) : isoDay(atMs) }));
 }

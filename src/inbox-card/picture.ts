@@ -72,7 +72,7 @@ async function drawIfShown(app: CardApp, workspaceId: string, subscriberId: stri
   if (!record?.workspace.settings.card.picture || record.workspace.status === 'uninstalled' || !candidate)
     return null;
   const picture = await readPicture(app, await loadCustomer(app, candidate));
-  return picture && drawPng(picture);
+  return picture && drawPng(picture, record.workspace.timezone);
 }
 
 /** Only what can be drawn is read: with 5,000 events the whole history took 340 ms of processor time. */

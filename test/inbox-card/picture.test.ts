@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import { ticks } from '../../src/inbox-card/picture-png.ts';
 import { DAY_MS, MINUTE_MS } from '../../src/time.ts';
 import { deriveKey } from '../../src/workspaces/secrets.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { openFor, tell } from './support.ts';
+
+test('its days are those of the list below it: an evening in New York is the next day in UTC', () => {
+  const fromMs = Date.UTC(2026, 0, 10, 3);
+  const labels = ticks({ fromMs, toMs: fromMs + 60 * DAY_MS }, 'America/New_York').map(({ label }) => label);
+  assert.deepEqual(labels, ['2026-01-09', '2026-01-30', '2026-02-20']);
+});
 
 describe('the picture of the subscription', () => {
   let product: Product;
