@@ -4,7 +4,7 @@ import { isApple, isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import {
   accessEndMs,
-  boughtUntilMs,
+  boughtLengthMs,
   endAccess,
   isTemporaryPrice,
   NEW_PERIOD,
@@ -48,7 +48,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   Object.assign(builder, {
     ...NEW_PERIOD,
     periodStartedAtMs: purchasedAtMs,
-    periodEndsAtMs: boughtUntilMs(event),
+    periodLengthMs: boughtLengthMs(event),
     endsAtMs: expiresAtMs,
     price: isTemporaryPrice(builder) ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
@@ -261,6 +261,10 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const isChanged = isOtherProduct(builder.productId, event.productId);
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
+  // A payment that succeeds in a grace period leaves the day of the next one as it was.
+  const isRetried =
+    !isChanged && startMs > (builder.endsAtMs ?? startMs) && startMs <= (builder.gracePeriodEndsAtMs ?? 0);
+  const dueMs = isRetried ? (builder.endsAtMs ?? startMs) : startMs;
   keepPrice(builder, event, isChanged);
   if (isChanged && builder.productId !== null)
     builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
@@ -280,7 +284,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     transactionId: event.transactionId ?? builder.transactionId,
     // Of a pass only the API knows the end.
     endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
-    periodEndsAtMs: hasRepeatedStart ? null : event.expiresAtMs,
+    periodLengthMs: hasRepeatedStart || event.expiresAtMs === null ? null : event.expiresAtMs - dueMs,
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
     // Another product without one does not give the old product's.

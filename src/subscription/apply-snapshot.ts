@@ -274,7 +274,9 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   if (!isSamePeriod && isPriceOver) builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
   const isStatedByPurchase = isSamePeriod && builder.isPurchaseKnown && builder.endsAtMs !== null;
-  if (!isStatedByPurchase) builder.periodEndsAtMs = item.periodEndsAtMs ?? item.endsAtMs;
+  const endMs = item.periodEndsAtMs ?? item.endsAtMs;
+  if (!isStatedByPurchase)
+    builder.periodLengthMs = startedAtMs === null || endMs === null ? null : endMs - startedAtMs;
   builder.periodStartedAtMs = startedAtMs;
   // The first event known may be a renewal.
   const startMs = item.startsAtMs;

@@ -70,12 +70,12 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
 
 /** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
 export function periodOf(subscription: SubscriptionState): Period | null {
-  const { periodStartedAtMs, periodEndsAtMs, periodType, isOneTime } = subscription;
+  const { periodStartedAtMs, periodLengthMs, periodType, isOneTime } = subscription;
   // The length of a free trial says nothing about the periods after it; a pass and a prepaid plan are paid once.
   if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
-  if (periodStartedAtMs === null || periodEndsAtMs === null) return null;
-  const days = (periodEndsAtMs - periodStartedAtMs) / DAY_MS;
-  if (Math.abs(days - 28) < 0.5 && !hasEndOfFebruary(periodStartedAtMs, periodEndsAtMs))
+  if (periodStartedAtMs === null || periodLengthMs === null) return null;
+  const days = periodLengthMs / DAY_MS;
+  if (Math.abs(days - 28) < 0.5 && !hasEndOfFebruary(periodStartedAtMs, periodStartedAtMs + periodLengthMs))
     return { unit: 'week', count: 4 };
   return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }

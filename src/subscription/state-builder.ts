@@ -90,7 +90,7 @@ export function emptyBuilder(key: string, environment: Environment) {
     entitlements: [] as readonly string[],
     startedAtMs: null as number | null,
     periodStartedAtMs: null as number | null,
-    periodEndsAtMs: null as number | null,
+    periodLengthMs: null as number | null,
     endsAtMs: null as number | null,
     price: null as Money | null,
     isOfferPrice: false,
@@ -102,11 +102,12 @@ export function emptyBuilder(key: string, environment: Environment) {
   };
 }
 
-/** When the period was to end as it was bought; `null`: unknown, since an extension and a refund name another end. */
-export function boughtUntilMs({ kind, expirationReason, expiresAtMs }: LifecycleEvent): number | null {
+/** How long the period is as it was bought; `null`: unknown, since an extension and a refund name another end. */
+export function boughtLengthMs(event: LifecycleEvent): number | null {
+  const { kind, expirationReason, expiresAtMs, purchasedAtMs, atMs } = event;
   const isMoved =
     ['subscription_extended', 'refund'].includes(kind) || expirationReason === 'CUSTOMER_SUPPORT';
-  return isMoved ? null : expiresAtMs;
+  return isMoved || expiresAtMs === null ? null : expiresAtMs - (purchasedAtMs ?? atMs);
 }
 
 /** A subscription as its first known event shows it; earlier ones may never have been received. */
@@ -134,7 +135,7 @@ export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
     startedAtMs: startsAtMs,
     periodStartedAtMs: startsAtMs,
     endsAtMs: expiresAtMs,
-    periodEndsAtMs: boughtUntilMs(event),
+    periodLengthMs: boughtLengthMs(event),
     willRenew: !isGranted && !isOneTime && !isTemporary && periodType !== 'PREPAID',
   };
 }

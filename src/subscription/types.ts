@@ -45,8 +45,8 @@ export interface SubscriptionState {
   readonly periodStartedAtMs: number | null;
   /** When it renews or ends; `null`: never (lifetime). */
   readonly endsAtMs: number | null;
-  /** When the period paid for was to end as it was bought, whether or not it was extended or ended early. */
-  readonly periodEndsAtMs: number | null;
+  /** How long the period paid for is as it was bought, whether or not it was extended or ended early. */
+  readonly periodLengthMs: number | null;
   readonly willRenew: boolean;
   /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
   readonly price: Money | null;

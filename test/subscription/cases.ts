@@ -256,6 +256,22 @@ export const CASES: readonly Case[] = [
     says: `Payment failed on ${date(30)}. Still has Pro until ${date(46)} while Google retries the card.`,
     attributes: { expires_at: 46, rc_billing_issue_at: 30 },
   },
+  ...[7, 16].map(
+    (late): Case => ({
+      name: `a monthly payment that succeeds on day ${late} of the grace period: the day of the next one stays`,
+      events: [buy(0, 30), issue(30, 46), renew(30 + late, 60)],
+      on: 47,
+      status: 'active',
+      says: `Pro, $10.00 a month. Next charge ${date(60)}.`,
+    }),
+  ),
+  {
+    name: 'a payment that succeeds after the grace period: the next one is a month later',
+    events: [buy(0, 30), issue(30, 37), renew(40, 70)],
+    on: 47,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(70)}.`,
+  },
   {
     name: 'ended',
     events: [buy(0, 30), cancel(5, 'UNSUBSCRIBE'), expire(30, 'UNSUBSCRIBE')],

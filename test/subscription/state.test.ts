@@ -719,7 +719,7 @@ const HISTORIES: readonly History[] = [
     on: 40,
     status: 'active',
     access: { pro: 44 },
-    primary: { endsAtMs: day(44), periodEndsAtMs: day(30) },
+    primary: { endsAtMs: day(44), periodLengthMs: day(30) - day(0) },
   },
   {
     name: 'extended, and read from the API, which knows the end alone',
@@ -728,7 +728,7 @@ const HISTORIES: readonly History[] = [
     on: 40,
     status: 'active',
     access: { pro: 44 },
-    primary: { endsAtMs: day(44), periodEndsAtMs: day(30) },
+    primary: { endsAtMs: day(44), periodLengthMs: day(30) - day(0) },
   },
   {
     name: 'a longer plan that only the API knows',
@@ -739,7 +739,7 @@ const HISTORIES: readonly History[] = [
     on: 40,
     status: 'active',
     access: { pro: 395 },
-    primary: { periodStartedAtMs: day(30), periodEndsAtMs: day(395) },
+    primary: { periodStartedAtMs: day(30), periodLengthMs: day(395) - day(30) },
   },
   {
     name: 'an API that names products by ids of its own',
