@@ -5,6 +5,7 @@ import type { Project, Purchase, Subscription } from '../../src/simulator/revenu
 import { DAY_MS } from '../../src/time.ts';
 import { idsOn, type OpenCard, openAgain, send } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
+import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, openCardOf, SECOND } from './support.ts';
 
@@ -28,11 +29,27 @@ export async function setActions(product: Product, actions: Record<string, unkno
 }
 
 /** Gives the API key of the project fewer permissions, as the last check of the key found them. */
-export async function setMissingScopes(product: Product, scopes: readonly string[]): Promise<void> {
-  await product.server.connected.database.query(
-    `update projects set missing_scopes = $2 where workspace_id = $1`,
-    [WORKSPACE_ID, JSON.stringify(scopes)],
+export async function setMissingScopes(product: Product, missing: readonly string[]): Promise<void> {
+  const { database } = product.server.connected;
+  const written = ['customers', 'subscriptions', 'purchases'].map(
+    (of) => `customer_information:${of}:read_write`,
   );
+  const scopes = [
+    '*:*:read',
+    'project_configuration:*:*',
+    ...written.filter((scope) => !missing.includes(scope)),
+  ];
+  for (const key of product.revenueCat.state.keys.values()) Object.assign(key, { scopes });
+  const isChecked = async () =>
+    (await database.query(`select 1 from pgboss.job where name = 'workspace.check' and state < 'completed'`))
+      .length === 0;
+  await until(isChecked, 'the checks of the key before');
+  // As a minute later.
+  await database.query(`delete from pgboss.job where name = 'workspace.check'`);
+  await database.query(`update projects set missing_scopes = $2 where workspace_id = $1`, [
+    WORKSPACE_ID,
+    JSON.stringify(missing),
+  ]);
 }
 
 export type BuyerCard = OpenCard & { readonly appUserId: string };
