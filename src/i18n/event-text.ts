@@ -175,7 +175,7 @@ function sumText({ m, event: { price } }: Line): string | null {
 function reasonText({ m, voice, event }: Line, reason: string | null): string | null {
   if (reason === null) return null;
   const key = `event.${voice}.reason.${reason}`;
-  if (!m.has(key)) return titleCase(reason);
+  if (!m.has(key)) return voice === 'agent' ? titleCase(reason) : null;
   const store = event.store === 'PROMOTIONAL' ? null : event.store;
   const named = voice === 'agent' || appStoreName(store) !== null ? store : null;
   const theStore = m.t('event.theStore', { store: named, name: storeName(named) });

@@ -357,6 +357,11 @@ describe('the history that a customer reads', () => {
     }
   });
 
+  test('leaves out a reason without words for customers: its code is for the team, and in English', () => {
+    for (const language of LANGUAGES)
+      assert.equal(text(cancelled('CHARGEBACK_FRAUD'), language).subtitle, 'Pro monthly plan');
+  });
+
   test('never calls a failed payment cancelled, nor a pause ended', () => {
     assert.equal(text(cancelled('BILLING_ERROR')).title, 'A payment failed');
     const paused = event('EXPIRATION', 0, { expiration_reason: 'SUBSCRIPTION_PAUSED' });
