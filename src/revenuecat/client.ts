@@ -245,20 +245,17 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       customerId: string,
     ): Promise<Record<string, unknown>[] | null> {
       const url = path(projectId, 'customers', customerId, 'events');
-      try {
-        const items = await list(url, customerEventSchema, 'Reading events');
-        return items.map((item) => ({
+      const reading = list(url, customerEventSchema, 'Reading events');
+      // The endpoint is newer than the published description: it may be absent or closed to this key.
+      const items = await nullOn('revenuecat_not_found', nullOn('revenuecat_scope_missing', reading));
+      return (
+        items?.map((item) => ({
           event_timestamp_ms: item.occurred_at ?? item.created_at,
           ...item.body,
           id: item.body?.id ?? item.id,
           type: item.body?.type ?? item.type,
-        }));
-      } catch (error) {
-        // The endpoint is newer than the published description: it may be absent or closed to this key.
-        if (error instanceof AppError && (error.upstreamStatus === 404 || error.upstreamStatus === 403))
-          return null;
-        throw error;
-      }
+        })) ?? null
+      );
     },
   };
 }

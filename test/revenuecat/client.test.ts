@@ -226,13 +226,14 @@ describe('RevenueCat client', () => {
   test("a customer's events are there where the key may read them, and have the time when they happened", async (t) => {
     const app = express();
     let status = 200;
+    let proxyPage: string | null = null;
     app.get('/v2/projects/proj1/customers/user-1/events', (_req, res) => {
       const event = { id: 'ev1', type: 'RENEWAL', created_at: 2_000, occurred_at: 1_000 };
       const items = [
         { ...event, body: null },
         { ...event, id: 'ev2', body: { event_timestamp_ms: 1_500 } },
       ];
-      res.status(status).json({ items, next_page: null });
+      res.status(status).send(proxyPage ?? { items, next_page: null });
     });
     const revenueCat = await listenOnLoopback(app);
     t.after(() => revenueCat.close());
@@ -243,6 +244,8 @@ describe('RevenueCat client', () => {
     ]);
     for (status of [403, 404]) assert.equal(await client.listCustomerEvents('proj1', 'user-1'), null);
     status = 500;
+    await assert.rejects(client.listCustomerEvents('proj1', 'user-1'), { code: 'revenuecat_unavailable' });
+    [status, proxyPage] = [403, '<html>Blocked</html>'];
     await assert.rejects(client.listCustomerEvents('proj1', 'user-1'), { code: 'revenuecat_unavailable' });
   });
 
