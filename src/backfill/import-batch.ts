@@ -80,22 +80,17 @@ export async function importBatch(context: ImportRun, running: ImportProgress) {
 async function readOne(context: ImportRun, running: ImportProgress, customer: ClaimedCustomer) {
   const { database, project } = context;
   const { customerId } = customer;
-  let isKnown = false;
-  try {
-    const found = await readCustomer(context, customerId);
-    if (!found) return { customer, kind: 'missing' } as const;
-    isKnown = true;
-    const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
-    const stored = await findInProject(database, project, appUserIds);
-    /** Whether the customer was unknown before the events were stored. */
-    const isNew = stored.length === 0;
-    const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
-    const events = running.hasEvents === false ? null : await importEvents(context, wanted);
-    return { customer, kind: 'read', found, events, isNew } as const;
-  } catch (error) {
-    if (error instanceof AppError) return { customer, kind: 'failed', error, isKnown } as const;
-    throw error;
-  }
+  const found = await answerOrError(readCustomer(context, customerId));
+  if (found === null) return { customer, kind: 'missing' } as const;
+  if (found instanceof AppError) return { customer, kind: 'failed', error: found, isKnown: false } as const;
+  const appUserIds = preferredAppUserIds([found.snapshot.customerId, ...found.snapshot.aliases]);
+  const stored = await findInProject(database, project, appUserIds);
+  /** Whether the customer was unknown before the events were stored. */
+  const isNew = stored.length === 0;
+  const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
+  const events = running.hasEvents === false ? null : await answerOrError(importEvents(context, wanted));
+  if (events instanceof AppError) return { customer, kind: 'failed', error: events, isKnown: true } as const;
+  return { customer, kind: 'read', found, events, isNew } as const;
 }
 
 /**

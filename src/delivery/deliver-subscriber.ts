@@ -91,12 +91,10 @@ async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs
   const { context, claim } = delivery;
   const { workspaceId, subscriberId } = claim;
   const { sources } = delivery.history;
-  const version = Number(claim.version);
-  try {
-    await context.writer.saveSummary(workspaceId, { subscriberId, version, summary, nowMs, sources });
-  } catch (error) {
+  const saved = { subscriberId, version: Number(claim.version), summary, nowMs, sources };
+  await context.writer.saveSummary(workspaceId, saved).catch((error: unknown) => {
     context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary');
-  }
+  });
 }
 
 /** Whether something is new that happened before this subscriber's purchases were transferred. */

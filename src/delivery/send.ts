@@ -156,12 +156,10 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
   const { context, claim, client } = delivery;
   const request = { custom_attributes: values };
   const log = { subscriberId: claim.subscriberId, eventId: null, request };
-  try {
-    await client.updateContact(contactId, request);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    await context.writer.recordAttempt(claim.workspaceId, { ...log, ...responseOf(error) });
-    return error;
+  const answer = await answerOrError(client.updateContact(contactId, request));
+  if (answer instanceof AppError) {
+    await context.writer.recordAttempt(claim.workspaceId, { ...log, ...responseOf(answer) });
+    return answer;
   }
   await recordAccepted(delivery, 'contacts');
   // The answer repeats the whole contact, which is not stored here.

@@ -227,13 +227,10 @@ export function createIntercomClient(options: IntercomClientOptions) {
     async listMerged(contactId: string): Promise<string[]> {
       const url = `/contacts/${id(contactId)}/merge_history?per_page=10`;
       const schema = z.object({ data: z.array(z.object({ source_contact_id: idField })) });
-      try {
-        const { data } = await read(schema, { url, action: 'Reading the merges of a contact' });
-        return data.map((merge) => merge.source_contact_id);
-      } catch (error) {
-        if (error instanceof AppError && error.remedy.kind === 'wait_for_contact') return [];
-        throw error;
-      }
+      const found = await answerOrError(read(schema, { url, action: 'Reading the merges of a contact' }));
+      if (!(found instanceof AppError)) return found.data.map((merge) => merge.source_contact_id);
+      if (found.remedy.kind === 'wait_for_contact') return [];
+      throw found;
     },
     createContact(data: Readonly<Record<string, unknown>>): Promise<IntercomContact> {
       return read(contactSchema, { method: 'POST', url: '/contacts', action: 'Creating a contact', data });

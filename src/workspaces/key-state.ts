@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import type { AppContext } from './app-context.ts';
 import { type Project, type ProjectKey, setApiKeyState } from './projects.ts';
 
@@ -16,18 +16,16 @@ export async function withKey<T extends string>(
   work: () => Promise<T>,
 ): Promise<T | 'key_rejected'> {
   const { workspaceId, projectId } = project;
-  try {
-    const outcome = await work();
+  const outcome = await answerOrError(work());
+  if (!(outcome instanceof AppError)) {
     if (project.apiKeyState !== 'valid') await recordKeyState(app, project, 'valid');
     return outcome;
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    if (error.code === 'revenuecat_scope_missing') await queueKeyCheck(app, workspaceId);
-    if (error.code !== 'revenuecat_unauthorized') throw error;
-    await recordKeyState(app, project, 'rejected');
-    app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
-    return 'key_rejected';
   }
+  if (outcome.code === 'revenuecat_scope_missing') await queueKeyCheck(app, workspaceId);
+  if (outcome.code !== 'revenuecat_unauthorized') throw outcome;
+  await recordKeyState(app, project, 'rejected');
+  app.logger.warn({ workspaceId, projectId }, 'RevenueCat refuses the API key');
+  return 'key_rejected';
 }
 
 /** Stores whether RevenueCat accepts a key, and reports a change to Intercom. */
