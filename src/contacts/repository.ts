@@ -192,7 +192,7 @@ export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: Conta
  * merged contact may have replaced what we wrote.
  *
  * @param sql an open transaction
- * @param from `null`: Intercom did not say; a job asks it, and the next call for it is answered 410 with the way
+ * @param from `null`: Intercom did not say; a job reads it, and the next call for that contact is answered 410
  */
 export async function followMerge(
   sql: Sql,

@@ -19,7 +19,7 @@ export interface Claim {
   readonly attributesWritten: Record<string, unknown> | null;
   /** The worker's id under which it was claimed. */
   readonly owner: string;
-  /** Whether RevenueCat can be asked for the subscriber's state. */
+  /** Whether its project has an API key. */
   readonly canRefresh: boolean;
   /** Whether its project is connected: without its events the state becomes wrong with time. */
   readonly isConnected: boolean;

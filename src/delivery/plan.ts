@@ -43,7 +43,7 @@ export function planEvents(
 ): PlannedEvent[] {
   const entries = own.filter(({ side }) => side === 'customer');
   const taken = new Set<string>(others.map(dedupeKey));
-  const kept = new Map<TimelineEntry, SentAs>();
+  const reserved = new Map<TimelineEntry, SentAs>();
   for (const entry of [...entries].sort((a, b) => confidence(b) - confidence(a))) {
     const { sentAs } = entry.delivery;
     if (!sentAs) continue;
@@ -51,7 +51,7 @@ export function planEvents(
     const isRenamed = isDeliverable(entry.kind) && sentAs.name !== eventNameFor(entry.kind, settings);
     if (confidence(entry) === 0 && (taken.has(key) || isRenamed)) continue;
     taken.add(key);
-    kept.set(entry, sentAs);
+    reserved.set(entry, sentAs);
   }
 
   const planned: PlannedEvent[] = [];
@@ -67,7 +67,7 @@ export function planEvents(
     } else if (isNew && settings.events[kind]?.enabled === false) {
       planned.push({ action: 'skip', entry, reason: 'switched_off' });
     } else {
-      const sentAs = kept.get(entry) ?? reserve(taken, eventNameFor(kind, settings), atMs);
+      const sentAs = reserved.get(entry) ?? reserve(taken, eventNameFor(kind, settings), atMs);
       planned.push({ action: 'send', entry, sentAs });
     }
   }

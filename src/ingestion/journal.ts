@@ -113,7 +113,7 @@ export function readUnprocessed(
   );
 }
 
-/** Rows behind a position that have their payload, whether they were processed or not. */
+/** Rows after a position that have their payload, whether they were processed or not. */
 export function readJournal(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,

@@ -93,7 +93,7 @@ export function createProcessor(context: ProcessingContext) {
 
 /**
  * Processes everything that a project has received. When a row breaks its batch's transaction, smaller batches find it;
- * alone in its batch it is marked with its error, and the rows behind it continue.
+ * alone in its batch it is marked with its error, and the rows after it continue.
  *
  * @param stopping ends it after the running batch
  * @returns numbers of webhooks; of those that were processed, `failed` could not be interpreted

@@ -35,7 +35,7 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   );
   const running = subscriptions.filter(({ tone }) => tone !== 'ended');
   const listed = listedStatements(state, context);
-  // Beside what RevenueCat lists without a purchase, one that ended is not all that the customer has.
+  // Where RevenueCat also lists an entitlement without its purchase, an ended subscription is not the whole answer.
   const isPrimaryAll = listed.length === 0 || primary?.subscription.givesAccess;
   const fallback = primary && isPrimaryAll ? [primary] : [];
   /** What the sentences are about: all that runs, else the primary one, also when it has ended. */

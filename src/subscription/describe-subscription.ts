@@ -343,7 +343,7 @@ export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: Subs
   );
 }
 
-/** What a purchase cost may be unknown, and what moved to another customer is no longer listed. */
+/** Whether everything was free. Any other purchase counts: its price may be unknown, and one that moved is not listed. */
 function hasNeverPaid({ paid, movedTo, subscriptions, consumables }: SubscriberState): boolean {
   const isFree = ({ isFamilyShare, periodType }: SubscriptionState) =>
     isFamilyShare || periodType === 'TRIAL';
