@@ -19,8 +19,8 @@ export interface Claim {
   readonly attributesWritten: Record<string, unknown> | null;
   /** The worker's id under which it was claimed. */
   readonly owner: string;
-  /** Whether its project has an API key. */
-  readonly canRefresh: boolean;
+  /** Of its project; RevenueCat may reject it. */
+  readonly hasApiKey: boolean;
   /** Whether its project is connected: without its events the state becomes wrong with time. */
   readonly isConnected: boolean;
 }
@@ -64,7 +64,7 @@ export async function claimNext(
                s.attributes_written as "attributesWritten",
                exists (select 1 from projects p
                         where p.workspace_id = $1 and p.project_id = s.project_id
-                          and p.api_key is not null) as "canRefresh",
+                          and p.api_key is not null) as "hasApiKey",
                exists (select 1 from projects p
                         where p.workspace_id = $1 and p.project_id = s.project_id
                           and ${IS_CONNECTED}) as "isConnected"`,

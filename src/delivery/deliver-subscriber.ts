@@ -71,7 +71,7 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     await clearFormerContacts(delivery, finished);
     const newestMs = events.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= newestMs;
-    if (changes.length > 0 && claim.canRefresh && isStale)
+    if (changes.length > 0 && claim.hasApiKey && isStale)
       await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
   }
   await Promise.all([saving, savingSummary]);
@@ -110,10 +110,10 @@ function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly P
  * They are read again, too: RevenueCat may not have had the transferred purchase when they were read last.
  */
 async function updateReceivers({ context, claim }: Delivery): Promise<void> {
-  const { workspaceId, subscriberId: sourceId, canRefresh } = claim;
+  const { workspaceId, subscriberId: sourceId, hasApiKey } = claim;
   const receivers = await findTransferReceivers(context.database, workspaceId, sourceId);
   await markPending(context.database, workspaceId, receivers);
-  if (!canRefresh) return;
+  if (!hasApiKey) return;
   for (const subscriberId of receivers)
     await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
