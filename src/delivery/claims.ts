@@ -11,7 +11,7 @@ export interface Claim {
   readonly subscriberId: string;
   readonly projectId: string;
   /** The subscriber's version when it was claimed: a newer one means that more has arrived. */
-  readonly version: string;
+  readonly version: number;
   /** Lookups that found no contact; with `failingSince` failed deliveries. */
   readonly attempts: number;
   readonly failingSince: Date | null;
@@ -59,7 +59,7 @@ export async function claimNext(
             attributes_written = case when s.lease_owner is null then s.attributes_written end
       -- By key, as a plan for a small table does not join them.
       where s.workspace_id = $1 and s.subscriber_id = any(array(select subscriber_id from due))
-     returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version, s.attempts,
+     returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version::float8, s.attempts,
                s.failing_since as "failingSince", s.contact_id as "contactId",
                s.attributes_written as "attributesWritten",
                exists (select 1 from projects p
@@ -80,8 +80,8 @@ export async function haveChanged(
   workspaceId: string,
   claims: readonly Claim[],
 ): Promise<boolean[]> {
-  const rows = await sql.query<{ subscriber_id: string; version: string }>(
-    'select subscriber_id, version from subscribers where workspace_id = $1 and subscriber_id = any($2)',
+  const rows = await sql.query<{ subscriber_id: string; version: number }>(
+    'select subscriber_id, version::float8 from subscribers where workspace_id = $1 and subscriber_id = any($2)',
     [workspaceId, claims.map(({ subscriberId }) => subscriberId)],
     'have-changed',
   );

@@ -89,9 +89,9 @@ function isUnknown(state: SubscriberState, claim: Claim): boolean {
 /** The next card then reads few bytes instead of the history. Without it the card makes its own. */
 async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs: number): Promise<void> {
   const { context, claim } = delivery;
-  const { workspaceId, subscriberId } = claim;
+  const { workspaceId, subscriberId, version } = claim;
   const { sources } = delivery.history;
-  const saved = { subscriberId, version: Number(claim.version), summary, nowMs, sources };
+  const saved = { subscriberId, version, summary, nowMs, sources };
   await context.writer.saveSummary(workspaceId, saved).catch((error: unknown) => {
     context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary');
   });
