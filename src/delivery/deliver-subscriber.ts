@@ -11,7 +11,7 @@ import { isRefusal } from '../workspaces/refusals.ts';
 import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { planWithOthers } from './event-deliveries.ts';
-import { backOff, type Later, nextContactLookup } from './failures.ts';
+import { backOff, type Interruption, type Later, nextContactLookup } from './failures.ts';
 import {
   changedAttributes,
   isUnsaved,
@@ -20,7 +20,7 @@ import {
   type PlannedSend,
   planEvents,
 } from './plan.ts';
-import { sendEvents, type WriteResult, writeAttributes } from './send.ts';
+import { type SentEvents, sendEvents, type WriteResult, writeAttributes } from './send.ts';
 
 /** A contact that was merged more often than this is looked up again. */
 const MAX_HOPS = 3;
@@ -160,27 +160,12 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
     const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
     const planned = others && (await planAgain(delivery, left, others));
     if (!others || !planned) return { ...unchanged(claim), dueAtMs: context.now() };
-    left = planned;
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
-    const { left: unsent, interruption } = await sendEvents(delivery, contactId, left);
-    left = unsent;
-    const later = interruption?.kind === 'later' ? interruption : null;
-    // Where Intercom accepts no events for now, attributes can still be written.
-    const canWrite = interruption === null || (later !== null && isRefusal(later.reason));
-    const end: WriteResult = canWrite
-      ? await finishBurst(delivery, { ...work, claim, contactId, others })
-      : interruption;
-    if (end.kind === 'later') {
-      const waiting = postponed(claim, end, left);
-      // Without an answer they may have been written, and the state may be as before when they are tried again.
-      const isUnknown = canWrite && end.counts > 0 && !isRefusal(end.reason);
-      return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
-    }
-    if (end.kind === 'written') {
-      const sentAll = { ...unchanged(claim), dueAtMs: work.wakeAtMs, attempts: 0 };
-      const result = later ? postponed(claim, later, left) : sentAll;
-      return { ...result, attributesWritten: end.values };
-    }
+    const sent = await sendEvents(delivery, contactId, planned);
+    left = sent.left;
+    const burst: Burst = { ...work, ...sent, claim, contactId, others };
+    const end = await finishBurst(delivery, burst);
+    if ('claim' in end) return end;
     gone.add(contactId);
     followed = end.kind === 'follow_contact' ? end.contactId : null;
     contactId = null;
@@ -222,18 +207,39 @@ async function planAgain(
   return planned.filter((event): event is PlannedSend => event.action === 'send' && entries.has(event.entry));
 }
 
-interface Burst extends Pick<Work, 'wanted' | 'lastEventMs'> {
+interface Burst extends Pick<Work, 'wanted' | 'lastEventMs' | 'wakeAtMs'>, SentEvents {
   readonly claim: Claim;
   readonly contactId: string;
   /** Who may write to the contact as well. */
   readonly others: readonly string[];
 }
 
+type ContactGone = Exclude<Interruption, Later>;
+
+/** Writes the attributes after the events. @returns how to release the subscriber, unless the contact is gone */
+async function finishBurst(delivery: Delivery, burst: Burst): Promise<FinishedClaim | ContactGone> {
+  const { claim, left, interruption, wakeAtMs } = burst;
+  if (interruption !== null && interruption.kind !== 'later') return interruption;
+  // Where Intercom accepts no events for now, attributes can still be written.
+  if (interruption !== null && !isRefusal(interruption.reason)) return postponed(claim, interruption, left);
+  const result = await writeOwnAttributes(delivery, burst);
+  if (result.kind === 'written') {
+    const sentAll = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
+    const released = interruption === null ? sentAll : postponed(claim, interruption, left);
+    return { ...released, attributesWritten: result.values };
+  }
+  if (result.kind !== 'later') return result;
+  const waiting = postponed(claim, result, left);
+  // Without an answer they may have been written, and the state may be as before when they are tried again.
+  const isUnknown = result.counts > 0 && !isRefusal(result.reason);
+  return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
+}
+
 /**
  * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the delivery
  * that follows then writes them once.
  */
-async function finishBurst(delivery: Delivery, burst: Burst): Promise<WriteResult> {
+async function writeOwnAttributes(delivery: Delivery, burst: Burst): Promise<WriteResult> {
   const { database, writer } = delivery.context;
   const { claim, contactId, others, wanted } = burst;
   // What others wrote there since is unknown: only all attributes together are one customer's state.

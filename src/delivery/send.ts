@@ -8,17 +8,21 @@ import type { Attempt, SendResult } from './event-deliveries.ts';
 import { backOff, type Interruption, recordAccepted, recordIfRefused, retryAt } from './failures.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
 
+/** What is left to send, and why. */
+export interface SentEvents {
+  readonly left: readonly PlannedSend[];
+  readonly interruption: Interruption | null;
+}
+
 /**
  * Sends events in order. Results are stored while the next event is sent: waiting for each would take as long as
  * sending it. A crash in between sends at most these again, under the same name and second.
- *
- * @returns what is left to send, and why
  */
 export async function sendEvents(
   delivery: Delivery,
   contactId: string,
   events: readonly PlannedSend[],
-): Promise<{ left: readonly PlannedSend[]; interruption: Interruption | null }> {
+): Promise<SentEvents> {
   const { context, claim } = delivery;
   const storing: Promise<void>[] = [];
   try {
