@@ -75,7 +75,7 @@ export async function findPreferred(
       where s.workspace_id = $1 and s.subscriber_id = any($3)
         and (s.project_id = $2 and s.subscriber_id in (select subscriber_id from linked)
           or s.contact_id = $4
-             -- One whose attributes are not shown hides none of another project: three hid each other in a circle.
+             -- One that is hidden itself hides none of another project: otherwise three hid each other in a circle.
              and s.project_id not in (select project_id from linked where subscriber_id <> s.subscriber_id)
              and exists (select 1 from projects p
                           where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})
@@ -96,7 +96,7 @@ interface ContactIdentity {
 }
 
 /** With nothing written the contact is looked up; the one before is cleared when another one is found. */
-const MATCH_AGAIN = `${TRY_AGAIN}, attributes_written = null`;
+const REMATCH = `${TRY_AGAIN}, attributes_written = null`;
 
 /** Subscribers with the contact's external id ($2), or linked to it ($4). */
 const OWNERS = `
@@ -113,7 +113,7 @@ const OWNERS = `
  */
 export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: MATCH_AGAIN,
+    set: REMATCH,
     name: 'wake-for-contact',
     // A union: with `or` PostgreSQL reads all subscribers of the workspace.
     where: `(s.contact_id is distinct from $4 or s.lease_owner is not null)
@@ -127,8 +127,8 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
 }
 
 /**
- * A worker may just have failed to find the contact of subscriber `s`, and its result is not stored yet; or Intercom
- * refused the lookup or the creation, which is tried again in a day.
+ * Whether a worker is looking for the contact of subscriber `s`, and may just not have found it; or Intercom refused the
+ * lookup or the creation, which is tried again in a day.
  */
 export const IS_LOOKED_UP = `(s.contact_id is null and (s.lease_owner is not null or s.failing_since is not null))`;
 
@@ -140,7 +140,7 @@ export const IS_LOOKED_UP = `(s.contact_id is null and (s.lease_owner is not nul
  */
 export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: MATCH_AGAIN,
+    set: REMATCH,
     name: 'wake-waiting-for',
     where: `((s.waiting and (s.due_at is null or s.due_at > now())) or ${IS_LOOKED_UP})
         and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
@@ -153,9 +153,9 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
  * Matching by e-mail was switched off: subscribers that it may have matched are matched again, and those that a worker
  * is just matching.
  */
-export function unassignByEmail(sql: Sql, workspaceId: string): Promise<number> {
+export function rematchByEmail(sql: Sql, workspaceId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: MATCH_AGAIN,
+    set: REMATCH,
     where: 's.email is not null and (s.contact_id is not null or s.lease_owner is not null)',
     values: [],
   });
@@ -164,7 +164,7 @@ export function unassignByEmail(sql: Sql, workspaceId: string): Promise<number> 
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: `${MATCH_AGAIN}, contact_id = null`,
+    set: `${REMATCH}, contact_id = null`,
     name: 'unassign-contact',
     where: 's.contact_id = $2',
     values: [contactId],
@@ -175,10 +175,10 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
  * A contact's e-mail has changed: subscribers that only the old one matched are matched again, and those that a
  * worker is just matching.
  */
-export function unassignByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
+export function rematchByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: MATCH_AGAIN,
-    name: 'unassign-by-old-email',
+    set: REMATCH,
+    name: 'rematch-by-old-email',
     where: `s.email is distinct from $3
         and (s.contact_id = $4
              or (s.email is not null and s.due_at <= now() and ${IS_LOOKED_UP}))
@@ -235,7 +235,7 @@ export async function readAttributesStatus(
 
 /**
  * Links a subscriber to the contact that theirs was merged into, whose card has another external id and would not find
- * them. The customer of that one comes first. The link has no author: deliveries still match by external id.
+ * them. A customer with that external id comes first. The link has no author: deliveries still match by external id.
  */
 export async function linkSurvivor(
   sql: Sql,

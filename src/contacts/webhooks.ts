@@ -7,7 +7,7 @@ import { idField, optional, optionalId, optionalText } from '../intercom/fields.
 import { hubSignature } from '../intercom/signatures.ts';
 import { fitsKey } from '../subscription/app-user-ids.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
-import { followMerge, unassignByOldEmail, unassignContact, wakeForContact } from './repository.ts';
+import { followMerge, rematchByOldEmail, unassignContact, wakeForContact } from './repository.ts';
 
 const MAX_NOTIFICATION_BYTES = 1024 * 1024;
 
@@ -113,7 +113,7 @@ async function applyTopic(
       await followMerge(sql, workspaceId, { from: item.mergedFrom, into: item.contactId });
       break;
     case 'contact.email.updated':
-      await unassignByOldEmail(sql, workspaceId, item);
+      await rematchByOldEmail(sql, workspaceId, item);
       break;
     default:
   }

@@ -173,7 +173,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
   return waitForContact(claim, left.length, context.now());
 }
 
-/** The customer has another contact now, or none: those before would keep what they show of them. */
+/** Clears the contacts that the customer had before: they would keep showing attributes that are no longer theirs. */
 async function clearFormerContacts(
   { context, claim, history }: Delivery,
   finished: FinishedClaim,
@@ -192,7 +192,7 @@ async function clearFormerContacts(
     await rewriteContactAttributes(context.database, workspaceId, contactId);
 }
 
-/** Others may write to the same contact: what would have a name and second of theirs is moved. */
+/** Plans together with others who write to the same contact: an event with a name and second of theirs is moved. */
 async function planAgain(
   { context, claim, history, workspace }: Delivery,
   left: readonly PlannedSend[],

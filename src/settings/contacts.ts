@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { unassignByEmail } from '../contacts/repository.ts';
+import { rematchByEmail } from '../contacts/repository.ts';
 import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
@@ -28,7 +28,7 @@ const contactsForm = form(
     await changeSettings(request, 'contacts', { create, matchByEmail });
     const { app, workspace, workspaceId } = request;
     if (workspace.settings.contacts.matchByEmail && !matchByEmail)
-      await unassignByEmail(app.database, workspaceId);
+      await rematchByEmail(app.database, workspaceId);
     await lookUpContacts(app.database, workspaceId);
     return done('/contacts', 'contacts_saved');
   },

@@ -4,9 +4,9 @@ import { after, before, describe, test } from 'node:test';
 import {
   followMerge,
   readAttributesStatus,
+  rematchByEmail,
+  rematchByOldEmail,
   saveLink,
-  unassignByEmail,
-  unassignByOldEmail,
   unassignContact,
   wakeForContact,
   wakeWaitingFor,
@@ -191,7 +191,7 @@ describe('contact changes during a delivery', () => {
   test('a contact just found gets another e-mail: it is looked up again', async () => {
     const claim = await claimNew({ email: 'old@example.com' });
     const seen = { contactId: 'c-5', externalId: null, email: 'new@example.com' };
-    assert.equal(await unassignByOldEmail(world.db.database, WORKSPACE_ID, seen), 1);
+    assert.equal(await rematchByOldEmail(world.db.database, WORKSPACE_ID, seen), 1);
     const found = await finish(claim, { ...delivered, contactId: 'c-5' });
     assert.deepEqual(found, { isDue: true, contactId: null, attributes: null });
   });
@@ -317,7 +317,7 @@ describe('contact changes during a delivery', () => {
   test('matching by e-mail is switched off: who is just being matched is matched again', async () => {
     const { database } = world.db;
     const claim = await claimNew({ email: 'just@example.com' });
-    await unassignByEmail(database, WORKSPACE_ID);
+    await rematchByEmail(database, WORKSPACE_ID);
     assert.deepEqual(await haveChanged(database, WORKSPACE_ID, [claim]), [true]);
     await database.query(
       `update subscribers set due_at = null, lease_owner = null where workspace_id = $1 and subscriber_id = $2`,
