@@ -20,7 +20,7 @@ const MAX_NAME_LENGTH = 80;
 const MAX_REASON_LENGTH = 500;
 
 const KIND_LABELS: Readonly<Record<ApiKeyKind, string>> = {
-  messenger: 'Messenger: identity tokens and support links',
+  messenger: 'Messenger: tokens and links',
   fin: 'Fin data connector',
 };
 
