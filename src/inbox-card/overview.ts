@@ -3,12 +3,12 @@ import type { Messages } from '../i18n/messages.ts';
 import { paidText, statementsText, storeText } from '../i18n/sentences.ts';
 import {
   button,
-  type Component,
   clip,
   escapeMarkdown,
   type InboxCanvas,
   item,
   type ListItem,
+  linkButton,
   list,
   table,
   tightText,
@@ -41,6 +41,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
   const extras = extraItems(context).slice(0, isLong || notice !== null ? 1 : 2);
   const hasRoom = isShort || (!isLong && notice === null && extras.length < 2);
   const isRejected = customer.project.apiKeyState === 'rejected';
+  const settingsUrl = `${app.config.publicUrl}/settings`;
   return context.page([
     notice !== null && tightText(notice, 'muted'),
     tightText(headline(customer.description, sentence), 'paragraph'),
@@ -50,7 +51,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
     list([timelineItem(context, isLong ? 1 : 3), item('details', m.t('card.button.details')), ...extras]),
     button('grant', m.t('action.title.grant'), 'secondary'),
     isRejected
-      ? urlButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`)
+      ? { ...linkButton('settings', m.t('card.button.settings'), settingsUrl), style: 'secondary' }
       : button('refresh', refreshLabel(context), 'secondary'),
   ]);
 }
@@ -110,10 +111,6 @@ export function cutSentences(text: string, maxLength: number): string {
   // One alone is too long by the names in it. A number is not cut.
   const clipped = clip(whole, Math.floor((maxLength * whole.length) / length));
   return clipped.replace(/(?<=[\s\u2e80-\uffef])[^\s\u2e80-\uffef]*…$/, '…');
-}
-
-function urlButton(id: string, label: string, url: string): Component {
-  return { type: 'button', id, label, style: 'secondary', action: { type: 'url', url } };
 }
 
 /** With the time of the last one. */

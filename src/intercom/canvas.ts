@@ -142,7 +142,7 @@ export function button(id: string, label: string, style: 'primary' | 'secondary'
   return { type: 'button', id, label, style, action: SUBMIT };
 }
 
-export function linkButton(id: string, label: string, url: string): Component {
+export function linkButton(id: string, label: string, url: string): Extract<Component, { type: 'button' }> {
   return { type: 'button', id, label, style: 'link', action: { type: 'url', url } };
 }
 
@@ -210,6 +210,11 @@ export function input({ value, isWrong, ...field }: Field & { isWrong?: boolean 
     ...(value ? { value: clip(value, MAX_INPUT_LENGTH) } : {}),
     ...(isWrong ? { save_state: 'failed' } : {}),
   };
+}
+
+/** A field of several lines. */
+export function textarea({ value, isWrong, ...field }: Field & { isWrong?: boolean }): Component {
+  return { type: 'textarea', ...field, ...(value ? { value } : {}), ...(isWrong ? { error: true } : {}) };
 }
 
 /** Two to ten buttons of which one is pressed; pressing another submits under this id. */

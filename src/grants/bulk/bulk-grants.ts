@@ -138,7 +138,7 @@ export function describeFailure({ state }: Pick<BulkGrant, 'state'>, code: strin
     return `${code}: the app does not know these app user IDs. Correct the list, or import them first: Settings › Import customers, or cli backfill.`;
   if (code === 'granted_since')
     return `${code}: more was granted to these customers later, which the undo would remove, too. Undo that grant to many, then this one again; or remove it on their cards.`;
-  const messages = messagesFor('en', 'UTC');
+  const messages = messagesFor('en');
   const key = `action.failed.${code}`;
   const next = state === 'paused' && KEY_ERRORS.includes(code) ? ' Then continue.' : '';
   return messages.has(key) ? `${code}: ${messages.t(key, { kind: 'grant' })}${next}` : code;

@@ -7,6 +7,7 @@ import {
   type InboxCanvas,
   linkButton,
   text,
+  textarea,
 } from '../../intercom/canvas.ts';
 import { entitlementOrProduct, productOf } from '../../subscription/names.ts';
 import type { SubscriptionState } from '../../subscription/types.ts';
@@ -95,14 +96,13 @@ export function reasonField(
   typed: { readonly value: string | undefined; readonly isWrong?: boolean },
 ): Component {
   const isRequired = isReasonRequired(workspace.settings, kind);
-  return {
-    type: 'textarea',
+  return textarea({
     id: `${prefixOf(kind)}.reason`,
     label: t(isRequired ? 'action.label.reason' : 'action.label.reasonOptional'),
     placeholder: t('action.placeholder.reason'),
-    ...(typed.value ? { value: clip(typed.value, 2 * MAX_REASON_LENGTH) } : {}),
-    ...(typed.isWrong ? { error: true } : {}),
-  };
+    value: clip(typed.value ?? '', 2 * MAX_REASON_LENGTH),
+    isWrong: typed.isWrong,
+  });
 }
 
 export function secondPersonText({ messages: { t }, workspace }: ViewContext, kind: ActionKind): Component {

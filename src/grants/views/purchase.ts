@@ -12,6 +12,7 @@ import {
   type Part,
   table,
   text,
+  textarea,
 } from '../../intercom/canvas.ts';
 import { describeSubscription, endOf, isPaymentFailing } from '../../subscription/describe-subscription.ts';
 import { APPLE_SUBSCRIPTIONS_PAGE, isApple, isWebStore } from '../../subscription/names.ts';
@@ -139,12 +140,12 @@ function appleTexts(context: ViewContext, subscription: SubscriptionState): Part
   const { willRenew, awaitsPriceConsent } = subscription;
   if (!isApple(subscription.store)) return [];
   const canCancel = willRenew || awaitsPriceConsent || isPaymentFailing(subscription, app.now());
-  const field = (name: 'cancel' | 'refund', url: string): Component => ({
-    type: 'textarea',
-    id: `action.apple.${name}`,
-    label: messages.t(`action.label.apple.${name}`),
-    value: customerMessages(context).t(`action.customerText.apple.${name}`, { url }),
-  });
+  const field = (name: 'cancel' | 'refund', url: string): Component =>
+    textarea({
+      id: `action.apple.${name}`,
+      label: messages.t(`action.label.apple.${name}`),
+      value: customerMessages(context).t(`action.customerText.apple.${name}`, { url }),
+    });
   return [
     text(messages.t('action.state.apple'), 'muted'),
     canCancel && field('cancel', APPLE_SUBSCRIPTIONS_PAGE),

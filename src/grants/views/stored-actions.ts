@@ -9,6 +9,7 @@ import {
   type Part,
   table,
   text,
+  textarea,
   tightText,
 } from '../../intercom/canvas.ts';
 import { FOREVER_MS, isForever } from '../../time.ts';
@@ -134,12 +135,7 @@ export async function removalCanvas(
       // RevenueCat may have ended it already.
       boughtEndMs === null && runningEndMs !== null && tightText(t('action.revoke.losesAccess'), 'muted'),
       text(t('action.revoke.rule'), 'muted'),
-      {
-        type: 'textarea',
-        id: 'revoke.reason',
-        label: t('action.label.reasonOptional'),
-        ...(typed ? { value: typed } : {}),
-      },
+      textarea({ id: 'revoke.reason', label: t('action.label.reasonOptional'), value: typed }),
       button('revoke.confirm', t('action.button.revokeNow'), 'primary'),
       button(`grant:${action.actionId}`, t('action.button.keep'), 'secondary'),
     ],
@@ -208,15 +204,8 @@ function customerText(
     url: url ?? '',
     charged: isCharged ? 'charged' : null,
   };
-  return [
-    isOtherEnd,
-    {
-      type: 'textarea',
-      id: 'action.tell',
-      label: t('action.label.customerText'),
-      value: inReply.t(key, values),
-    },
-  ];
+  const label = t('action.label.customerText');
+  return [isOtherEnd, textarea({ id: 'action.tell', label, value: inReply.t(key, values) })];
 }
 
 type Row = readonly [field: string, value: string | null | undefined];
