@@ -3,13 +3,14 @@ import { toMajor } from '../subscription/money.ts';
 import { isBlank } from '../text.ts';
 import { DAY_MS } from '../time.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
-import { currentEndOrNow, endsAtReview, usableIds } from './access.ts';
+import { currentEndOrNow, endsAtReview } from './access.ts';
 import type { Action, ActionKind, StoreActionDetails } from './action.ts';
 import { type ActionError, refused } from './action-error.ts';
 import { requiredScopes } from './action-kinds.ts';
 import type { ActionContext } from './context.ts';
 import { LIFETIME_END_MS, lengthInDays } from './durations.ts';
 import type { Reviewed, ReviewedGrant } from './form-state.ts';
+import { usableIds } from './read-revenuecat.ts';
 import { countThisMonth } from './repository.ts';
 
 export const MAX_REASON_LENGTH = 1_000;

@@ -3,11 +3,11 @@ import type { Sql } from '../database/sql.ts';
 import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { readEvent } from '../subscription/read-event.ts';
 import type { Money, SubscriptionState } from '../subscription/types.ts';
-import { readByKnownId, readFromRevenueCat } from './access.ts';
 import { type Action, CLOCK_TOLERANCE_MS, doneAtMs, type StoreActionDetails } from './action.ts';
 import { failed, refused } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Form } from './form-state.ts';
+import { readByKnownId, readFromRevenueCat } from './read-revenuecat.ts';
 
 export type LivePurchases = Awaited<ReturnType<typeof readLivePurchases>>;
 

@@ -4,7 +4,6 @@ import type { LivePurchase } from '../revenuecat/store-actions.ts';
 import { isBlockedId } from '../subscription/app-user-ids.ts';
 import { isApple, productOf } from '../subscription/names.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
-import { readFromRevenueCat } from './access.ts';
 import type { StoreActionDetails } from './action.ts';
 import { failed, invalid, outdated, refused } from './action-error.ts';
 import {
@@ -26,6 +25,7 @@ import {
   readPayments,
   readPurchase,
 } from './purchases.ts';
+import { readFromRevenueCat } from './read-revenuecat.ts';
 
 const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 

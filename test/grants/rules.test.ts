@@ -10,7 +10,6 @@ import {
   findNoEffect,
   storedAccess,
   upcomingCharges,
-  usableIds,
 } from '../../src/grants/access.ts';
 
 import type { Grant } from '../../src/grants/action.ts';
@@ -34,6 +33,7 @@ import {
   needsSecondPerson,
 } from '../../src/grants/policy.ts';
 import { findLive } from '../../src/grants/purchases.ts';
+import { usableIds } from '../../src/grants/read-revenuecat.ts';
 import { purchaseComponents } from '../../src/grants/views/purchase.ts';
 import { LANGUAGES } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';

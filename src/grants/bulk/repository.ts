@@ -12,9 +12,9 @@ import { findErasedIds } from '../../subscribers/erased-ids.ts';
 import { lockProject } from '../../subscribers/identity.ts';
 import { isUuid } from '../../text.ts';
 import type { AppContext } from '../../workspaces/app-context.ts';
-import { OUTAGE_ERRORS } from '../access.ts';
 import { type Grant, grantEndMs } from '../action.ts';
 import type { Duration } from '../durations.ts';
+import { OUTAGE_ERRORS } from '../read-revenuecat.ts';
 
 /** Selects customers: every condition that is set must be true. */
 export interface CustomerFilter {

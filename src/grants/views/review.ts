@@ -11,19 +11,13 @@ import {
 import { isAnonymous } from '../../subscription/app-user-ids.ts';
 import { storeName } from '../../subscription/names.ts';
 import { DAY_MS, isForever } from '../../time.ts';
-import {
-  currentEndOrNow,
-  endsAtReview,
-  endsOf,
-  storedAccess,
-  upcomingCharges,
-  usableIds,
-} from '../access.ts';
+import { currentEndOrNow, endsAtReview, endsOf, storedAccess, upcomingCharges } from '../access.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import type { Form, Reviewed, ReviewedGrant, ReviewedStoreAction } from '../form-state.ts';
 import { noEffectOf } from '../grant.ts';
 import { needsSecondPerson } from '../policy.ts';
+import { usableIds } from '../read-revenuecat.ts';
 import { reviewAction } from '../service.ts';
 import { actionForm, formOf, submittedForm, tryAgainPage } from './form.ts';
 import { accessText, exactEnd, prefixOf, refusedPage, secondPersonText, shownValues } from './parts.ts';
