@@ -12,7 +12,11 @@ import { UNKNOWN_URL } from './settings-checks.ts';
 const SILENT_DAYS = 7;
 
 /** @throws AppError when RevenueCat does not answer */
-export async function askRevenueCat(client: RevenueCatClient, project: Project, settings: WorkspaceSettings) {
+export async function probeRevenueCat(
+  client: RevenueCatClient,
+  project: Project,
+  settings: WorkspaceSettings,
+) {
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (key.outcome === 'unreachable') throw new AppError(key.code, 'RevenueCat could not be asked');
   const isValid = key.outcome === 'valid';
@@ -27,7 +31,7 @@ export async function askRevenueCat(client: RevenueCatClient, project: Project, 
 interface ProjectSubject {
   readonly project: Project;
   /** `null`: it was not called, because there is no key, or no encryption key decrypts it. */
-  readonly revenueCat: Awaited<ReturnType<typeof askRevenueCat>> | AppError | null;
+  readonly revenueCat: Awaited<ReturnType<typeof probeRevenueCat>> | AppError | null;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
 }

@@ -10,7 +10,7 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import { listInstalled, readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { type CheckResult, runChecks } from './check.ts';
-import { askRevenueCat, PROJECT_CHECKS } from './project-checks.ts';
+import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
 import {
   type ClockOffset,
   DATABASE_CHECKS,
@@ -20,7 +20,7 @@ import {
   readServerClock,
   SERVER_CHECKS,
 } from './server-checks.ts';
-import { askIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
+import { probeIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
 
 export interface DoctorContext {
   readonly config: Config;
@@ -94,7 +94,7 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
  *
  * @returns `null`: there is no client to call it with
  */
-async function ask<Client, Answer>(
+async function callPlatform<Client, Answer>(
   platform: { readonly name: Platform; readonly silent: Set<Platform> },
   client: Client | null,
   call: (client: Client) => Promise<Answer>,
@@ -127,14 +127,14 @@ async function runWorkspaceChecks(
   const ofWorkspace = async (): Promise<CheckResult[]> => {
     const isRejected = workspace.status === 'disconnected';
     const client = isRejected ? null : nullIfThrown(() => clients.intercom(workspace, calls));
-    const intercom = await ask({ name: 'Intercom', silent }, client, askIntercom);
+    const intercom = await callPlatform({ name: 'Intercom', silent }, client, probeIntercom);
     const subject = { config, database, workspace, intercom, projectCount: projects.length };
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
     const client = nullIfThrown(() => clients.revenueCat(project, calls));
-    const revenueCat = await ask({ name: 'RevenueCat', silent }, client, (called) =>
-      askRevenueCat(called, project, workspace.settings),
+    const revenueCat = await callPlatform({ name: 'RevenueCat', silent }, client, (called) =>
+      probeRevenueCat(called, project, workspace.settings),
     );
     const scope = { workspace: workspaceId, project: project.projectId };
     return runChecks(PROJECT_CHECKS, { project, revenueCat, config, nowMs: now() }, scope);
