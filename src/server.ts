@@ -64,6 +64,7 @@ export async function startServer(given: Config, logger: Logger, stopping = new 
 
 async function startJobs(services: Services): Promise<void> {
   const { app, jobs, processor, worker } = services;
+  /** For jobs that call Intercom often: they share its rate limit with the deliveries. */
   const paced: AppContext = {
     ...app,
     intercom: (workspace, calls) =>
