@@ -149,7 +149,7 @@ export function findAdopted(
 
 /**
  * Locks the subscriber until the transaction ends. An unconfirmed refund of a charge prevents only another refund of
- * that charge: it changes nothing else, and may stay unconfirmed for a day. Throws when another action is.
+ * that charge: it changes nothing else, and may stay unconfirmed for a day. Throws where another action is unconfirmed.
  */
 export async function lockTarget(
   sql: Sql,
@@ -207,8 +207,8 @@ export async function listActions(
 const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
 
 /**
- * A teammate's actions of a kind since the first of the month (UTC) that were done, or may be or have been. Transfers
- * and restores count together. A grant to many has rules of its own: the keys of its grants name it.
+ * A teammate's actions of a kind since the first of the month (UTC), without those that were certainly not done.
+ * Transfers and restores count together. A grant to many has rules of its own: the keys of its grants name it.
  */
 export async function countThisMonth(
   sql: Sql,
@@ -280,8 +280,8 @@ export async function recordResponse(sql: Sql, { workspaceId, actionId }: Action
 }
 
 /**
- * Other running grants of the entitlement: RevenueCat ends them together with the one that is revoked. The removal is
- * that one's, even where one of them was to be removed before and RevenueCat refused.
+ * Ends our records of the entitlement's other running grants, which RevenueCat ends together with the one that is
+ * revoked. They count as removed with it, also one whose own removal RevenueCat refused before.
  */
 export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
   const { from, to } = TRANSITIONS.revoke_with_other;

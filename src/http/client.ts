@@ -156,10 +156,7 @@ function isPage(body: unknown): boolean {
   return typeof body === 'string' && /^\s*</.test(body);
 }
 
-/**
- * Whether a proxy refused the call with a page of its own: its status says nothing of a key, a permission or what was
- * asked for. Too many calls are too many for it as well.
- */
+/** Whether a proxy refused the call with a page of its own: except for 429, its status says nothing of the platform. */
 export function isProxyRefusal({ status, body }: FailedResponse): boolean {
   return isPage(body) && status !== 429;
 }

@@ -39,7 +39,7 @@ export function home(context: CustomerContext): CardAnswer {
   return overview(context, adminNotice(context));
 }
 
-/** The choice between customers of several projects; one whose only project is left has nothing to choose. */
+/** The choice between the contact's customers of several projects; with only one left, that one. */
 export function projects(context: CustomerContext): CardAnswer | Promise<CardAnswer> {
   return context.candidates.length > 1 ? chooseProject(withFormState(context, {})) : home(context);
 }

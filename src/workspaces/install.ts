@@ -62,8 +62,8 @@ export async function install(
 }
 
 /**
- * Whether a key decrypts the stored token (one may be missing in `ENCRYPTION_KEYS`) and Intercom accepts it: that the
- * new one has ended it is UNVERIFIED.
+ * Whether a key decrypts the stored token (one may be missing in `ENCRYPTION_KEYS`) and Intercom still accepts it: it is
+ * UNVERIFIED whether the token of a new sign-in ends it.
  */
 async function hasWorkingToken(app: AppContext, workspace: Workspace): Promise<boolean> {
   const { workspaceId, accessToken: encrypted } = workspace;

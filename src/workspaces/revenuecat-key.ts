@@ -110,7 +110,7 @@ export async function checkApiKey(
 ) {
   try {
     const projects = await nullOn('revenuecat_scope_missing', client.listProjects());
-    const project = choose(projects, projectId);
+    const project = projectOfKey(projects, projectId);
     if (project === 'wrong') return { outcome: 'wrong_project' } as const;
     // The key belongs to several projects, or cannot list them: an admin must choose.
     if (project === null) return { outcome: 'choose', projects: projects ?? [] } as const;
@@ -131,7 +131,7 @@ export async function checkApiKey(
   }
 }
 
-function choose(
+function projectOfKey(
   projects: readonly { id: string; name: string }[] | null,
   named: string | null,
 ): { id: string; name: string } | 'wrong' | null {

@@ -18,7 +18,7 @@ export const SESSION_HOURS = 12;
 /** A session that is not used for this long ends. */
 export const IDLE_MINUTES = 120;
 /** How soon a teammate who was removed in Intercom loses access. */
-const MEMBERSHIP_FOR_MS = 5 * MINUTE_MS;
+const TEAM_TTL_MS = 5 * MINUTE_MS;
 /** A page waits for Intercom no longer than this. */
 const TEAM_TIMEOUT_MS = 3_000;
 const MAX_USER_AGENT_LENGTH = 200;
@@ -140,7 +140,7 @@ export async function listTeam(app: AppContext, workspace: Workspace): Promise<I
 
 /** Reads who is in the team. While that is unknown everyone keeps access: a broken connection is repaired in the settings. */
 function createTeamReader(app: AppContext) {
-  const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(MEMBERSHIP_FOR_MS, app.now) });
+  const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(TEAM_TTL_MS, app.now) });
   /** @param adminId someone who has just joined is missing from an older list, which is then read again */
   return async (workspaceId: string, adminId?: string): Promise<Team> => {
     const recent = known.get(workspaceId);

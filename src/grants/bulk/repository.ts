@@ -236,7 +236,7 @@ const IS_CALLED = `exists (
    where a.workspace_id = $1 and a.state in ('requested', 'confirmed')
      and a.idempotency_key = c.bulk_grant_id || '|' || c.app_user_id || '|' || c.attempts)`;
 
-/** Longer than a claim lasts, a customer waits to be granted again, which no undo has to wait for. */
+/** A later time is not the end of a claim but that of a retry, for which no undo has to wait. */
 const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
 
 /** The customers that are left, while it runs and while it is undone. */
