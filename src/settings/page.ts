@@ -28,6 +28,15 @@ export interface PageRequest {
 /** What is wrong, by the name of the field; `''`: not about one field. */
 export type Problems = Readonly<Record<string, string>>;
 
+export interface Failure {
+  readonly kind: 'problems';
+  readonly problems: Problems;
+  readonly data?: object;
+  readonly status?: number;
+  /** What is stored has changed since the page was opened. */
+  readonly isOutdated?: boolean;
+}
+
 export type Outcome =
   | {
       readonly kind: 'done';
@@ -35,14 +44,7 @@ export type Outcome =
       readonly flash?: FlashCode;
       readonly signsOut?: true;
     }
-  | {
-      readonly kind: 'problems';
-      readonly problems: Problems;
-      readonly data?: object;
-      readonly status?: number;
-      /** What is stored has changed since the page was opened. */
-      readonly isOutdated?: boolean;
-    }
+  | Failure
   /** The answer itself shows what must be in no address or history. */
   | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object };
 
@@ -99,7 +101,7 @@ export function done(path: string, flash?: FlashCode): Outcome {
   return { kind: 'done', path: `/settings${path}`, flash };
 }
 
-export function problems(list: Problems, data?: object): Extract<Outcome, { kind: 'problems' }> {
+export function problems(list: Problems, data?: object): Failure {
   return { kind: 'problems', problems: list, data };
 }
 

@@ -4,11 +4,11 @@ import { readWorkspace } from '../workspaces/repository.ts';
 import { sessionOf } from '../workspaces/sessions.ts';
 import { assertAllowedToChange, isOfOtherWorkspace } from './change-settings.ts';
 import {
+  type Failure,
   type Form,
   type Outcome,
   type Page,
   type PageRequest,
-  type Problems,
   problems,
   sectionOf,
   untrimmedText,
@@ -115,7 +115,7 @@ async function readRequest(
 async function show(
   page: Page,
   res: Response,
-  failed?: { form: string; problems: Problems; status?: number; data?: object; isOutdated?: boolean },
+  failed?: Omit<Failure, 'kind'> & { readonly form: string },
 ): Promise<void> {
   const request = requestOf(res);
   // Saved again, an outdated form replaces what is stored now.
@@ -151,11 +151,7 @@ async function save(form: Form, res: Response): Promise<Outcome> {
   }
 }
 
-async function answer(
-  page: Page,
-  outcome: Exclude<Outcome, { kind: 'problems' }>,
-  res: Response,
-): Promise<void> {
+async function answer(page: Page, outcome: Exclude<Outcome, Failure>, res: Response): Promise<void> {
   const request = requestOf(res);
   if (outcome.kind === 'page') {
     await sendPage(res, request, { ...outcome, section: sectionOf(page), problems: {}, typed: {} });

@@ -28,6 +28,7 @@ import {
   checkboxField,
   confirmationPage,
   done,
+  type Failure,
   form,
   type Outcome,
   type Page,
@@ -110,7 +111,7 @@ const KEY_PROBLEMS = {
   wrong_project: { revenuecat_project: 'This key does not belong to that project.' },
 };
 
-function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): ReturnType<typeof problems> {
+function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Failure {
   if (check.outcome !== 'choose') return problems(KEY_PROBLEMS[check.outcome]);
   const isOneOfSeveral = check.projects.length > 1;
   const revenuecat_project = isOneOfSeveral
