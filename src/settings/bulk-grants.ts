@@ -46,13 +46,13 @@ const MAX_RESULTS = 100_000;
 const MAX_FORM_BYTES = 8 * 1024 * 1024;
 
 /** Who, where it is not a pasted list; the values are RevenueCat's `subscription_status`. */
-const FILTERS: Readonly<Record<string, { label: string; statuses: readonly string[]; days?: true }>> = {
-  active: { label: 'Active subscribers', statuses: ['active', 'intro', 'cancelled', 'grace_period'] },
-  trial: { label: 'In a free trial', statuses: ['trial', 'cancelled_trial', 'grace_period_trial'] },
-  payment_failed: { label: 'Payment failed', statuses: ['grace_period', 'grace_period_trial'] },
-  expired: { label: 'Expired recently', statuses: ['expired', 'expired_promotional'], days: true },
-  everyone: { label: 'Everyone who has or had something', statuses: [] },
-};
+const FILTERS = new Map<string, { label: string; statuses: readonly string[]; days?: true }>([
+  ['active', { label: 'Active subscribers', statuses: ['active', 'intro', 'cancelled', 'grace_period'] }],
+  ['trial', { label: 'In a free trial', statuses: ['trial', 'cancelled_trial', 'grace_period_trial'] }],
+  ['payment_failed', { label: 'Payment failed', statuses: ['grace_period', 'grace_period_trial'] }],
+  ['expired', { label: 'Expired recently', statuses: ['expired', 'expired_promotional'], days: true }],
+  ['everyone', { label: 'Everyone who has or had something', statuses: [] }],
+]);
 const DEFAULT_EXPIRED_DAYS = 30;
 
 const draftForm = form(
@@ -85,8 +85,7 @@ const draftForm = form(
           'Paste a list or choose a group, not both. The product and the entitlement below narrow a group only.',
       });
     }
-    const isFilter = pasted.length === 0 && Object.hasOwn(FILTERS, values.filter);
-    const filter = isFilter ? FILTERS[values.filter] : undefined;
+    const filter = FILTERS.get(values.filter);
     if (!filter && pasted.length === 0)
       return problems({ customers: 'Paste a list of app user IDs, or choose a group of customers.' });
     const group = filter && {
@@ -257,7 +256,7 @@ export const bulkGrantsPage: Page = {
         }),
       ),
       durations: DURATIONS.map((duration) => [duration, texts.durations[duration]] as const),
-      filters: Object.entries(FILTERS).map(([name, { label }]) => [name, label] as const),
+      filters: Array.from(FILTERS, ([name, { label }]) => [name, label] as const),
       secondPersonAbove: workspace.settings.grants.bulkSecondPersonAbove,
       ...(await describeChosen(request)),
       list: await listBulkGrants(database, workspaceId),

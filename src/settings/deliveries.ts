@@ -40,17 +40,17 @@ export const deliveriesPage: Page = {
       before,
       limit: PAGE_SIZE + 1,
     });
-    // What concerns all customers is no answer to a search, and is read on the first page.
-    const isWhole = customer === '' && kind === '' && before === null;
+    // What concerns all customers is on the first page, and does not answer a search.
+    const isUnfiltered = customer === '' && kind === '' && before === null;
     const query = (filter: DeliveryFilter): URLSearchParams =>
       new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
     const last = rows.length > PAGE_SIZE ? rows[PAGE_SIZE - 1] : undefined;
     return {
       unreadable:
-        isWhole && (show === 'all' || show === 'failed')
+        isUnfiltered && (show === 'all' || show === 'failed')
           ? await listFailedWebhooks(app.database, workspaceId, MAX_UNREADABLE)
           : [],
-      rejected: isWhole && show === 'failed' ? await readRejectedContacts(sql, workspaceId) : null,
+      rejected: isUnfiltered && show === 'failed' ? await readRejectedContacts(sql, workspaceId) : null,
       isPartial:
         customer === '' && (show === 'pending' || show === 'waiting') && (await hasMoreDue(sql, workspaceId)),
       show,
