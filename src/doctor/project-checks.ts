@@ -12,11 +12,7 @@ import { UNKNOWN_URL } from './settings-checks.ts';
 const SILENT_DAYS = 7;
 
 /** @throws AppError when RevenueCat does not answer */
-export async function probeRevenueCat(
-  client: RevenueCatClient,
-  project: Project,
-  settings: WorkspaceSettings,
-) {
+export async function tryRevenueCat(client: RevenueCatClient, project: Project, settings: WorkspaceSettings) {
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
   if (key.outcome === 'unreachable') throw new AppError(key.code, 'RevenueCat could not be asked');
   const isValid = key.outcome === 'valid';
@@ -31,7 +27,7 @@ export async function probeRevenueCat(
 interface ProjectSubject {
   readonly project: Project;
   /** `null`: it was not called, because there is no key, or no encryption key decrypts it. */
-  readonly revenueCat: Awaited<ReturnType<typeof probeRevenueCat>> | AppError | null;
+  readonly revenueCat: Awaited<ReturnType<typeof tryRevenueCat>> | AppError | null;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
 }

@@ -10,7 +10,7 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import { listInstalled, readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { type CheckResult, runChecks } from './check.ts';
-import { PROJECT_CHECKS, probeRevenueCat } from './project-checks.ts';
+import { PROJECT_CHECKS, tryRevenueCat } from './project-checks.ts';
 import {
   type ClockOffset,
   DATABASE_CHECKS,
@@ -20,7 +20,7 @@ import {
   readServerClock,
   SERVER_CHECKS,
 } from './server-checks.ts';
-import { probeIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
+import { tryIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
 
 export interface DoctorContext {
   readonly config: Config;
@@ -127,14 +127,14 @@ async function runWorkspaceChecks(
   const ofWorkspace = async (): Promise<CheckResult[]> => {
     const isRejected = workspace.status === 'disconnected';
     const client = isRejected ? null : nullIfThrown(() => clients.intercom(workspace, calls));
-    const intercom = await callPlatform({ name: 'Intercom', silent }, client, probeIntercom);
+    const intercom = await callPlatform({ name: 'Intercom', silent }, client, tryIntercom);
     const subject = { config, database, workspace, intercom, projectCount: projects.length };
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
     const client = nullIfThrown(() => clients.revenueCat(project, calls));
     const revenueCat = await callPlatform({ name: 'RevenueCat', silent }, client, (called) =>
-      probeRevenueCat(called, project, workspace.settings),
+      tryRevenueCat(called, project, workspace.settings),
     );
     const scope = { workspace: workspaceId, project: project.projectId };
     return runChecks(PROJECT_CHECKS, { project, revenueCat, config, nowMs: now() }, scope);

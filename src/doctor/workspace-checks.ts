@@ -11,7 +11,7 @@ import type { Workspace } from '../workspaces/repository.ts';
 import { type CheckOutcome, type Checks, lowerFirst, ok, problem, warning } from './check.ts';
 
 /** @throws AppError when Intercom rejects our access, or does not answer */
-export async function probeIntercom(client: IntercomClient) {
+export async function tryIntercom(client: IntercomClient) {
   const me = await client.me();
   const attributes = await answerOrError(client.listDataAttributes());
   return { attributes, verifiesIdentity: me.app.identity_verification };
@@ -22,7 +22,7 @@ interface WorkspaceSubject {
   readonly database: Database;
   readonly workspace: Workspace;
   /** `null`: it was not called, because the token was rejected before, or no key decrypts it. */
-  readonly intercom: Awaited<ReturnType<typeof probeIntercom>> | AppError | null;
+  readonly intercom: Awaited<ReturnType<typeof tryIntercom>> | AppError | null;
   readonly projectCount: number;
 }
 

@@ -211,13 +211,10 @@ async function searchRevenueCat(
   query: string,
 ): Promise<{ found: PossibleCustomer[]; isImporting: boolean }> {
   const { app, request, projects } = context;
-  const searches = projects.map(async (project) => ({
-    project,
-    ids: await findIds(context, project, query),
-  }));
+  const reads = projects.map(async (project) => ({ project, ids: await findIds(context, project, query) }));
   const found: PossibleCustomer[] = [];
   let isImporting = false;
-  for (const { project, ids } of await Promise.all(searches)) {
+  for (const { project, ids } of await Promise.all(reads)) {
     for (const appUserId of ids) {
       const byId = { text: appUserId, fields: ['app_user_id'] } as const;
       const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
