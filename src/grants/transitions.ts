@@ -118,7 +118,6 @@ export async function requestAction(
   });
 }
 
-/** The audit record, and the note in the conversation. */
 async function writeAuditAndNote(
   { sql, jobs }: Pick<AppContext, 'jobs'> & { readonly sql: Transaction },
   action: Action,

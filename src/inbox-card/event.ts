@@ -6,6 +6,7 @@ import {
   clip,
   escapeMarkdown,
   type InboxCanvas,
+  type Row,
   table,
   text,
   tightText,
@@ -71,10 +72,7 @@ function timelineButton({ messages: m }: CardContext): Component {
   return button('timeline', m.t('card.button.timeline'), 'link');
 }
 
-function eventRows(
-  context: CustomerContext,
-  event: TimelineEntry,
-): (readonly [string, string | null | undefined])[] {
+function eventRows(context: CustomerContext, event: TimelineEntry): Row[] {
   const { customer, messages: m } = context;
   const { price, delivery, entitlements } = event;
   const time = (atMs: number | null): string | null => (atMs === null ? null : m.dateTime(atMs));

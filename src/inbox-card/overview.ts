@@ -10,6 +10,7 @@ import {
   type ListItem,
   linkButton,
   list,
+  type Row,
   table,
   tightText,
 } from '../intercom/canvas.ts';
@@ -170,8 +171,6 @@ function timelineItem({ customer, messages: m }: CustomerContext, maxEvents: num
   return item('timeline', `${m.t('card.button.timeline')} · ${count}`, { subtitle: events.join(' · ') });
 }
 
-type Row = readonly [field: string, value: string | null];
-
 /** What the sentence does not say, the most useful first. */
 function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const { description, latest, names } = customer;
@@ -179,12 +178,9 @@ function factRows({ customer, messages: m }: CustomerContext): Row[] {
   const isSandbox = only?.subscription.environment === 'sandbox';
   const bought = only ? undefined : latest.find(({ kind }) => kind === 'non_subscription_purchase');
   const product = bought ? productName(bought.productId, names) : only?.product;
-  const rows: Row[] = [
+  const productLabel = m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product');
+  return [
     [m.t('card.label.paid'), paidText(m, description)],
-    [
-      m.t(isSandbox ? 'card.label.testPurchase' : 'card.label.product'),
-      more.length === 0 ? (product ?? null) : null,
-    ],
+    [productLabel, more.length === 0 ? product : null],
   ];
-  return rows.filter(([, value]) => value);
 }

@@ -174,9 +174,10 @@ export function list(items: readonly ListItem[]): Component {
   return { type: 'list', items };
 }
 
-export function table(
-  rows: readonly (readonly [field: string, value: string | null | undefined])[],
-): Component[] {
+/** A row without a value is left out. */
+export type Row = readonly [field: string, value: string | null | undefined];
+
+export function table(rows: readonly Row[]): Component[] {
   const items = rows.flatMap(([field, value]) =>
     value
       ? [{ type: 'field-value' as const, field: clip(field, 100), value: clip(value, MAX_VALUE_LENGTH) }]

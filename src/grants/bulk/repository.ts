@@ -150,11 +150,8 @@ export async function storeChosenCustomers(
     );
     if (stored.length === 0) return;
     const erased = await findErasedIds({ sql, secrets }, bulk, appUserIds);
-    await insertCustomers(
-      sql,
-      bulk,
-      appUserIds.filter((id) => !erased.has(id)),
-    );
+    const allowed = appUserIds.filter((id) => !erased.has(id));
+    await insertCustomers(sql, bulk, allowed);
   });
 }
 

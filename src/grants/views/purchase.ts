@@ -10,6 +10,7 @@ import {
   linkButton,
   list,
   type Part,
+  type Row,
   table,
   text,
   textarea,
@@ -72,7 +73,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
   ]);
 }
 
-function factRows({ messages, app, customer }: ViewContext, subscription: SubscriptionState) {
+function factRows({ messages, app, customer }: ViewContext, subscription: SubscriptionState): Row[] {
   const { t, date, money } = messages;
   const { store, startedAtMs, isOneTime, renewals, environment, isFamilyShare } = subscription;
   const described = describeSubscription(subscription, customer.state, {
@@ -98,7 +99,7 @@ function factRows({ messages, app, customer }: ViewContext, subscription: Subscr
     [t('card.label.environment'), environment === 'sandbox' ? t('card.environment.sandbox') : null],
     [t('card.label.familySharing'), isFamilyShare ? t('card.yes') : null],
     [t('action.label.transaction'), subscription.transactionId],
-  ] as const;
+  ];
 }
 
 async function actionComponents(context: ViewContext, id: string): Promise<Part[]> {

@@ -7,6 +7,7 @@ import {
   type ListItem,
   list,
   type Part,
+  type Row,
   table,
   text,
   textarea,
@@ -207,8 +208,6 @@ function customerText(
   const label = t('action.label.customerText');
   return [isOtherEnd, textarea({ id: 'action.tell', label, value: inReply.t(key, values) })];
 }
-
-type Row = readonly [field: string, value: string | null | undefined];
 
 function peopleRows({ messages: { t, dateTime } }: ViewContext, action: Action): Row[] {
   const { kind, state, decidedBy, admin, createdAtMs } = action;
