@@ -194,18 +194,14 @@ export function readConfig(
   const isSet = (name: string): boolean => Boolean(environment[name]?.trim());
   if (production && !isSet('ENCRYPTION_KEYS'))
     report('ENCRYPTION_KEYS', `is required in production; ${MAKE_KEY}`);
-  if (production && !/^\s*https:\/\//i.test(environment.PUBLIC_URL ?? '')) {
+  if (production && !/^\s*https:\/\//i.test(environment.PUBLIC_URL ?? ''))
     report('PUBLIC_URL', 'is required in production and must start with https://');
-  }
-  if (isSet('DATABASE_READ_URL') && !isSet('DATABASE_URL')) {
+  if (isSet('DATABASE_READ_URL') && !isSet('DATABASE_URL'))
     report('DATABASE_READ_URL', 'needs DATABASE_URL: it is a replica of that server');
-  }
-  if (isSet('DATABASE_DIRECT_URL') && !isSet('DATABASE_URL')) {
+  if (isSet('DATABASE_DIRECT_URL') && !isSet('DATABASE_URL'))
     report('DATABASE_DIRECT_URL', 'needs DATABASE_URL: it is that server without the pooler');
-  }
-  if (isSet('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres') {
+  if (isSet('DATABASE_READ_URL') && (environment.DATABASE_BACKEND?.trim() || 'postgres') !== 'postgres')
     report('DATABASE_READ_URL', 'is for PostgreSQL only: Citus distributes reads over its nodes');
-  }
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
 
   return { ok: true, config: toConfig(parsed.data, production) };

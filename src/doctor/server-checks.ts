@@ -94,18 +94,16 @@ const isLoopback = (url: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 
 async function checkPublicUrl(publicUrl: string, requestUrl: RequestUrl): Promise<CheckOutcome> {
-  if (isLoopback(publicUrl)) {
+  if (isLoopback(publicUrl))
     return warning(
       `PUBLIC_URL is ${publicUrl}: Intercom and RevenueCat cannot reach it.`,
       'Set PUBLIC_URL to the HTTPS address under which this server is reached from the internet.',
     );
-  }
-  if (!publicUrl.startsWith('https:')) {
+  if (!publicUrl.startsWith('https:'))
     return warning(
       `PUBLIC_URL is ${publicUrl}: Intercom calls only HTTPS addresses.`,
       'Put a proxy with a certificate in front (ops/Caddyfile, ops/nginx.conf), and write PUBLIC_URL with https://.',
     );
-  }
   const wrong = (cause: string, remedy: string): CheckOutcome =>
     warning(
       `The public address, ${publicUrl}, does not lead to this app, as seen from here: ${cause}.`,

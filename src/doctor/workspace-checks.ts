@@ -153,45 +153,41 @@ function remedyFor(code: string): string {
 }
 
 function checkAttributes(listed: readonly IntercomDataAttribute[] | AppError): CheckOutcome[] {
-  if (listed instanceof AppError) {
+  if (listed instanceof AppError)
     return [problem(`The contact attributes could not be listed: ${listed.message}`, remedyFor(listed.code))];
-  }
   const existing = new Map(
     listed.filter(({ archived }) => archived !== true).map((each) => [each.name, each]),
   );
   const names = CONTACT_ATTRIBUTES.map(({ name }) => name);
   const outcomes: CheckOutcome[] = [];
   const missing = names.filter((name) => !existing.has(name));
-  if (missing.length > 0) {
+  if (missing.length > 0)
     outcomes.push(
       problem(
         `${missing.length} of ${names.length} contact attributes are missing or archived: ${missing.join(', ')}.`,
         'Open Settings › Contacts and press the button that creates missing attributes. If Intercom refuses a name, company data or an event uses it: rename that there.',
       ),
     );
-  }
   const mistyped = CONTACT_ATTRIBUTES.flatMap(({ name, dataType }) => {
     const found = existing.get(name);
     const type = found && attributeType(found);
     return type === undefined || type === dataType ? [] : [`${name} is ${type}, not ${dataType}`];
   });
-  if (mistyped.length > 0) {
+  if (mistyped.length > 0)
     outcomes.push(
       warning(
         `Attributes have another type than ours: ${mistyped.join('; ')}. Values that do not fit are left out.`,
         'In Intercom, rename the attribute that was there before (its type cannot be changed), then press the button in Settings › Contacts.',
       ),
     );
-  }
   const open = names.filter((name) => existing.get(name)?.messenger_writable);
-  if (open.length > 0) {
+  if (open.length > 0)
     outcomes.push(
       warning(
         `Customers can give themselves a subscription: the Messenger may write ${open.join(', ')}.`,
         'Open Settings › Contacts and press the button that creates missing attributes: it closes these to the Messenger.',
       ),
     );
-  }
   return outcomes.length > 0 ? outcomes : [ok(`All ${names.length} contact attributes exist.`)];
 }
 

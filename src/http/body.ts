@@ -50,13 +50,11 @@ export function jsonBody(maxBytes: number): RequestHandler {
 /** @throws AppError 415 */
 export function requireJson(req: Request): void {
   const type = req.headers['content-type'] ?? '';
-  if (!/^application\/(?:[\w.+-]{1,100}\+)?json\b/i.test(type)) {
+  if (!/^application\/(?:[\w.+-]{1,100}\+)?json\b/i.test(type))
     throw new AppError('unsupported_media_type', 'Send JSON (Content-Type: application/json)');
-  }
   // A signature is over the bytes that were sent, not over what they decompress to.
-  if (!/^(?:identity)?$/i.test((req.headers['content-encoding'] ?? '').trim())) {
+  if (!/^(?:identity)?$/i.test((req.headers['content-encoding'] ?? '').trim()))
     throw new AppError('unsupported_media_type', 'Send the body without a Content-Encoding');
-  }
 }
 
 /** @throws AppError 413, 503, or 400 when the sender aborted; then the rest of the body is not read */

@@ -37,9 +37,8 @@ export function operatorRouter(options: {
     const expected = options.metricsToken;
     if (expected === null && options.production)
       throw unauthorized('Set METRICS_TOKEN, and send it as a bearer token');
-    if (expected !== null && !equalInConstantTime(req.get('authorization') ?? '', `Bearer ${expected}`)) {
+    if (expected !== null && !equalInConstantTime(req.get('authorization') ?? '', `Bearer ${expected}`))
       throw unauthorized('Send METRICS_TOKEN as a bearer token');
-    }
     res.type(options.registry.contentType).send(await options.registry.metrics());
   });
   return router;

@@ -113,12 +113,11 @@ async function answerCard(
     // *Back* needs nothing of it: it is the way to start again.
     if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
   }
-  if (context.projects.length === 0) {
+  if (context.projects.length === 0)
     return context.page([
       text(m.t('card.state.notConnected'), 'muted'),
       linkButton('settings', m.t('card.button.settings'), `${app.config.publicUrl}/settings`),
     ]);
-  }
   wakeWaiting(context);
   return draw(context);
 }

@@ -114,11 +114,10 @@ export function messengerSecretOf(
   { secrets }: Pick<AppContext, 'secrets'>,
   { workspaceId, messengerSecret }: KeyHolder,
 ): string {
-  if (messengerSecret === null) {
+  if (messengerSecret === null)
     throw new AppError(
       'messenger_secret_missing',
       'This workspace has no Messenger secret. Copy it in Intercom from Settings › Channels › Messenger › Security and paste it under Settings › Messenger and Fin.',
     );
-  }
   return secrets.decrypt(messengerSecret, secretLocation.messengerSecret(workspaceId));
 }

@@ -44,19 +44,16 @@ export function createAuthenticate(app: AppContext) {
     // Before the database is read: guessing keys must cost only the sender. A key that was right before is not held
     // up by others who share its address.
     if (!parsed || !acceptedKeys.has(parsed.hash)) await wrongKeys.check(sender, res);
-    if (header === '') {
+    if (header === '')
       return refuse('api_key_missing', 'Send a workspace API key: Authorization: Bearer <key>');
-    }
     const holder = parsed && (await findKeyHolder(database, parsed.workspaceId, { hash: parsed.hash }));
-    if (!holder) {
+    if (!holder)
       return refuse('api_key_invalid', 'Unknown API key. Create one under Settings › Messenger and Fin.');
-    }
-    if (holder.isRevoked) {
+    if (holder.isRevoked)
       return refuse(
         'api_key_revoked',
         'This API key was revoked. Create a new one under Settings › Messenger and Fin.',
       );
-    }
     if (holder.kind !== kind) {
       const needed = kind === 'fin' ? 'the Fin data connector' : 'the Messenger';
       throw new AppError(

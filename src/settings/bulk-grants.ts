@@ -79,12 +79,11 @@ const draftForm = form(
     const project = values.project === '' ? first : await projectOf(request);
     const pasted = parseCustomerList(values.customers);
     // Ignoring either would grant to customers who were not meant.
-    if (pasted.length > 0 && (values.filter || values.product || values.holds)) {
+    if (pasted.length > 0 && (values.filter || values.product || values.holds))
       return problems({
         customers:
           'Paste a list or choose a group, not both. The product and the entitlement below narrow a group only.',
       });
-    }
     const filter = FILTERS.get(values.filter);
     if (!filter && pasted.length === 0)
       return problems({ customers: 'Paste a list of app user IDs, or choose a group of customers.' });

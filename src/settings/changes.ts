@@ -13,11 +13,10 @@ export function differences(
   to: unknown,
   path: readonly string[] = [],
 ): { what: string; from: unknown; to: unknown }[] {
-  if (isRecord(from) && isRecord(to)) {
+  if (isRecord(from) && isRecord(to))
     return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) =>
       differences(from[key], to[key], [...path, key]),
     );
-  }
   if (JSON.stringify(from) === JSON.stringify(to)) return [];
   return [{ what: path.join('.'), from: from ?? null, to: to ?? null }];
 }

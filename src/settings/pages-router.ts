@@ -35,11 +35,10 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   for (const page of pages) {
     const { path, status, downloads = {}, forms = {}, maxFormBytes: limit = DEFAULT_FORM_BYTES } = page;
     router.get(path || '/', readPageRequest, (_req, res) => show(page, res));
-    if (status) {
+    if (status)
       router.get(`${path}/status`, readPageRequest, async (_req, res) => {
         res.set('Cache-Control', 'no-store').json(await status(requestOf(res)));
       });
-    }
     for (const [name, load] of Object.entries(downloads)) {
       router.get(`${path}${name}`, readPageRequest, requireChangeRight, async (_req, res) => {
         const { name: file, type, body } = await load(requestOf(res));

@@ -166,11 +166,10 @@ export async function connectProject(
   if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
   const webhookAuthorization = newSecret('whk_');
   const id = await deps.database.transaction(async (sql) => {
-    if (!(await readInstalled(sql, workspaceId))) {
+    if (!(await readInstalled(sql, workspaceId)))
       throw notFound(
         `Workspace ${workspaceId} has not installed the app. Install it at ${deps.publicUrl}/install first.`,
       );
-    }
     // Two concurrent connections would otherwise create the project twice.
     await lockWorkspace(sql, workspaceId);
     const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
