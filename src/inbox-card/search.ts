@@ -82,14 +82,13 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
     text(m.t('match.state.mentioned'), 'muted'),
     foundList(context, mentioned),
   ];
-  const formState = listState([...mentioned, ...possible]);
-  if (possible.length === 0) {
-    const intro = mentionedParts || text(noMatchText(context), 'muted');
-    return context.page([intro, form], formState);
-  }
-  const question = text(m.t('match.state.possible', { count: possible.length }), 'muted');
-  const max = mentionedParts ? 1 : MAX_POSSIBLE;
-  return context.page([mentionedParts, question, foundList(context, possible, max), form], formState);
+  const possibleParts = possible.length > 0 && [
+    text(m.t('match.state.possible', { count: possible.length }), 'muted'),
+    foundList(context, possible, mentionedParts ? 1 : MAX_POSSIBLE),
+  ];
+  const isUnknown = !mentionedParts && !possibleParts;
+  const parts = [mentionedParts, possibleParts, isUnknown && text(noMatchText(context), 'muted'), form];
+  return context.page(parts, listState([...mentioned, ...possible]));
 }
 
 /**
