@@ -12,14 +12,8 @@ import {
   parseCustomerList,
   startBulkGrant,
 } from '../grants/bulk/bulk-grants.ts';
-import {
-  type BulkGrant,
-  countErrors,
-  listBulkGrants,
-  listCustomers,
-  readBulkGrant,
-  readProgress,
-} from '../grants/bulk/repository.ts';
+import { countErrors, listCustomers, readProgress } from '../grants/bulk/customers.ts';
+import { type BulkGrant, listBulkGrants, readBulkGrant } from '../grants/bulk/repository.ts';
 import { DURATIONS } from '../grants/durations.ts';
 import { checkTeammate } from '../grants/policy.ts';
 import { formatCount, plural } from '../text.ts';

@@ -12,6 +12,7 @@ import { GRANT_STARTS, nameOf } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
 import { checkLength, checkReason, MAX_REASON_LENGTH } from '../policy.ts';
+import { KEY_ERRORS, readProgress } from './customers.ts';
 import {
   type BulkEvent,
   type BulkGrant,
@@ -19,10 +20,8 @@ import {
   type CustomerFilter,
   createBulkGrant,
   createGroupGrant,
-  KEY_ERRORS,
   MAX_CUSTOMERS,
   moveBulkGrant,
-  readProgress,
 } from './repository.ts';
 
 /** A field of a CSV: quoted, it may hold separators and line breaks (RFC 4180). Unbounded, V8's stack overflows. */

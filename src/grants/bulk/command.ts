@@ -20,7 +20,8 @@ import {
   parseCustomerList,
   startBulkGrant,
 } from './bulk-grants.ts';
-import { type BulkGrant, countErrors, listCustomers, readBulkGrant, readProgress } from './repository.ts';
+import { countErrors, listCustomers, readProgress } from './customers.ts';
+import { type BulkGrant, readBulkGrant } from './repository.ts';
 import { runBulkGrant } from './run.ts';
 
 interface Options {

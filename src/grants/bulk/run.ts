@@ -16,8 +16,6 @@ import { findByKey, readAction, readAgain, readLastChange, restoreOthers } from 
 import { requestAction, transition } from '../transitions.ts';
 import { changeBulkGrant } from './bulk-grants.ts';
 import {
-  type BulkGrant,
-  type BulkKey,
   type ClaimedCustomer,
   type CustomerOutcome,
   claimCustomers,
@@ -26,9 +24,9 @@ import {
   isGrantedBy,
   isGrantedSince,
   KEY_ERRORS,
-  readBulkGrant,
   setCustomer,
-} from './repository.ts';
+} from './customers.ts';
+import { type BulkGrant, type BulkKey, readBulkGrant } from './repository.ts';
 
 /** Customers that a worker claims and works on at the same time: none waits for its turn while its claim ends. */
 const BATCH_SIZE = 4;
