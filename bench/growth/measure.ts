@@ -7,8 +7,8 @@ import { claimNext, releaseClaim } from '../../src/delivery/claims.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
+import { listDeliveries } from '../../src/settings/deliveries-repository.ts';
 import {
-  listDeliveries,
   readActivity,
   readDeliveredKinds,
   readKindCounts,

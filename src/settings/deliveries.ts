@@ -5,8 +5,6 @@ import { listFailedWebhooks } from '../ingestion/journal.ts';
 import { EVENT_KINDS } from '../subscription/kinds.ts';
 import { dashboardUrl, listProjects } from '../workspaces/projects.ts';
 import { audit } from './change-settings.ts';
-import { KIND_TEXTS, labelOf, reasonText } from './messages.ts';
-import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import {
   type AttemptRow,
   DELIVERY_FILTERS,
@@ -16,7 +14,9 @@ import {
   listAttempts,
   listDeliveries,
   readDelivery,
-} from './repository.ts';
+} from './deliveries-repository.ts';
+import { KIND_TEXTS, labelOf, reasonText } from './messages.ts';
+import { done, form, type Page, type PageRequest, textField } from './page.ts';
 import texts from './texts.json' with { type: 'json' };
 
 const PAGE_SIZE = 50;
