@@ -24,8 +24,8 @@ export function requestLog(logger: Logger): RequestHandler {
     customLogLevel: levelOf,
     customSuccessMessage: () => 'answered',
     customErrorMessage: () => 'answered',
-    customSuccessObject: (req, res, line: { ms?: number }) => describe(req, res, line.ms),
-    customErrorObject: (req, res, _error, line: { ms?: number }) => describe(req, res, line.ms),
+    customSuccessObject: (req, res, line: { ms?: number }) => fieldsOf(req, res, line.ms),
+    customErrorObject: (req, res, _error, line: { ms?: number }) => fieldsOf(req, res, line.ms),
   });
 }
 
@@ -36,7 +36,7 @@ function levelOf(_req: Request, res: Response): 'debug' | 'info' | 'error' {
   return res.statusCode >= 400 ? 'info' : 'debug';
 }
 
-function describe(req: Request, res: Response, ms: number | undefined): Record<string, unknown> {
+function fieldsOf(req: Request, res: Response, ms: number | undefined): Record<string, unknown> {
   return {
     method: req.method,
     path: pathOf(req),

@@ -32,7 +32,7 @@ export type SupportClaims = Omit<z.infer<typeof claimsSchema>, 'expiresAtS'> & {
 };
 
 /** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
-function location(purpose: Purpose, workspaceId: string): SecretLocation {
+function locationOf(purpose: Purpose, workspaceId: string): SecretLocation {
   return `support-${purpose}:${workspaceId}` as SecretLocation;
 }
 
@@ -47,7 +47,7 @@ export function encryptClaims(
 ) {
   const expiresAtS = Math.floor(now() / 1_000) + VALID_S[purpose];
   const plain = JSON.stringify({ ...claims, expiresAtS });
-  return { token: secrets.encrypt(plain, location(purpose, workspaceId)), expiresAtS };
+  return { token: secrets.encrypt(plain, locationOf(purpose, workspaceId)), expiresAtS };
 }
 
 /** Throws AppError 401 `link_expired`, or `link_invalid` for what is forged or of another workspace. */
@@ -58,7 +58,7 @@ export function decryptClaims(
 ): SupportClaims {
   let stored: z.infer<typeof claimsSchema>;
   try {
-    stored = claimsSchema.parse(JSON.parse(secrets.decrypt(token, location(purpose, workspaceId))));
+    stored = claimsSchema.parse(JSON.parse(secrets.decrypt(token, locationOf(purpose, workspaceId))));
   } catch {
     throw invalidLink();
   }
@@ -71,8 +71,8 @@ export function newLinkId(): string {
   return randomBytes(12).toString('base64url');
 }
 
-/** Marks a link as opened; tells whether this is the first time. */
-export async function useLink(
+/** @returns whether this is the first time that the link is opened */
+export async function markLinkOpened(
   { manager }: Entities,
   { workspaceId, linkId }: SupportClaims,
   nowMs: number,

@@ -21,8 +21,8 @@ import {
   encryptClaims,
   expiredLink,
   invalidLink,
+  markLinkOpened,
   type SupportClaims,
-  useLink,
 } from './support-link.ts';
 import { supportPolicy } from './support-policy.ts';
 
@@ -156,7 +156,7 @@ async function checkAccess(app: AppContext, req: Request) {
   // Not from a replica: a key that was just revoked must not open anything.
   const holder = await findKeyHolder(app.database, workspaceId, { keyId: claims.keyId });
   if (!holder || holder.isRevoked) throw invalidLink();
-  const isReopened = isLink && !(await useLink(app.database, claims, app.now()));
+  const isReopened = isLink && !(await markLinkOpened(app.database, claims, app.now()));
   if (isReopened && !hasOpened(app, claims, cookie)) throw expiredLink();
   return { claims, holder, isLink };
 }
