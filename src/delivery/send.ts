@@ -116,8 +116,9 @@ type Values = Readonly<Record<string, unknown>>;
 export type WriteResult = { readonly kind: 'written'; readonly values: Values | null } | Interruption;
 
 /**
- * Writes the attributes that have changed, in one call. When Intercom refuses their content, an attribute may have
- * been deleted, or have another type: missing ones are created, and what fits is written.
+ * Writes all attributes once one has changed, in one call: others may have written over the rest. When Intercom
+ * refuses their content, an attribute may have been deleted, or have another type: missing ones are created, and what
+ * fits is written.
  *
  * @param attributes.written what is on the contact already; `null`: unknown
  */
@@ -127,16 +128,15 @@ export async function writeAttributes(
   { wanted, written }: { readonly wanted: Values; readonly written: Values | null },
 ): Promise<WriteResult> {
   const { context, claim, workspace } = delivery;
-  const changed = changedAttributes(wanted, written);
   const known = context.attributeTypes.get(claim.workspaceId);
   // An admin may have created what was missing since.
   let types =
     known && known.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : known;
   for (const format of ['as is', 'fitted', 'without null'] as const) {
-    const formatted = format === 'without null' ? withoutNull(changed, types) : fitted(changed, types);
+    const values = format === 'without null' ? withoutNull(wanted, types) : fitted(wanted, types);
     // What fits may be what is there: an attribute of another type holds the value as that type has it.
-    const values = changedAttributes(formatted, written);
-    if (Object.keys(values).length === 0) return { kind: 'written', values: written };
+    if (Object.keys(changedAttributes(values, written)).length === 0)
+      return { kind: 'written', values: written };
     delivery.requireLease();
     const refusal = await put(delivery, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };

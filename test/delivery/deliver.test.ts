@@ -252,6 +252,19 @@ describe('delivering', () => {
     await until(() => contact.customAttributes.latest_store === 'STRIPE', 'the attributes');
   });
 
+  test('what others wrote over an attribute lasts until the next event', async () => {
+    const id = customer();
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await receive(id, { id: `${id}-bought` });
+    await until(() => contact.customAttributes.subscription_status === 'active', 'the attributes');
+    await untilStored();
+    contact.customAttributes.subscription_status = 'expired';
+    const renewal = { type: 'RENEWAL', event_timestamp_ms: nowMs - DAY_MS, purchased_at_ms: nowMs - DAY_MS };
+    await receive(id, { id: `${id}-renewed`, ...renewal });
+    await until(() => contact.customAttributes.rc_last_event === 'renewal', 'the next attributes');
+    assert.equal(contact.customAttributes.subscription_status, 'active');
+  });
+
   test('a customer who logs in is followed to the contact of the better app user id', async () => {
     const id = customer();
     const anonymousId = `$RCAnonymousID:${id}`;
