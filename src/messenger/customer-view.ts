@@ -144,8 +144,11 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
-    /** Something that runs and can only be changed by asking. */
-    mustAsk: canChange && !isGrant && url === null,
+    /** Of something that runs, where no page can be linked; what was bought on the web is changed by asking. */
+    howToChange:
+      canChange && !isGrant && url === null
+        ? t('messenger.howToChange', { store: appStoreName(store) })
+        : null,
   };
 }
 

@@ -166,15 +166,13 @@ describe('what customers read', () => {
       'it can be prepaid again',
     );
     for (const events of [[BOUGHT], [{ is_family_share: true }]]) {
-      const { manage, mustAsk } = holdingOf(events, 0.5);
-      assert.deepEqual([manage, mustAsk], [null, false]);
+      const { manage, howToChange } = holdingOf(events, 0.5);
+      assert.deepEqual([manage, howToChange], [null, null]);
     }
-    assert.equal(holdingOf([{ store: 'STRIPE' }], 0.5).mustAsk, true);
-    assert.equal(
-      holdingOf([{ store: 'STRIPE', expiration_at_ms: null }], 0.5).mustAsk,
-      true,
-      'no end is known',
-    );
+    const howToChange = (fields: Record<string, unknown>) => holdingOf([fields], 0.5).howToChange;
+    assert.equal(howToChange({ store: 'STRIPE' }), 'To change or cancel it, write to us.');
+    assert.ok(howToChange({ store: 'STRIPE', expiration_at_ms: null }), 'no end is known');
+    assert.match(howToChange({ store: 'AMAZON' }) ?? '', /where you bought it: Amazon Appstore\.$/);
     assert.ok(holdingOf([{ store: 'PLAY_STORE' }, PAUSE], 2).manage, 'a pause ahead can be taken back');
     const rising = { type: 'PRICE_INCREASE_CONSENT_REQUIRED', event_timestamp_ms: START_MS + DAY_MS };
     assert.ok(holdingOf([{}, rising], 2).manage, 'the new price can be agreed to');
