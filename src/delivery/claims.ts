@@ -12,8 +12,10 @@ export interface Claim {
   readonly projectId: string;
   /** The subscriber's version when it was claimed: a newer one means that more has arrived. */
   readonly version: number;
-  /** Lookups that found no contact; with `failingSince` failed deliveries. */
-  readonly attempts: number;
+  /** Lookups in a row that found no contact. */
+  readonly lookups: number;
+  /** Deliveries in a row that failed. */
+  readonly failures: number;
   readonly failingSince: Date | null;
   readonly contactId: string | null;
   readonly attributesWritten: Record<string, unknown> | null;
@@ -23,11 +25,6 @@ export interface Claim {
   readonly hasApiKey: boolean;
   /** Whether its project is connected: without its events the state becomes wrong with time. */
   readonly isConnected: boolean;
-}
-
-/** Deliveries in a row that failed. Lookups that found no contact before them do not make the next pause longer. */
-export function failuresOf({ attempts, failingSince }: Claim): number {
-  return failingSince === null ? 0 : attempts;
 }
 
 /**
@@ -59,7 +56,9 @@ export async function claimNext(
             attributes_written = case when s.lease_owner is null then s.attributes_written end
       -- By key, as a plan for a small table does not join them.
       where s.workspace_id = $1 and s.subscriber_id = any(array(select subscriber_id from due))
-     returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version::float8, s.attempts,
+     returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version::float8,
+               case when s.failing_since is null then s.attempts else 0 end as lookups,
+               case when s.failing_since is null then 0 else s.attempts end as failures,
                s.failing_since as "failingSince", s.contact_id as "contactId",
                s.attributes_written as "attributesWritten",
                exists (select 1 from projects p

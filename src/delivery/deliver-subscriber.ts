@@ -8,7 +8,7 @@ import { bestAppUserIds, contactAttributes } from '../subscription/contact-value
 import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
-import { type Claim, type FinishedClaim, failuresOf } from './claims.ts';
+import type { Claim, FinishedClaim } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { planWithOthers } from './event-deliveries.ts';
 import { backOff, type Interruption, type Later, nextContactLookup } from './failures.ts';
@@ -120,8 +120,7 @@ async function updateReceivers({ context, claim }: Delivery): Promise<void> {
 
 /** Nothing was done, and nothing is left to do. */
 export function unchanged(claim: Claim): FinishedClaim {
-  const { contactId, attributesWritten } = claim;
-  const attempts = failuresOf(claim);
+  const { contactId, attributesWritten, failures: attempts } = claim;
   const nothingPending = { waiting: false, pendingEvents: 0, pendingReason: null };
   return { claim, dueAtMs: null, contactId, attributesWritten, attempts, ...nothingPending };
 }
@@ -259,7 +258,7 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
   return {
     ...unchanged(claim),
     dueAtMs: end.atMs,
-    attempts: failuresOf(claim) + end.counts,
+    attempts: claim.failures + end.counts,
     pendingEvents: left.length,
     pendingReason: end.reason,
   };
@@ -297,7 +296,7 @@ async function resolveContact(
 }
 
 function waitForContact(claim: Claim, pendingEvents: number, nowMs: number): FinishedClaim {
-  const lookups = claim.attempts - failuresOf(claim) + 1;
+  const lookups = claim.lookups + 1;
   const isDue = pendingEvents > 0 || lookups <= MAX_IDLE_LOOKUPS;
   return {
     claim,

@@ -8,7 +8,6 @@ import {
   retryRefused,
 } from '../workspaces/refusals.ts';
 import { markDisconnected } from '../workspaces/repository.ts';
-import { failuresOf } from './claims.ts';
 import type { Delivery } from './context.ts';
 import { pauseWorkspace } from './due-workspaces.ts';
 
@@ -83,7 +82,7 @@ export async function backOff(delivery: Delivery, error: unknown): Promise<Later
   }
   await recordIfRefused(delivery, 'contacts', error);
   const atMs = retryAt(error, {
-    attempts: failuresOf(claim) + 1,
+    attempts: claim.failures + 1,
     firstTriedAtMs: claim.failingSince?.getTime() ?? nowMs,
     nowMs,
     random: context.random(),
