@@ -46,7 +46,7 @@ type ReadCustomer = Extract<Result, { kind: 'read' }>;
 
 interface Batch {
   readonly sql: Transaction;
-  readonly running: ImportProgress;
+  readonly progress: ImportProgress;
   readonly results: readonly Result[];
 }
 
@@ -57,7 +57,7 @@ interface Batch {
  * @returns whether no customer was left to claim, and what keeps all of them from being read: the key, the rate limit,
  *   RevenueCat itself
  */
-export async function importBatch(context: ImportRun, running: ImportProgress) {
+export async function importBatch(context: ImportRun, progress: ImportProgress) {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
     // Where the server limits them, no batch would end: it is idle while RevenueCat is read. Before PostgreSQL 17 there
@@ -66,10 +66,10 @@ export async function importBatch(context: ImportRun, running: ImportProgress) {
       `select set_config(name, '0', true) from pg_settings
         where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
     );
-    const claimed = await claimCustomers(sql, running, BATCH_SIZE);
+    const claimed = await claimCustomers(sql, progress, BATCH_SIZE);
     if (claimed.length === 0) return { isEmpty: true, obstacle: null, known: [] };
-    const results = await Promise.all(claimed.map((customer) => readOne(context, running, customer)));
-    const batch = { sql, running, results };
+    const results = await Promise.all(claimed.map((customer) => readOne(context, progress, customer)));
+    const batch = { sql, progress, results };
     const obstacle = await findObstacle(context, batch);
     return { isEmpty: false, obstacle, known: await storeBatch(context, batch, obstacle) };
   });
@@ -77,7 +77,7 @@ export async function importBatch(context: ImportRun, running: ImportProgress) {
   return result;
 }
 
-async function readOne(context: ImportRun, running: ImportProgress, customer: ClaimedCustomer) {
+async function readOne(context: ImportRun, progress: ImportProgress, customer: ClaimedCustomer) {
   const { database, project } = context;
   const { customerId } = customer;
   const found = await answerOrError(readCustomer(context, customerId));
@@ -87,8 +87,8 @@ async function readOne(context: ImportRun, running: ImportProgress, customer: Cl
   const stored = await findInProject(database, project, appUserIds);
   /** Whether the customer was unknown before the events were stored. */
   const isNew = stored.length === 0;
-  const wanted = { customerId, appUserIds, deliverSinceMs: running.eventsSinceMs };
-  const events = running.hasEvents === false ? null : await answerOrError(importEvents(context, wanted));
+  const wanted = { customerId, appUserIds, deliverSinceMs: progress.eventsSinceMs };
+  const events = progress.hasEvents === false ? null : await answerOrError(importEvents(context, wanted));
   if (events instanceof AppError) return { customer, kind: 'failed', error: events, isKnown: true } as const;
   return { customer, kind: 'read', found, events, isNew } as const;
 }
@@ -101,7 +101,7 @@ async function readOne(context: ImportRun, running: ImportProgress, customer: Cl
  */
 async function storeBatch(
   context: ImportRun,
-  { sql, running, results }: Batch,
+  { sql, progress, results }: Batch,
   obstacle: AppError | null,
 ): Promise<StoredCustomer[]> {
   const read = results.filter((result) => result.kind === 'read');
@@ -118,15 +118,15 @@ async function storeBatch(
     else if (result.kind === 'missing') {
       missing += 1;
       closed.push({ customerId, code: 'revenuecat_not_found' });
-    } else if (obstacle === null && !(await postpone(context, { ...result, sql, running }))) {
+    } else if (obstacle === null && !(await postpone(context, { ...result, sql, progress }))) {
       failed += 1;
       closed.push({ customerId, code: result.error.code });
     }
   }
-  if (closed.length > 0) await closeCustomers(sql, running, closed, { ...countRead(read), missing, failed });
-  if (running.hasEvents === null && read.length > 0) {
+  if (closed.length > 0) await closeCustomers(sql, progress, closed, { ...countRead(read), missing, failed });
+  if (progress.hasEvents === null && read.length > 0) {
     const hasEvents = read.some(({ events }) => events !== null);
-    await setHasEvents(sql, running, hasEvents);
+    await setHasEvents(sql, progress, hasEvents);
   }
   return stored.flatMap((each, index) => (each && read[index]?.isNew === false ? [each] : []));
 }
@@ -148,16 +148,16 @@ async function postpone(
   { logger, now }: ImportRun,
   failed: Omit<Batch, 'results'> & { readonly customer: ClaimedCustomer; readonly error: AppError },
 ): Promise<boolean> {
-  const { sql, running, customer } = failed;
+  const { sql, progress, customer } = failed;
   const { customerId, attempts } = customer;
   const { code, remedy } = failed.error;
   if (remedy.kind === 'give_up' || attempts + 1 >= MAX_ATTEMPTS) {
-    const { workspaceId, projectId } = running;
+    const { workspaceId, projectId } = progress;
     logger.warn({ workspaceId, projectId, code }, 'a customer could not be imported');
     return false;
   }
   const notBefore = new Date(now() + FIRST_RETRY_MS * 2 ** attempts);
-  await postponeCustomer(sql, { ...running, customerId }, { code, notBefore });
+  await postponeCustomer(sql, { ...progress, customerId }, { code, notBefore });
   return true;
 }
 
@@ -166,7 +166,7 @@ async function postpone(
  * was read before is read again: if that works, RevenueCat cannot answer for these ones, and waiting would retry the
  * last customers of an import forever.
  */
-async function findObstacle(context: ImportRun, { sql, running, results }: Batch): Promise<AppError | null> {
+async function findObstacle(context: ImportRun, { sql, progress, results }: Batch): Promise<AppError | null> {
   const errors = results.flatMap((result) => (result.kind === 'failed' ? [result.error] : []));
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
@@ -174,7 +174,7 @@ async function findObstacle(context: ImportRun, { sql, running, results }: Batch
   // Where only the events of a customer failed, RevenueCat has answered.
   const isAnswering = results.some((result) => result.kind !== 'failed' || result.isKnown);
   if (!transient || isAnswering) return null;
-  const readBefore = await findReadCustomer(sql, running);
+  const readBefore = await findReadCustomer(sql, progress);
   if (readBefore === null) return transient;
   const answer = await answerOrError(readCustomer(context, readBefore));
   return answer instanceof AppError ? answer : null;

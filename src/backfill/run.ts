@@ -62,7 +62,7 @@ export async function runImport(
     ref,
     signal: AbortSignal.any([signal, options.finish ?? signal, ended.signal]),
     isListing: false,
-    restarted: false,
+    hasRestarted: false,
     done: null,
     cursors: new Set(),
   };
@@ -83,7 +83,7 @@ interface Run extends ImportRun {
   /** Whether one of this process's workers is listing; the others import. */
   isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
-  restarted: boolean;
+  hasRestarted: boolean;
   /** Customers that were done when it was last read. */
   done: number | null;
   readonly cursors: Set<string>;
@@ -93,14 +93,14 @@ async function runWorker(run: Run): Promise<void> {
   const { database, ref, signal } = run;
   let failures = 0;
   while (!signal.aborted) {
-    const running = await readImport(database, ref);
-    if (running) await analyzeDoubled(run, running);
-    if (running?.state !== 'running') {
-      if (running?.state === 'cancelled') await deleteList(database, ref);
+    const progress = await readImport(database, ref);
+    if (progress) await analyzeDoubled(run, progress);
+    if (progress?.state !== 'running') {
+      if (progress?.state === 'cancelled') await deleteList(database, ref);
       return;
     }
     if (await hasOtherKey(run)) return;
-    const obstacle = await answerOrError(step(run, running));
+    const obstacle = await answerOrError(takeStep(run, progress));
     if (signal.aborted) return;
     failures = obstacle === null ? 0 : failures + 1;
     if (obstacle !== null && !(await canContinue(run, obstacle, failures))) return;
@@ -124,16 +124,16 @@ async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
 }
 
 /** Lists a page or imports a batch. @returns why no customer could be read; `null`: nothing was in the way */
-async function step(run: Run, running: ImportProgress): Promise<AppError | null> {
+async function takeStep(run: Run, progress: ImportProgress): Promise<AppError | null> {
   const { database, ref, signal } = run;
-  if (!running.isListed && !run.isListing) {
+  if (!progress.isListed && !run.isListing) {
     run.isListing = true;
     await listPage(run).finally(() => {
       run.isListing = false;
     });
     return null;
   }
-  const { isEmpty, obstacle } = await importBatch(run, running);
+  const { isEmpty, obstacle } = await importBatch(run, progress);
   if (isEmpty) {
     if (await finishImport(database, ref)) await deleteList(database, ref);
     else await pause(IDLE_MS, signal);
@@ -162,8 +162,8 @@ async function listPage(run: Run): Promise<void> {
   } catch (error) {
     // The customer that the cursor names may have been deleted since: RevenueCat then refuses this page only.
     const isRefused = ['revenuecat_rejected', 'revenuecat_not_found'].includes(codeOf(error) ?? '');
-    if (run.restarted || !isRefused) throw error;
-    run.restarted = true;
+    if (run.hasRestarted || !isRefused) throw error;
+    run.hasRestarted = true;
     await restartList(database, ref);
   }
 }
