@@ -75,10 +75,10 @@ export async function importEvents(
     for (const key of keys) stored.add(key);
     fresh.push(received);
   }
-  const isDelivered = ({ event }: PreparedEvent): boolean =>
+  const shouldDeliver = ({ event }: PreparedEvent): boolean =>
     deliverSinceMs !== null && event.atMs >= deliverSinceMs;
   const added =
-    fresh.length === 0 ? 0 : await storeEvents(database, project, fresh, { secrets, isDelivered });
+    fresh.length === 0 ? 0 : await storeEvents(database, project, fresh, { secrets, shouldDeliver });
   if (deliverSinceMs !== null)
     await deliverImported(database, project, { appUserIds, sinceMs: deliverSinceMs });
   return { added, known: bodies.length - added };

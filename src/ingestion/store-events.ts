@@ -8,7 +8,7 @@ import {
 } from '../subscribers/identity.ts';
 import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
-import { JSON_SEPARATOR } from '../text.ts';
+import { compareTexts, JSON_SEPARATOR } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { dropErased, type PreparedEvent } from './prepare-event.ts';
@@ -36,12 +36,12 @@ export function storeEvents(
   database: Database,
   project: ProjectKey,
   events: readonly PreparedEvent[],
-  { isDelivered, secrets }: { isDelivered?: DeliveryRule; secrets?: SecretBox } = {},
+  { shouldDeliver, secrets }: { shouldDeliver?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<number> {
   return retryTransaction(database, async (sql) => {
     await lockProject(sql, project);
     const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
-    const added = await storeEventsIn(sql, project, remaining, isDelivered);
+    const added = await storeEventsIn(sql, project, remaining, shouldDeliver);
     if (added > 0) await notifyDelivery(sql, project.workspaceId);
     return added;
   });
@@ -58,12 +58,12 @@ export async function storeEventsIn(
   sql: Sql,
   project: ProjectKey,
   events: readonly PreparedEvent[],
-  isDelivered: DeliveryRule = () => true,
+  shouldDeliver: DeliveryRule = () => true,
 ): Promise<number> {
   // Of one event twice in a batch only the first counts, also for its app user ids.
   const first = new Map<string, PreparedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
-  const records = await resolveRecords(sql, project, [...first.values()], isDelivered);
+  const records = await resolveRecords(sql, project, [...first.values()], shouldDeliver);
   const groups = records.map(({ group }) => group);
   const storing = [insertEvents(sql, project, records), insertNewIds(sql, project, groups)] as const;
   const [inserted] = await Promise.all(storing);
@@ -81,7 +81,7 @@ export async function resolveRecords(
   sql: Sql,
   project: ProjectKey,
   events: readonly PreparedEvent[],
-  isDelivered: DeliveryRule,
+  shouldDeliver: DeliveryRule,
 ): Promise<EventRecord[]> {
   const idLists = events.flatMap(({ customer, source }) => [customer, source]);
   const groups = await resolveIdentities(sql, project, idLists);
@@ -98,7 +98,7 @@ export async function resolveRecords(
   function toRecord(prepared: PreparedEvent, side: EventRecord['side'], group: IdentityGroup): EventRecord {
     // The transfer itself is recorded on the contact that received the purchases; the source's attributes follow.
     const canBeDelivered = side === 'customer' && isDeliverable(prepared.event.kind);
-    const skipReason = isDelivered(prepared) ? null : 'imported';
+    const skipReason = shouldDeliver(prepared) ? null : 'imported';
     const { id } = prepared.event;
     return { id, side, group, prepared, skipReason: canBeDelivered ? skipReason : 'timeline_only' };
   }
@@ -152,7 +152,7 @@ export async function upsertSubscribers(
   const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
     .map(([subscriberId, own]) => ({ subscriberId, ...subscriberValues(own) }))
     // Locked by id, as in every statement that writes several: in different orders, two could deadlock.
-    .sort((a, b) => (a.subscriberId < b.subscriberId ? -1 : 1));
+    .sort((a, b) => compareTexts(a.subscriberId, b.subscriberId));
   await sql.query(
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
                                    first_event_at_ms, last_event_at_ms)

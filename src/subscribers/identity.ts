@@ -160,7 +160,7 @@ export async function mergeSubscribers(
   );
   const [keeper, ...others] = rows.map((row) => row.subscriber_id);
   if (keeper === undefined) throw new Error('None of the subscribers to merge exists');
-  const values = [workspaceId, keeper, others];
+  const values = [workspaceId, keeper, others] as const;
   await markBeingSent(sql, workspaceId, subscriberIds);
   for (const { table, onMerge } of CUSTOMER_TABLES) {
     if (onMerge === 'move') {
@@ -177,7 +177,7 @@ export async function mergeSubscribers(
   }
   // The end of one delivery must not end the wait for another: no worker has this id, so that only time ends it.
   const owner = rows.filter((row) => row.is_leased).length > 1 ? NIL_UUID : null;
-  await combine(sql, values, owner);
+  await mergeRows(sql, values, owner);
   return keeper;
 }
 
@@ -196,7 +196,11 @@ async function markBeingSent(sql: Sql, workspaceId: string, subscriberIds: reado
   );
 }
 
-async function combine(sql: Sql, values: readonly unknown[], leaseOwner: string | null): Promise<void> {
+async function mergeRows(
+  sql: Sql,
+  values: readonly [workspaceId: string, keeper: string, others: readonly string[]],
+  leaseOwner: string | null,
+): Promise<void> {
   await sql.query(
     `update subscribers s
         set ${DUE},

@@ -375,7 +375,7 @@ describe('Intercom’s rules', () => {
     await setSettings(world, { contacts: { create: 'identified' } });
     const imported = [prepareEvent(recentEvent(id, { id: `${id}-1` }), NOW_MS)];
     const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
-    await storeEvents(world.db.database, project, imported, { isDelivered: () => false });
+    await storeEvents(world.db.database, project, imported, { shouldDeliver: () => false });
     await until(() => is(id, 's.waiting and s.lease_owner is null'), 'the lookup');
     assert.equal(contactsOf(id).length, 0);
     assert.ok(await is(id, 's.due_at > now()'));

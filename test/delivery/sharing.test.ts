@@ -305,7 +305,7 @@ describe('sharing the work', () => {
       world.intercom.faults.add({ pathPrefix: path, latencyMs: 300, times: 1 });
       const imported = [prepareEvent(recentEvent('late', { id: 'late-1' }), NOW_MS)];
       const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
-      await storeEvents(database, project, imported, { isDelivered: () => false });
+      await storeEvents(database, project, imported, { shouldDeliver: () => false });
       world.worker();
       await until(() => world.intercom.faults.list().length === 0, 'the lookup');
       const now = performance.now.bind(performance);

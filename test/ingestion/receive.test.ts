@@ -400,8 +400,8 @@ describe('receiving', () => {
   test('an event that an import has stored is delivered when its webhook comes, not when it is imported again', async () => {
     const event = prepareEvent(eventBody({ id: 'imported-twice', app_user_id: 'imported' }), nowMs);
     const reasons: unknown[] = [];
-    for (const isDelivered of [false, false, true, false]) {
-      await storeEvents(world.db.database, project, [event], { isDelivered: () => isDelivered });
+    for (const shouldDeliver of [false, false, true, false]) {
+      await storeEvents(world.db.database, project, [event], { shouldDeliver: () => shouldDeliver });
       const [row] = await rows<{ skip_reason: string | null }>(
         `select skip_reason from events where event_id = 'imported-twice'`,
       );
