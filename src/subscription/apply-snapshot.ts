@@ -51,7 +51,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
         endedAtMs: builder.endedAtMs,
       });
   }
-  // Of several passes the last one gives an entitlement until its end.
+  // Newest first: of several passes, the last one gives an entitlement until the listed end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {
     const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;

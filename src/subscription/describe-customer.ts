@@ -126,7 +126,7 @@ function listedStatements(state: SubscriberState, { names }: DescriptionContext)
 
 /** For a customer who has neither a subscription nor a grant. */
 function nothingStatements(state: SubscriberState): Statement[] {
-  // Of a purchase that was not received, its refund tells.
+  // Also where only the refund of a purchase was received.
   const hasBought = state.consumables.some(({ environment }) => environment === 'production');
   if (state.firstPurchaseAtMs !== null || hasBought) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];

@@ -62,7 +62,7 @@ const BY_TYPE: Readonly<Record<string, EventKind>> = {
   TEST: 'test',
 };
 
-/** What of an event tells its meaning. */
+/** The fields that say what an event means. */
 interface EventFacts {
   readonly type: string;
   readonly kind: EventKind;

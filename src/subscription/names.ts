@@ -31,7 +31,7 @@ const STORES: Readonly<Record<string, Store>> = {
   TEST_STORE: { name: 'Test Store' },
 };
 
-/** Of everything that was bought or granted. */
+/** The stores of all purchases and grants. */
 export const STORE_CODES: readonly string[] = [...Object.keys(STORES), 'PROMOTIONAL'];
 
 function storeOf(store: string | null): Store | undefined {

@@ -13,7 +13,7 @@ const text = z
   .nullish()
   .transform((value) => (value == null || value === '' || !fitsKey(value) ? null : value.toWellFormed()))
   .catch(null);
-/** Of what can be part of a key or a column of its own: PostgreSQL stores no NUL. */
+/** For fields that are part of a key or have a column of their own: PostgreSQL stores no NUL. */
 const key = text.transform((value) => (value === null ? null : stripNul(value) || null));
 const capitals = text.transform((value) => value?.toUpperCase() ?? null);
 const number = z

@@ -175,7 +175,7 @@ export function buildState(
   return {
     ...facts,
     status: statusOf(builder, givesAccess),
-    // What was not paid, or begins in the future, took no other's place.
+    // One that was never paid has not started: it takes no other subscription's place.
     startedAtMs: facts.isIncomplete ? null : facts.startedAtMs,
     endsAtMs: endedAtMs ?? facts.endsAtMs,
     willRenew: facts.willRenew && givesAccess && !facts.awaitsPriceConsent,
@@ -192,7 +192,7 @@ export function buildState(
 function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStatus {
   const { isGrant, pausedAtMs, periodType, cancelledAtMs } = builder;
   if (!givesAccess) {
-    // What ended before the pause, by a refund, is not paused. The API and events round times differently.
+    // Access that ended before the pause, by a refund, is not paused. The API and events round times differently.
     if (pausedAtMs !== null && accessEndMs(builder) > pausedAtMs - MINUTE_MS) return 'paused';
     return isGrant ? 'expired_promotional' : 'expired';
   }

@@ -78,7 +78,7 @@ export interface SubscriptionState {
   readonly managementUrl: string | null;
   readonly transactionId: string | null;
 
-  // What follows from all that.
+  // Derived from the fields above.
   readonly status: SubscriptionStatus;
   readonly givesAccess: boolean;
   /** When access ends or ended, grace period included; `null`: never. */
