@@ -261,10 +261,12 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const isChanged = isOtherProduct(builder.productId, event.productId);
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
-  // A payment that succeeds in a grace period leaves the day of the next one as it was.
+  // A payment that succeeds in a grace period may leave the day of the next one as it was, and keeps the plan.
+  const { endsAtMs: dueAtMs, gracePeriodEndsAtMs } = builder;
   const isRetried =
-    !isChanged && startMs > (builder.endsAtMs ?? startMs) && startMs <= (builder.gracePeriodEndsAtMs ?? 0);
-  const dueMs = isRetried ? (builder.endsAtMs ?? startMs) : startMs;
+    !isChanged && dueAtMs !== null && startMs > dueAtMs && startMs <= (gracePeriodEndsAtMs ?? 0);
+  const isSamePeriod = isRetried && event.periodType === builder.periodType;
+  const lengthMs = event.expiresAtMs === null ? null : event.expiresAtMs - (isRetried ? dueAtMs : startMs);
   keepPrice(builder, event, isChanged);
   if (isChanged && builder.productId !== null)
     builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
@@ -284,7 +286,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     transactionId: event.transactionId ?? builder.transactionId,
     // Of a pass only the API knows the end.
     endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
-    periodLengthMs: hasRepeatedStart || event.expiresAtMs === null ? null : event.expiresAtMs - dueMs,
+    periodLengthMs: hasRepeatedStart ? null : ((isSamePeriod ? builder.periodLengthMs : null) ?? lengthMs),
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
     // Another product without one does not give the old product's.

@@ -266,6 +266,13 @@ export const CASES: readonly Case[] = [
     }),
   ),
   {
+    name: 'a payment that succeeds in the grace period, and the next one is a month later',
+    events: [buy(0, 30), issue(30, 46), renew(40, 70)],
+    on: 47,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(70)}.`,
+  },
+  {
     name: 'a payment that succeeds after the grace period: the next one is a month later',
     events: [buy(0, 30), issue(30, 37), renew(40, 70)],
     on: 47,
