@@ -30,15 +30,15 @@ export function createBatcher<T, R = void>(
   options: BatchOptions,
   run: (key: string, items: readonly T[]) => Promise<BatchResults<R>>,
 ): (key: string, item: T) => Promise<R> {
-  const queues = keyed((key) => createQueue<T, R>(options, (items) => run(key, items)));
+  const queues = createKeyedCache((key) => createQueue<T, R>(options, (items) => run(key, items)));
   return (key, item) => queues(key)(item);
 }
 
 /** More than are used at the same time. One that is dropped while it runs still finishes. */
 const MAX_KEPT = 10_000;
 
-/** One for each workspace or project. */
-export function keyed<T extends object>(make: (key: string) => T): (key: string) => T {
+/** One value for each workspace or project, made when it is first needed. */
+export function createKeyedCache<T extends object>(make: (key: string) => T): (key: string) => T {
   // Bounded, since anyone can name a workspace in an address.
   const made = new LRUCache<string, T>({ max: MAX_KEPT });
   return (key) => {

@@ -96,7 +96,7 @@ export interface JournalRow extends CheckedWebhook {
   readonly receivedAtMs: number;
 }
 
-const ROW = `event_id as "eventId", sequence, payload,
+const COLUMNS = `event_id as "eventId", sequence, payload,
             ${epochMs('received_at')} as "receivedAtMs"`;
 
 export function readUnprocessed(
@@ -105,7 +105,7 @@ export function readUnprocessed(
   limit: number,
 ): Promise<JournalRow[]> {
   return sql.query(
-    `select ${ROW} from webhooks
+    `select ${COLUMNS} from webhooks
       where workspace_id = $1 and project_id = $2 and processed_at is null
       order by sequence limit $3`,
     [workspaceId, projectId, limit],
@@ -120,7 +120,7 @@ export function readJournal(
   selection: { after: string; sinceMs: number; limit: number },
 ): Promise<JournalRow[]> {
   return sql.query(
-    `select ${ROW} from webhooks
+    `select ${COLUMNS} from webhooks
       where workspace_id = $1 and project_id = $2 and sequence > $3 and received_at >= to_timestamp($4::float8 / 1000)
         and pruned_for is null
       order by sequence limit $5`,

@@ -60,8 +60,8 @@ async function reinterpretBatch(
   const isYoung = (event: PreparedEvent): boolean =>
     event.receivedAtMs > options.nowMs - SEND_WITHIN_DAYS * DAY_MS;
   const { events: prepared, errors } = interpretWebhooks(rows);
-  const within = { sql, secrets: options.secrets };
-  const { remaining: events, erasedEvents } = await dropErased(within, project, prepared);
+  const context = { sql, secrets: options.secrets };
+  const { remaining: events, erasedEvents } = await dropErased(context, project, prepared);
   await pruneErased(sql, project, erasedEvents);
   const stored = await readStored(sql, project, events);
   const rowOf = (record: EventRecord) => stored.get(recordKey(record));

@@ -166,7 +166,7 @@ export type IntercomClient = ReturnType<typeof createIntercomClient>;
 export function createIntercomClient(options: IntercomClientOptions) {
   const http = createIntercomHttp(options);
   const { gate } = options;
-  const id = encodeURIComponent;
+  const encode = encodeURIComponent;
 
   async function request(config: AxiosRequestConfig & { action: string }): Promise<AxiosResponse> {
     if (!gate) return http.request(config);
@@ -188,7 +188,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
     parseResponse('Intercom', schema, await request(call));
 
   async function getContact(contactId: string): Promise<IntercomContact> {
-    return read(contactSchema, { url: `/contacts/${id(contactId)}`, action: 'Reading a contact' });
+    return read(contactSchema, { url: `/contacts/${encode(contactId)}`, action: 'Reading a contact' });
   }
 
   /** The contact, or the one that it was merged into; `null`: it is unknown or was deleted. */
@@ -209,7 +209,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
     followContact: (contactId: string) => followMerges(getContact(contactId)),
     /** Users only, not affected by the search index's delay. */
     findByExternalId(externalId: string): Promise<IntercomContact | null> {
-      const url = `/contacts/find_by_external_id/${id(externalId)}`;
+      const url = `/contacts/find_by_external_id/${encode(externalId)}`;
       return followMerges(read(contactSchema, { url, action: 'Finding a contact' }));
     },
     /** At most 50; several contacts can share an e-mail. */
@@ -225,7 +225,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
     },
     /** The contacts that were merged into this one, the newest first. Source: API 2.16; a lead is answered 404. */
     async listMerged(contactId: string): Promise<string[]> {
-      const url = `/contacts/${id(contactId)}/merge_history?per_page=10`;
+      const url = `/contacts/${encode(contactId)}/merge_history?per_page=10`;
       const schema = z.object({ data: z.array(z.object({ source_contact_id: idField })) });
       const found = await answerOrError(read(schema, { url, action: 'Reading the merges of a contact' }));
       if (!(found instanceof AppError)) return found.data.map((merge) => merge.source_contact_id);
@@ -236,11 +236,11 @@ export function createIntercomClient(options: IntercomClientOptions) {
       return read(contactSchema, { method: 'POST', url: '/contacts', action: 'Creating a contact', data });
     },
     updateContact(contactId: string, data: Readonly<Record<string, unknown>>): Promise<IntercomContact> {
-      const url = `/contacts/${id(contactId)}`;
+      const url = `/contacts/${encode(contactId)}`;
       return read(contactSchema, { method: 'PUT', url, action: 'Updating a contact', data });
     },
     unarchiveContact: (contactId: string) =>
-      post(`/contacts/${id(contactId)}/unarchive`, 'Unarchiving a contact'),
+      post(`/contacts/${encode(contactId)}/unarchive`, 'Unarchiving a contact'),
     sendEvent: (event: DataEvent) => post('/events', 'Sending an event', event),
     async listDataAttributes(): Promise<IntercomDataAttribute[]> {
       const url = '/data_attributes?model=contact&include_archived=true';
@@ -260,12 +260,12 @@ export function createIntercomClient(options: IntercomClientOptions) {
       attributeId: string | number,
       data: { readonly archived?: false; readonly messenger_writable?: false },
     ): Promise<void> {
-      const url = `/data_attributes/${id(String(attributeId))}`;
+      const url = `/data_attributes/${encode(String(attributeId))}`;
       await request({ method: 'PUT', url, action: 'Changing an attribute', data });
     },
     /** Notifies no teammate. */
     leaveNote: (note: { conversationId: string; adminId: string; html: string }) =>
-      post(`/conversations/${id(note.conversationId)}/reply`, 'Leaving a note', {
+      post(`/conversations/${encode(note.conversationId)}/reply`, 'Leaving a note', {
         message_type: 'note',
         type: 'admin',
         admin_id: note.adminId,
@@ -276,7 +276,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
       }),
     /** Bodies of the notes in a conversation, HTML; of its last 500 parts. */
     async listNotes(conversationId: string): Promise<string[]> {
-      const url = `/conversations/${id(conversationId)}`;
+      const url = `/conversations/${encode(conversationId)}`;
       const conversation = await read(conversationSchema, { url, action: 'Reading a conversation' });
       const parts = conversation.conversation_parts?.conversation_parts ?? [];
       return parts.flatMap((part) => (part.part_type === 'note' && part.body ? [part.body] : []));

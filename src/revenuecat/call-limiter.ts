@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import { keyed } from '../database/batcher.ts';
+import { createKeyedCache } from '../database/batcher.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError } from '../errors.ts';
 import { pause } from '../time.ts';
@@ -40,7 +40,7 @@ interface Queue {
  * shares for priorities nor a way to correct a bucket by a response's headers.
  */
 export function createCallLimiter({ database, now = Date.now }: { database: Database; now?: () => number }) {
-  const queueOf = keyed((): Queue => ({ turn: pLimit(1), granted: 0 }));
+  const queueOf = createKeyedCache((): Queue => ({ turn: pLimit(1), granted: 0 }));
   /** What the newest responses said, until a statement has it. */
   const usages = new Map<string, RateUsage>();
 

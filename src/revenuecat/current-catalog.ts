@@ -1,6 +1,6 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
-import { keyed } from '../database/batcher.ts';
+import { createKeyedCache } from '../database/batcher.ts';
 import { CatalogEntity, type CatalogRow, type ProjectRow, upsert } from '../database/entities.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
@@ -56,7 +56,9 @@ const states = new WeakMap<Database, (key: string) => CatalogState>();
 function stateOf({ database, project }: CatalogContext): CatalogState {
   const stateFor =
     states.get(database) ??
-    keyed((): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, knownIds: new Set() }));
+    createKeyedCache(
+      (): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, knownIds: new Set() }),
+    );
   states.set(database, stateFor);
   return stateFor(`${project.workspaceId}|${project.projectId}`);
 }

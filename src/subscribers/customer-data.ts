@@ -71,7 +71,7 @@ export async function eraseSubscribers(
         order by subscriber_id for update`,
       values,
     );
-    const customers = await readIdentity(sql, workspaceId, subscriberIds);
+    const customers = await readErasedCustomers(sql, workspaceId, subscriberIds);
     await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
     await eraseFromOthers(sql, workspaceId, customers);
     await restartLists(sql, workspaceId, customers.appUserIds);
@@ -160,9 +160,9 @@ async function restartLists(sql: Sql, workspaceId: string, appUserIds: readonly 
   ]);
 }
 
-type ErasedCustomers = Awaited<ReturnType<typeof readIdentity>>;
+type ErasedCustomers = Awaited<ReturnType<typeof readErasedCustomers>>;
 
-async function readIdentity(sql: Sql, workspaceId: string, subscriberIds: readonly string[]) {
+async function readErasedCustomers(sql: Sql, workspaceId: string, subscriberIds: readonly string[]) {
   const values = [workspaceId, subscriberIds];
   const ids = await sql.query<{ projectId: string; appUserId: string; subscriberId: string }>(
     `select project_id as "projectId", app_user_id as "appUserId", subscriber_id as "subscriberId"

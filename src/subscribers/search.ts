@@ -29,7 +29,7 @@ export async function findInProject(
 }
 
 /** An app user id of subscriber `s`, an identified one where there is one; $1 is the workspace. */
-const SOME_ID = `(select i.app_user_id from subscriber_ids i
+const BEST_ID = `(select i.app_user_id from subscriber_ids i
   where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id order by ${IDENTIFIED_FIRST} limit 1)`;
 
 type SearchField = 'app_user_id' | 'email' | 'transaction';
@@ -56,7 +56,7 @@ export function searchSubscribers(
   return sql.query(
     `select s.subscriber_id as "subscriberId", s.project_id as "projectId", s.email,
             s.last_event_at_ms::float8 as "lastEventAtMs", found.field as "foundBy",
-            coalesce(${SOME_ID}, s.subscriber_id::text) as "appUserId"
+            coalesce(${BEST_ID}, s.subscriber_id::text) as "appUserId"
        from (select subscriber_id, min(field) as field from (
                select subscriber_id, 'app_user_id' as field from subscriber_ids
                 where workspace_id = $1 and app_user_id = $2 and 'app_user_id' = any($3)
@@ -101,7 +101,7 @@ export function listSubscribers(
   return sql.query(
     // Not with "exists": of 200,000 customers it was planned as a join that read the ids of all for each page.
     `select s.subscriber_id as "subscriberId", s.version::float8 as version, i.app_user_id as "appUserId"
-       from subscribers s cross join lateral ${SOME_ID} i
+       from subscribers s cross join lateral ${BEST_ID} i
       where s.workspace_id = $1 and s.project_id = $2 and s.subscriber_id > $3::uuid
       order by s.subscriber_id limit $4`,
     [workspaceId, projectId, after, limit],

@@ -24,17 +24,17 @@ export interface StoredCustomer {
  * A subscriber becomes pending delivery only when the API says something about purchases that was not known:
  * a project has many customers who never bought anything, and searching Intercom for each would be wasted.
  *
- * @param within an open transaction
+ * @param context with an open transaction
  * @returns for each customer, in order; `null`: one who is erased, or has only blocked ids
  */
 export async function storeCustomers(
-  within: ErasureContext,
+  context: ErasureContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
 ): Promise<(StoredCustomer | null)[]> {
-  const { sql } = within;
+  const { sql } = context;
   await lockProject(sql, project);
-  const remaining = await dropErased(within, project, received);
+  const remaining = await dropErased(context, project, received);
   const idLists = remaining.map(({ ids }) => ids);
   const groups = await resolveIdentities(sql, project, idLists);
   await insertNewIds(sql, project, groups.values());
@@ -57,7 +57,7 @@ export async function storeCustomers(
 
 /** Each customer with the app user ids that are left. */
 async function dropErased(
-  within: ErasureContext,
+  context: ErasureContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
 ): Promise<{ customer: RevenueCatCustomer; ids: string[] }[]> {
@@ -66,7 +66,7 @@ async function dropErased(
     return { customer, all: preferredAppUserIds([customerId, ...aliases]) };
   });
   const appUserIds = identified.flatMap(({ all }) => all);
-  const erased = await findErasedIds(within, project, appUserIds);
+  const erased = await findErasedIds(context, project, appUserIds);
   return identified.map(({ customer, all }) => {
     const ids = withoutErased(all, erased);
     if (ids.length === all.length) return { customer, ids };
