@@ -1,6 +1,7 @@
 import { queueContactClear } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
 import { findPreferred, linkSurvivor, moveLinks, rewriteContactAttributes } from '../contacts/repository.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending, rewriteAttributesOf } from '../subscribers/repository.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
@@ -147,12 +148,10 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
-    try {
-      const mayCreate: boolean = left.length > 0 && followed === null;
-      contactId ??= (await resolveContact(delivery, { ...work, gone, mayCreate })) ?? followed;
-    } catch (error) {
-      return postponed(claim, await backOff(delivery, error), left);
-    }
+    const search = { ...work, gone, mayCreate: left.length > 0 && followed === null };
+    const found = contactId ?? (await answerOrError(resolveContact(delivery, search)));
+    if (found instanceof AppError) return postponed(claim, await backOff(delivery, found), left);
+    contactId = found ?? followed;
     await work.saving;
     if (contactId === null) break;
 

@@ -1,4 +1,4 @@
-import { AppError, type Remedy } from '../errors.ts';
+import type { AppError, Remedy } from '../errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import {
   clearRefusal,
@@ -60,8 +60,7 @@ export interface Later {
 export type Interruption = Later | Extract<Remedy, { kind: 'follow_contact' | 'wait_for_contact' }>;
 
 /** Applies a failure that concerns more than one event to the whole subscriber, or to its workspace. */
-export async function backOff(delivery: Delivery, error: unknown): Promise<Later> {
-  if (!(error instanceof AppError)) throw error;
+export async function backOff(delivery: Delivery, error: AppError): Promise<Later> {
   const { context, claim, workspace } = delivery;
   const { workspaceId } = claim;
   const { code, remedy } = error;

@@ -146,11 +146,9 @@ export async function writeAttributes(
     const isAboutContent = code === 'intercom_rejected' || code === 'intercom_attribute_missing';
     if (!isAboutContent || format === 'without null') return backOff(delivery, refusal);
     if (format === 'as is') {
-      try {
-        types = await provision(delivery, refusal);
-      } catch (error) {
-        return backOff(delivery, error);
-      }
+      const provisioned = await answerOrError(provision(delivery, refusal));
+      if (provisioned instanceof AppError) return backOff(delivery, provisioned);
+      types = provisioned;
     }
   }
   return { kind: 'written', values: written };
