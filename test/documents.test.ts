@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { OUTSIDE_CHECKS } from '../src/doctor/outside-checks.ts';
 import { PROJECT_CHECKS } from '../src/doctor/project-checks.ts';
-import { DATABASE_CHECKS, OUTSIDE_CHECKS, SERVER_CHECKS } from '../src/doctor/server-checks.ts';
+import { DATABASE_CHECKS, SERVER_CHECKS } from '../src/doctor/server-checks.ts';
 import { DATA_DIR_CHECKS, FURTHER_DATABASE_CHECKS, SETTINGS_CHECKS } from '../src/doctor/settings-checks.ts';
 import { WORKSPACE_CHECKS } from '../src/doctor/workspace-checks.ts';
 

@@ -10,16 +10,15 @@ import { listProjects, type Project } from '../workspaces/projects.ts';
 import { listInstalled, readInstalled, type Workspace } from '../workspaces/repository.ts';
 import { createSecretBox } from '../workspaces/secrets.ts';
 import { type CheckResult, runChecks } from './check.ts';
-import { PROJECT_CHECKS, tryRevenueCat } from './project-checks.ts';
 import {
   type ClockOffset,
-  DATABASE_CHECKS,
   OUTSIDE_CHECKS,
   type RequestUrl,
   readDatabaseClock,
   readServerClock,
-  SERVER_CHECKS,
-} from './server-checks.ts';
+} from './outside-checks.ts';
+import { PROJECT_CHECKS, tryRevenueCat } from './project-checks.ts';
+import { DATABASE_CHECKS, SERVER_CHECKS } from './server-checks.ts';
 import { tryIntercom, WORKSPACE_CHECKS } from './workspace-checks.ts';
 
 export interface DoctorContext {
