@@ -91,10 +91,6 @@ export function sentenceCanvas(
   return context.page([text(sentence, style)]);
 }
 
-export function andMore({ messages: m }: CardContext, hidden: number): Part {
-  return hidden > 0 && text(m.t('card.andMore', { count: hidden }), 'muted');
-}
-
 export function revenueCatButton({
   messages: m,
   customer,

@@ -1,5 +1,6 @@
 import { purchaseComponents } from '../grants/views/purchase.ts';
 import {
+  andMore,
   button,
   clip,
   escapeMarkdown,
@@ -11,7 +12,7 @@ import {
 } from '../intercom/canvas.ts';
 import { readSubscriber } from '../subscribers/repository.ts';
 import type { Snapshot } from '../subscription/types.ts';
-import { andMore, revenueCatButton } from './context.ts';
+import { revenueCatButton } from './context.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 
 const MAX_OTHER_IDS = 20;
@@ -71,14 +72,14 @@ export async function technicalDetails(context: CustomerContext): Promise<InboxC
     text(m.t('card.button.technical'), 'header'),
     ids.length > 0 && tightText(m.t('card.label.otherIds'), 'muted'),
     ids.slice(0, MAX_OTHER_IDS).map((id) => text(escapeMarkdown(clip(id, 300)))),
-    andMore(context, ids.length - MAX_OTHER_IDS),
+    andMore(m, ids.length - MAX_OTHER_IDS),
     table([
       [m.t('card.label.appVersion'), appVersion],
       [m.t('card.label.firstSeen'), firstSeenAtMs == null ? null : m.date(firstSeenAtMs)],
     ]),
     attributes.length > 0 && text(m.t('card.title.attributes'), 'header'),
     table(attributes.slice(0, MAX_ATTRIBUTES)),
-    andMore(context, attributes.length - MAX_ATTRIBUTES),
+    andMore(m, attributes.length - MAX_ATTRIBUTES),
     isEmpty && text(m.t('card.state.noTechnical'), 'muted'),
     button('details', m.t('card.button.details'), 'link'),
   ]);

@@ -1,6 +1,7 @@
 import { AppError, answerOrError } from '../errors.ts';
 import { overviewText } from '../i18n/sentences.ts';
 import {
+  andMore,
   button,
   type Component,
   clip,
@@ -20,7 +21,7 @@ import { withTimeout } from '../time.ts';
 import { queueKeyCheck } from '../workspaces/key-state.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
-import { andMore, type CardApp, type CardContext } from './context.ts';
+import type { CardApp, CardContext } from './context.ts';
 import { certainCandidate, loadCustomer } from './customer.ts';
 import type { FormState, FoundBy } from './form-state.ts';
 import { cutSentences } from './overview.ts';
@@ -180,7 +181,7 @@ function unsearchedText({ messages: m, projects }: CardContext): Part {
 function foundList(context: CardContext, found: readonly PossibleCustomer[], max = MAX_FOUND): Part[] {
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
-    andMore(context, found.length - max),
+    andMore(context.messages, found.length - max),
   ];
 }
 

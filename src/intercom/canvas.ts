@@ -223,6 +223,11 @@ export function switcher(field: Field & { options: readonly Option[] }): Compone
   return { type: 'single-select', action: SUBMIT, ...field };
 }
 
+/** How many more there are than a list shows. */
+export function andMore({ t }: Messages, hidden: number): Part {
+  return hidden > 0 && text(t('card.andMore', { count: hidden }), 'muted');
+}
+
 export function notInstalled({ t }: Messages, publicUrl: string): Component[] {
   return [
     text(t('card.state.notInstalled'), 'muted'),

@@ -1,5 +1,6 @@
 import { endLine, endRow, labeled, priceText, statusText, storeText } from '../../i18n/sentences.ts';
 import {
+  andMore,
   button,
   type Component,
   clip,
@@ -48,7 +49,7 @@ export function purchaseComponents(
   const isTransferOn = workspace.settings.actions.transfer.enabled;
   return componentsOf([
     items.length > 0 && [text(t('card.title.purchases'), 'header'), list(items)],
-    all.length > MAX_LISTED && text(t('card.andMore', { count: all.length - MAX_LISTED }), 'muted'),
+    andMore(messages, all.length - MAX_LISTED),
     isTransferOn && button('transfer', t('action.button.transfer'), 'secondary'),
   ]);
 }
