@@ -114,10 +114,8 @@ async function fail(app: AppContext, action: Action, code: string): Promise<Acti
   app.logger.warn({ workspaceId, actionId, code }, 'action failed');
   const event = action.state === 'revoking' ? 'fail_revoke' : 'fail';
   const isLate = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
-  return (
-    (await transition(app, action, { event: isLate ? `${event}_later` : event, error: code })) ??
-    readAgain(app.database, action)
-  );
+  const moved = await transition(app, action, { event: isLate ? `${event}_later` : event, error: code });
+  return moved ?? readAgain(app.database, action);
 }
 
 /** The job `action.confirm`: completes an unconfirmed action by reading RevenueCat, however long that takes. */

@@ -26,10 +26,9 @@ export interface CustomerContext extends CardContext {
  * Absent: nobody, or one in each of several projects.
  */
 export function certainCandidate({ candidates }: CardContext): Candidate | undefined {
+  const chosen = candidates.find(({ matchedBy }) => matchedBy === 'chosen');
   const [first, ...others] = candidates;
-  return (
-    candidates.find(({ matchedBy }) => matchedBy === 'chosen') ?? (others.length === 0 ? first : undefined)
-  );
+  return chosen ?? (others.length === 0 ? first : undefined);
 }
 
 /** Whether something was granted to the customer or done for them. */

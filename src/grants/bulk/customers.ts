@@ -80,10 +80,8 @@ export function setCustomer(
   { retryInSeconds, error = null, ...outcome }: CustomerOutcome,
 ): Promise<boolean> {
   const at = new Date(Date.now() + (retryInSeconds ?? 0) * 1_000);
-  const times =
-    retryInSeconds === undefined
-      ? { claimedUntil: null, finishedAt: at }
-      : { claimedUntil: at, finishedAt: null };
+  const isFinal = retryInSeconds === undefined;
+  const times = { claimedUntil: isFinal ? null : at, finishedAt: isFinal ? at : null };
   const key = { workspaceId, bulkGrantId, appUserId, claimedUntil };
   return updateRows(database, BulkGrantCustomerEntity, key, { ...outcome, error, ...times });
 }
