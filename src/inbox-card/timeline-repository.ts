@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { readFallbackEvents } from '../grants/fallback-events.ts';
-import { type HistorySource, isOnTimeline } from '../subscribers/history.ts';
+import type { HistorySource } from '../subscribers/history.ts';
 import {
   EVENT_COLUMNS,
   EVENTS_WITH_DELIVERY,
@@ -108,7 +108,7 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
   for (const row of rows) {
     const entry = toTimelineEntry(row);
     const own = sources.filter((source) => source.subscriberId === row.subscriber_id);
-    if (own.some((source) => isOnTimeline(source, entry)))
+    if (own.some(({ eventIds }) => eventIds?.includes(entry.id) ?? true))
       return markWithinCustomer(entry, customer.appUserIds);
   }
   return null;

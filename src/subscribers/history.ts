@@ -112,11 +112,6 @@ async function readStoredEvents(
   return events;
 }
 
-/** Whether an event of one of the sources' subscribers is on the timeline. */
-export function isOnTimeline({ eventIds }: HistorySource, event: TimelineEntry): boolean {
-  return eventIds === null || eventIds.includes(event.id);
-}
-
 /**
  * Those whose state depends on what this subscriber had: its purchases were transferred to them, or went on to them
  * from there.
