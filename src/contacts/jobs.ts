@@ -79,7 +79,7 @@ async function clearContact(
  */
 async function followUnnamedMerge(
   app: AppContext,
-  { workspaceId, contactId: into }: { workspaceId: string; contactId: string },
+  { workspaceId, contactId: into }: JobData['contact.follow-merge'],
 ): Promise<void> {
   const workspace = await readWorkspace(app.database, workspaceId);
   const client = workspace && app.intercom(workspace);
