@@ -110,13 +110,13 @@ function explainErrors({ app }: SupportSite, req: Request, res: Response): void 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { app, refreshIfStale } = site;
   const { claims, holder, isLink } = await checkAccess(app, req);
+  // A session never prolongs itself. Where the rest fails, it opens the used link again.
+  if (isLink) setSession(app, claims, res);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
   const customers = await findCustomers(app, workspaceId, claims.user.userId);
   for (const customer of customers) refreshIfStale(workspaceId, customer);
   const identity = signToken(app, claims, { holder, customer: customers[0] ?? null });
-  // A session never prolongs itself.
-  if (isLink) setSession(app, claims, res);
   setHeaders(app, req, res);
   const html = eta.render('./support', {
     language: messages.language,

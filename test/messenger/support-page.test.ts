@@ -287,6 +287,21 @@ describe('the link', () => {
     await supertest(site.server).get(path).expect(200);
   });
 
+  it('can be loaded again when reading the customer failed after the link was used', async (t) => {
+    const { path } = await makeLink();
+    const outage = t.mock.method(site.app.readDatabase, 'query', async () => {
+      throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    });
+    const failed = await supertest(site.server).get(path).set('Accept', 'text/html').expect(503);
+    outage.mock.restore();
+    const [cookie = ''] = [failed.headers['set-cookie'] ?? []].flat();
+    await supertest(site.server).get(path).expect(401);
+    await supertest(site.server)
+      .get(path)
+      .set('Cookie', cookie.split(';')[0] ?? '')
+      .expect(200);
+  });
+
   it('neither names nor links a shop outside the app stores', async () => {
     const page = await supertest(site.server)
       .get((await makeLink({ user_id: 'web-1' })).path)
