@@ -12,7 +12,7 @@ const MAX_ANONYMOUS_LOOKUPS = 10;
  *
  * @param input.gone contacts that were just found to be deleted or archived
  * @returns `null`: none; `mergedLink`: the linked contact, where it was merged into this one and the link must follow;
- * `survivor`: this one, where the contact with the app user id was merged into it
+ * `survivor`: this one, where the contact with the app user id was merged into it; `isOwn`: it has the app user id
  */
 export async function findContact(
   client: IntercomClient,
@@ -23,7 +23,7 @@ export async function findContact(
     settings: WorkspaceSettings;
     gone: ReadonlySet<string>;
   },
-): Promise<{ contactId: string; mergedLink?: string; survivor?: IntercomContact } | null> {
+): Promise<{ contactId: string; mergedLink?: string; survivor?: IntercomContact; isOwn?: true } | null> {
   const usable = (contact: IntercomContact | null): contact is IntercomContact =>
     contact !== null && contact.archived !== true && !input.gone.has(contact.id);
 
@@ -37,7 +37,10 @@ export async function findContact(
     if (isAnonymous(appUserId) && ++anonymous > MAX_ANONYMOUS_LOOKUPS) break;
     const found = await client.findByExternalId(appUserId);
     if (!usable(found)) continue;
-    return { contactId: found.id, ...(found.external_id === appUserId ? {} : { survivor: found }) };
+    return {
+      contactId: found.id,
+      ...(found.external_id === appUserId ? { isOwn: true } : { survivor: found }),
+    };
   }
   if (input.settings.contacts.matchByEmail && input.email) {
     const found = (await client.searchByEmail(input.email)).filter(usable);

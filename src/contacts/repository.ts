@@ -233,6 +233,8 @@ export async function readAttributesStatus(
   return rows.some((row) => row.is_due) ? 'pending' : 'none';
 }
 
+type ContactLinkKey = Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'projectId'>;
+
 /**
  * Links a subscriber to the contact that theirs was merged into, whose card has another external id and would not find
  * them. A customer with that external id comes first. The link has no author: deliveries still match by external id.
@@ -254,6 +256,16 @@ export async function linkSurvivor(
   );
 }
 
+/** Removes what `linkSurvivor` linked for another customer, now that there is one with the contact's external id. */
+export async function unlinkSurvivor(sql: Sql, link: ContactLinkKey & SubscriberKey): Promise<void> {
+  await sql.query(
+    `delete from contact_links
+      where workspace_id = $1 and contact_id = $2 and project_id = $3 and subscriber_id <> $4
+        and not made_by ? 'id'`,
+    [link.workspaceId, link.contactId, link.projectId, link.subscriberId],
+  );
+}
+
 /** Waits for another teammate who is linking the contact, until the transaction ends. */
 export async function lockLinks(sql: Sql, workspaceId: string, contactId: string): Promise<void> {
   await sql.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [
@@ -264,7 +276,7 @@ export async function lockLinks(sql: Sql, workspaceId: string, contactId: string
 /** The subscriber that a contact is linked to in one project; `null`: no link. */
 export async function readLinkedId(
   sql: Sql,
-  { workspaceId, contactId, projectId }: Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'projectId'>,
+  { workspaceId, contactId, projectId }: ContactLinkKey,
 ): Promise<string | null> {
   const [row] = await sql.query<{ subscriber_id: string }>(
     `select subscriber_id from contact_links where workspace_id = $1 and contact_id = $2 and project_id = $3`,

@@ -1,6 +1,12 @@
 import { queueContactClear } from '../contacts/jobs.ts';
 import { createContact, findContact, idToCreate } from '../contacts/match.ts';
-import { findPreferred, linkSurvivor, moveLinks, rewriteContactAttributes } from '../contacts/repository.ts';
+import {
+  findPreferred,
+  linkSurvivor,
+  moveLinks,
+  rewriteContactAttributes,
+  unlinkSurvivor,
+} from '../contacts/repository.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { findTransferReceivers } from '../subscribers/history.ts';
 import { markPending, rewriteAttributesOf } from '../subscribers/repository.ts';
@@ -289,6 +295,7 @@ async function resolveContact(
     await context.database.transaction((sql) => moveLinks(sql, workspaceId, merge));
   }
   if (found?.survivor) await linkSurvivor(context.database, claim, found.survivor);
+  if (found?.isOwn) await unlinkSurvivor(context.database, { ...claim, contactId: found.contactId });
   if (found !== null) return found.contactId;
   const appUserId = search.mayCreate ? idToCreate(appUserIds, settings) : null;
   return appUserId === null ? null : createContact(client, { appUserId, email });

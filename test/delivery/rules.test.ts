@@ -467,6 +467,26 @@ describe('Intercom’s rules', () => {
     );
   });
 
+  test('the link that followed a merge gives way to the customer with the external id of the contact', async () => {
+    const [former, id] = [customer(), customer()];
+    const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+    await receive(world, former, { id: `${former}-1` });
+    await reason(`${former}-1`, 'waiting_for_contact');
+    await world.db.database.query(
+      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+       select workspace_id, $3, project_id, subscriber_id, '{}' from subscriber_ids
+        where workspace_id = $1 and app_user_id = $2`,
+      [WORKSPACE_ID, former, contact.id],
+    );
+    await receive(world, id, { id: `${id}-1` });
+    await until(() => contact.customAttributes.rc_app_user_id === id, 'the attributes');
+    const links = await world.db.database.query(
+      'select 1 from contact_links where workspace_id = $1 and contact_id = $2',
+      [WORKSPACE_ID, contact.id],
+    );
+    assert.deepEqual(links, []);
+  });
+
   test('a contact that is deleted while it is written to is replaced by that of another id', async () => {
     const id = customer();
     const deleted = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
