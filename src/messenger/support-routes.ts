@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Eta } from 'eta';
 import { type Request, type Response, Router } from 'express';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { sendAsset } from '../http/assets.ts';
 import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
@@ -97,7 +97,6 @@ function explainErrors({ app }: SupportSite, req: Request, res: Response): void 
     const { language, t } = messagesOf(req, null, 'UTC');
     setHeaders(app, req, res);
     const isRefused = status === 401;
-    if (isRefused) app.logger.info({ code, workspaceId: workspaceOf(req, res) }, 'support link refused');
     const refusal = code === 'link_expired' ? 'messenger.link.expired' : 'messenger.link.invalid';
     return eta.render('./problem', {
       language,
@@ -109,7 +108,13 @@ function explainErrors({ app }: SupportSite, req: Request, res: Response): void 
 
 async function show(site: SupportSite, req: Request, res: Response): Promise<void> {
   const { app, refreshIfStale } = site;
-  const { claims, holder, isLink } = await checkAccess(app, req);
+  const access = await answerOrError(checkAccess(app, req));
+  if (access instanceof AppError) {
+    const about = { code: access.code, workspaceId: workspaceOf(req, res) };
+    if (access.status === 401) app.logger.info(about, 'support link refused');
+    throw access;
+  }
+  const { claims, holder, isLink } = access;
   // A session never prolongs itself. Where the rest fails, it opens the used link again.
   if (isLink) setSession(app, claims, res);
   const { workspaceId, region, timezone } = holder;
