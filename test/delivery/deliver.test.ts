@@ -10,6 +10,7 @@ import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
+import { linkContact } from './support.ts';
 
 describe('delivering', () => {
   let world: World;
@@ -330,12 +331,7 @@ describe('delivering', () => {
     await until(() => own.customAttributes.rc_last_event, 'the contact with the id');
     await untilStored();
     await receive(other, { id: `${id}-2`, event_timestamp_ms: nowMs - 2 * DAY_MS });
-    await world.db.database.query(
-      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $2, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
-        where workspace_id = $1 and app_user_id = $3`,
-      [WORKSPACE_ID, lead.id, other],
-    );
+    await linkContact(world, other, lead.id);
     await receive(id, {
       id: `${id}-3`,
       type: 'RENEWAL',

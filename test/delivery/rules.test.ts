@@ -24,7 +24,7 @@ import {
   WORKSPACE_ID,
   type World,
 } from '../support/world.ts';
-import { NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts';
+import { linkContact, NOW_MS, receive, recentEvent, sentEvents, stateOf } from './support.ts';
 
 describe('Intercom’s rules', () => {
   let world: World;
@@ -438,12 +438,7 @@ describe('Intercom’s rules', () => {
     const linked = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
     await receive(world, id, { id: `${id}-1` });
     await reason(`${id}-1`, 'waiting_for_contact');
-    await world.db.database.query(
-      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $3, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
-        where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, id, linked.id],
-    );
+    await linkContact(world, id, linked.id);
     await wakeForContact(world.db.database, WORKSPACE_ID, {
       contactId: linked.id,
       externalId: null,
@@ -472,12 +467,7 @@ describe('Intercom’s rules', () => {
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     await receive(world, former, { id: `${former}-1` });
     await reason(`${former}-1`, 'waiting_for_contact');
-    await world.db.database.query(
-      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $3, project_id, subscriber_id, '{}' from subscriber_ids
-        where workspace_id = $1 and app_user_id = $2`,
-      [WORKSPACE_ID, former, contact.id],
-    );
+    await linkContact(world, former, contact.id, {});
     await receive(world, id, { id: `${id}-1` });
     await until(() => contact.customAttributes.rc_app_user_id === id, 'the attributes');
     const links = await world.db.database.query(

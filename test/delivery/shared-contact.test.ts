@@ -9,7 +9,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
-import { NOW_MS, recentEvent, stateOf } from './support.ts';
+import { linkContact, NOW_MS, recentEvent, stateOf } from './support.ts';
 
 /** `moved`: linked, and to another contact since. */
 const LINK = fc.constantFrom('none', 'linked', 'moved');
@@ -194,12 +194,7 @@ describe('two subscribers of one contact', () => {
       async () => (await stateOf(world, 'of-the-stranger'))?.reason === 'waiting_for_contact',
       'it',
     );
-    await world.db.database.query(
-      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $2, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
-        where workspace_id = $1 and app_user_id = 'stranger'`,
-      [WORKSPACE_ID, contact.id],
-    );
+    await linkContact(world, 'stranger', contact.id);
     // The version as well: the worker may not have given the stranger back yet.
     await world.db.database.query(
       `update subscribers set due_at = now(), version = version + 1 where workspace_id = $1`,
@@ -217,12 +212,7 @@ describe('two subscribers of one contact', () => {
     await receive(PROJECT_ID, 'leaver', 'of-who-leaves', ended);
     await until(() => contact.customAttributes.subscription_status === 'expired', 'the attributes of both');
     const own = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'own' });
-    await world.db.database.query(
-      `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
-       select workspace_id, $3, project_id, subscriber_id, '{"id": "1"}' from subscriber_ids
-        where workspace_id = $1 and project_id = $2 and app_user_id = 'leaver'`,
-      [WORKSPACE_ID, PROJECT_ID, own.id],
-    );
+    await linkContact(world, 'leaver', own.id);
     await wakeForContact(world.db.database, WORKSPACE_ID, {
       contactId: own.id,
       externalId: null,

@@ -36,6 +36,21 @@ export async function receive(
   await storeEvents(world.db.database, { workspaceId, projectId }, [received]);
 }
 
+/** Links a customer of the first project with a contact, as a teammate does; `{}`: as following a merge does. */
+export async function linkContact(
+  world: Pick<World, 'db'>,
+  appUserId: string,
+  contactId: string,
+  madeBy: { readonly id?: string } = { id: '1' },
+): Promise<void> {
+  await world.db.database.query(
+    `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by)
+     select workspace_id, $4, project_id, subscriber_id, $5 from subscriber_ids
+      where workspace_id = $1 and project_id = $2 and app_user_id = $3`,
+    [WORKSPACE_ID, PROJECT_ID, appUserId, contactId, madeBy],
+  );
+}
+
 export interface EventState {
   readonly delivery: string;
   readonly reason: string | null;
