@@ -86,12 +86,14 @@ export async function openAgain(
   const shown = (answer: CanvasAnswer, what: string): OpenCard => {
     assert.deepEqual([answer.status, answer.problems, answer.findings], [200, [], []], what);
     const canvas = answer.canvas ?? {};
+    const text = textOf(canvas);
+    if (text.startsWith('Something went wrong')) assert.fail(`${what}: ${product.warnings.join('')}`);
     const card: OpenCard = {
       contactId,
       conversationId,
       canvas,
       answer,
-      text: textOf(canvas),
+      text,
       async press(componentId, inputs) {
         const call = { ...base, flow: 'submit', componentId, currentCanvas: canvas } as const;
         return shown(await draw({ ...call, ...(inputs ? { inputValues: inputs } : {}) }), componentId);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Logger } from 'pino';
+import { type Logger, pino } from 'pino';
 import { readConfig } from '../../src/config.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
@@ -12,7 +12,7 @@ import { connectProject } from '../../src/workspaces/projects.ts';
 import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { until } from './wait.ts';
-import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
+import { CLIENT_ID, CLIENT_SECRET, WORKSPACE_ID } from './world.ts';
 
 export const REVENUECAT_PROJECT_ID = 'projtest1';
 
@@ -24,6 +24,8 @@ export interface Product {
   /** With these settings another process is the same server. */
   readonly environment: Readonly<Record<string, string>>;
   readonly webhook: { readonly url: string; readonly authorization: string };
+  /** What it logged as a warning or an error, for the message of a test that fails by it. */
+  readonly warnings: readonly string[];
   /** A request of the inbox, as Intercom sends it, to the running server. */
   card(call: Omit<CanvasCall, 'appUrl' | 'workspaceId' | 'place'>): Promise<CanvasAnswer>;
   /** Stops the server alone; the simulators and the database stay. */
@@ -74,7 +76,8 @@ export async function createProduct(
       return responses;
     },
   };
-  const server = await startServer(read.config, options.logger ?? silent);
+  const warnings: string[] = [];
+  const server = await startServer(read.config, options.logger ?? keepingLogger(warnings));
   intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Test workspace', timezone: 'America/New_York' });
   intercom.addAdmin(WORKSPACE_ID, { id: '7001', name: 'Ada Agent', email: 'ada@example.com' });
   intercom.state.redirectUris.push(`${environment.PUBLIC_URL}/oauth/callback`);
@@ -94,6 +97,7 @@ export async function createProduct(
     server,
     environment,
     webhook,
+    warnings,
     async card(call) {
       for (let again = 0; ; again += 1) {
         const place = { appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' } as const;
@@ -111,6 +115,16 @@ export async function createProduct(
       await db.close();
     },
   };
+}
+
+/** Set TEST_LOG=warn to see the lines as well. */
+function keepingLogger(lines: string[]): Logger {
+  const { TEST_LOG: level } = process.env;
+  const write = (line: string): void => {
+    lines.push(line);
+    if (level !== undefined) process.stdout.write(line);
+  };
+  return pino({ level: level ?? 'warn' }, { write });
 }
 
 async function isJournalProcessed({ database }: TestDatabase): Promise<boolean> {
