@@ -229,7 +229,8 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     try {
       revenueCat.addProject({ id: 'proj1' });
       revenueCat.addCustomer('proj1', { id: 'user-1' });
-      revenueCat.state.limitsPerMinute.customer = 2_400;
+      // So few that every machine uses them up.
+      revenueCat.state.limitsPerMinute.customer = 600;
       const apiKey = revenueCat.issueKey('proj1');
       const project = newProject();
       const clientOf = (database: TestDatabase['database'], priority: CallPriority) =>
@@ -240,27 +241,28 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         });
       const startedMs = performance.now();
       const stopAtMs = startedMs + 2_500;
+      /** How many others ended while one waited: in time, what a slow machine adds is the same for both. */
       const waits = { bulk: [] as number[], card: [] as number[] };
       let calls = 0;
       const call = async (client: ReturnType<typeof clientOf>, kind: keyof typeof waits): Promise<void> => {
-        const begunMs = performance.now();
+        const before = calls;
         await client.getCustomer('proj1', 'user-1');
+        // The first find a full bucket.
+        if (before > 30) waits[kind].push(calls - before);
         calls += 1;
-        const endedMs = performance.now();
-        if (endedMs > startedMs + 1_500) waits[kind].push(endedMs - begunMs);
       };
       // One call tells the limit; with the usual one the others would be slower than they may.
       await clientOf(db.database, 'bulk').getCustomer('proj1', 'user-1');
       const bulk = [db.database, otherPool.database].flatMap((database) => {
         const client = clientOf(database, 'bulk');
-        return Array.from({ length: 16 }, async () => {
+        return Array.from({ length: 4 }, async () => {
           while (performance.now() < stopAtMs) await call(client, 'bulk');
         });
       });
       const card = clientOf(db.database, 'interactive');
       while (performance.now() < stopAtMs - 200) {
         await call(card, 'card');
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 200));
       }
       await Promise.all(bulk);
 
@@ -269,12 +271,11 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         [],
       );
       const seconds = (performance.now() - startedMs) / 1_000;
-      assert.ok(calls <= 40 * (seconds + 1), `${calls} calls in ${seconds} s`);
-      // When those are used up, the import waits for the limit; how fast the machine is does not matter.
-      assert.ok(waits.card.length > 0);
+      assert.ok(calls <= 50 + 10 * seconds, `${calls} calls in ${seconds} s`);
+      assert.ok(waits.card.length > 0 && waits.bulk.length > 0);
       assert.ok(
         median(waits.bulk) > 2 * median(waits.card),
-        `${median(waits.bulk)}, ${median(waits.card)} ms`,
+        `${median(waits.bulk)}, ${median(waits.card)} calls`,
       );
     } finally {
       await listening.close();
