@@ -72,7 +72,7 @@ export interface Access {
   readonly isStored: boolean;
 }
 
-/** Reads a customer's access from RevenueCat, in two calls. Throws AppError when they fail. */
+/** Reads a customer's access from RevenueCat, in two calls. @throws AppError when they fail */
 export async function readAccess(
   client: RevenueCatClient,
   revenueCatProjectId: string,
@@ -145,7 +145,7 @@ export function compareReadBack(
   return isSameGrant(currentMs, requestedEndMs) || currentMs > requestedEndMs ? 'unchanged' : 'missing';
 }
 
-/** What RevenueCat gives the customer now. Throws ActionError when it is not read. */
+/** What RevenueCat gives the customer now. @throws ActionError when it is not read */
 export async function readCurrentAccess(context: ActionContext): Promise<Access> {
   const { app, customer } = context;
   const { revenueCatProjectId } = customer.project;
@@ -178,7 +178,7 @@ export function storedAccess(customer: ActionCustomer): Access {
   };
 }
 
-/** The stored access when RevenueCat does not respond. Throws ActionError when it refuses, or the customer is locked. */
+/** The stored access when RevenueCat does not respond. @throws ActionError when it refuses, or the customer is locked */
 export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;
@@ -197,10 +197,7 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
   return entitlement.displayName ?? entitlementLabel(entitlement.lookupKey, customer.names);
 }
 
-/**
- * The project's entitlements as last read from RevenueCat; read and stored now when none is known. Throws ActionError
- * when that fails.
- */
+/** The project's entitlements as stored; read from RevenueCat when none is known. @throws ActionError when that fails */
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const known = await listEntitlements(app.database, project);
   if (known.length > 0 || project.apiKey === null) return known;

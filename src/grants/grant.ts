@@ -39,7 +39,7 @@ export function endOfGrant(
   return endOfDuration(chosen.duration, fromMs, chosen.timeZone);
 }
 
-/** Computes exactly what the grant would do. Throws ActionError. */
+/** Computes exactly what the grant would do. @throws ActionError */
 export async function prepareGrant(context: ActionContext, form: GrantForm): Promise<ReviewedGrant> {
   const { workspace, customer } = context;
   const entitlements = await readEntitlements(context.app, context.customer.project);
@@ -79,7 +79,7 @@ function checkTerms({ app, workspace }: ActionContext, reviewed: ReviewedGrant):
   throwRefusal(checkLength(workspace.settings.grants, grantedDays(app.now(), reviewed)));
 }
 
-/** Checks what was reviewed against the policy and what RevenueCat has now. Throws ActionError. */
+/** Checks what was reviewed against the policy and what RevenueCat has now. @throws ActionError */
 export async function recheckGrant(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewedGrant> {
   checkTerms(context, reviewed);
   const entitlements = await readEntitlements(context.app, context.customer.project);

@@ -74,7 +74,9 @@ export async function hasNote(
 
 /**
  * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
- * idempotency key: before another attempt the conversation is searched for the note. Throws where the job is to retry.
+ * idempotency key: before another attempt the conversation is searched for the note.
+ *
+ * @throws AppError when the job is to retry
  */
 export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> {
   const { database } = app;

@@ -28,9 +28,10 @@ export function targetTypeOf(context: ActionContext, form: Form): StoreActionDet
 }
 
 /**
- * What a customer bought, as RevenueCat has it now, under the id that it knows. Throws ActionError when it is not read.
+ * What a customer bought, as RevenueCat has it now, under the id that it knows.
  *
  * @param what `customer`: everything
+ * @throws ActionError when it is not read
  */
 export function readLivePurchases(context: ActionContext, what: StoreActionDetails['targetType']) {
   const { revenueCatProjectId } = context.customer.project;
@@ -40,7 +41,7 @@ export function readLivePurchases(context: ActionContext, what: StoreActionDetai
   }));
 }
 
-/** A stored purchase, with what RevenueCat has of it now; `null`: it has nothing. Throws ActionError, as above. */
+/** A stored purchase, with what RevenueCat has of it now; `null`: it has nothing. @throws ActionError when it is not read */
 export async function readPurchase(context: ActionContext, id: string | undefined) {
   const subscription = findPurchase(context, id);
   if (!subscription) return null;
@@ -105,7 +106,7 @@ export async function listCharges(context: ActionContext, live: LivePurchase) {
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
 }
 
-/** Those that can be refunded. Throws ActionError when there is none. */
+/** Those that can be refunded. @throws ActionError when there is none */
 export async function listRefundableCharges(context: ActionContext, live: LivePurchase) {
   const charges = await listCharges(context, live);
   if (charges.length === 0) throw failed('no_charges');

@@ -25,7 +25,7 @@ export function usableIds({ appUserId, appUserIds }: ActionCustomer): string[] {
   return preferredAppUserIds([appUserId, ...appUserIds]);
 }
 
-/** Reads something of the customer by the first id that RevenueCat knows. Throws ActionError, as `readFromRevenueCat`. */
+/** Reads something of the customer by the first id that RevenueCat knows. @throws ActionError when that fails */
 export function readByKnownId<T>(
   context: ActionContext,
   read: (client: RevenueCatClient, appUserId: string) => Promise<T>,
@@ -39,7 +39,7 @@ export function readByKnownId<T>(
   });
 }
 
-/** Reads from RevenueCat within the time that an agent waits. Throws ActionError when it fails. */
+/** Reads from RevenueCat within the time that an agent waits. @throws ActionError when that fails */
 export async function readFromRevenueCat<T>(
   { app, customer }: ActionContext,
   read: (client: RevenueCatClient) => Promise<T>,

@@ -149,7 +149,9 @@ export function findAdopted(
 
 /**
  * Locks the subscriber until the transaction ends. An unconfirmed refund of a charge prevents only another refund of
- * that charge: it changes nothing else, and may stay unconfirmed for a day. Throws where another action is unconfirmed.
+ * that charge: it changes nothing else, and may stay unconfirmed for a day.
+ *
+ * @throws ActionError when another action is unconfirmed
  */
 export async function lockTarget(
   sql: Sql,

@@ -82,7 +82,7 @@ export async function findEarlier(
   return action && { action, isRepeated: true };
 }
 
-/** Checks what was reviewed against the policy and what RevenueCat has now. Throws ActionError. */
+/** Checks what was reviewed against the policy and what RevenueCat has now. @throws ActionError */
 function recheck(context: ActionContext, reviewed: Reviewed): Promise<Reviewed> {
   return reviewed.kind === 'grant' ? recheckGrant(context, reviewed) : recheckStoreAction(context, reviewed);
 }

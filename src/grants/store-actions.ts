@@ -35,7 +35,7 @@ export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
 /** What an action would be done to, and with what. */
 type Described = Pick<ReviewedStoreAction, 'appUserId' | 'target' | 'details'>;
 
-/** Computes exactly what the action would do. Throws ActionError. */
+/** Computes exactly what the action would do. @throws ActionError */
 export async function prepareStoreAction(
   context: ActionContext,
   form: StoreForm,
@@ -146,7 +146,7 @@ async function refundOf(
   return { transactionId: charge.id, amount: charge.rest };
 }
 
-/** Checks what was reviewed against what RevenueCat has now. Throws ActionError. */
+/** Checks what was reviewed against what RevenueCat has now. @throws ActionError */
 export async function recheckStoreAction(
   context: ActionContext,
   reviewed: ReviewedStoreAction,

@@ -20,12 +20,12 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   }
 
   return {
-    /** Counts a request. Throws AppError 429 `rate_limited` with `Retry-After` when it is one too many. */
+    /** Counts a request. @throws AppError 429 `rate_limited`, with `Retry-After`, when it is one too many */
     async consume(key: string, res: Response): Promise<void> {
       const state = await limiter.penalty(key);
       if (state.consumedPoints > requests) refuse(res, state);
     },
-    /** Throws likewise when `consume` would, without counting: for work that comes before the count. */
+    /** Without counting, for work that comes before the count. @throws AppError when `consume` would */
     async check(key: string, res: Response): Promise<void> {
       const state = await limiter.get(key);
       if (state !== null && state.consumedPoints >= requests) refuse(res, state);

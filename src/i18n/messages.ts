@@ -36,7 +36,7 @@ function createMessages(language: Language, timeZone: string) {
   const catalog = require(`../../locales/${language}.json`) as Catalog;
   const locale = LOCALES[language];
   const formats = new Map<string, IntlMessageFormat>();
-  /** Formats an ICU message of `locales/`. Throws when a placeholder has no value. */
+  /** Formats an ICU message of `locales/`. @throws when a placeholder has no value */
   const t = (key: MessageKey, values: MessageValues = {}): string => {
     let format = formats.get(key);
     if (!format) {

@@ -109,7 +109,7 @@ export async function hasMessengerSecret({ manager }: Entities, workspaceId: str
   return (await manager.countBy(WorkspaceEntity, { workspaceId, messengerSecret: Not(IsNull()) })) > 0;
 }
 
-/** The workspace's Messenger secret. Throws AppError 409 when no admin has pasted it. */
+/** The workspace's Messenger secret. @throws AppError 409 when no admin has pasted it */
 export function messengerSecretOf(
   { secrets }: Pick<AppContext, 'secrets'>,
   { workspaceId, messengerSecret }: KeyHolder,

@@ -7,8 +7,10 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { type ApiKeyKind, findKeyHolder, type KeyHolder, parseApiKey, touchApiKey } from './api-keys.ts';
 
 /**
- * Finds the workspace of a request's API key. Throws AppError 401 for a missing, unknown or revoked key, 403 for a
- * key of another kind, 429 with `Retry-After` when an address or a key sends too much.
+ * Finds the workspace of a request's API key.
+ *
+ * @throws AppError 401 for a missing, unknown or revoked key, 403 for a key of another kind, 429 with `Retry-After` when
+ *   an address or a key sends too much
  */
 export function createAuthenticate(app: AppContext) {
   const { database, now, logger } = app;

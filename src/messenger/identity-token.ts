@@ -80,7 +80,7 @@ export const localeSchema = z.object({
     .nullish(),
 });
 
-/** Reads what the customer's backend, or Fin, sent. Throws AppError 400 with a code for each field. */
+/** Reads what the customer's backend, or Fin, sent. @throws AppError 400 with a code for each field */
 export function readFields<T>(schema: z.ZodType<T>, body: unknown): T {
   if (body === undefined) throw new AppError('invalid_json', 'The body is not JSON. Send {"user_id": "…"}.');
   if (!isRecord(body)) throw badRequest('Send a JSON object: {"user_id": "…"}');

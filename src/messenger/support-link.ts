@@ -50,7 +50,7 @@ export function encryptClaims(
   return { token: secrets.encrypt(plain, locationOf(purpose, workspaceId)), expiresAtS };
 }
 
-/** Throws AppError 401 `link_expired`, or `link_invalid` for what is forged or of another workspace. */
+/** @throws AppError 401 `link_expired`, or `link_invalid` for what is forged or of another workspace */
 export function decryptClaims(
   { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,
   purpose: Purpose,

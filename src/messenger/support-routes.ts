@@ -149,7 +149,7 @@ async function renewToken(app: AppContext, req: Request, res: Response): Promise
   res.json({ token: identity.token, expires_at: identity.expiresAtS });
 }
 
-/** Throws AppError 401 for a link or session that is not valid or no longer valid. */
+/** @throws AppError 401 for a link or session that is not valid or no longer valid */
 async function checkAccess(app: AppContext, req: Request) {
   const workspaceId = String(req.params.workspaceId);
   const cookie = readCookie(app, req, cookieOf(workspaceId));

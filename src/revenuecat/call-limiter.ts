@@ -49,7 +49,7 @@ export function createCallLimiter({ database, now = Date.now }: { database: Data
     gate(project: Omit<Budget, 'domain'>, priority: CallPriority, signal = new AbortController().signal) {
       const { keepShare, maxWaitMs } = PRIORITIES[priority];
       return {
-        /** Waits until the call may be made. Throws when that would take longer than this priority waits. */
+        /** Waits until the call may be made. @throws AppError when that would take longer than this priority waits */
         enter(domain: CallDomain): Promise<void> {
           const budget = { ...project, domain };
           const untilMs = now() + maxWaitMs;

@@ -35,7 +35,7 @@ interface LoggedRequest {
 }
 
 export interface Faults {
-  /** Switches a fault on; the returned function switches it off. Throws on an unknown or malformed field. */
+  /** Switches a fault on; the returned function switches it off. @throws on an unknown or malformed field */
   add(fault: z.input<typeof faultSchema>): () => void;
   list(): Fault[];
   clear(): void;

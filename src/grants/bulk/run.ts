@@ -97,7 +97,7 @@ async function workOn(app: AppContext, task: Task): Promise<void> {
   await changeBulkGrant(app, bulk, { event: 'pause', by: REVENUECAT });
 }
 
-/** Throws any error that is not about this customer. */
+/** @throws any error that is not about this customer */
 function outcomeOf(error: unknown, customer: ClaimedCustomer): CustomerOutcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;

@@ -113,7 +113,7 @@ export function tryAgainPage(
   );
 }
 
-/** What a kind of action has in its form; or why nothing can be chosen. Throws ActionError. */
+/** What a kind of action has in its form; or why nothing can be chosen. @throws ActionError */
 async function fieldsOf(context: ViewContext, form: Form, error?: ActionError): Promise<Part[] | string> {
   if (form.kind === 'grant') return grantFields(context, form, error);
   return form.kind === 'transfer' ? transferFields(context, form) : purchaseFields(context, form);
