@@ -19,7 +19,8 @@ export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' 
   readonly attributeTypes: LRUCache<string, ReadonlyMap<string, AttributeType>>;
 }
 
-export interface Delivery {
+/** One worker's run for a claimed subscriber, whose events each have a delivery of their own (`EventDelivery`). */
+export interface DeliveryRun {
   readonly context: DeliveryContext;
   readonly workspace: Workspace;
   readonly client: IntercomClient;

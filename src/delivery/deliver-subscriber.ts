@@ -16,7 +16,7 @@ import { type SubscriberSummary, summarize } from '../subscription/summary.ts';
 import type { SubscriberState } from '../subscription/types.ts';
 import { isRefusal } from '../workspaces/refusals.ts';
 import type { Claim, FinishedClaim } from './claims.ts';
-import type { Delivery } from './context.ts';
+import type { DeliveryRun } from './context.ts';
 import { planWithOthers } from './event-deliveries.ts';
 import { backOff, type Interruption, type Later, nextContactLookup } from './failures.ts';
 import {
@@ -43,14 +43,14 @@ const MAX_IDLE_LOOKUPS = 6;
  * @returns how to release the subscriber
  * @throws LeaseLostError
  */
-export async function deliverSubscriber(delivery: Delivery): Promise<FinishedClaim> {
-  const { context, claim, workspace, subscriber } = delivery;
+export async function deliverSubscriber(run: DeliveryRun): Promise<FinishedClaim> {
+  const { context, claim, workspace, subscriber } = run;
   const { workspaceId, subscriberId } = claim;
-  const { events, own } = delivery.history;
+  const { events, own } = run.history;
   const nowMs = context.now();
   const summary = summarize(events, subscriber.snapshot, nowMs);
   const { state } = summary;
-  const savingSummary = saveSummary(delivery, summary, nowMs);
+  const savingSummary = saveSummary(run, summary, nowMs);
   const planned = planEvents(own, workspace.settings);
   const changes = planned.filter(isUnsaved);
   const saving =
@@ -58,7 +58,7 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
       ? context.writer.savePlan(workspaceId, { subscriberId, events: changes })
       : Promise.resolve();
   saving.catch(() => {});
-  if (isBeforeTransfer(events, changes)) await updateReceivers(delivery);
+  if (isBeforeTransfer(events, changes)) await updateReceivers(run);
 
   const appUserIds = bestAppUserIds(state, subscriber.appUserIds);
   const isStateKnown = claim.isConnected && !isUnknown(state, claim);
@@ -74,8 +74,8 @@ export async function deliverSubscriber(delivery: Delivery): Promise<FinishedCla
     finished = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, ...pending };
   } else {
     const lastEventMs = state.lastEvent?.atMs ?? 0;
-    finished = await deliverTo(delivery, { appUserIds, toSend, wanted, lastEventMs, wakeAtMs, saving });
-    await clearFormerContacts(delivery, finished);
+    finished = await deliverTo(run, { appUserIds, toSend, wanted, lastEventMs, wakeAtMs, saving });
+    await clearFormerContacts(run, finished);
     const newestMs = events.at(-1)?.atMs ?? 0;
     const isStale = subscriber.snapshotAtMs === null || subscriber.snapshotAtMs <= newestMs;
     if (changes.length > 0 && claim.hasApiKey && isStale)
@@ -94,10 +94,10 @@ function isUnknown(state: SubscriberState, claim: Claim): boolean {
 }
 
 /** The next card then reads few bytes instead of the history. Without it the card makes its own. */
-async function saveSummary(delivery: Delivery, summary: SubscriberSummary, nowMs: number): Promise<void> {
-  const { context, claim } = delivery;
+async function saveSummary(run: DeliveryRun, summary: SubscriberSummary, nowMs: number): Promise<void> {
+  const { context, claim } = run;
   const { workspaceId, subscriberId, version } = claim;
-  const { sources } = delivery.history;
+  const { sources } = run.history;
   const saved = { subscriberId, version, summary, nowMs, sources };
   await context.writer.saveSummary(workspaceId, saved).catch((error: unknown) => {
     context.logger.warn({ err: error, workspaceId, subscriberId }, 'could not store a summary');
@@ -116,7 +116,7 @@ function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly P
  * Wakes those that got this subscriber's purchases: an event has arrived after their transfer that happened before it.
  * They are read again, too: RevenueCat may not have had the transferred purchase when they were read last.
  */
-async function updateReceivers({ context, claim }: Delivery): Promise<void> {
+async function updateReceivers({ context, claim }: DeliveryRun): Promise<void> {
   const { workspaceId, subscriberId: sourceId, hasApiKey } = claim;
   const receivers = await findTransferReceivers(context.database, workspaceId, sourceId);
   await markPending(context.database, workspaceId, receivers);
@@ -146,29 +146,29 @@ interface Work {
 }
 
 /** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
-async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim> {
-  const { context } = delivery;
+async function deliverTo(run: DeliveryRun, work: Work): Promise<FinishedClaim> {
+  const { context } = run;
   const gone = new Set<string>();
   let followed: string | null = null;
-  let { claim } = delivery;
+  let { claim } = run;
   let contactId = mayHaveBetterId(claim, work.wanted) ? null : claim.contactId;
   let left = work.toSend;
   for (let hop = 0; hop <= MAX_HOPS; hop += 1) {
     const search = { ...work, gone, mayCreate: left.length > 0 && followed === null };
-    const found = contactId ?? (await answerOrError(resolveContact(delivery, search)));
-    if (found instanceof AppError) return postponed(claim, await backOff(delivery, found), left);
+    const found = contactId ?? (await answerOrError(resolveContact(run, search)));
+    if (found instanceof AppError) return postponed(claim, await backOff(run, found), left);
     contactId = found ?? followed;
     await work.saving;
     if (contactId === null) break;
 
     const others = await context.writer.assignContact(claim.workspaceId, { claim, contactId });
-    const planned = others && (await planAgain(delivery, left, others));
+    const planned = others && (await planAgain(run, left, others));
     if (!others || !planned) return { ...unchanged(claim), dueAtMs: context.now() };
     if (contactId !== claim.contactId) claim = { ...claim, contactId, attributesWritten: null };
-    const sent = await sendEvents(delivery, contactId, planned);
+    const sent = await sendEvents(run, contactId, planned);
     left = sent.left;
     const burst: Burst = { ...work, ...sent, claim, contactId, others };
-    const end = await finishBurst(delivery, burst);
+    const end = await finishBurst(run, burst);
     if ('claim' in end) return end;
     gone.add(contactId);
     followed = end.kind === 'follow_contact' ? end.contactId : null;
@@ -179,7 +179,7 @@ async function deliverTo(delivery: Delivery, work: Work): Promise<FinishedClaim>
 
 /** Clears the contacts that the customer had before: they would keep showing attributes that are no longer theirs. */
 async function clearFormerContacts(
-  { context, claim, history }: Delivery,
+  { context, claim, history }: DeliveryRun,
   finished: FinishedClaim,
 ): Promise<void> {
   const { workspaceId, contactId, attributesWritten } = claim;
@@ -198,7 +198,7 @@ async function clearFormerContacts(
 
 /** Plans together with others who write to the same contact: an event with a name and second of theirs is moved. */
 async function planAgain(
-  { context, claim, history, workspace }: Delivery,
+  { context, claim, history, workspace }: DeliveryRun,
   left: readonly PlannedSend[],
   others: readonly string[],
 ): Promise<readonly PlannedSend[] | null> {
@@ -221,12 +221,12 @@ interface Burst extends Pick<Work, 'wanted' | 'lastEventMs' | 'wakeAtMs'>, SentE
 type ContactGone = Exclude<Interruption, Later>;
 
 /** Writes the attributes after the events. @returns how to release the subscriber, unless the contact is gone */
-async function finishBurst(delivery: Delivery, burst: Burst): Promise<FinishedClaim | ContactGone> {
+async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClaim | ContactGone> {
   const { claim, left, interruption, wakeAtMs } = burst;
   if (interruption !== null && interruption.kind !== 'later') return interruption;
   // Where Intercom accepts no events for now, attributes can still be written.
   if (interruption !== null && !isRefusal(interruption.reason)) return postponed(claim, interruption, left);
-  const result = await writeOwnAttributes(delivery, burst);
+  const result = await writeOwnAttributes(run, burst);
   if (result.kind === 'written') {
     const sentAll = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
     const released = interruption === null ? sentAll : postponed(claim, interruption, left);
@@ -243,8 +243,8 @@ async function finishBurst(delivery: Delivery, burst: Burst): Promise<FinishedCl
  * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the delivery
  * that follows then writes them once.
  */
-async function writeOwnAttributes(delivery: Delivery, burst: Burst): Promise<WriteResult> {
-  const { database, writer } = delivery.context;
+async function writeOwnAttributes(run: DeliveryRun, burst: Burst): Promise<WriteResult> {
+  const { database, writer } = run.context;
   const { claim, contactId, others, wanted } = burst;
   // What others wrote there since is unknown: only all attributes together are one customer's state.
   const written = others.length > 0 ? null : claim.attributesWritten;
@@ -252,7 +252,7 @@ async function writeOwnAttributes(delivery: Delivery, burst: Burst): Promise<Wri
   const isOver = isHidden || (await writer.hasChanged(claim.workspaceId, claim));
   const end = isOver
     ? ({ kind: 'written', values: written } as const)
-    : await writeAttributes(delivery, contactId, { wanted, written });
+    : await writeAttributes(run, contactId, { wanted, written });
   // What this delivery wrote, or one before it that was overtaken, may have replaced the attributes that are shown now.
   if (!isHidden || claim.attributesWritten === null)
     await rewriteAttributesOf(database, claim.workspaceId, await findPreferred(database, claim, burst));
@@ -282,10 +282,10 @@ function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): 
 
 /** @param search.mayCreate attributes alone are no reason to create a contact, or to unarchive one */
 async function resolveContact(
-  delivery: Delivery,
+  run: DeliveryRun,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },
 ): Promise<string | null> {
-  const { context, claim, workspace, client, subscriber } = delivery;
+  const { context, claim, workspace, client, subscriber } = run;
   const { settings, workspaceId } = workspace;
   const { email, linkedContactIds } = subscriber;
   const { appUserIds, gone } = search;

@@ -8,7 +8,7 @@ import {
   retryRefused,
 } from '../workspaces/refusals.ts';
 import { markDisconnected } from '../workspaces/repository.ts';
-import type { Delivery } from './context.ts';
+import type { DeliveryRun } from './context.ts';
 import { pauseWorkspace } from './due-workspaces.ts';
 
 /** After this long of trying an event is failed: stored, visible, replayable. */
@@ -56,12 +56,12 @@ export interface Later {
   readonly reason: string;
 }
 
-/** Why a delivery stops early: it must wait, or what it is sent to is not the contact any more. */
+/** Why a run stops early: it must wait, or what it is sent to is not the contact any more. */
 export type Interruption = Later | Extract<Remedy, { kind: 'follow_contact' | 'wait_for_contact' }>;
 
 /** Applies a failure that concerns more than one event to the whole subscriber, or to its workspace. */
-export async function backOff(delivery: Delivery, error: AppError): Promise<Later> {
-  const { context, claim, workspace } = delivery;
+export async function backOff(run: DeliveryRun, error: AppError): Promise<Later> {
+  const { context, claim, workspace } = run;
   const { workspaceId } = claim;
   const { code, remedy } = error;
   const nowMs = context.now();
@@ -79,7 +79,7 @@ export async function backOff(delivery: Delivery, error: AppError): Promise<Late
     }
     return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
   }
-  await recordIfRefused(delivery, 'contacts', error);
+  await recordIfRefused(run, 'contacts', error);
   const atMs = retryAt(error, {
     attempts: claim.failures + 1,
     firstTriedAtMs: claim.failingSince?.getTime() ?? nowMs,
@@ -91,19 +91,19 @@ export async function backOff(delivery: Delivery, error: AppError): Promise<Late
 }
 
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */
-export async function recordIfRefused(delivery: Delivery, work: RefusedWork, error: AppError): Promise<void> {
+export async function recordIfRefused(run: DeliveryRun, work: RefusedWork, error: AppError): Promise<void> {
   const { code, message } = error;
   if (!isRefusal(code)) return;
-  const { context, claim } = delivery;
+  const { context, claim } = run;
   if (!(await recordRefusal(context.database, claim.workspaceId, { work, code, message }))) return;
   context.logger.error({ workspaceId: claim.workspaceId, work, code }, 'Intercom refuses: deliveries wait');
   await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });
 }
 
 /** Costs nothing where nothing was refused: the workspace is known as it was when the subscriber was claimed. */
-export async function recordAccepted(delivery: Delivery, work: RefusedWork): Promise<void> {
-  if (!delivery.workspace.refusals[work]) return;
-  const { context, claim } = delivery;
+export async function recordAccepted(run: DeliveryRun, work: RefusedWork): Promise<void> {
+  if (!run.workspace.refusals[work]) return;
+  const { context, claim } = run;
   if (!(await clearRefusal(context.database, claim.workspaceId, work))) return;
   await retryRefused(context.database, claim.workspaceId);
   await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });

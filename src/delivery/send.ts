@@ -3,7 +3,7 @@ import { type AttributeType, attributeType, fitAttribute } from '../intercom/dat
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { CONTACT_ATTRIBUTES, eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
-import type { Delivery } from './context.ts';
+import type { DeliveryRun } from './context.ts';
 import type { Attempt, SendResult } from './event-deliveries.ts';
 import { backOff, type Interruption, recordAccepted, recordIfRefused, retryAt } from './failures.ts';
 import { changedAttributes, type PlannedSend } from './plan.ts';
@@ -19,16 +19,16 @@ export interface SentEvents {
  * sending it. A crash in between sends at most these again, under the same name and second.
  */
 export async function sendEvents(
-  delivery: Delivery,
+  run: DeliveryRun,
   contactId: string,
   events: readonly PlannedSend[],
 ): Promise<SentEvents> {
-  const { context, claim } = delivery;
+  const { context, claim } = run;
   const storing: Promise<void>[] = [];
   try {
     for (const [index, event] of events.entries()) {
-      delivery.requireLease();
-      const { result, interruption } = await sendEvent(delivery, contactId, event);
+      run.requireLease();
+      const { result, interruption } = await sendEvent(run, contactId, event);
       const stored = context.writer.recordResult(claim.workspaceId, result);
       // A rejection is handled at the end.
       stored.catch(() => {});
@@ -42,21 +42,21 @@ export async function sendEvents(
 }
 
 async function sendEvent(
-  delivery: Delivery,
+  run: DeliveryRun,
   contactId: string,
   { entry, sentAs }: PlannedSend,
 ): Promise<{ result: SendResult; interruption: Interruption | null }> {
-  const { context, client, claim } = delivery;
+  const { context, client, claim } = run;
   const metadata = eventMetadata(entry);
   const request = { event_name: sentAs.name, created_at: sentAs.atS, id: contactId, metadata };
   const { id: eventId, projectId } = entry;
   const sent = { projectId, subscriberId: claim.subscriberId, eventId, request };
   const answer = await answerOrError(client.sendEvent(request));
   if (answer instanceof AppError) {
-    const { interruption, ...outcome } = await applyFailure(delivery, entry, answer);
+    const { interruption, ...outcome } = await applyFailure(run, entry, answer);
     return { result: { ...sent, ...responseOf(answer), ...outcome }, interruption };
   }
-  await recordAccepted(delivery, 'events');
+  await recordAccepted(run, 'events');
   context.metrics.attempt('delivered', 'ok');
   // A replay says nothing about how long webhooks take.
   if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
@@ -68,24 +68,24 @@ type Outcome = Omit<SendResult, keyof Attempt | 'projectId'>;
 
 /** Decides what follows, and applies what concerns more than this event. */
 async function applyFailure(
-  delivery: Delivery,
+  run: DeliveryRun,
   { delivery: { attempts, firstTriedAtMs } }: TimelineEntry,
   error: AppError,
 ): Promise<Outcome & { interruption: Interruption | null }> {
-  const { context } = delivery;
+  const { context } = run;
   const { code: reason, remedy } = error;
   const pending = { state: 'pending', reason, contactId: null, nextTryAtMs: null, counts: 0 } as const;
   const nowMs = context.now();
-  await recordIfRefused(delivery, 'events', error);
+  await recordIfRefused(run, 'events', error);
   switch (remedy.kind) {
     case 'follow_contact':
       return { ...pending, interruption: remedy };
     case 'wait_for_contact':
       return { ...pending, reason: 'waiting_for_contact', interruption: remedy };
     case 'wait_until':
-      return { ...pending, nextTryAtMs: remedy.atMs, interruption: await backOff(delivery, error) };
+      return { ...pending, nextTryAtMs: remedy.atMs, interruption: await backOff(run, error) };
     case 'reauthorize':
-      return { ...pending, interruption: await backOff(delivery, error) };
+      return { ...pending, interruption: await backOff(run, error) };
   }
   const atMs = retryAt(error, {
     attempts: attempts + 1,
@@ -112,7 +112,7 @@ function accepted(status: number): LoggedResponse {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** What is on the contact now; `null`: unknown. Or why the delivery stops. */
+/** What is on the contact now; `null`: unknown. Or why the run stops. */
 export type WriteResult = { readonly kind: 'written'; readonly values: Values | null } | Interruption;
 
 /**
@@ -123,11 +123,11 @@ export type WriteResult = { readonly kind: 'written'; readonly values: Values | 
  * @param attributes.written what is on the contact already; `null`: unknown
  */
 export async function writeAttributes(
-  delivery: Delivery,
+  run: DeliveryRun,
   contactId: string,
   { wanted, written }: { readonly wanted: Values; readonly written: Values | null },
 ): Promise<WriteResult> {
-  const { context, claim, workspace } = delivery;
+  const { context, claim, workspace } = run;
   const known = context.attributeTypes.get(claim.workspaceId);
   // An admin may have created what was missing since.
   let types =
@@ -137,25 +137,25 @@ export async function writeAttributes(
     // What fits may be what is there: an attribute of another type holds the value as that type has it.
     if (Object.keys(changedAttributes(values, written)).length === 0)
       return { kind: 'written', values: written };
-    delivery.requireLease();
-    const refusal = await put(delivery, contactId, values);
+    run.requireLease();
+    const refusal = await put(run, contactId, values);
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
     const { code, remedy } = refusal;
     if (remedy.kind === 'follow_contact' || remedy.kind === 'wait_for_contact') return remedy;
     // Which code names a missing attribute is UNVERIFIED: any refusal of the content is investigated.
     const isAboutContent = code === 'intercom_rejected' || code === 'intercom_attribute_missing';
-    if (!isAboutContent || format === 'without null') return backOff(delivery, refusal);
+    if (!isAboutContent || format === 'without null') return backOff(run, refusal);
     if (format === 'as is') {
-      const provisioned = await answerOrError(provision(delivery, refusal));
-      if (provisioned instanceof AppError) return backOff(delivery, provisioned);
+      const provisioned = await answerOrError(provision(run, refusal));
+      if (provisioned instanceof AppError) return backOff(run, provisioned);
       types = provisioned;
     }
   }
   return { kind: 'written', values: written };
 }
 
-async function put(delivery: Delivery, contactId: string, values: Values): Promise<AppError | null> {
-  const { context, claim, client } = delivery;
+async function put(run: DeliveryRun, contactId: string, values: Values): Promise<AppError | null> {
+  const { context, claim, client } = run;
   const request = { custom_attributes: values };
   const log = { subscriberId: claim.subscriberId, eventId: null, request };
   const answer = await answerOrError(client.updateContact(contactId, request));
@@ -163,7 +163,7 @@ async function put(delivery: Delivery, contactId: string, values: Values): Promi
     await context.writer.recordAttempt(claim.workspaceId, { ...log, ...responseOf(answer) });
     return answer;
   }
-  await recordAccepted(delivery, 'contacts');
+  await recordAccepted(run, 'contacts');
   // The answer repeats the whole contact, which is not stored here.
   await context.writer.recordAttempt(claim.workspaceId, { ...log, ...accepted(200) });
   return null;
@@ -190,7 +190,7 @@ function withoutNull(values: Values, types: ReadonlyMap<string, AttributeType> |
 }
 
 /** Creates what is missing. @returns the types of the workspace's attributes */
-async function provision({ context, client, claim }: Delivery, refusal: AppError) {
+async function provision({ context, client, claim }: DeliveryRun, refusal: AppError) {
   const { workspaceId } = claim;
   const { available, created, failed } = await provisionWith(client, context.database, workspaceId);
   context.logger.info(

@@ -16,7 +16,7 @@ import {
   releaseExpiredLeases,
   renewLeases,
 } from './claims.ts';
-import { type Delivery, type DeliveryContext, LeaseLostError } from './context.ts';
+import { type DeliveryContext, type DeliveryRun, LeaseLostError } from './context.ts';
 import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import { allocateSlots, endWaitsOfSetBackClock, listDueWorkspaces } from './due-workspaces.ts';
 import type { DeliveryMetrics } from './metrics.ts';
@@ -259,7 +259,7 @@ export class DeliveryWorker {
 
   async #deliverClaim(
     entry: ActiveClaim,
-    { workspace, client }: Pick<Delivery, 'workspace' | 'client'>,
+    { workspace, client }: Pick<DeliveryRun, 'workspace' | 'client'>,
     reading: Promise<ReadonlyMap<string, History>>,
   ): Promise<void> {
     const { claim } = entry;
@@ -271,11 +271,9 @@ export class DeliveryWorker {
     try {
       const history = (await reading).get(claim.subscriberId);
       const subscriber = history?.subscriber;
-      const delivery = { context: this.#context, workspace, client, claim, requireLease };
+      const run = { context: this.#context, workspace, client, claim, requireLease };
       const finished = subscriber
-        ? await withSpan('deliver subscriber', ids, () =>
-            deliverSubscriber({ ...delivery, subscriber, history }),
-          )
+        ? await withSpan('deliver subscriber', ids, () => deliverSubscriber({ ...run, subscriber, history }))
         : unchanged(claim);
       if (await this.#context.writer.finish(claim.workspaceId, finished)) this.wake(claim.workspaceId);
       else if (finished.dueAtMs !== null) this.#wakeAt(claim.workspaceId, finished.dueAtMs);
