@@ -7,7 +7,6 @@ import { expiresAfter, withTimeout } from '../time.ts';
 import { withSpan } from '../tracing.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
-import { takeCalls } from './call-budget.ts';
 import {
   type Claim,
   claimNext,
@@ -19,9 +18,10 @@ import {
 import { type DeliveryContext, type DeliveryRun, LeaseLostError } from './context.ts';
 import { deliverSubscriber, unchanged } from './deliver-subscriber.ts';
 import { allocateSlots, endWaitsOfSetBackClock, listDueWorkspaces } from './due-workspaces.ts';
+import { takeCalls } from './intercom-budget.ts';
+import { type Clock, IntercomRateGate } from './intercom-rate-gate.ts';
 import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
-import { type Clock, RateGate } from './rate-gate.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
   /** For the connection that listens; `null`: only polling. */
@@ -65,7 +65,7 @@ interface ActiveClaim {
 }
 
 interface ActiveWorkspace {
-  readonly gate: RateGate;
+  readonly gate: IntercomRateGate;
   /** Those that are being delivered, by subscriber. */
   readonly claims: Map<string, ActiveClaim>;
 }
@@ -154,7 +154,7 @@ export class DeliveryWorker {
   }
 
   /** What paces the calls of this process to a workspace. */
-  gateOf(workspaceId: string): RateGate {
+  gateOf(workspaceId: string): IntercomRateGate {
     return this.#activeIn(workspaceId).gate;
   }
 
@@ -315,7 +315,7 @@ export class DeliveryWorker {
   #activeIn(workspaceId: string): ActiveWorkspace {
     let active = this.#workspaces.get(workspaceId);
     if (!active) {
-      const gate = new RateGate({
+      const gate = new IntercomRateGate({
         clock: this.#clock,
         take: (request) => takeCalls(this.#context.database, workspaceId, request),
       });

@@ -20,7 +20,7 @@ export function intercomApiUrl(override: string | null, region: keyof typeof REG
   return override ?? REGION_HOSTS[region];
 }
 
-export interface CallGate {
+export interface IntercomGate {
   /** Resolves when a call may be made; each is followed by `release`. */
   acquire(): Promise<void>;
   /** @param answered whether Intercom responded */
@@ -105,7 +105,7 @@ export interface IntercomClientOptions {
   readonly accessToken: string | null;
   readonly now?: () => number;
   readonly timeoutMs?: number;
-  readonly gate?: CallGate;
+  readonly gate?: IntercomGate;
 }
 
 function createIntercomHttp(options: IntercomClientOptions): Axios {

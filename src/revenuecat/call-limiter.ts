@@ -12,7 +12,7 @@ import { type Budget, type CallDomain, pauseCalls, type RateUsage, takeFromBudge
 export type CallPriority = 'interactive' | 'background' | 'bulk';
 
 /** Paces the calls of one project's key. */
-export type CallGate = ReturnType<ReturnType<typeof createCallLimiter>['gate']>;
+export type RevenueCatGate = ReturnType<ReturnType<typeof createCallLimiter>['gate']>;
 
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
   interactive: { keepShare: 0, maxWaitMs: 2_000 },

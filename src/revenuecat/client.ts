@@ -11,7 +11,7 @@ import {
 } from '../http/client.ts';
 import { isRecord } from '../text.ts';
 import type { CallDomain } from './call-budget.ts';
-import type { CallGate } from './call-limiter.ts';
+import type { RevenueCatGate } from './call-limiter.ts';
 import { revenueCatFailure } from './failures.ts';
 import {
   activeEntitlementSchema,
@@ -42,7 +42,7 @@ interface RevenueCatClientOptions {
   readonly now?: () => number;
   readonly timeoutMs?: number;
   /** Shares the key's rate limit with everything else that uses it. */
-  readonly gate?: CallGate;
+  readonly gate?: RevenueCatGate;
 }
 
 function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { takeCalls } from '../../src/delivery/call-budget.ts';
-import { type Clock, RateGate } from '../../src/delivery/rate-gate.ts';
+import { takeCalls } from '../../src/delivery/intercom-budget.ts';
+import { type Clock, IntercomRateGate } from '../../src/delivery/intercom-rate-gate.ts';
 import type { RateLimit } from '../../src/intercom/rate-limit.ts';
 import { HOUR_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -80,11 +80,11 @@ describe('pacing', { concurrency: true }, () => {
     },
   ): Promise<void> {
     const { clock, intercom, workers, hands, endMs } = input;
-    const gates: RateGate[] = [];
+    const gates: IntercomRateGate[] = [];
     const work: Promise<void>[] = [];
     let isOver = false;
     for (let worker = 0; worker < workers; worker += 1) {
-      const gate = new RateGate({
+      const gate = new IntercomRateGate({
         clock,
         take: (ask) => takeCalls(db.database, workspaceId, ask),
       });
@@ -172,7 +172,7 @@ describe('pacing', { concurrency: true }, () => {
 
   test('a clock that was set back by an hour holds up no call', async () => {
     let nowMs = 1_800_000_000_000;
-    const gate = new RateGate({
+    const gate = new IntercomRateGate({
       clock: { now: () => nowMs, after: () => () => {} },
       take: async ({ calls, limit }) => ({ calls, left: limit.remaining, untilMs: limit.resetAtMs }),
     });
@@ -194,7 +194,7 @@ describe('pacing', { concurrency: true }, () => {
 
   /** For calls that must begin immediately. */
   const unlimited = () =>
-    new RateGate({
+    new IntercomRateGate({
       clock: { now: () => 0, after: () => assert.fail('a call waits') },
       take: () => Promise.reject(new Error('not asked')),
     });
@@ -217,7 +217,7 @@ describe('pacing', { concurrency: true }, () => {
     let nowMs = 1_000;
     const resetAtMs = () => Math.ceil((nowMs + 1) / 10_000) * 10_000;
     const requests: { calls: number; remaining: number }[] = [];
-    const gate = new RateGate({
+    const gate = new IntercomRateGate({
       clock: { now: () => nowMs, after: () => () => {} },
       take: async ({ calls, limit: { remaining } }) => {
         requests.push({ calls, remaining });
@@ -248,7 +248,7 @@ describe('pacing', { concurrency: true }, () => {
   });
 
   test('a first call without a response delays the others only briefly', async () => {
-    const gate = new RateGate({
+    const gate = new IntercomRateGate({
       clock: fastClock(),
       take: () => Promise.reject(new Error('not asked')),
     });

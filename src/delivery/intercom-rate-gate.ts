@@ -1,6 +1,6 @@
-import type { CallGate } from '../intercom/client.ts';
+import type { IntercomGate } from '../intercom/client.ts';
 import { type RateLimit, WINDOW_MS } from '../intercom/rate-limit.ts';
-import type { Allowance, CallRequest } from './call-budget.ts';
+import type { Allowance, CallRequest } from './intercom-budget.ts';
 
 /** Time and timers, so that tests can run them faster. */
 export interface Clock {
@@ -29,7 +29,7 @@ const NOTHING_TAKEN: Allowance = { calls: 0, left: Number.POSITIVE_INFINITY, unt
  * Paces the calls of this process to one workspace: lets them use the whole ten-second window that Intercom counts,
  * together with the other processes, and not a call more.
  */
-export class RateGate implements CallGate {
+export class IntercomRateGate implements IntercomGate {
   readonly #clock: Clock;
   readonly #take: (request: CallRequest) => Promise<Allowance>;
   readonly #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
