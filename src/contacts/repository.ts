@@ -2,7 +2,7 @@ import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/enti
 import { type Entities, ONE_ROW, type Sql } from '../database/sql.ts';
 import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import type { IntercomContact } from '../intercom/client.ts';
-import type { SubscriberKey } from '../subscribers/repository.ts';
+import { MADE_BY_TEAMMATE, type SubscriberKey } from '../subscribers/repository.ts';
 import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
 
 /**
@@ -259,9 +259,9 @@ export async function linkSurvivor(
 /** Removes what `linkSurvivor` linked for another customer, now that there is one with the contact's external id. */
 export async function unlinkSurvivor(sql: Sql, link: ContactLinkKey & SubscriberKey): Promise<void> {
   await sql.query(
-    `delete from contact_links
+    `delete from contact_links l
       where workspace_id = $1 and contact_id = $2 and project_id = $3 and subscriber_id <> $4
-        and not made_by ? 'id'`,
+        and not ${MADE_BY_TEAMMATE}`,
     [link.workspaceId, link.contactId, link.projectId, link.subscriberId],
   );
 }

@@ -182,8 +182,7 @@ export function storedAccess(customer: ActionCustomer): Access {
 export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;
-  const isOutage = OUTAGE_ERRORS.includes(access.code) && access.code !== 'revenuecat_locked';
-  if (isOutage) return storedAccess(context.customer);
+  if (OUTAGE_ERRORS.includes(access.code)) return storedAccess(context.customer);
   throw access;
 }
 

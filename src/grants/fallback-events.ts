@@ -46,6 +46,17 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
   return withoutReported(others, reported, (event) => !isGrantEvent(event));
 }
 
+/**
+ * Whether a snapshot of this time lacks what was done. A newer one shows most of it; which charge was refunded, when a
+ * subscription was cancelled and where purchases went, only a webhook does.
+ */
+export function isMissingFrom(snapshotAtMs: number | null, { kind, store, atMs }: TimelineEntry): boolean {
+  // Google's charges can be earlier ones, and access stays.
+  if (kind === 'refund') return store !== 'PLAY_STORE';
+  const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation';
+  return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
+}
+
 function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
   return kind === 'promotional_granted' || kind === 'promotional_revoked';
 }

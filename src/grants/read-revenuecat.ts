@@ -13,12 +13,8 @@ const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
 const READ_TIMEOUT_MS = 2_000;
 
-/** Codes of errors that pass, and say nothing of what the customer has. */
-export const OUTAGE_ERRORS: readonly string[] = [
-  'revenuecat_unavailable',
-  'revenuecat_rate_limited',
-  'revenuecat_locked',
-];
+/** Codes of errors that pass, and say nothing of the customer. */
+export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
 export function usableIds({ appUserId, appUserIds }: ActionCustomer): string[] {

@@ -10,7 +10,7 @@ import type { Messages, MessageValues } from './messages.ts';
 export type Voice = 'agent' | 'customer';
 
 /** The answer to most tickets in one or two sentences, for an agent. */
-export function overviewText(m: Messages, { statements }: CustomerDescription): string {
+export function overviewText(m: Messages, { statements }: { statements: readonly Statement[] }): string {
   return statementsText(m, 'agent', statements);
 }
 

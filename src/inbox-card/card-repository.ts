@@ -1,6 +1,7 @@
 import { IS_LOOKED_UP } from '../contacts/repository.ts';
 import { createBatcher } from '../database/batcher.ts';
 import { epochMs, type Sql } from '../database/sql.ts';
+import { MADE_BY_TEAMMATE } from '../subscribers/repository.ts';
 import { IDENTIFIED_FIRST } from '../subscribers/search.ts';
 import { readStoredSummaries } from '../subscribers/summaries.ts';
 import type { StoredSummary, SummaryValidity } from '../subscription/summary.ts';
@@ -69,7 +70,7 @@ select ${WORKSPACE_COLUMNS},
                  (select json_build_object('name', coalesce(l.made_by->>'name', ''), 'atMs', ${epochMs('l.made_at')})
                     from contact_links l
                    where l.workspace_id = $1 and l.contact_id = f.contact_id and l.project_id = s.project_id
-                     and l.subscriber_id = s.subscriber_id and l.made_by ? 'id') as link,
+                     and l.subscriber_id = s.subscriber_id and ${MADE_BY_TEAMMATE}) as link,
                  exists (select 1 from actions g
                           where g.workspace_id = $1 and g.subscriber_id = s.subscriber_id) as "hasActions",
                  (select json_build_object('format', u.format, 'version', u.version,

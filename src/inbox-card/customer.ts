@@ -1,6 +1,6 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
-import { readFallbackEvents } from '../grants/fallback-events.ts';
+import { isMissingFrom, readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
 import { type HistorySource, ownSource, readHistory } from '../subscribers/history.ts';
 import { findInProject } from '../subscribers/search.ts';
@@ -124,22 +124,13 @@ async function readSummary(
   return deriveSummary(app, workspaceId, { subscriberId, version });
 }
 
-/**
- * The state with actions made here that RevenueCat has not reported yet. A newer snapshot reports most of them; which
- * charge was refunded, when a subscription was cancelled and where purchases went, only a webhook does. Reads the whole
- * history, so only while something is unreported.
- */
+/** The state with actions made here that are not in it. Reads the whole history, so only while there is one. */
 async function stateWithFallbacks(
   app: CardApp,
   { snapshotAtMs, subscriberId, project }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<SubscriberState> {
-  const missing = known.fallbackEvents.filter(({ kind, store, atMs }) => {
-    // Google's charges can be earlier ones, and access stays.
-    if (kind === 'refund') return store !== 'PLAY_STORE';
-    const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation';
-    return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
-  });
+  const missing = known.fallbackEvents.filter((event) => isMissingFrom(snapshotAtMs, event));
   if (missing.length === 0) return known.summary.state;
   const stored = await readHistory(app.readDatabase, project.workspaceId, subscriberId);
   return deriveState([...stored.events, ...missing], stored.snapshot, app.now());

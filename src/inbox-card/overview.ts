@@ -1,6 +1,6 @@
 import { eventText } from '../i18n/event-text.ts';
 import type { Messages } from '../i18n/messages.ts';
-import { paidText, statementsText, storeText } from '../i18n/sentences.ts';
+import { overviewText, paidText, storeText } from '../i18n/sentences.ts';
 import {
   button,
   clip,
@@ -83,7 +83,7 @@ function lengthOf(text: string): number {
 
 /** Of several subscriptions only names, or one, where more would push their next charge out, which is not cut. */
 function fittingText(m: Messages, statements: readonly Statement[], maxLength: number): string {
-  const textOf = (each: readonly Statement[]): string => statementsText(m, 'agent', each);
+  const textOf = (each: readonly Statement[]): string => overviewText(m, { statements: each });
   const end = statements.findIndex(({ kind }) => kind === 'several') + 1;
   const lengthUpToCharge = (each: readonly Statement[]): number => lengthOf(textOf(each.slice(0, end)));
   const shortest = statements.map((each) => shorten(each, 1));

@@ -21,6 +21,9 @@ export interface Subscriber {
   readonly waiting: boolean;
 }
 
+/** Whether a teammate made a link `l`: what follows a merge of contacts has no author. */
+export const MADE_BY_TEAMMATE = `l.made_by ? 'id'`;
+
 export async function readSubscriber(
   sql: Sql,
   workspaceId: string,
@@ -42,7 +45,7 @@ export async function readSubscribers(
                    where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
                    order by i.app_user_id) as "appUserIds",
             array(select l.contact_id from contact_links l
-                   where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id and l.made_by ? 'id'
+                   where l.workspace_id = $1 and l.subscriber_id = s.subscriber_id and ${MADE_BY_TEAMMATE}
                    order by l.made_at desc) as "linkedContactIds"
        from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($2) and s.merged_into is null`,

@@ -12,7 +12,7 @@ import {
   statementsText,
   statusText,
 } from '../../src/i18n/sentences.ts';
-import { describeCustomer } from '../../src/subscription/describe-customer.ts';
+import { type CustomerDescription, describeCustomer } from '../../src/subscription/describe-customer.ts';
 import type { End, Statement } from '../../src/subscription/describe-subscription.ts';
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
@@ -246,7 +246,7 @@ describe('every sentence is complete', () => {
       });
       for (const text of [
         overviewText,
-        (...[m, each]: Parameters<typeof overviewText>) => customerText(m, [each]),
+        (m: Messages, each: CustomerDescription) => customerText(m, [each]),
       ]) {
         const texts = new Set(LANGUAGES.map((language) => text(messagesFor(language), description)));
         assert.equal(texts.size, LANGUAGES.length, name);

@@ -36,6 +36,8 @@ const RETRY_SECONDS = 10;
 /** Retries of a grant back off to this; so many take a day. */
 const MAX_RETRY_SECONDS = 600;
 const MAX_ATTEMPTS = 150;
+/** Another request may have locked the customer. */
+const RETRIED_ERRORS = [...OUTAGE_ERRORS, 'revenuecat_locked'];
 
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
   if (await runBulkGrant(app, key, Date.now() + SLICE_MS))
@@ -130,8 +132,8 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
   // Not known yet.
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
-  const isOutage = error !== null && OUTAGE_ERRORS.includes(error);
-  return isOutage ? retryOf(customer, error) : { state: 'failed', actionId, error };
+  const isRetried = error !== null && RETRIED_ERRORS.includes(error);
+  return isRetried ? retryOf(customer, error) : { state: 'failed', actionId, error };
 }
 
 /** The same as one grant of a card. `null`: it would change nothing. */
