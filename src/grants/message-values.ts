@@ -13,16 +13,8 @@ export function messageValuesOf(
     const endMs = grantEndMs(action);
     return { kind, name: action.entitlementName, end: isForever(endMs) ? null : dateTime(endMs) };
   }
-  const {
-    after,
-    before,
-    amount,
-    days = 0,
-    product,
-    moveCount = 0,
-    targetType,
-    transactionId,
-  } = action.details;
+  const { after, before, amount, product, targetType, transactionId } = action.details;
+  const { days = 0, moveCount: count = 0 } = action.details;
   const willRenew = before?.willRenew !== false;
   // After a charge of a subscription that does not renew there is no next one.
   const charge = willRenew ? 'charge' : 'lastCharge';
@@ -36,7 +28,7 @@ export function messageValuesOf(
     name: product,
     of: transactionId === undefined ? targetType : charge,
     days,
-    count: moveCount,
+    count,
     access: before?.givesAccess ? 'ends' : null,
     renews: willRenew ? 'renews' : null,
     amount: amount && money(amount),

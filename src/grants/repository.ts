@@ -86,13 +86,9 @@ const ON_SAME_TARGET = `workspace_id = $1 and subscriber_id = $2 and (target = $
  */
 export async function readLastChange(
   sql: Sql,
-  {
-    workspaceId,
-    subscriberId,
-    target,
-    kind,
-  }: Pick<Action, 'workspaceId' | 'subscriberId' | 'target' | 'kind'>,
+  action: Pick<Action, 'workspaceId' | 'subscriberId' | 'target' | 'kind'>,
 ): Promise<string | null> {
+  const { workspaceId, subscriberId, target, kind } = action;
   const { at } = await queryRow<{ at: string | null }>(
     sql,
     `select max(greatest(created_at, called_at, completed_at, revoke_called_at))::text as at

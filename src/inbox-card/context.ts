@@ -42,11 +42,10 @@ export interface CardContext extends Omit<ViewContext, 'customer'> {
 }
 
 /** Reads what a card may show; `null`: unknown workspace. */
-export async function readCardContext({
-  app,
-  request,
-  formState,
-}: Pick<CardContext, 'app' | 'request' | 'formState'>): Promise<CardContext | null> {
+export async function readCardContext(
+  known: Pick<CardContext, 'app' | 'request' | 'formState'>,
+): Promise<CardContext | null> {
+  const { app, request, formState } = known;
   const { id, externalId } = request.contact;
   // Misconfigured apps give a placeholder as external id to everyone.
   const isUsable = externalId !== null && !isBlockedId(externalId);

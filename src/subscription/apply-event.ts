@@ -240,12 +240,12 @@ export function isOtherProduct(one: string | null, other: string | null): boolea
 
 /** The end of a grant that was replaced by a longer one ends nothing; a removal takes all of them. */
 function isEndOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boolean {
-  if (event.kind !== 'expiration') return false;
-  if (event.transactionId !== null && builder.transactionId !== null)
-    return event.transactionId !== builder.transactionId;
-  return event.expiresAtMs !== null && event.purchasedAtMs !== null && builder.endsAtMs !== null
-    ? event.purchasedAtMs < (builder.periodStartedAtMs ?? 0) && event.expiresAtMs < builder.endsAtMs
-    : false;
+  const { kind, transactionId, purchasedAtMs, expiresAtMs } = event;
+  if (kind !== 'expiration') return false;
+  if (transactionId !== null && builder.transactionId !== null)
+    return transactionId !== builder.transactionId;
+  if (purchasedAtMs === null || expiresAtMs === null || builder.endsAtMs === null) return false;
+  return purchasedAtMs < (builder.periodStartedAtMs ?? 0) && expiresAtMs < builder.endsAtMs;
 }
 
 function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {

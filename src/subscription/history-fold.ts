@@ -94,12 +94,9 @@ export function endTrialEarly(fold: HistoryFold, builder: StateBuilder, trialEnd
 /** Of several trials the one that began last: a late event about another one changes nothing. */
 export function foldTrial(
   fold: HistoryFold,
-  {
-    periodStartedAtMs,
-    endsAtMs,
-    endedAtMs,
-  }: Pick<StateBuilder, 'periodStartedAtMs' | 'endsAtMs' | 'endedAtMs'>,
+  trial: Pick<StateBuilder, 'periodStartedAtMs' | 'endsAtMs' | 'endedAtMs'>,
 ): void {
+  const { periodStartedAtMs, endsAtMs, endedAtMs } = trial;
   const startedAtMs = periodStartedAtMs ?? 0;
   if (endsAtMs === null || startedAtMs < fold.trialStartedAtMs) return;
   fold.trialStartedAtMs = startedAtMs;
@@ -129,32 +126,43 @@ function keyOf(event: LifecycleEvent): string {
   return indexKey(environment, store, originalTransactionId ?? `product:${productId ?? ''}`);
 }
 
-/** By the store's transaction, else by product. */
+/** By the store's transaction, else by product, else by what it renews; grants and one-time purchases by key alone. */
 function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
-  const { kind, type, store, productId, originalTransactionId, transactionId } = event;
   const same = fold.builders.get(keyOf(event));
-  const isKeyed = kind === 'temporary_entitlement_grant' || type === 'NON_RENEWING_PURCHASE';
+  const isKeyed = event.kind === 'temporary_entitlement_grant' || event.type === 'NON_RENEWING_PURCHASE';
   if (isKeyed || isGrant(event)) return same;
-  const keyFor = (id: string) => indexKey(environmentOf(event), store, id);
-  const find = (index: ReadonlyMap<string, StateBuilder>, id: string) => {
-    const storeless = index.get(indexKey(environmentOf(event), null, id));
-    return index.get(keyFor(id)) ?? (storeless?.store === null ? storeless : undefined);
-  };
+  const found = findByTransaction(fold, event) ?? findByProduct(fold, event) ?? findRenewed(fold, event);
+  return found && !(found.isTemporary && isPurchase(event)) ? found : same;
+}
+
+function findByTransaction(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
+  const { productId, originalTransactionId, transactionId } = event;
   // The API names a subscription by its last transaction, events also by its first.
   const ids = [transactionId, originalTransactionId].filter((id) => id !== null);
-  let found = ids.map((id) => find(fold.byTransaction, id)).find((each) => each !== undefined);
+  const found = ids.map((id) => lookUp(fold.byTransaction, event, id)).find((each) => each !== undefined);
+  if (!found?.isOneTime || productId === null || productId === found.productId) return found;
   // One order of several products.
-  if (found?.isOneTime && productId !== null && productId !== found.productId)
-    found = fold.builders.get(keyFor(`${ids.at(-1)}:${productId}`)) ?? found;
-  if (!found && productId !== null) {
-    const sameProduct = find(fold.byProduct, productId);
-    // Two original transactions are two subscriptions, even of one product.
-    if (originalTransactionId === null || sameProduct?.originalTransactionId === null) found = sameProduct;
-  }
-  // What renews was bought before: the API's response has it by an earlier transaction and product.
-  if (!found && type === 'RENEWAL')
-    found = [...fold.builders.values()].find((each) => mayBeAbout(each, event));
-  return found && !(found.isTemporary && isPurchase(event)) ? found : same;
+  const key = indexKey(environmentOf(event), event.store, `${ids.at(-1)}:${productId}`);
+  return fold.builders.get(key) ?? found;
+}
+
+/** Two original transactions are two subscriptions, even of one product. */
+function findByProduct(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
+  const found = event.productId === null ? undefined : lookUp(fold.byProduct, event, event.productId);
+  return event.originalTransactionId === null || found?.originalTransactionId === null ? found : undefined;
+}
+
+/** What renews was bought before: the API's response has it by an earlier transaction and product. */
+function findRenewed(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
+  if (event.type !== 'RENEWAL') return undefined;
+  return [...fold.builders.values()].find((each) => mayBeAbout(each, event));
+}
+
+/** Of the event's store, or one whose store is not known yet. */
+function lookUp(index: HistoryFold['byProduct'], event: LifecycleEvent, id: string) {
+  const storeless = index.get(indexKey(environmentOf(event), null, id));
+  const known = index.get(indexKey(environmentOf(event), event.store, id));
+  return known ?? (storeless?.store === null ? storeless : undefined);
 }
 
 /** Whether an event may be about a subscription of which only the API's response is known. */

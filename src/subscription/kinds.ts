@@ -123,11 +123,8 @@ export function isShownToCustomers(kind: EventKind): boolean {
 }
 
 /** Whether access was granted in RevenueCat, without a store. */
-export function isGrant({
-  store,
-  kind,
-  periodType,
-}: Pick<EventFacts, 'store' | 'kind' | 'periodType'>): boolean {
+export function isGrant(event: Pick<EventFacts, 'store' | 'kind' | 'periodType'>): boolean {
+  const { store, kind, periodType } = event;
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
   // A store's own promotional period is paid; only without a store must it be a grant.
   return store === null && periodType === 'PROMOTIONAL';

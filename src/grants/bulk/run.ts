@@ -6,7 +6,7 @@ import { recordKeyState } from '../../workspaces/key-state.ts';
 import { type Project, readProject } from '../../workspaces/projects.ts';
 import { readWorkspace, type Workspace } from '../../workspaces/repository.ts';
 import { endsOf, findNoEffect, readAccess } from '../access.ts';
-import { type Action, type Grant, REVENUECAT } from '../action.ts';
+import { type Action, type Grant, REVENUECAT, UNCONFIRMED_STATES } from '../action.ts';
 import { ActionError, failed, outdated } from '../action-error.ts';
 import { readGrantEnd } from '../action-kinds.ts';
 import { callAndConfirm, confirmAction } from '../confirmation.ts';
@@ -190,24 +190,26 @@ async function grantOnce(
 const UNDO_SOON: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
 
 async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<CustomerOutcome> {
-  const { workspaceId, decidedBy, admin, reason } = bulk;
-  const action = await readAction(app.database, { workspaceId, actionId: customer.actionId ?? '' });
-  if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
+  const { workspaceId, decidedBy, admin, reason: revokeReason } = bulk;
   const revokedBy = decidedBy ?? admin;
-  let now = action;
+  let action = await readAction(app.database, { workspaceId, actionId: customer.actionId ?? '' });
+  if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
+  if (UNCONFIRMED_STATES.includes(action.state)) {
+    await confirmAction(app, action);
+    return UNDO_SOON;
+  }
   if (action.state === 'confirmed') {
     const lastChange = await readLastChange(app.database, action);
     if (await isGrantedSince(app.database, action)) return { state: 'undo_failed', error: 'granted_since' };
-    const change = { event: 'revoke', revokedBy, revokeReason: reason, lastChange } as const;
-    const moved = await transition(app, action, change);
+    const moved = await transition(app, action, { event: 'revoke', revokedBy, revokeReason, lastChange });
     if (!moved) return UNDO_SOON;
-    now = (await callAndConfirm(app, project, moved)).action as Grant;
-    if (now.state === 'confirmed') return { state: 'undo_failed', error: now.error };
-  } else if (action.state !== 'revoked') await confirmAction(app, action);
-  if (now.state !== 'revoked') return UNDO_SOON;
+    action = (await callAndConfirm(app, project, moved)).action as Grant;
+    if (action.state === 'confirmed') return { state: 'undo_failed', error: action.error };
+  }
+  if (action.state !== 'revoked') return UNDO_SOON;
   // What was removed on a card stays removed.
-  const isUndone = now.revokedBy?.id === revokedBy.id && now.revokeReason === reason;
-  if (isUndone) await restorePrevious(app, project, now);
+  const isUndone = action.revokedBy?.id === revokedBy.id && action.revokeReason === revokeReason;
+  if (isUndone) await restorePrevious(app, project, action);
   return { state: 'undone' };
 }
 
