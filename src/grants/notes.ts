@@ -141,29 +141,32 @@ export function lettersOf(html: string): string {
 
 /** The note's HTML, with everything that people wrote escaped. */
 export function noteHtml(action: Action, step: NoteStep, messages: Messages): string {
+  const [headline, ...others] = noteParagraphs(action, step, messages).map((paragraph) =>
+    escapeHtml(stripInvisible(paragraph)).replaceAll('\n', '<br>'),
+  );
+  return [`<p><b>${headline}</b></p>`, ...others.map((each) => `<p>${each}</p>`)].join('');
+}
+
+function noteParagraphs(action: Action, step: NoteStep, messages: Messages): string[] {
   const { t } = messages;
-  const requester = nameOf(action.admin);
+  const { kind, decidedBy, actionId } = action;
   // A grant that was made can only have failed to be removed.
-  const isFailedRemoval = action.kind === 'grant' && step === 'failed' && action.state !== 'failed';
+  const isFailedRemoval = kind === 'grant' && step === 'failed' && action.state !== 'failed';
+  const isOfRemoval = isFailedRemoval || step === 'revoked';
+  const isOfApproved = decidedBy && (step === 'confirmed' || (step === 'failed' && !isFailedRemoval));
   const key = step === 'confirmed' ? doneKey(action) : isFailedRemoval ? 'removalFailed' : step;
   const values = messageValuesOf(messages, action);
-  const title = t(`action.title.${isFailedRemoval ? 'revoke' : action.kind}`);
+  const title = t(`action.title.${isFailedRemoval ? 'revoke' : kind}`);
+  const requester = nameOf(action.admin);
+  const reason = (isOfRemoval && action.kind === 'grant' ? action.revokeReason : action.reason)?.trim();
   // It may have been done.
   const isUnknown = step === 'failed' && action.error === 'never_confirmed';
-  const paragraphs = isUnknown
-    ? [labeled(messages, title, String(values.name)), t('action.failed.never_confirmed')]
-    : [t(`action.note.${key}`, values)];
-  if (action.decidedBy && (step === 'confirmed' || step === 'failed') && !isFailedRemoval)
-    paragraphs.push(t('action.note.people', { requester, approver: nameOf(action.decidedBy) }));
-  else if (step === 'declined') paragraphs.push(t('action.note.requestedBy', { requester }));
-  const isRevoke = action.kind === 'grant' && (step === 'revoked' || isFailedRemoval);
-  const reason = (isRevoke ? action.revokeReason : action.reason)?.trim();
-  if (reason) paragraphs.push(t('action.note.reason', { reason }));
-  paragraphs.push(t('action.note.reference', { kind: action.kind, reference: action.actionId.slice(0, 8) }));
-  return paragraphs
-    .map((paragraph, index) => {
-      const escaped = escapeHtml(stripInvisible(paragraph)).replaceAll('\n', '<br>');
-      return index === 0 ? `<p><b>${escaped}</b></p>` : `<p>${escaped}</p>`;
-    })
-    .join('');
+  return [
+    isUnknown ? labeled(messages, title, String(values.name)) : t(`action.note.${key}`, values),
+    isUnknown && t('action.failed.never_confirmed'),
+    isOfApproved && t('action.note.people', { requester, approver: nameOf(decidedBy) }),
+    step === 'declined' && t('action.note.requestedBy', { requester }),
+    reason && t('action.note.reason', { reason }),
+    t('action.note.reference', { kind, reference: actionId.slice(0, 8) }),
+  ].filter((paragraph): paragraph is string => Boolean(paragraph));
 }

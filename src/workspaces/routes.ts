@@ -1,9 +1,9 @@
-import { type RequestHandler, type Response, Router } from 'express';
+import { type RequestHandler, Router } from 'express';
 import { LessThan, MoreThan } from 'typeorm';
 import { z } from 'zod';
 import { OAuthStateEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
-import { AppError, badRequest, forbidden } from '../errors.ts';
+import { AppError, answerOrError, badRequest, forbidden } from '../errors.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { assertVerified } from '../http/signed.ts';
@@ -32,66 +32,69 @@ const CONFIRM_EVERY_SECONDS = 10;
  * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
 export function installRouter(app: AppContext, signIn: Sessions['signIn']): Router {
+  const router = Router({ strict: true, caseSensitive: true });
+  const limit = limitRequests(MAX_STARTS_PER_MINUTE);
+  router.get('/install', limit, start(app, 'install'));
+  router.get('/oauth/signin', limit, start(app, 'signin'));
+  router.get('/oauth/callback', limit, finish(app, signIn));
+  return router;
+}
+
+function start(app: AppContext, purpose: Purpose): RequestHandler {
   const { config, database } = app;
+  return async (req, res) => {
+    // All tabs of a browser share the value, so that each can finish what it has started.
+    const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
+    const state = await createState(database, purpose, browser);
+    setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
+    const url = new URL('/oauth', config.intercom.appUrl);
+    url.searchParams.set('client_id', config.intercom.clientId);
+    url.searchParams.set('state', state);
+    url.searchParams.set('redirect_uri', `${config.publicUrl}/oauth/callback`);
+    res.set('Cache-Control', 'no-store');
+    res.redirect(302, url.href);
+  };
+}
 
-  function start(purpose: Purpose): RequestHandler {
-    return async (req, res) => {
-      // All tabs of a browser share the value, so that each can finish what it has started.
-      const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
-      const state = await createState(database, purpose, browser);
-      setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
-      const url = new URL('/oauth', config.intercom.appUrl);
-      url.searchParams.set('client_id', config.intercom.clientId);
-      url.searchParams.set('state', state);
-      url.searchParams.set('redirect_uri', `${config.publicUrl}/oauth/callback`);
-      res.set('Cache-Control', 'no-store');
-      res.redirect(302, url.href);
-    };
-  }
-
-  const finish: RequestHandler = async (req, res) => {
+function finish(app: AppContext, signIn: Sessions['signIn']): RequestHandler {
+  const appStoreUrl = (parameters: Record<string, string>): string =>
+    `${new URL('/appstore/redirect', app.config.intercom.appUrl)}?${new URLSearchParams(parameters)}`;
+  return async (req, res) => {
     res.set('Cache-Control', 'no-store');
     const { code, state, error } = callbackSchema.parse(req.query);
     const purpose = purposeIn(state);
+    /** The App Store shows why an installation failed; a sign-in has only our own error page. */
+    const fail = (reason: AppError): void => {
+      if (purpose === 'signin') throw reason;
+      res.redirect(302, appStoreUrl({ install_success: 'false', error_message: reason.message }));
+    };
     const browser = readCookie(app, req, BROWSER_COOKIE);
-    if (state === null || !(await takeState(database, browser, state))) {
+    if (state === null || !(await takeState(app.database, browser, state))) {
       // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
-      const reason = error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE;
-      return fail(res, purpose, forbidden(reason));
+      return fail(forbidden(error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE));
     }
-    if (code === null) return fail(res, purpose, forbidden(ACCESS_DENIED));
-    try {
-      const installed = await install(app, code, purpose);
-      await signIn(req, res, installed);
-      res.redirect(302, purpose === 'signin' ? '/settings' : appStoreUrl({ install_success: 'true' }));
-    } catch (failure) {
-      if (!(failure instanceof AppError)) throw failure;
-      const { code: reason, upstreamStatus } = failure;
-      app.logger.warn({ code: reason, upstream: upstreamStatus, purpose }, 'installation failed');
-      if (reason === 'forbidden') return fail(res, purpose, failure);
-      // A code that Intercom refuses is the browser's error.
-      const isRefused = reason === 'intercom_unauthorized';
-      const message = `Intercom did not ${isRefused ? 'accept the authorization' : 'answer as expected'}. Please try again.`;
-      fail(res, purpose, new AppError(reason, message, { status: isRefused ? 403 : 502 }));
+    if (code === null) return fail(forbidden(ACCESS_DENIED));
+    const failure = await answerOrError(
+      install(app, code, purpose).then((installed) => signIn(req, res, installed)),
+    );
+    if (failure instanceof AppError) {
+      app.logger.warn(
+        { code: failure.code, upstream: failure.upstreamStatus, purpose },
+        'installation failed',
+      );
+      return fail(withoutDetails(failure));
     }
+    res.redirect(302, purpose === 'signin' ? '/settings' : appStoreUrl({ install_success: 'true' }));
   };
+}
 
-  /** The App Store shows why an installation failed; a sign-in has only our own error page. */
-  function fail(res: Response, purpose: Purpose, error: AppError): void {
-    if (purpose === 'signin') throw error;
-    res.redirect(302, appStoreUrl({ install_success: 'false', error_message: error.message }));
-  }
-
-  function appStoreUrl(parameters: Record<string, string>): string {
-    return `${new URL('/appstore/redirect', config.intercom.appUrl)}?${new URLSearchParams(parameters)}`;
-  }
-
-  const router = Router({ strict: true, caseSensitive: true });
-  const limit = limitRequests(MAX_STARTS_PER_MINUTE);
-  router.get('/install', limit, start('install'));
-  router.get('/oauth/signin', limit, start('signin'));
-  router.get('/oauth/callback', limit, finish);
-  return router;
+/** Our own refusals name cause and fix. Of Intercom's, a code that it does not accept is the browser's error. */
+function withoutDetails(failure: AppError): AppError {
+  const { code } = failure;
+  if (code === 'forbidden') return failure;
+  const isRefused = code === 'intercom_unauthorized';
+  const message = `Intercom did not ${isRefused ? 'accept the authorization' : 'answer as expected'}. Please try again.`;
+  return new AppError(code, message, { status: isRefused ? 403 : 502 });
 }
 
 const queryText = optional(z.string().min(1).max(4_096));
