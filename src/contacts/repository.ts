@@ -73,7 +73,9 @@ export async function findPreferred(
      )
      select s.subscriber_id from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($3)
+        -- Of the same project the linked one.
         and (s.project_id = $2 and s.subscriber_id in (select subscriber_id from linked)
+          -- Of any connected one, who has the contact and the later event.
           or s.contact_id = $4
              -- One that is hidden itself hides none of another project: otherwise three hid each other in a circle.
              and s.project_id not in (select project_id from linked where subscriber_id <> s.subscriber_id)

@@ -147,8 +147,7 @@ export interface FinishedClaim {
 
 /**
  * Releases subscribers of one workspace. PostgreSQL's clock decides when they are due, and may differ from ours: what is
- * stored is how long after `nowMs`. What arrived while one was claimed makes it due immediately, and what became known of
- * its contact since (deleted, merged) is not overwritten.
+ * stored is how long after `nowMs`.
  *
  * @returns ids of those that are due again already
  */
@@ -165,10 +164,13 @@ export async function finishClaims(
      )
      update subscribers s
         set lease_until = null, lease_owner = null,
+            -- What arrived while it was claimed makes it due now.
             due_at = case when s.version = f.version then to_timestamp(f.now_s + f.due_in_ms / 1000.0)
                           else f.now end,
+            -- What became known of its contact since (deleted, merged) is not overwritten.
             contact_id = case when s.contact_id is not distinct from f.contact_before
                               then f.contact_id else s.contact_id end,
+            -- Unknown for another contact, or where something since wants them written again.
             attributes_written = case when s.contact_id is not distinct from f.contact_before
                                        and (s.attributes_written is not null
                                             or (f.unwritten_before and s.version = f.version))

@@ -177,7 +177,6 @@ function doneIf(isDone: boolean | 'unknown', after: PurchaseState | null = null)
   return isDone ? { details: { after } } : 'missing';
 }
 
-/** For what the purchase itself shows. */
 function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => boolean | 'unknown') {
   return async (
     { stores }: RevenueCatClient,
@@ -215,7 +214,6 @@ export function stateOf({ endsAtMs, givesAccess, willRenew }: LivePurchase): Pur
   return { endsAtMs, givesAccess, willRenew };
 }
 
-/** What can be done to one subscription or purchase. */
 export const PURCHASE_ACTIONS = ['cancel', 'refund', 'extend', 'manage'] as const;
 export type PurchaseActionKind = (typeof PURCHASE_ACTIONS)[number];
 

@@ -166,5 +166,4 @@ function eventOf(action: Action, body: Readonly<Record<string, unknown>>): Timel
   };
 }
 
-/** An event that RevenueCat's webhook brought. */
 type ReportedEvent = Pick<TimelineEntry, 'kind' | 'atMs' | 'productId' | 'entitlements'>;

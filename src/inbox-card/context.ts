@@ -90,12 +90,9 @@ export function sentenceCanvas(
   return context.page([text(sentence, style)]);
 }
 
-export function revenueCatButton({
-  messages: m,
-  customer,
-}: Pick<ViewContext, 'messages' | 'customer'>): Part {
+export function revenueCatButton({ messages, customer }: Pick<ViewContext, 'messages' | 'customer'>): Part {
   const url = dashboardUrl(customer.project, customer.appUserId);
-  return linkButton('open-revenuecat', m.t('card.button.openRevenueCat'), url);
+  return linkButton('open-revenuecat', messages.t('card.button.openRevenueCat'), url);
 }
 
 /** The teammate's choice is passed on by every canvas of the card. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { displayName } from '../workspaces/repository.ts';
-import { listTeam } from '../workspaces/sessions.ts';
+import { listTeam } from '../workspaces/team.ts';
 import { listField, type PageRequest, textField } from './page.ts';
 
 export interface Person {

@@ -302,8 +302,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
  */
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
   const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;
-  const isStated =
-    price !== null && (price.amountMinor > 0 || (price.amountMinor === 0 && periodType !== 'TRIAL'));
+  const isStated = price !== null && price.amountMinor >= (periodType === 'TRIAL' ? 1 : 0);
   const isUnknown = isChanged || isTemporaryPrice(builder) || builder.isFamilyShare !== isFamilyShare;
   if (isStated || isUnknown) {
     builder.price = isStated ? price : null;

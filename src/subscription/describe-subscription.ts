@@ -204,11 +204,12 @@ export function chargeOf(subscription: SubscriptionState, nowMs: number): Charge
   const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
   const { pendingProductId, isFamilyShare } = subscription;
   if (isFamilyShare) return null;
-  const isResumed = pausedAtMs !== null && isRunning(subscription);
   const isRenewed =
     willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
-  const atMs = isResumed ? resumesAtMs : isRenewed && pausedAtMs === null ? endsAtMs : null;
-  if (atMs === null || atMs <= nowMs) return null;
+  // What is paused charges when it resumes.
+  const isCharged = pausedAtMs === null ? isRenewed : isRunning(subscription);
+  const atMs = pausedAtMs === null ? endsAtMs : resumesAtMs;
+  if (!isCharged || atMs === null || atMs <= nowMs) return null;
   // Another product has another price.
   const isKnown = !isTemporaryPrice(subscription) && pendingProductId === null;
   return { atMs, sum: isKnown ? (priceOf(subscription)?.money ?? null) : null };

@@ -62,7 +62,6 @@ const BY_TYPE: Readonly<Record<string, EventKind>> = {
   TEST: 'test',
 };
 
-/** The fields that say what an event means. */
 interface EventFacts {
   readonly type: string;
   readonly kind: EventKind;

@@ -14,12 +14,10 @@ export interface Sum {
 }
 
 /** Whether a price says nothing about the next period's: an offer ends, or the customer agreed to pay more. */
-export function isTemporaryPrice({
-  periodType,
-  isOfferPrice,
-  isPriceRising,
-}: Pick<SubscriptionState, 'periodType' | 'isOfferPrice' | 'isPriceRising'>): boolean {
-  return periodType === 'INTRO' || isOfferPrice || isPriceRising;
+export function isTemporaryPrice(
+  subscription: Pick<SubscriptionState, 'periodType' | 'isOfferPrice' | 'isPriceRising'>,
+): boolean {
+  return subscription.periodType === 'INTRO' || subscription.isOfferPrice || subscription.isPriceRising;
 }
 
 /** What a new period clears. */

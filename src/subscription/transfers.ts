@@ -156,14 +156,11 @@ export function receivedAtMs(events: readonly LifecycleEvent[], snapshotAtMs: nu
 export function movedTo(events: readonly LifecycleEvent[]): SubscriberState['movedTo'] {
   const last = events.findLast(({ side, environment }) => side === 'source' && environment !== 'sandbox');
   if (!last) return null;
-  const cameBack = events.some(
-    (event) =>
-      (isReceipt(event) &&
-        event.atMs >= last.atMs &&
-        event.transferredFrom.some((id) => last.transferredTo.includes(id))) ||
-      ((event.receivedByTransferAtMs ?? 0) >= last.atMs &&
-        event.appUserId !== null &&
-        last.transferredFrom.includes(event.appUserId)),
-  );
-  return cameBack ? null : { atMs: last.atMs, store: last.store, appUserIds: last.transferredTo };
+  const { atMs, store, transferredFrom: owners, transferredTo: receivers } = last;
+  const isWayBack = (event: LifecycleEvent): boolean =>
+    isReceipt(event) && event.atMs >= atMs && event.transferredFrom.some((id) => receivers.includes(id));
+  const isHeldAgain = ({ receivedByTransferAtMs, appUserId }: LifecycleEvent): boolean =>
+    (receivedByTransferAtMs ?? 0) >= atMs && appUserId !== null && owners.includes(appUserId);
+  const cameBack = events.some((event) => isWayBack(event) || isHeldAgain(event));
+  return cameBack ? null : { atMs, store, appUserIds: receivers };
 }

@@ -1,34 +1,27 @@
 import { createHmac } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
-import { LRUCache } from 'lru-cache';
 import { JsonContains, LessThan, MoreThan, Not } from 'typeorm';
 import { SessionEntity, type SessionRow } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { forbidden, unauthorized } from '../errors.ts';
-import type { IntercomAdmin } from '../intercom/client.ts';
 import { equalInConstantTime } from '../text.ts';
-import { expiresAfter, HOUR_MS, MINUTE_MS } from '../time.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { readCookie, setCookie } from './cookies.ts';
-import { type Admin, readWorkspace, type Workspace } from './repository.ts';
+import type { Admin } from './repository.ts';
 import { hashSecret, newSecret } from './secrets.ts';
+import { createTeamReader } from './team.ts';
 
 export const SESSION_HOURS = 12;
 /** A session that is not used for this long ends. */
 export const IDLE_MINUTES = 120;
-/** How soon a teammate who was removed in Intercom loses access. */
-const TEAM_TTL_MS = 5 * MINUTE_MS;
-/** A page waits for Intercom no longer than this. */
-const TEAM_TIMEOUT_MS = 3_000;
 const MAX_USER_AGENT_LENGTH = 200;
 
 /** A signed-in admin of one workspace. Each form must carry `csrf` in `_csrf`. */
 export type Session = Readonly<Pick<SessionRow, 'workspaceId' | 'sessionHash' | 'admin' | 'csrf'>>;
 
 export type Sessions = ReturnType<typeof createSessions>;
-
-type Team = ReadonlySet<string> | 'unknown';
 
 const SESSION_COOKIE = { name: 'st_session' };
 /** A form that is sent again by another session is shown with what was typed. */
@@ -127,31 +120,6 @@ const requireCsrf: RequestHandler = (req, res, next) => {
   if (typeof given === 'string' && equalInConstantTime(given, sessionOf(res).csrf)) next();
   else next(forbidden('This form is out of date. Reload the page and send it again.'));
 };
-
-/** The teammates as Intercom knows them now; `null`: it does not answer or refuses our token, or no key decrypts it. */
-export async function listTeam(app: AppContext, workspace: Workspace): Promise<IntercomAdmin[] | null> {
-  try {
-    return (await app.intercom(workspace, { timeoutMs: TEAM_TIMEOUT_MS })?.listAdmins()) ?? null;
-  } catch (error) {
-    app.logger.warn({ err: error, workspaceId: workspace.workspaceId }, 'team not read');
-    return null;
-  }
-}
-
-/** Reads who is in the team. While that is unknown everyone keeps access: a broken connection is repaired in the settings. */
-function createTeamReader(app: AppContext) {
-  const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(TEAM_TTL_MS, app.now) });
-  /** @param adminId someone who has just joined is missing from an older list, which is then read again */
-  return async (workspaceId: string, adminId?: string): Promise<Team> => {
-    const recent = known.get(workspaceId);
-    if (recent === 'unknown' || (recent && (adminId === undefined || recent.has(adminId)))) return recent;
-    const workspace = await readWorkspace(app.database, workspaceId);
-    const admins = workspace && (await listTeam(app, workspace));
-    const team = admins === null ? 'unknown' : new Set(admins.map(({ id }) => id));
-    known.set(workspaceId, team);
-    return team;
-  };
-}
 
 /** The session that `requireSession` found. @throws AppError `unauthorized` behind a route without it */
 export function sessionOf(res: Response): Session {

@@ -80,7 +80,6 @@ interface Task {
   readonly customer: ClaimedCustomer;
 }
 
-/** Grants, or undoes, and stores the outcome. */
 async function workOn(app: AppContext, task: Task): Promise<void> {
   const { bulk, project, customer } = task;
   const work = customer.state === 'granted' ? undo : grant;

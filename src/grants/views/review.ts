@@ -118,7 +118,6 @@ function grantEffects(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   ];
 }
 
-/** How many days the grant adds to which end. */
 function daysAdded(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   const { requestedEndMs } = reviewed;
   if (isForever(requestedEndMs)) return [];
