@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import { type Config, readConfig } from '../src/config.ts';
 import { connectDatabase } from '../src/database/connection.ts';
 import { createRevenueCatSimulator } from '../src/simulator/revenuecat/server.ts';
-import { connectProject } from '../src/workspaces/projects.ts';
+import { connectProject } from '../src/workspaces/project-connection.ts';
 import { createSecretBox } from '../src/workspaces/secrets.ts';
 import { launchBrowser } from '../test/support/browser.ts';
 

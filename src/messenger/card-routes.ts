@@ -122,9 +122,7 @@ function viewerOf(people: readonly Person[]): Viewer {
   return people.some((person) => person?.external_id || person?.user_id) ? 'anonymous' : 'none';
 }
 
-/**
- * Without identity verification anyone can boot the Messenger as any user: the request's contact proves nothing.
- */
+/** Without identity verification anyone can boot the Messenger as any user: the request's contact proves nothing. */
 function isTrusted({ identityVerification, settings }: Workspace): boolean {
   return identityVerification === true || settings.messenger.unverifiedAccepted !== null;
 }

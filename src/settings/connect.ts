@@ -3,13 +3,11 @@ import type { RevenueCatClient } from '../revenuecat/client.ts';
 import {
   type Connection,
   connectProject,
-  type Project,
-  readProject,
   replaceWebhookAuthorization,
-  updateProject,
   wakeCustomers,
   webhookUrl,
-} from '../workspaces/projects.ts';
+} from '../workspaces/project-connection.ts';
+import { type Project, readProject, updateProject } from '../workspaces/projects.ts';
 import { missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { audit } from './change-settings.ts';
 import { type Outcome, type PageRequest, problems } from './page.ts';

@@ -107,11 +107,7 @@ export async function readKindCounts(sql: Sql, workspaceId: string) {
   return new Map(rows.map(({ kind, ...counts }) => [kind, counts]));
 }
 
-/**
- * Kinds of which at least one of the newest 1,000 events was delivered under its name.
- *
- * @param names by kind
- */
+/** Kinds of which at least one of the newest 1,000 events was delivered under its name. @param names by kind */
 export async function readDeliveredKinds(
   sql: Sql,
   workspaceId: string,

@@ -8,16 +8,14 @@ import {
   INVALID_SECRET_KEY,
   isProjectId,
   listDisconnected,
-  listProjects,
   looksLikeSecretKey,
-  type Project,
   reconnectProject,
   storeApiKey,
-  updateProject,
   wakeCustomers,
   webhookUrl,
   withPrefix,
-} from '../workspaces/projects.ts';
+} from '../workspaces/project-connection.ts';
+import { listProjects, type Project, updateProject } from '../workspaces/projects.ts';
 import { canAddWebhook, checkApiKey, type KeyCheck, missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { secretLocation } from '../workspaces/secrets.ts';
 import { audit, changeSettings } from './change-settings.ts';

@@ -13,11 +13,7 @@ export interface Listening {
 /** As load balancers do: with Node's 5 s a busy client could send on a connection that is just being closed. */
 const KEEP_ALIVE_MS = 60_000;
 
-/**
- * Serves an app on loopback only: the simulators have no access control.
- *
- * @param port 0 for any free port
- */
+/** Serves an app on loopback only: the simulators have no access control. @param port 0 for any free port */
 export async function listenOnLoopback(app: Express, port = 0): Promise<Listening> {
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, app);
   await new Promise<void>((resolve, reject) => {

@@ -3,7 +3,7 @@ import { printResult } from '../logger.ts';
 import { plural } from '../text.ts';
 import { auditAdmin, COMMAND_LINE } from './audit.ts';
 import { type CommandContext, withCommandContext } from './command-context.ts';
-import { connectProject, wakeCustomers } from './projects.ts';
+import { connectProject, wakeCustomers } from './project-connection.ts';
 import { rotateKeys } from './secrets.ts';
 
 interface ConnectOptions {

@@ -12,7 +12,7 @@ import { provisionAttributes } from '../intercom/data-attributes.ts';
 import { withTimeout } from '../time.ts';
 import type { AppContext } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
-import { deleteDisconnectedSecrets } from './projects.ts';
+import { deleteDisconnectedSecrets } from './project-connection.ts';
 import { retryRefused } from './refusals.ts';
 import {
   type Admin,

@@ -1,6 +1,7 @@
 import { AppError, nullOn } from '../errors.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
-import { hasWorkingKey, type Project, withPrefix } from './projects.ts';
+import { withPrefix } from './project-connection.ts';
+import { hasWorkingKey, type Project } from './projects.ts';
 import type { WorkspaceSettings } from './settings.ts';
 
 export type KeyCheck = Awaited<ReturnType<typeof checkApiKey>>;

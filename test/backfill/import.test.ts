@@ -21,7 +21,7 @@ import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { storeEvents } from '../../src/ingestion/store-events.ts';
 import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { storeApiKey } from '../../src/workspaces/projects.ts';
+import { storeApiKey } from '../../src/workspaces/project-connection.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';

@@ -4,7 +4,7 @@ import type { Browser } from 'playwright-core';
 import type { ImportRef } from '../../src/backfill/repository.ts';
 import { readLatestImport } from '../../src/backfill/repository.ts';
 import { runImport } from '../../src/backfill/run.ts';
-import { connectProject } from '../../src/workspaces/projects.ts';
+import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { axeFindings } from '../support/accessibility.ts';
 import { installApp, sharedBrowser } from '../support/browser.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';

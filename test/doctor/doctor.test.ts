@@ -20,7 +20,8 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import { listProjects, type Project, webhookUrl } from '../../src/workspaces/projects.ts';
+import { webhookUrl } from '../../src/workspaces/project-connection.ts';
+import { listProjects, type Project } from '../../src/workspaces/projects.ts';
 import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
 import { createSecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { setDelivery } from '../support/deliveries.ts';

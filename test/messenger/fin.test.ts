@@ -8,7 +8,7 @@ import type { TimelineEntry } from '../../src/subscribers/stored-events.ts';
 import { readEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { disconnectProject, reconnectProject } from '../../src/workspaces/projects.ts';
+import { disconnectProject, reconnectProject } from '../../src/workspaces/project-connection.ts';
 import { apiSubscription, day, snapshotOf } from '../subscription/histories.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { addCustomer, addEvent, createMessengerSite, type MessengerSite } from './support.ts';

@@ -4,7 +4,7 @@ import jwt from 'jsonwebtoken';
 import { revokeApiKey, setMessengerSecret } from '../../src/messenger/api-keys.ts';
 import { signIdentityToken } from '../../src/messenger/identity-token.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { disconnectProject } from '../../src/workspaces/projects.ts';
+import { disconnectProject } from '../../src/workspaces/project-connection.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';

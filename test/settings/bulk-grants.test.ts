@@ -15,7 +15,7 @@ import { openJobs } from '../../src/jobs/jobs.ts';
 import { recordErased } from '../../src/subscribers/erased-ids.ts';
 import { readSummaries } from '../../src/subscribers/summaries.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { connectProject } from '../../src/workspaces/projects.ts';
+import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';

@@ -4,12 +4,8 @@ import supertest from 'supertest';
 import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
 import { auditCsv } from '../../src/settings/audit.ts';
 import { reportHealth } from '../../src/workspaces/health.ts';
-import {
-  connectProject,
-  deleteDisconnectedSecrets,
-  listProjects,
-  readProject,
-} from '../../src/workspaces/projects.ts';
+import { connectProject, deleteDisconnectedSecrets } from '../../src/workspaces/project-connection.ts';
+import { listProjects, readProject } from '../../src/workspaces/projects.ts';
 import { readWorkspace } from '../../src/workspaces/repository.ts';
 import { hashSecret } from '../../src/workspaces/secrets.ts';
 import { createSite, csrfIn, PUBLIC_URL, type Site, sendForm } from '../workspaces/support.ts';

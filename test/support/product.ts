@@ -8,7 +8,7 @@ import {
   createRevenueCatSimulator,
   type RevenueCatSimulator,
 } from '../../src/simulator/revenuecat/server.ts';
-import { connectProject } from '../../src/workspaces/projects.ts';
+import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { until } from './wait.ts';

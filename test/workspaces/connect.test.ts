@@ -9,10 +9,12 @@ import {
   connectProject,
   deleteDisconnectedSecrets,
   disconnectProject,
-  listProjects,
-  readProject,
   reconnectProject,
   replaceWebhookAuthorization,
+} from '../../src/workspaces/project-connection.ts';
+import {
+  listProjects,
+  readProject,
   updateProject,
   workspaceOfProject,
 } from '../../src/workspaces/projects.ts';

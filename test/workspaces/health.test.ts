@@ -5,13 +5,8 @@ import supertest from 'supertest';
 import { AppError } from '../../src/errors.ts';
 import { checkWorkspace, findProblems, reportHealth } from '../../src/workspaces/health.ts';
 import { checkInstallations } from '../../src/workspaces/install.ts';
-import {
-  connectProject,
-  listProjects,
-  readProject,
-  setApiKeyState,
-  storeApiKey,
-} from '../../src/workspaces/projects.ts';
+import { connectProject, storeApiKey } from '../../src/workspaces/project-connection.ts';
+import { listProjects, readProject, setApiKeyState } from '../../src/workspaces/projects.ts';
 import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
 import { markDisconnected, readWorkspace } from '../../src/workspaces/repository.ts';
 import { CLIENT_SECRET } from '../support/world.ts';

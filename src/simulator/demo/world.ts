@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../../database/sql.ts';
 import { insertApiKey, newApiKey, setMessengerSecret } from '../../messenger/api-keys.ts';
-import { connectProject } from '../../workspaces/projects.ts';
+import { connectProject } from '../../workspaces/project-connection.ts';
 import { saveSettings } from '../../workspaces/repository.ts';
 import { type SecretBox, secretLocation } from '../../workspaces/secrets.ts';
 import { DEFAULT_SETTINGS } from '../../workspaces/settings.ts';

@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { LessThan, MoreThan, Not } from 'typeorm';
+import { ProjectEntity, upsert } from '../database/entities.ts';
+import type { Database, Entities } from '../database/sql.ts';
+import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { badRequest, notFound } from '../errors.ts';
+import { HOUR_MS } from '../time.ts';
+import { type ProjectKey, updateProject } from './projects.ts';
+import { lockWorkspace, readInstalled } from './repository.ts';
+import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
+
+/** Where a project's row is, and what encrypts its secrets. */
+interface Storage {
+  readonly database: Database;
+  readonly secrets: SecretBox;
+}
+
+export interface Connection {
+  readonly id: string;
+  readonly webhookUrl: string;
+  /** Shown now and never again: only its hash is stored. */
+  readonly webhookAuthorization: string;
+}
+
+/** Neither a dash nor look-alikes: the part after the last dash of a project id. */
+const ALPHABET = 'abcdefghjkmnpqrstuvwxyz23456789';
+
+/** RevenueCat's secret keys of API version 2 begin like this. Version 1's do too, and version 2 refuses them. */
+export function looksLikeSecretKey(text: string): boolean {
+  return /^(sk|atk)_[\w-]{1,400}$/.test(text);
+}
+
+/** `proj…`, or the same without its prefix as in the dashboard's addresses. */
+export function isProjectId(text: string): boolean {
+  return /^[\w-]{1,100}$/.test(text);
+}
+
+/** The dashboard's addresses show a project's id without its prefix (`57cf58e0`); the API requires it. */
+export function withPrefix(projectId: string): string {
+  return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
+}
+
+export const INVALID_PROJECT_ID =
+  'Invalid project ID. It looks like proj1ab2c3d4; copy it in RevenueCat under Project settings.';
+export const INVALID_SECRET_KEY =
+  'A secret API key begins with sk_ and has no spaces or invisible characters. Public keys (appl_, goog_ and others) do not work here.';
+
+/**
+ * Connects a RevenueCat project to a workspace without calling RevenueCat. Connecting a project again keeps its id
+ * and webhook address, and replaces the key and the authorization value.
+ *
+ * @param input.apiKey `null`: webhooks only; a key that was stored before stays
+ * @param input.missingScopes of a key that was checked; left out: it was not
+ * @param input.name blank or `null`: the stored one, or the project's id
+ * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
+ */
+export async function connectProject(
+  deps: Storage & { readonly publicUrl: string },
+  input: {
+    workspaceId: string;
+    revenueCatProjectId: string;
+    apiKey: string | null;
+    name: string | null;
+    missingScopes?: readonly string[];
+  },
+): Promise<Connection> {
+  const { workspaceId, apiKey, missingScopes } = input;
+  const stateOfKey = missingScopes ? 'valid' : 'unchecked';
+  const apiKeyState = apiKey === null ? 'none' : stateOfKey;
+  const revenueCatProjectId = withPrefix(input.revenueCatProjectId);
+  if (!isProjectId(revenueCatProjectId)) throw badRequest(INVALID_PROJECT_ID);
+  if (apiKey !== null && !looksLikeSecretKey(apiKey)) throw badRequest(INVALID_SECRET_KEY);
+  const webhookAuthorization = newSecret('whk_');
+  const id = await deps.database.transaction(async (sql) => {
+    if (!(await readInstalled(sql, workspaceId)))
+      throw notFound(
+        `Workspace ${workspaceId} has not installed the app. Install it at ${deps.publicUrl}/install first.`,
+      );
+    // Two concurrent connections would otherwise create the project twice.
+    await lockWorkspace(sql, workspaceId);
+    const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
+    const suffix = Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
+    const projectId = known?.projectId ?? `${workspaceId}-${suffix}`;
+    const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
+    await upsert(sql, ProjectEntity, [
+      {
+        workspaceId,
+        projectId,
+        revenueCatProjectId,
+        name: input.name || (known?.name ?? revenueCatProjectId),
+        webhookAuthHash: hashSecret(webhookAuthorization),
+        lastRefusedAt: null,
+        disconnectedAt: null,
+        ...(key || !known ? { apiKey: key, apiKeyState, missingScopes: missingScopes ?? [] } : {}),
+      },
+    ]);
+    return projectId;
+  });
+  return { id, webhookUrl: webhookUrl(deps.publicUrl, id), webhookAuthorization };
+}
+
+/**
+ * Has attributes written that changed while the project was disconnected: deliveries left them as they were. Of a
+ * million customers it takes too long; the project is connected all the same.
+ */
+export async function wakeCustomers(
+  { database, logger }: { readonly database: Database; readonly logger: Logger },
+  { workspaceId, projectId }: ProjectKey,
+): Promise<void> {
+  const where = 's.project_id = $2 and s.contact_id is not null';
+  await wakeSubscribers(database, workspaceId, { set: DUE, where, values: [projectId] }).catch((error) =>
+    logger.warn(
+      { err: error, workspaceId, projectId },
+      'could not wake the customers of a connected project: attributes follow with their next events',
+    ),
+  );
+}
+
+export function webhookUrl(publicUrl: string, projectId: string): string {
+  return `${publicUrl}/webhooks/revenuecat/${projectId}`;
+}
+
+const isConnected = { webhookAuthHash: Not('') };
+
+/** Stores a key that RevenueCat has accepted, and nothing else: the project's webhook stays as it is. */
+export async function storeApiKey(
+  { database, secrets }: Storage,
+  project: ProjectKey,
+  { apiKey, missingScopes }: { apiKey: string; missingScopes: readonly string[] },
+): Promise<void> {
+  const encrypted = secrets.encrypt(apiKey, secretLocation.apiKey(project.workspaceId, project.projectId));
+  await updateProject(database, project, { apiKey: encrypted, apiKeyState: 'valid', missingScopes });
+}
+
+/** Replaces the webhook's authorization value. @returns the new one, of which only the hash is stored */
+export async function replaceWebhookAuthorization(database: Entities, project: ProjectKey): Promise<string> {
+  const webhookAuthorization = newSecret('whk_');
+  await updateProject(
+    database,
+    { ...project, condition: isConnected },
+    { webhookAuthHash: hashSecret(webhookAuthorization), lastRefusedAt: null },
+  );
+  return webhookAuthorization;
+}
+
+/**
+ * Disconnects a project: its webhooks are refused and its key is not used. Its secrets are deleted a day later,
+ * so that it can be undone until then. The row stays because its events belong to it.
+ */
+export function disconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
+  return updateProject(
+    database,
+    { ...project, condition: isConnected },
+    { disconnectedAt: () => 'now()', disconnectedAuthHash: () => 'webhook_auth_hash', webhookAuthHash: '' },
+  );
+}
+
+const UNDO_HOURS = 24;
+const undoableSince = (): Date => new Date(Date.now() - UNDO_HOURS * HOUR_MS);
+
+/** Projects that were disconnected less than a day ago. */
+export async function listDisconnected(
+  { manager }: Entities,
+  workspaceId: string,
+): Promise<{ projectId: string; name: string; undoUntil: Date }[]> {
+  const found = await manager.find(ProjectEntity, {
+    where: { workspaceId, disconnectedAt: MoreThan(undoableSince()) },
+    order: { disconnectedAt: 'desc' },
+  });
+  return found.map(({ projectId, name, disconnectedAt }) => ({
+    projectId,
+    name,
+    undoUntil: new Date((disconnectedAt?.getTime() ?? 0) + UNDO_HOURS * HOUR_MS),
+  }));
+}
+
+/** Undoes a disconnection. @returns whether it could still be undone */
+export function reconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
+  return updateProject(
+    database,
+    { ...project, condition: { disconnectedAt: MoreThan(undoableSince()) } },
+    {
+      webhookAuthHash: () => 'disconnected_auth_hash',
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+      // What came since was refused for the disconnection, and not for its value.
+      lastRefusedAt: null,
+    },
+  );
+}
+
+/** Deletes the secrets of projects whose disconnection can no longer be undone. */
+export async function deleteDisconnectedSecrets({ manager }: Entities, workspaceId: string): Promise<void> {
+  await manager.update(
+    ProjectEntity,
+    { workspaceId, disconnectedAt: LessThan(undoableSince()) },
+    {
+      apiKey: null,
+      apiKeyState: 'none',
+      missingScopes: [],
+      signingSecret: null,
+      webhookId: null,
+      disconnectedAt: null,
+      disconnectedAuthHash: null,
+    },
+  );
+}
