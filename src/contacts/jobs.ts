@@ -1,4 +1,4 @@
-import { retryTransaction, type Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { AppError, mayPass } from '../errors.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -85,5 +85,5 @@ async function followUnnamedMerge(
   const client = workspace && app.intercom(workspace);
   const merged = client ? await client.listMerged(into) : [];
   for (const from of merged)
-    await retryTransaction(app.database, (sql) => followMerge(sql, workspaceId, { from, into }));
+    await app.database.transaction((sql) => followMerge(sql, workspaceId, { from, into }));
 }

@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express';
 import { z } from 'zod';
-import { retryTransaction, type Sql } from '../database/sql.ts';
+import type { Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
@@ -66,8 +66,9 @@ export function intercomWebhookRouter(
     const { id, app_id: workspaceId, topic, data } = parsed.data;
     const item = itemSchema.safeParse(data?.item).data;
     if (item && ACCEPTED_TOPICS.has(topic)) {
-      // A merge or a new e-mail locks subscribers in several statements, in no order that others know.
-      await retryTransaction(options.database, async (sql) => {
+      // Repeated after a deadlock: a merge or a new e-mail locks subscribers in several statements, in no order that
+      // others know.
+      await options.database.transaction(async (sql) => {
         if (id && !(await isNew(sql, workspaceId, id))) return;
         await applyTopic(sql, workspaceId, { topic, item });
         const { contactId, mergedFrom } = item;

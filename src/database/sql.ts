@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, ClientBase, Pool, PoolClient, QueryResultRow } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
 import { codeOf } from '../errors.ts';
@@ -23,8 +24,9 @@ export type Transaction = Sql & Entities;
 
 export interface Database extends Sql, Entities {
   /**
-   * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Statements that it starts
-   * without waiting share a round trip, and run in the order in which they were started.
+   * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects, and repeated after a
+   * deadlock. Statements that it starts without waiting share a round trip, and run in the order in which they were
+   * started.
    *
    * @param options.statementTimeoutMs instead of `STATEMENT_TIMEOUT_MS`
    */
@@ -83,31 +85,32 @@ export function databaseOn(
   return {
     manager: dataSource.manager,
     ...sqlOn(pool, options),
-    async transaction(work, { statementTimeoutMs } = {}) {
-      // The same connection for SQL and for repositories.
-      const runner = dataSource.createQueryRunner();
-      try {
-        const client = (await runner.connect()) as PoolClient;
-        // Sent together with the first statement.
-        const begun = client.query('begin');
+    transaction: (work, { statementTimeoutMs } = {}) =>
+      retryAfterDeadlock(async () => {
+        // The same connection for SQL and for repositories.
+        const runner = dataSource.createQueryRunner();
         try {
-          const [result] = await Promise.all([
-            work({ ...sqlOn(client, { ...options, statementTimeoutMs }), manager: runner.manager }),
-            begun,
-          ]);
-          await client.query('commit');
-          return result;
-        } catch (error) {
-          // A connection that cannot even roll back is broken: the pool drops it.
-          await client
-            .query('rollback')
-            .catch(() => void (client as unknown as Client).end().catch(() => {}));
-          throw error;
+          const client = (await runner.connect()) as PoolClient;
+          // Sent together with the first statement.
+          const begun = client.query('begin');
+          try {
+            const [result] = await Promise.all([
+              work({ ...sqlOn(client, { ...options, statementTimeoutMs }), manager: runner.manager }),
+              begun,
+            ]);
+            await client.query('commit');
+            return result;
+          } catch (error) {
+            // A connection that cannot even roll back is broken: the pool drops it.
+            await client
+              .query('rollback')
+              .catch(() => void (client as unknown as Client).end().catch(() => {}));
+            throw error;
+          }
+        } finally {
+          await runner.release();
         }
-      } finally {
-        await runner.release();
-      }
-    },
+      }),
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
   };
 }
@@ -203,13 +206,10 @@ export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> 
       return await work();
     } catch (error) {
       if (codeOf(error) !== DEADLOCK || tries === MAX_TRIES) throw error;
+      // Until the other one has woken and has the rows.
+      await sleep(50);
     }
   }
-}
-
-/** Runs a transaction, again after a deadlock. */
-export function retryTransaction<T>(database: Database, work: (sql: Transaction) => Promise<T>): Promise<T> {
-  return retryAfterDeadlock(() => database.transaction(work));
 }
 
 /** Repeats a statement that deletes a batch of rows, until there are none. @returns number of rows deleted */

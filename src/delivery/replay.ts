@@ -1,4 +1,4 @@
-import { type Database, MAX_COUNTED, queryRow, retryTransaction, type Sql } from '../database/sql.ts';
+import { type Database, MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
 import { byIds, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
@@ -23,8 +23,8 @@ export async function replayEvents(
   let count = 0;
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
-    // A worker that plans the same events may lock them in another order.
-    const batch = await retryTransaction(database, (sql) => replayBatch(sql, workspaceId, selection, from));
+    // Repeated after a deadlock: a worker that plans the same events may lock them in another order.
+    const batch = await database.transaction((sql) => replayBatch(sql, workspaceId, selection, from));
     count += batch.count;
     after = batch.next;
   }

@@ -1,5 +1,4 @@
 import pLimit from 'p-limit';
-import { retryAfterDeadlock } from '../database/sql.ts';
 import { codeOf, isDatabaseUnavailable } from '../errors.ts';
 import { withoutValues } from '../logger.ts';
 import { readErasureKey } from '../subscribers/erased-ids.ts';
@@ -170,7 +169,7 @@ async function processBatch(
       };
     });
   try {
-    return await retryAfterDeadlock(() => run(maxRows));
+    return await run(maxRows);
   } catch (error) {
     const [broken] = rows;
     if (broken === undefined || !isCausedByData(error)) throw error;

@@ -1,4 +1,4 @@
-import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { insertNewIds, lockProject } from '../subscribers/identity.ts';
 import { markPending } from '../subscribers/repository.ts';
 import { EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
@@ -40,7 +40,7 @@ export async function reinterpret(
   for (const project of projects) {
     for (let after: string | undefined = '0'; after !== undefined; ) {
       const selection: Selection = { after, sinceMs: options.sinceMs, limit: BATCH };
-      const { last, ...counts } = await retryTransaction(database, (sql) =>
+      const { last, ...counts } = await database.transaction((sql) =>
         reinterpretBatch(sql, project, { ...options, selection }),
       );
       for (const name of Object.keys(counts) as (keyof typeof counts)[]) total[name] += counts[name];

@@ -1,4 +1,4 @@
-import { type Database, listsOf, notifyDelivery, retryTransaction, type Sql } from '../database/sql.ts';
+import { type Database, listsOf, notifyDelivery, type Sql } from '../database/sql.ts';
 import {
   type IdentityGroup,
   insertNewIds,
@@ -38,7 +38,7 @@ export function storeEvents(
   events: readonly PreparedEvent[],
   { shouldDeliver, secrets }: { shouldDeliver?: DeliveryRule; secrets?: SecretBox } = {},
 ): Promise<number> {
-  return retryTransaction(database, async (sql) => {
+  return database.transaction(async (sql) => {
     await lockProject(sql, project);
     const remaining = secrets ? (await dropErased({ sql, secrets }, project, events)).remaining : events;
     const added = await storeEventsIn(sql, project, remaining, shouldDeliver);

@@ -1,4 +1,4 @@
-import { type Database, retryTransaction, type Sql } from '../database/sql.ts';
+import type { Database, Sql } from '../database/sql.ts';
 import { CUSTOMER_TABLES, LIST_TABLES } from '../database/tables.ts';
 import { DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
@@ -56,7 +56,7 @@ export async function eraseSubscribers(
   erased: { readonly subscriberIds: readonly string[]; readonly by: object },
 ): Promise<void> {
   // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
-  await retryTransaction(database, async (sql) => {
+  await database.transaction(async (sql) => {
     const projects = await sql.query<{ project_id: string }>(
       `select distinct project_id from subscribers
         where workspace_id = $1 and subscriber_id = any($2::uuid[]) order by project_id`,
@@ -137,7 +137,7 @@ export async function eraseFromLists(
   workspaceId: string,
   { appUserId, by }: { readonly appUserId: string; readonly by: object },
 ): Promise<void> {
-  await retryTransaction(database, async (sql) => {
+  await database.transaction(async (sql) => {
     const projectIds = await findListingProjects(sql, workspaceId, appUserId);
     for (const projectId of projectIds) await lockProject(sql, { workspaceId, projectId });
     const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
