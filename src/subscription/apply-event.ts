@@ -1,5 +1,6 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../time.ts';
 import { type EventKind, isCancelledByStore } from './kinds.ts';
+import { periodOf } from './money.ts';
 import { isApple, isInternalId } from './names.ts';
 import type { LifecycleEvent } from './read-event.ts';
 import {
@@ -262,10 +263,12 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
   // A payment that succeeds in a grace period may leave the day of the next one as it was, and keeps the plan.
-  const { endsAtMs: dueAtMs, gracePeriodEndsAtMs } = builder;
+  const { endsAtMs: dueAtMs, gracePeriodEndsAtMs, periodLengthMs: knownMs } = builder;
   const isRetried =
     !isChanged && dueAtMs !== null && startMs > dueAtMs && startMs <= (gracePeriodEndsAtMs ?? 0);
   const isSamePeriod = isRetried && event.periodType === builder.periodType;
+  // The month after February is not of 28 days, which would be four weeks.
+  const keptMs = periodOf(builder)?.unit === 'month' ? Math.max(knownMs ?? 0, 30 * DAY_MS) : knownMs;
   const lengthMs = event.expiresAtMs === null ? null : event.expiresAtMs - (isRetried ? dueAtMs : startMs);
   keepPrice(builder, event, isChanged);
   if (isChanged && builder.productId !== null)
@@ -286,7 +289,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     transactionId: event.transactionId ?? builder.transactionId,
     // Of a pass only the API knows the end.
     endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
-    periodLengthMs: hasRepeatedStart ? null : ((isSamePeriod ? builder.periodLengthMs : null) ?? lengthMs),
+    periodLengthMs: hasRepeatedStart ? null : ((isSamePeriod ? keptMs : null) ?? lengthMs),
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
     // Another product without one does not give the old product's.

@@ -69,8 +69,15 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
 ];
 
 /** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
-export function periodOf(subscription: SubscriptionState): Period | null {
-  const { periodStartedAtMs, periodLengthMs, periodType, isOneTime } = subscription;
+export function periodOf({
+  periodStartedAtMs,
+  periodLengthMs,
+  periodType,
+  isOneTime,
+}: Pick<
+  SubscriptionState,
+  'periodStartedAtMs' | 'periodLengthMs' | 'periodType' | 'isOneTime'
+>): Period | null {
   // The length of a free trial says nothing about the periods after it; a pass and a prepaid plan are paid once.
   if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
   if (periodStartedAtMs === null || periodLengthMs === null) return null;

@@ -273,6 +273,13 @@ export const CASES: readonly Case[] = [
     says: `Pro, $10.00 a month. Next charge ${date(70)}.`,
   },
   {
+    name: 'a payment that succeeds in the grace period after a February of 28 days is of no four-week plan',
+    events: [buy(55, 83), issue(83, 99, period(55, 83)), renew(87, 114)],
+    on: 90,
+    status: 'active',
+    says: `Pro, $10.00 a month. Next charge ${date(114)}.`,
+  },
+  {
     name: 'a payment that succeeds after the grace period: the next one is a month later',
     events: [buy(0, 30), issue(30, 37), renew(40, 70)],
     on: 47,
