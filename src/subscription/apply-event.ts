@@ -50,7 +50,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     ...NEW_PERIOD,
     periodStartedAtMs: purchasedAtMs,
     periodLengthMs: boughtLengthMs(event),
-    endsAtMs: expiresAtMs,
+    endsAtMs: isSetBack(event) ? null : expiresAtMs,
     price: isTemporaryPrice(builder) ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);

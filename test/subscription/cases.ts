@@ -810,6 +810,14 @@ export const CASES: readonly Case[] = [
     says: `Pro, $10.00. Next charge ${date(60)}. Refunded $10.00 on ${date(44)}; access remains.`,
   },
   {
+    name: 'a refund that sets the end back to the purchase of a period whose renewal was lost',
+    events: [buy(0, 30), refund(44, period(30, 30, -10))],
+    on: 46,
+    status: 'expired',
+    says: `Refunded $10.00 on ${date(44)}. No access since then.`,
+    attributes: { expires_at: 44 },
+  },
+  {
     name: 'a refund before a period that only the API knows',
     events: [buy(0, 30), refund(5)],
     snapshot: snapshotOf(31, [secondPeriod]),
