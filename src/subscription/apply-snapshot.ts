@@ -226,6 +226,7 @@ function applySubscription(
 ): void {
   // What was known to be the end of access, a grace period included, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
+  const plannedEndMs = builder.endsAtMs;
   // The API lists what the store has confirmed.
   builder.isTemporary = false;
   builder.isIncomplete = item.status === 'incomplete' && !item.givesAccess;
@@ -242,6 +243,8 @@ function applySubscription(
     return;
   }
   const ends = [isSamePeriod ? knownEndMs : Infinity, builder.endsAtMs ?? Infinity];
+  // What was only planned may have moved.
+  if (knownEndMs === plannedEndMs) ends.reverse();
   builder.endedAtMs = ends.find((atMs) => atMs <= takenAtMs) ?? takenAtMs;
 }
 

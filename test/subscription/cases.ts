@@ -1164,6 +1164,25 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(30)}: payment failed. Had Pro, $10.00 a month.`,
     attributes: { rc_billing_issue_at: null },
   },
+  ...[25, 35].map(
+    (end): Case => ({
+      name: `access that ended on day ${end} as the API says, which no event did`,
+      events: [buy(0, 30)],
+      snapshot: snapshotOf(40, [
+        apiSubscription({
+          status: 'expired',
+          givesAccess: false,
+          autoRenewalStatus: 'will_not_renew',
+          periodEndsAtMs: day(end),
+          endsAtMs: day(end),
+        }),
+      ]),
+      on: 41,
+      status: 'expired',
+      says: `No access since ${date(end)}. Had Pro, $10.00 a month.`,
+      attributes: { expires_at: end },
+    }),
+  ),
   {
     name: 'a refund whose event was lost ended access when the API says',
     events: [buy(0, 30)],
