@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache';
 import { isDatabaseUnavailable } from '../errors.ts';
-import { retryAfterDeadlock } from './sql.ts';
 
 type Waiting<T, R> = { readonly item: T } & Pick<PromiseWithResolvers<R>, 'resolve' | 'reject'>;
 
@@ -87,7 +86,7 @@ function createQueue<T, R>(
 
   async function runBatch(batch: readonly Waiting<T, R>[]): Promise<void> {
     const items = batch.map(({ item }) => item);
-    const results = (await retryAfterDeadlock(() => run(items))) ?? [];
+    const results = (await run(items)) ?? [];
     for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R);
   }
 

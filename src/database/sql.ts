@@ -11,7 +11,10 @@ export const STATEMENT_TIMEOUT_MS = 20_000;
 
 /** What a store needs: a pool or an open transaction. */
 export interface Sql {
-  /** Runs one statement and gives its rows. Statements are prepared once per connection when named. */
+  /**
+   * Runs one statement and gives its rows; outside of a transaction it is repeated after a deadlock. Statements are
+   * prepared once per connection when named.
+   */
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>;
 }
 
@@ -82,9 +85,11 @@ export function databaseOn(
   dataSource: DataSource,
   options: { readonly prepare: boolean },
 ): Database {
+  const sql = sqlOn(pool, options);
   return {
     manager: dataSource.manager,
-    ...sqlOn(pool, options),
+    query: <Row extends QueryResultRow>(...statement: Parameters<Sql['query']>) =>
+      retryAfterDeadlock(() => sql.query<Row>(...statement)),
     transaction: (work, { statementTimeoutMs } = {}) =>
       retryAfterDeadlock(async () => {
         // The same connection for SQL and for repositories.
@@ -199,8 +204,8 @@ export function epochMs(column: string): string {
 const DEADLOCK = '40P01';
 const MAX_TRIES = 5;
 
-/** Retries after a deadlock. @param work a whole statement or transaction: PostgreSQL has rolled it back */
-export async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
+/** @param work a whole statement or transaction: after a deadlock PostgreSQL has rolled it back */
+async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await work();

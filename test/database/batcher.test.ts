@@ -40,16 +40,6 @@ describe('calls that share statements', () => {
     );
   });
 
-  test('a statement that PostgreSQL ended because it and another waited for each other is repeated', async () => {
-    let deadlocks = 2;
-    const add = createBatcher<number, number>({ maxItems: 64 }, async (_key, group) => {
-      deadlocks -= 1;
-      if (deadlocks >= 0) throw Object.assign(new Error('deadlock detected'), { code: '40P01' });
-      return group;
-    });
-    assert.equal(await add('abc123', 1), 1);
-  });
-
   test('what comes in the same moment is one statement, and so is what comes before the next may begin', async () => {
     const groups: number[][] = [];
     const batcher = createBatcher<number, number>({ maxItems: 64, spacingMs: 200 }, async (_key, group) => {
