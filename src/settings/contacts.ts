@@ -63,7 +63,7 @@ export const contactsPage: Page = {
   async load({ workspace, workspaceId, sql }) {
     const matching = await readMatching(sql, workspaceId);
     const seen = matching.matched + matching.waiting;
-    const share = seen === 0 ? 0 : matching.matched / seen;
+    const share = matching.matched / seen;
     return {
       ...workspace.settings.contacts,
       matching,

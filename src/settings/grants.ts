@@ -33,7 +33,7 @@ const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) => {
 /** The choices, with a stored length that is not among them. */
 function withLength(days: number | null): readonly Length[] {
   if (days === null || LENGTHS.some(([known]) => known === days)) return LENGTHS;
-  return [...LENGTHS, [days, days === 1 ? 'One day' : `${days} days`] as const].sort((a, b) => a[0] - b[0]);
+  return [...LENGTHS, [days, `${days} days`] as const].sort((a, b) => a[0] - b[0]);
 }
 
 const COUNT = /^[1-9]\d*$/;

@@ -178,7 +178,15 @@ describe('connecting RevenueCat', () => {
     const webhooks = structuredClone(site.revenueCat.state.projects.get('projgood')?.webhooks);
     await send('/revenuecat/connect', { api_key: key }).expect(303, /^.*$/s);
     const other = site.revenueCat.issueKey('projgood');
-    await send('/revenuecat/key', { project: before?.projectId, new_key: other }).expect(303);
+    site.jobs.length = 0;
+    const replaced = await send('/revenuecat/key', { project: before?.projectId, new_key: other }).expect(
+      303,
+    );
+    assert.match(String(replaced.headers.location), /key_replaced/);
+    assert.deepEqual(
+      site.jobs.map(({ name }) => name),
+      ['workspace.health'],
+    );
     const projects = await listProjects(site.db.database, 'abc123');
     assert.equal(projects.length, 1);
     assert.equal(projects[0]?.projectId, before?.projectId);
@@ -357,10 +365,11 @@ describe('event names', () => {
   });
 
   it('leaves a kind alone that the form does not have: it came with an upgrade after the page was opened', async () => {
-    await saveSettings(site.db.database, 'abc123', { events: {} });
+    const refund = { name: 'Refunded', enabled: false };
+    await saveSettings(site.db.database, 'abc123', { events: { refund } });
+    const renewal = { name: 'Renewed', enabled: true };
     await send('/events', { 'name.renewal': 'Renewed', 'enabled.renewal': 'on' }).expect(303);
-    const { events } = await settings();
-    assert.deepEqual([events.renewal, events.expiration], [{ name: 'Renewed', enabled: true }, undefined]);
+    assert.deepEqual((await settings()).events, { refund, renewal });
     assert.match((await browser.get('/settings/events')).text, /name="enabled\.expiration"[^>]* checked/);
   });
 
@@ -499,6 +508,28 @@ describe('contacts', () => {
     assert.deepEqual(await woken(), [byEmail?.id]);
   });
 
+  it('recommends to create contacts once most of at least 20 customers have one', async () => {
+    const { database } = site.db;
+    const add = (count: number, contactId: string | null) =>
+      database.query(
+        `insert into subscribers (workspace_id, project_id, subscriber_id, contact_id, waiting)
+         select 'abc123', 'p', gen_random_uuid(), $2::text, $2::text is null from generate_series(1, $1)`,
+        [count, contactId],
+      );
+    await database.query(`delete from subscribers where workspace_id = 'abc123'`);
+    const shown = async () =>
+      /\d+% of your customers so far/.exec((await browser.get('/settings/contacts')).text)?.[0];
+    await add(15, 'contact');
+    await add(4, null);
+    assert.equal(await shown(), undefined, 'too few');
+    await add(1, null);
+    assert.equal(await shown(), '75% of your customers so far');
+    await add(5, null);
+    assert.equal(await shown(), '60% of your customers so far');
+    await add(1, null);
+    assert.equal(await shown(), undefined, 'too few of them match');
+  });
+
   it('makes missing attributes again', async () => {
     await site.db.database.query(
       `update workspaces set attributes_ready = false where workspace_id = 'abc123'`,
@@ -529,6 +560,10 @@ describe('contacts', () => {
     assert.match((await browser.get('/settings/contacts')).text, /Create missing attributes/);
     await send('/contacts/attributes').expect(303);
     assert.equal(await isDue(), true, 'contacts get what was missing');
+    const [entry] = await site.db.database.query(
+      `select details from audit_log where action = 'attributes_made' order by audit_id desc limit 1`,
+    );
+    assert.deepEqual(entry?.details, { created: [attribute.name] });
   });
 
   it('says that a permission is missing where Intercom does not let it make attributes', async () => {
@@ -536,6 +571,9 @@ describe('contacts', () => {
     const answer = await send('/contacts/attributes').expect(303);
     assert.match(String(answer.headers.location), /attributes_refused/);
     assert.match((await browser.get(String(answer.headers.location))).text, /permission/);
+    site.intercom.faults.add({ status: 503, pathPrefix: '/data_attributes', times: 1 });
+    const later = await send('/contacts/attributes').expect(303);
+    assert.match(String(later.headers.location), /intercom_unavailable/);
   });
 });
 
@@ -936,15 +974,21 @@ describe('deliveries', () => {
   it('shows the request and the answer of each attempt', async () => {
     const eventId = await storeEvent();
     await site.db.database.query(
-      `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message)
-       select workspace_id, subscriber_id, event_id, '{"event_name":"rc_renewal_event"}', 400, 'intercom_rejected', 'No'
-         from events where event_id = $1`,
+      `insert into delivery_attempts (workspace_id, subscriber_id, event_id, request, status, code, message, answer)
+       select workspace_id, subscriber_id, event_id, '{"event_name":"rc_renewal_event"}'::json, 400, 'intercom_rejected',
+              'No', '<cut off' from events where event_id = $1
+       union all
+       select workspace_id, subscriber_id, null, '{}'::json, 200, 'ok', null, '{"id":7}' from events where event_id = $1`,
       [eventId],
     );
     const { text } = await browser.get(`/settings/deliveries/event?id=${eventId}`).expect(200);
     assert.doesNotMatch(text, /Send to Intercom/, 'it was sent');
-    assert.match(text, /rc_renewal_event/);
-    assert.match(text, /intercom_rejected/);
+    assert.match(text, /None yet/, 'no contact');
+    assert.match(text, /: The event: not accepted\. Intercom /);
+    assert.match(text, /POST \/events\s+\{\s+&quot;event_name&quot;: &quot;rc_renewal_event/);
+    assert.match(text, /intercom_rejected<\/code> No<[\s\S]*400\s+&lt;cut off</);
+    assert.match(text, /: The attributes: accepted</);
+    assert.match(text, /PUT \/contacts\/…\s+\{\}[\s\S]*200\s+\{\s+&quot;id&quot;: 7\s+\}/);
   });
 
   it('names a customer whose event has no app user ID by an identified one', async () => {
