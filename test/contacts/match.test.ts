@@ -190,5 +190,9 @@ describe('finding a contact', () => {
     await look({ appUserIds: [...anonymous, 'u1'] });
     assert.equal(asked[0], 'u1');
     assert.ok(asked.length < 24, `${asked.length} calls`);
+    asked.length = 0;
+    const identified = Array.from({ length: 24 }, (_, index) => `user-${index}`);
+    await look({ appUserIds: identified });
+    assert.deepEqual(asked.toSorted(), identified.toSorted());
   });
 });

@@ -186,12 +186,13 @@ describe('the customer’s card', () => {
   it('opens the history and leads back to the first canvas from every page of it', async () => {
     const first = await submit('history');
     assert.match(first.text, /"history:4"/);
+    assert.equal(first.text.split('"id":"event:').length - 1, 4);
     assert.match(first.text, /"id":"home"/);
     const second = await submit('history:4');
     assert.match(second.text, /You subscribed/);
     assert.match(second.text, /"id":"home"/);
     assert.doesNotMatch(second.text, /"history:/);
-    assert.match((await submit('history:400')).text, /"id":"home"/);
+    assert.match((await submit('history:400')).text, /No events yet.*"id":"home"/);
     assert.deepEqual((await submit('home')).canvas, { content_url: `${PUBLIC_URL}/canvas/messenger/live` });
     assert.match((await submit('made-up')).text, /You have Pro/);
     assert.match(
@@ -229,6 +230,7 @@ describe('the customer’s card', () => {
     );
     const { text } = await submit('history', { contact: user('refunded') });
     assert.match(text, /ended.*refund.*payment failed.*subscribed/i);
+    assert.match(await live({ contact: user('refunded') }), /"You received a refund[^}]*"muted"/);
   });
 
   it('names the store of what a customer has in two of them', async () => {
@@ -262,13 +264,13 @@ describe('the customer’s card', () => {
   it('hides the events of a transfer’s source from its receiver', async () => {
     const source = await addCustomer(site, ['card-source'], [{ event_timestamp_ms: START_MS - DAY_MS }]);
     const receiver = await addCustomer(site, ['card-receiver'], []);
-    const transfer = eventBody({ type: 'TRANSFER', event_timestamp_ms: START_MS + DAY_MS });
+    const transfer = eventBody({ type: 'TRANSFER', event_timestamp_ms: START_MS + DAY_MS, store: null });
     await addEvent(site, { workspaceId: 'abc123', subscriberId: source, side: 'source' }, transfer);
     await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
     const contact = user('card-receiver');
     assert.match(await live({ contact }), /You have Pro/);
     const { text } = await submit('history', { contact });
-    assert.match(text, /moved to this account/);
+    assert.match(text, /moved to this account[^}]*"subtitle":"Jan 2, 2026"/);
     assert.doesNotMatch(text, /You subscribed/);
   });
 
@@ -284,7 +286,8 @@ describe('the customer’s card', () => {
       purchased_at_ms: START_MS,
       expiration_at_ms: START_MS + 30 * DAY_MS,
     });
-    await addCustomer(site, ['collector'], [1, 2, 3, 4, 5].map(bought));
+    const ended = { ...bought(6), type: 'EXPIRATION', expiration_at_ms: START_MS };
+    await addCustomer(site, ['collector'], [...[1, 2, 3, 4, 5].map(bought), ended]);
     const contact = user('collector');
     const named = (text: string) => [...text.matchAll(/\*\*(Plan \d)\*\*/g)].map((match) => match[1]);
     const home = await live({ contact });

@@ -169,8 +169,8 @@ it('does not report a test purchase as the last event of a customer without a su
   await addCustomer(site, ['fin-tester'], [{ environment: 'SANDBOX' }]);
   const { body } = await ask('fin-tester').expect(200);
   assert.deepEqual(
-    [body.summary, body.last_event, body.last_event_on],
-    ['We found no subscription for you.', '', ''],
+    [body.summary, body.will_renew, body.last_event, body.last_event_on],
+    ['We found no subscription for you.', false, '', ''],
   );
 });
 
@@ -195,7 +195,7 @@ it('has the same flat fields for every customer', async () => {
   assert.equal(ended.body.access_until, '2026-01-03');
   assert.equal(ended.body.manage_url, '');
   const unknown = await ask('unknown-user').expect(200);
-  assert.equal(unknown.body.found, false);
+  assert.deepEqual([unknown.body.found, unknown.body.will_renew], [false, false]);
   const known = await ask('fin-1').expect(200);
   for (const { body, text } of [ended, unknown, known]) {
     assert.deepEqual(Object.keys(body), Object.keys(known.body));
@@ -214,6 +214,7 @@ it('never returns another customer’s data', async () => {
   const transfer = eventBody({
     id: randomUUID(),
     type: 'TRANSFER',
+    store: null,
     event_timestamp_ms: START_MS + DAY_MS,
     transferred_from: ['source'],
     transferred_to: ['receiver'],
@@ -222,7 +223,10 @@ it('never returns another customer’s data', async () => {
   await addEvent(site, { workspaceId: 'abc123', subscriberId: receiver }, transfer);
   const { body } = await ask('receiver').expect(200);
   assert.equal(body.has_access, true);
-  assert.equal(body.last_event_on, '2026-01-02');
+  assert.deepEqual(
+    [body.last_event, body.last_event_on],
+    ['Your purchases were moved to this account', '2026-01-02'],
+  );
   assert.equal((await ask('source').expect(200)).body.has_access, false);
 });
 
