@@ -68,8 +68,9 @@ export function findLive(
   const { transactionId, key, store, environment, isOneTime } = subscription;
   const ofStore = bought.filter((each) => each.store === store && each.environment === environment);
   const isInKey = (id: string): boolean => key.endsWith(`|${id}`) || key.includes(`|${id}:`);
+  const isOwn = (storeId: string): boolean => storeId === transactionId || isInKey(storeId);
   const byTransaction = ofStore.find(
-    ({ storeId, id }) => (storeId !== null && (storeId === transactionId || isInKey(storeId))) || isInKey(id),
+    ({ storeId, id }) => isInKey(id) || (storeId !== null && isOwn(storeId)),
   );
   const stored = allPurchases(context).filter(
     (each) => each.store === store && each.environment === environment && each.isOneTime === isOneTime,

@@ -52,23 +52,20 @@ type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
  * Applies an event of the state machine, with its audit record and its note. Where RevenueCat is called next, no other
  * action on the same target may be unconfirmed.
  *
- * @param change.lastChange of the target, read before the action was checked; absent: it needs no check
- * @param change.decidedIn the conversation of a decision, if that is not where the action was requested
+ * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
+ * @param step.decidedIn the conversation of a decision, if that is not where the action was requested
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
  */
 export async function transition(
   app: TransitionApp,
   action: Action,
-  {
-    lastChange,
-    decidedIn = action.conversationId,
-    ...change
-  }: Changes & {
+  step: Changes & {
     readonly event: ActionEvent;
     readonly lastChange?: string | null;
     readonly decidedIn?: string | null;
   },
 ): Promise<Action | null> {
+  const { lastChange, decidedIn = action.conversationId, ...change } = step;
   const { audit, note, to }: Transition = TRANSITIONS[change.event];
   const isCalledNext = UNCONFIRMED_STATES.includes(to);
   return app.database.transaction(async (sql) => {

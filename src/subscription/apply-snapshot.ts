@@ -26,14 +26,14 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   const { takenAtMs } = snapshot;
   listEntitlements(fold, snapshot);
   const matched = new Set<StateBuilder>();
-  const unmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
-  const isKnown = (item: SnapshotSubscription) => Number(findByTransaction(fold, item) !== undefined);
+  const ifUnmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
+  const isKnown = (item: SnapshotSubscription) => findByTransaction(fold, item) !== undefined;
   // A customer who resubscribed has two subscriptions to one product: those known by their transaction come first.
   const subscriptions = snapshot.subscriptions
     .filter((item) => !isNamelessGrant(fold, item))
-    .sort((a, b) => isKnown(b) - isKnown(a) || currentFirst(a, b));
+    .sort((a, b) => Number(isKnown(b)) - Number(isKnown(a)) || currentFirst(a, b));
   for (const item of subscriptions) {
-    const builder = matchSubscription(fold, item, unmatched) ?? addSubscription(fold, item);
+    const builder = matchSubscription(fold, item, ifUnmatched) ?? addSubscription(fold, item);
     const trialEndsAtMs = trialEnd(builder);
     matched.add(builder);
     applySubscription(builder, latestPaidPeriod(item), {
@@ -41,7 +41,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
       graceEndsAtMs: graceEnd(fold, item, snapshot),
     });
     // A product whose entitlements were deleted still runs.
-    if (item.givesAccess && item.entitlements.length === 0 && isCertainlyEnded(builder, snapshot))
+    if (item.givesAccess && item.entitlements.length === 0 && givesNothing(builder, snapshot))
       builder.entitlements = [];
     endTrialEarly(fold, builder, trialEndsAtMs);
     if (item.status === 'trialing' && item.environment === 'production' && !builder.isGrant)
@@ -53,7 +53,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   }
   // Newest first: of several passes, the last one gives an entitlement until the listed end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {
-    const builder = unmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
+    const builder = ifUnmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
     applyPurchase(builder, item, { listed: fold.listedEntitlements, others: matched, snapshot });
     matched.add(builder);
@@ -145,16 +145,16 @@ function applyRevenue(
 function matchSubscription(
   fold: HistoryFold,
   item: SnapshotSubscription,
-  unmatched: (found: StateBuilder | undefined) => StateBuilder | undefined,
+  ifUnmatched: (found: StateBuilder | undefined) => StateBuilder | undefined,
 ): StateBuilder | undefined {
   const { environment, store, productId, entitlements } = item;
   if (store === 'PROMOTIONAL') {
-    const grants = entitlements.map((key) => unmatched(fold.builders.get(grantKey(environment, key))));
+    const grants = entitlements.map((key) => ifUnmatched(fold.builders.get(grantKey(environment, key))));
     return grants.find((grant) => grant !== undefined);
   }
   const sameProduct =
     productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
-  return unmatched(findByTransaction(fold, item)) ?? unmatched(sameProduct);
+  return ifUnmatched(findByTransaction(fold, item)) ?? ifUnmatched(sameProduct);
 }
 
 function findByTransaction(
@@ -402,7 +402,7 @@ function applyPurchase(
     return endsAtMs === undefined || isOfOther(key, endsAtMs) ? [] : [endsAtMs];
   });
   if (ends.length === 0) {
-    if (isCertainlyEnded(builder, context.snapshot)) endBy(builder, takenAtMs);
+    if (givesNothing(builder, context.snapshot)) endBy(builder, takenAtMs);
     return;
   }
   Object.assign(builder, { endedAtMs: null, expirationReason: null });
@@ -413,7 +413,7 @@ function applyPurchase(
  * Whether a purchase gives nothing, now that none of its entitlements is listed as active. It is uncertain while one is
  * listed that no item names: a new entitlement is listed by its id until its lookup key is known.
  */
-function isCertainlyEnded({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
+function givesNothing({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
   const items = [...snapshot.subscriptions, ...snapshot.purchases];
   const isNamed = (key: string) => items.some((item) => item.entitlements.includes(key));
   return (

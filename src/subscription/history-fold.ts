@@ -54,7 +54,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
   const trialEndsAtMs = trialEnd(builder);
-  const isCounted = isInRevenue(builder, event);
+  const isCounted = isRevenueCounted(builder, event);
   applyEvent(builder, event);
   endTrialEarly(fold, builder, trialEndsAtMs);
   indexBuilder(fold, builder, event);
@@ -69,7 +69,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
 }
 
 /** Whether the revenue that RevenueCat's API lists has the charge already: its event can be the later of both. */
-function isInRevenue(builder: StateBuilder, event: LifecycleEvent): boolean {
+function isRevenueCounted(builder: StateBuilder, event: LifecycleEvent): boolean {
   const { isRevenueListed, periodStartedAtMs, productId } = builder;
   return (
     isRevenueListed &&
