@@ -56,10 +56,7 @@ export class IntercomRateGate implements IntercomGate {
   #readAtMs = 0;
 
   /** @param options.take takes calls out of the budget that the processes share */
-  constructor(options: {
-    clock: Clock;
-    take: (request: CallRequest) => Promise<Allowance>;
-  }) {
+  constructor(options: { clock: Clock; take: (request: CallRequest) => Promise<Allowance> }) {
     this.#clock = options.clock;
     this.#take = options.take;
   }

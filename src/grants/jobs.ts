@@ -25,11 +25,7 @@ const BULK_GRANT = {
 
 export function grantJobs(app: AppContext): JobDefinitions {
   return {
-    'action.confirm': {
-      workers: 'waiting',
-      retryLimit: 30,
-      run: (key) => confirmAction(app, key),
-    },
+    'action.confirm': { workers: 'waiting', retryLimit: 30, run: (key) => confirmAction(app, key) },
     'action.note': { workers: 'interactive', retryLimit: 20, run: (key) => sendNotes(app, key) },
     'bulk-grant.choose': { ...BULK_GRANT, run: (key) => chooseCustomers(app, key) },
     'bulk-grant.run': { ...BULK_GRANT, run: (key) => runBulkSlice(app, key) },

@@ -126,10 +126,7 @@ export async function readTimelinePage(
   const limit = PAGE_SIZE + 1;
   const { sources, appUserIds } = customer;
   const stored = await readTimeline(app.readDatabase, request.workspaceId, { ...wanted, sources, limit });
-  const rows = stored.map(({ cursor, entry }) => ({
-    cursor,
-    entry: markWithinCustomer(entry, appUserIds),
-  }));
+  const rows = stored.map(({ cursor, entry }) => ({ cursor, entry: markWithinCustomer(entry, appUserIds) }));
   const isReported = rows.some(({ entry }) =>
     customer.fallbackEvents.some(({ kind }) => kind === entry.kind),
   );

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { createRevenueCatClient, type RevenueCatClient } from '../revenuecat/client.ts';
-import { checkWorkspace } from '../workspaces/health.ts';
+import { checkWorkspace } from '../workspaces/check-workspace.ts';
 import {
   disconnectProject,
   INVALID_PROJECT_ID,

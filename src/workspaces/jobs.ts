@@ -1,6 +1,7 @@
 import type { JobDefinitions } from '../jobs/jobs.ts';
 import type { AppContext } from './app-context.ts';
-import { checkWorkspace, reportHealth } from './health.ts';
+import { checkWorkspace } from './check-workspace.ts';
+import { reportHealth } from './health.ts';
 import { checkInstallations, confirmUninstall, provisionWorkspace } from './install.ts';
 import { rotateKeys } from './secrets.ts';
 

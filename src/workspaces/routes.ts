@@ -74,9 +74,7 @@ function finish(app: AppContext, signIn: Sessions['signIn']): RequestHandler {
       return fail(forbidden(error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE));
     }
     if (code === null) return fail(forbidden(ACCESS_DENIED));
-    const failure = await answerOrError(
-      install(app, code, purpose).then((installed) => signIn(req, res, installed)),
-    );
+    const failure = await answerOrError(install(app, code, purpose).then((who) => signIn(req, res, who)));
     if (failure instanceof AppError) {
       app.logger.warn(
         { code: failure.code, upstream: failure.upstreamStatus, purpose },

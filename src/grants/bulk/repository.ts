@@ -196,16 +196,9 @@ export async function moveBulkGrant(
 ): Promise<BulkGrant | null> {
   const { from, to, by }: BulkTransition = BULK_TRANSITIONS[event];
   const key = { workspaceId, bulkGrantId };
-  const isMoved = await updateRows(
-    sql,
-    BulkGrantEntity,
-    { ...key, state: In(from) },
-    {
-      state: to,
-      finishedAt: FINISHED.includes(to) ? new Date() : null,
-      ...(by ? { [by]: teammate } : {}),
-    },
-  );
+  const finishedAt = FINISHED.includes(to) ? new Date() : null;
+  const changes = { state: to, finishedAt, ...(by ? { [by]: teammate } : {}) };
+  const isMoved = await updateRows(sql, BulkGrantEntity, { ...key, state: In(from) }, changes);
   if (!isMoved) return null;
   if (event === 'undo')
     await updateRows(
