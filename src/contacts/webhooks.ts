@@ -1,7 +1,8 @@
-import { type RequestHandler, Router } from 'express';
+import type { RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import type { Sql } from '../database/sql.ts';
 import { badRequest } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { signedJson } from '../http/signed.ts';
 import { idField, optional, optionalId, optionalText } from '../intercom/fields.ts';
 import { hubSignature } from '../intercom/signatures.ts';
@@ -81,7 +82,7 @@ export function intercomWebhookRouter(
 
   const secret = options.clientSecret;
   const signed = signedJson(hubSignature, { secret, maxBytes: MAX_NOTIFICATION_BYTES });
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.head('/', (_req, res) => {
     res.status(200).end();
   });

@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, Router } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { errorHandler, unknownRoute } from './errors.ts';
@@ -45,6 +45,11 @@ export function createApp(options: {
   app.use(unknownRoute);
   app.use(errorHandler(options.logger));
   return app;
+}
+
+/** Of addresses that match exactly: a proxy that hides /metrics must not be passed by /Metrics or /metrics/. */
+export function createRouter(): Router {
+  return Router({ strict: true, caseSensitive: true });
 }
 
 const HSTS_SECONDS = 31_536_000;

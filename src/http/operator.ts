@@ -1,8 +1,9 @@
-import { Router } from 'express';
+import type { Router } from 'express';
 import type { Registry } from 'prom-client';
 import { databaseUnavailable, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { withTimeout } from '../time.ts';
+import { createRouter } from './app.ts';
 
 /** A balancer waits less long than a statement may take. */
 const READY_TIMEOUT_MS = 2_000;
@@ -17,8 +18,7 @@ export function operatorRouter(options: {
   /** Rejects while the database does not answer. */
   isReadOnly(): Promise<boolean>;
 }): Router {
-  // A proxy that hides /metrics must not be passed by /Metrics or /metrics/.
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' });
   });

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
-import { Router } from 'express';
+import type { Router } from 'express';
 import { notFound } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { type Component, text } from '../intercom/canvas.ts';
 import { MAX_PICTURE_EVENTS, type Picture, pictureOf } from '../subscription/picture.ts';
 import { markWithinCustomer } from '../subscription/transfers.ts';
@@ -46,7 +47,7 @@ function signatureOf(key: string, path: string): string {
 /** Mounted at `/pictures`: the agent's browser loads pictures without a session, by their signed address. */
 export function pictureRouter(app: CardApp): Router {
   const { pictureKey, now } = app;
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.get('/:workspaceId/:subscriberId/:version/:expiresAtMs/:signature.png', async (req, res) => {
     const { workspaceId, subscriberId, signature } = req.params;
     const path = `${req.baseUrl}${req.path}`;

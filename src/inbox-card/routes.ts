@@ -1,4 +1,4 @@
-import { type RequestHandler, type Response, Router } from 'express';
+import type { RequestHandler, Response, Router } from 'express';
 import { wakeWaitingFor } from '../contacts/repository.ts';
 import { MAX_CATCH_UP_MS, withoutReplica } from '../database/replica.ts';
 import { badRequest } from '../errors.ts';
@@ -16,6 +16,7 @@ import {
   forAction,
   removalCanvas,
 } from '../grants/views/stored-actions.ts';
+import { createRouter } from '../http/app.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, type InboxCanvas, linkButton, notInstalled, text } from '../intercom/canvas.ts';
@@ -55,7 +56,7 @@ export function inboxCardRouter(app: CardApp): Router {
     });
     sendCanvas(res, answer);
   };
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.post('/initialize', handle);
   router.post('/submit', handle);
   return router;

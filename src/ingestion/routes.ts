@@ -1,8 +1,9 @@
 import { createHmac } from 'node:crypto';
-import { type Request, type RequestHandler, Router } from 'express';
+import type { Request, RequestHandler, Router } from 'express';
 import { LRUCache } from 'lru-cache';
 import { createBatcher } from '../database/batcher.ts';
 import { AppError, badRequest, notFound, unauthorized } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { isLarge, type RawRequest, rawBody } from '../http/body.ts';
 import { eventIdOf, identifiersOf, keyText } from '../subscription/read-event.ts';
 import { equalInConstantTime, isRecord } from '../text.ts';
@@ -109,7 +110,7 @@ export function revenueCatWebhookRouter(
     next();
   };
 
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.post('/:projectId', checkKey, rawBody(MAX_WEBHOOK_BYTES), receive);
   return router;
 }

@@ -1,4 +1,5 @@
-import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Request, RequestHandler, Response, Router } from 'express';
+import { createRouter } from '../http/app.ts';
 import { jsonBody } from '../http/body.ts';
 import { languageOf } from '../i18n/languages.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
@@ -51,7 +52,7 @@ export function messengerApiRouter(app: AppContext): Router {
     send(res, answerFin(customers, timezone, now()));
   }
 
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.post('/messenger/token', body, token);
   router.post('/messenger/support-link', body, supportLink);
   router.get('/fin/subscription', (req, res) => answerFinFor(req, res, req.query));

@@ -1,6 +1,7 @@
-import { type Request, type RequestHandler, Router } from 'express';
+import type { Request, RequestHandler, Router } from 'express';
 import { z } from 'zod';
 import { badRequest } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { languageOf } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
 import { notInstalled, type Part } from '../intercom/canvas.ts';
@@ -87,7 +88,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
     res.json(contentOf(await renderInTime(req, { ...readMessengerRequest(req), componentId: null })));
   };
 
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.post('/initialize', initialize);
   router.post('/submit', submit);
   router.post('/live', live);

@@ -2,8 +2,9 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Eta } from 'eta';
-import { type Request, type Response, Router } from 'express';
+import type { Request, Response, Router } from 'express';
 import { AppError, answerOrError } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { sendAsset } from '../http/assets.ts';
 import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
@@ -80,7 +81,7 @@ interface SupportSite {
  */
 export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): Router {
   const site = { app, refreshIfStale };
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.get('/assets/support.css', (_req, res) => sendAsset(res, 'css', style));
   router.get('/assets/support.js', async (_req, res) => sendAsset(res, 'js', await supportScript()));
   router.get('/support/:workspaceId', (req, res) => {

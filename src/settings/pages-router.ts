@@ -1,5 +1,6 @@
-import { type Request, type RequestHandler, type Response, Router, urlencoded } from 'express';
+import { type Request, type RequestHandler, type Response, type Router, urlencoded } from 'express';
 import { AppError, forbidden, notFound } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { sessionOf } from '../workspaces/sessions.ts';
 import { assertAllowedToChange, isOfOtherWorkspace } from './change-settings.ts';
@@ -25,7 +26,7 @@ type Site = Pick<PageRequest, 'app' | 'sessions' | 'menu'>;
 
 /** Serves the pages of signed-in admins; mounted at `/settings`. */
 export function pagesRouter(site: Site, pages: readonly Page[]): Router {
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   const pagePaths = pages.map(({ path }) => path || '/');
   const readPageRequest: RequestHandler = async (req, res, next) => {
     res.locals.pageRequest = await readRequest(site, req, res);

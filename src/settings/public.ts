@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname, join } from 'node:path';
-import { Router, urlencoded } from 'express';
+import { type Router, urlencoded } from 'express';
+import { createRouter } from '../http/app.ts';
 import { sendAsset } from '../http/assets.ts';
 import type { Sessions } from '../workspaces/sessions.ts';
 import { sendPublicPage } from './render.ts';
@@ -17,7 +18,7 @@ const DOCUMENTS = [
 
 /** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
 export function publicRouter(sessions: Sessions): Router {
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   const require = createRequire(import.meta.url);
   const pico = require.resolve('@picocss/pico/css/pico.jade.min.css');
   const ours = ['app.css', 'icon.svg', 'icon.png', 'settings.js'].map((name) => [name, join(ASSETS, name)]);

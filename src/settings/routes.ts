@@ -1,4 +1,5 @@
-import { Router } from 'express';
+import type { Router } from 'express';
+import { createRouter } from '../http/app.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import type { Sessions } from '../workspaces/sessions.ts';
 import { accessPage, signOutPage } from './access.ts';
@@ -55,7 +56,7 @@ export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
 
 /** The settings of a workspace's admins: plain HTML forms that work without JavaScript. Mounted at `/`. */
 export function settingsRouter(app: AppContext, sessions: Sessions): Router {
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.use(publicRouter(sessions));
   router.use('/settings', pagesRouter({ app, sessions, menu: MENU }, PAGES));
   return router;

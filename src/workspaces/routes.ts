@@ -1,9 +1,10 @@
-import { type RequestHandler, Router } from 'express';
+import type { RequestHandler, Router } from 'express';
 import { LessThan, MoreThan } from 'typeorm';
 import { z } from 'zod';
 import { OAuthStateEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { AppError, answerOrError, badRequest, forbidden } from '../errors.ts';
+import { createRouter } from '../http/app.ts';
 import { jsonBody, type RawRequest } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { assertVerified } from '../http/signed.ts';
@@ -32,7 +33,7 @@ const CONFIRM_EVERY_SECONDS = 10;
  * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
 export function installRouter(app: AppContext, signIn: Sessions['signIn']): Router {
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   const limit = limitRequests(MAX_STARTS_PER_MINUTE);
   router.get('/install', limit, start(app, 'install'));
   router.get('/oauth/signin', limit, start(app, 'signin'));
@@ -156,7 +157,7 @@ export function uninstallRouter(app: AppContext): Router {
     await jobs.send('workspace.confirm-uninstall', { workspaceId }, options);
   }
 
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
   /** A signed notice is not held up by others from the same address, which may be a proxy's. */
   const verifyOrLimit: RequestHandler = (req, res, next) => {
@@ -182,7 +183,7 @@ export function uninstallRouter(app: AppContext): Router {
 
 /** `POST /intercom/health`, behind its signature. */
 export function healthRouter(app: AppContext): Router {
-  const router = Router({ strict: true, caseSensitive: true });
+  const router = createRouter();
   router.post('/', async (req, res) => {
     const body = healthSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"workspace_id": "…"}');
