@@ -240,8 +240,8 @@ async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClai
 }
 
 /**
- * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the delivery
- * that follows then writes them once.
+ * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the run that
+ * follows then writes them once.
  */
 async function writeOwnAttributes(run: DeliveryRun, burst: Burst): Promise<WriteResult> {
   const { database, writer } = run.context;
@@ -253,7 +253,7 @@ async function writeOwnAttributes(run: DeliveryRun, burst: Burst): Promise<Write
   const end = isOver
     ? ({ kind: 'written', values: written } as const)
     : await writeAttributes(run, contactId, { wanted, written });
-  // What this delivery wrote, or one before it that was overtaken, may have replaced the attributes that are shown now.
+  // What this run wrote, or one before it that was overtaken, may have replaced the attributes that are shown now.
   if (!isHidden || claim.attributesWritten === null)
     await rewriteAttributesOf(database, claim.workspaceId, await findPreferred(database, claim, burst));
   return end;
@@ -271,7 +271,7 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
 
 /**
  * Whether the customer may have become known under a better app user id since the contact was found: an anonymous one
- * logged in. That id may have a contact of its own, which takes precedence. Nothing written: a delivery found the
+ * logged in. That id may have a contact of its own, which takes precedence. Nothing written: a run found the
  * contact and did not end, or more has arrived since.
  */
 function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): boolean {
