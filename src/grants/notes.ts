@@ -153,7 +153,7 @@ function noteParagraphs(action: Action, step: NoteStep, messages: Messages): str
   // A grant that was made can only have failed to be removed.
   const isFailedRemoval = kind === 'grant' && step === 'failed' && action.state !== 'failed';
   const isOfRemoval = isFailedRemoval || step === 'revoked';
-  const isOfApproved = decidedBy && (step === 'confirmed' || (step === 'failed' && !isFailedRemoval));
+  const isOfApproved = decidedBy && !isFailedRemoval && (step === 'confirmed' || step === 'failed');
   const key = step === 'confirmed' ? doneKey(action) : isFailedRemoval ? 'removalFailed' : step;
   const values = messageValuesOf(messages, action);
   const title = t(`action.title.${isFailedRemoval ? 'revoke' : kind}`);

@@ -54,8 +54,8 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     const bulk = await readBulkGrant(app.database, key);
     const project = bulk && (await readProject(app.database, bulk.workspaceId, bulk.projectId));
     const workspace = await readWorkspace(app.database, key.workspaceId);
-    if (!bulk || !project || !workspace || (bulk.state !== 'running' && bulk.state !== 'undoing'))
-      return false;
+    if (!bulk || !project || !workspace) return false;
+    if (bulk.state !== 'running' && bulk.state !== 'undoing') return false;
     const { state } = bulk;
     const claimed = await claimCustomers(app.database, bulk, { state, limit: BATCH_SIZE });
     if (claimed.length > 0) {
