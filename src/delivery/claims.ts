@@ -248,7 +248,7 @@ export async function renewLeases(
       where workspace_id = $1
         and subscriber_id = any(array(select subscriber_id from subscribers
                                        where workspace_id = $1 and lease_owner = $2 and subscriber_id = any($3)
-                                         and merged_into is null
+                                         and lease_until is not null and merged_into is null
                                        order by subscriber_id for no key update))
      returning subscriber_id`,
     [workspaceId, owner, subscriberIds, LEASE_SECONDS],

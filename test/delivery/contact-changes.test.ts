@@ -339,6 +339,8 @@ describe('contact changes during a delivery', () => {
     assert.deepEqual(await renew(lost.owner), new Set(ids));
     await releaseClaim(database, kept);
     assert.deepEqual(await claimNext(database, WORKSPACE_ID, { owner: randomUUID(), limit: 2 }), []);
+    await releaseClaim(database, lost);
+    assert.deepEqual(await renew(lost.owner), new Set([kept.subscriberId]), 'a released one stays released');
     await database.query(
       `update subscribers set due_at = null where workspace_id = $1 and subscriber_id = any($2)`,
       [WORKSPACE_ID, ids],
