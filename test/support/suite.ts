@@ -98,6 +98,7 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
     concurrency: PROCESSES,
     timeout: PROCESS_TIMEOUT_MS,
     execArgv: [
+      `--import=${join(import.meta.dirname, 'runner-hook.ts')}`,
       `--import=${join(import.meta.dirname, 'record-statements.ts')}`,
       `--test-timeout=${FILE_TIMEOUT_MS}`,
     ],
