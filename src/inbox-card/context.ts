@@ -1,7 +1,7 @@
 import type { ViewContext } from '../grants/context.ts';
 import { chooseLanguage } from '../i18n/languages.ts';
 import { messagesFor } from '../i18n/messages.ts';
-import { backLink, canvas, type InboxCanvas, linkButton, type Part, text } from '../intercom/canvas.ts';
+import { backLink, canvas, type InboxCanvas, linkButton, type Part } from '../intercom/canvas.ts';
 import type { CatalogCache } from '../revenuecat/catalog.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
 import { isBlockedId } from '../subscription/app-user-ids.ts';
@@ -80,14 +80,6 @@ export function withFormState(
       ),
   };
   return context;
-}
-
-export function sentenceCanvas(
-  context: CardContext,
-  sentence: string,
-  style: 'muted' | 'error' = 'muted',
-): InboxCanvas {
-  return context.page([text(sentence, style)]);
 }
 
 export function revenueCatButton({ messages, customer }: Pick<ViewContext, 'messages' | 'customer'>): Part {

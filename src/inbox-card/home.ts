@@ -6,13 +6,7 @@ import { queueKeyCheck } from '../workspaces/key-state.ts';
 import { hasWorkingKey } from '../workspaces/projects.ts';
 import { lacksPermission } from '../workspaces/revenuecat-key.ts';
 import type { Candidate } from './card-repository.ts';
-import {
-  type CardAnswer,
-  type CardContext,
-  readCardContext,
-  sentenceCanvas,
-  withFormState,
-} from './context.ts';
+import { type CardAnswer, type CardContext, readCardContext, withFormState } from './context.ts';
 import { type CustomerContext, canShare, certainCandidate, loadCustomer } from './customer.ts';
 import { overview } from './overview.ts';
 import { chooseProject, withoutCustomer } from './search.ts';
@@ -97,7 +91,7 @@ export async function refresh(before: CustomerContext): Promise<CardAnswer> {
   app.catalog.invalidate(workspaceId, project.projectId);
   const context = await readCardContext(before);
   const candidate = context?.candidates.find((each) => each.subscriberId === subscriberId);
-  if (!context || !candidate) return sentenceCanvas(before, m.t('card.state.notFound'));
+  if (!context || !candidate) return before.page([text(m.t('card.state.notFound'), 'muted')]);
   const customer = await loadCustomer(app, candidate);
   const after = { ...context, customer };
   if (outcome === 'refreshed') return overview(after, adminNotice(after));

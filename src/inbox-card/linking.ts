@@ -16,7 +16,7 @@ import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../
 import { lockSubscriber, readSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { type AuditRecord, writeAudit } from '../workspaces/audit.ts';
-import { type CardAnswer, type CardContext, sentenceCanvas, withFormState } from './context.ts';
+import { type CardAnswer, type CardContext, withFormState } from './context.ts';
 import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { details } from './details.ts';
 import type { FoundBy } from './form-state.ts';
@@ -127,13 +127,13 @@ function reviewCanvas(
 export async function link(context: CardContext): Promise<CardAnswer> {
   const { app, messages: m } = context;
   const reviewed = context.formState.match;
-  if (!reviewed) return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
+  if (!reviewed) return context.page([text(m.t('card.state.outdated'), 'error')]);
   const { subscriberId, foundBy } = reviewed;
   const now = await reviewLink(context, subscriberId);
   if (!now) {
     const refused = { action: 'link', subscriberId: null, details: { found_by: foundBy }, result: 'refused' };
     await audit(context, app.database, refused);
-    return sentenceCanvas(context, m.t('card.state.notFound'));
+    return context.page([text(m.t('card.state.notFound'), 'muted')]);
   }
   if (context.isOutdated) return reviewCanvas(context, now, 'expired');
   if (now.fingerprint !== reviewed.fingerprint) return reviewCanvas(context, now, 'changed');
@@ -194,7 +194,7 @@ async function storeLink(
 export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   const { app, request, customer, formState, isOutdated, messages: m } = context;
   const { subscriberId, link: shown } = customer;
-  if (shown === null) return sentenceCanvas(context, m.t('card.state.notFound'));
+  if (shown === null) return context.page([text(m.t('card.state.notFound'), 'muted')]);
   if (formState.unlink !== subscriberId || isOutdated) return details(context);
   const { workspaceId, contact } = request;
   await app.database.transaction(async (sql) => {

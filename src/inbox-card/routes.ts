@@ -22,14 +22,7 @@ import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, type InboxCanvas, linkButton, notInstalled, text } from '../intercom/canvas.ts';
 import { drawInTime } from '../intercom/draw-in-time.ts';
 import { createCardReader } from './card-repository.ts';
-import {
-  type CardAnswer,
-  type CardApp,
-  type CardContext,
-  type Render,
-  readCardContext,
-  sentenceCanvas,
-} from './context.ts';
+import { type CardAnswer, type CardApp, type CardContext, type Render, readCardContext } from './context.ts';
 import { type CustomerContext, certainCandidate, loadCustomer } from './customer.ts';
 import { details, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
@@ -112,7 +105,7 @@ async function answerCard(
     const { workspaceId, componentId, admin } = request;
     app.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
     // *Back* needs nothing of it: it is the way to start again.
-    if (componentId !== 'home') return sentenceCanvas(context, m.t('card.state.outdated'), 'error');
+    if (componentId !== 'home') return context.page([text(m.t('card.state.outdated'), 'error')]);
   }
   if (context.projects.length === 0)
     return context.page([
