@@ -321,6 +321,8 @@ const RENEWS: Readonly<Record<string, boolean>> = {
 
 function applyRenewal(builder: StateBuilder, item: SnapshotSubscription): void {
   const { autoRenewalStatus, pendingProductId } = item;
+  // Of what a refund ended: its reversal brings back the renewal as it was.
+  if (builder.refundedAtMs !== null && item.status === 'expired') return;
   const renews = RENEWS[autoRenewalStatus ?? ''];
   if (renews !== undefined && !builder.isGrant) {
     const awaitsPriceConsent = autoRenewalStatus === 'requires_price_increase_consent';

@@ -2104,22 +2104,30 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
   },
-  {
-    name: 'a reversed refund renews as before though the API was read in between',
-    events: [
-      buy(0, 30),
-      refund(16, { expiration_at_ms: day(16) }),
-      expire(16.01, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
-      event('REFUND_REVERSED', 21, period(0, 30, 10)),
-    ],
-    snapshot: snapshotOf(18, [
-      apiSubscription({ status: 'expired', givesAccess: false, periodEndsAtMs: day(16), endsAtMs: day(16) }),
-    ]),
-    on: 25,
-    status: 'active',
-    says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
-    attributes: { rc_will_renew: true },
-  },
+  ...['will_renew', 'will_not_renew'].map(
+    (autoRenewalStatus): Case => ({
+      name: `a reversed refund renews as before though the API was read in between: ${autoRenewalStatus}`,
+      events: [
+        buy(0, 30),
+        refund(16, { expiration_at_ms: day(16) }),
+        expire(16.01, 'CUSTOMER_SUPPORT', { expiration_at_ms: day(16) }),
+        event('REFUND_REVERSED', 21, period(0, 30, 10)),
+      ],
+      snapshot: snapshotOf(18, [
+        apiSubscription({
+          status: 'expired',
+          givesAccess: false,
+          periodEndsAtMs: day(16),
+          endsAtMs: day(16),
+          autoRenewalStatus,
+        }),
+      ]),
+      on: 25,
+      status: 'active',
+      says: `Pro, $10.00 a month. Next charge ${date(30)}.`,
+      attributes: { rc_will_renew: true },
+    }),
+  ),
   {
     name: 'the reversal of a refund that was not received adds nothing to what was paid',
     events: [buy(0, 30), event('REFUND_REVERSED', 21, period(0, 30, 10))],
