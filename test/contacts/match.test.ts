@@ -59,14 +59,20 @@ describe('making a contact', () => {
 
   test('the archived contact of the same app user id is unarchived, and no other', async () => {
     const restored: string[] = [];
-    const client = clientWith({
-      createContact: () =>
-        Promise.reject(conflict('An archived contact matching those details already exists with id=5f01')),
-      followContact: async (id) => contact(id, { external_id: 'u1' }),
-      unarchiveContact: async (id) => void restored.push(id),
-    });
-    assert.equal(await createContact(client, { appUserId: 'u1', email: null }), '5f01');
-    assert.deepEqual(restored, ['5f01']);
+    const create = (named: string, externalId: string): Promise<string | null> => {
+      const client = clientWith({
+        createContact: () =>
+          Promise.reject(conflict(`${named} matching those details already exists with id=5f01`)),
+        followContact: async (id) => contact(`now-${id}`, { external_id: externalId }),
+        unarchiveContact: async (id) => void restored.push(id),
+      });
+      return createContact(client, { appUserId: 'u1', email: null });
+    };
+    assert.equal(await create('An archived contact', 'victim'), null);
+    assert.equal(await create('A contact', 'u1'), 'now-5f01', 'it was not found yet');
+    assert.deepEqual(restored, []);
+    assert.equal(await create('An archived contact', 'u1'), 'now-5f01');
+    assert.deepEqual(restored, ['now-5f01']);
   });
 
   test('an archived contact that cannot be read is taken for the app user id, not for the e-mail', async () => {
