@@ -240,12 +240,14 @@ it('knows no customer of a project that was disconnected', async () => {
 });
 
 it('requires a Fin key of the workspace', async () => {
-  const refused = async (by: string, status: number, code: string): Promise<void> => {
+  const refused = async (by: string, status: number, code: string): Promise<string> => {
     const answer = await ask('fin-1', by);
     assert.equal(answer.status, status);
     assert.equal(answer.body.error.code, code);
+    return answer.body.error.message;
   };
-  await refused((await site.makeKey('messenger')).key, 403, 'api_key_kind');
+  const otherKind = (await site.makeKey('messenger')).key;
+  assert.match(await refused(otherKind, 403, 'api_key_kind'), /Create one for the Fin data connector/);
   await refused('stf_abc123_0000', 401, 'api_key_invalid');
   assert.equal((await ask('fin-1', (await site.makeKey('fin', 'other1')).key).expect(200)).body.found, false);
   for (const [userId, code] of [

@@ -165,7 +165,8 @@ describe('an error', () => {
     await fails(site.post(PATH, wrong, user), 401, 'api_key_invalid');
     await fails(site.post(PATH, key.replace('abc123', 'other1'), user), 401, 'api_key_invalid');
     const fin = await site.makeKey('fin');
-    await fails(site.post(PATH, fin.key, user), 403, 'api_key_kind');
+    const ofFin = site.post(PATH, fin.key, user).expect(403, /Create one for the Messenger/);
+    await fails(ofFin, 403, 'api_key_kind');
     const revoked = await site.makeKey();
     await site.post(PATH, revoked.key, user).expect(200);
     await revokeApiKey(site.db.database, 'abc123', revoked.keyId);
