@@ -91,33 +91,37 @@ export function databaseOn(
     query: <Row extends QueryResultRow>(...statement: Parameters<Sql['query']>) =>
       retryAfterDeadlock(() => sql.query<Row>(...statement)),
     transaction: (work, { statementTimeoutMs } = {}) =>
-      retryAfterDeadlock(async () => {
-        // The same connection for SQL and for repositories.
-        const runner = dataSource.createQueryRunner();
-        try {
-          const client = (await runner.connect()) as PoolClient;
-          // Sent together with the first statement.
-          const begun = client.query('begin');
-          try {
-            const [result] = await Promise.all([
-              work({ ...sqlOn(client, { ...options, statementTimeoutMs }), manager: runner.manager }),
-              begun,
-            ]);
-            await client.query('commit');
-            return result;
-          } catch (error) {
-            // A connection that cannot even roll back is broken: the pool drops it.
-            await client
-              .query('rollback')
-              .catch(() => void (client as unknown as Client).end().catch(() => {}));
-            throw error;
-          }
-        } finally {
-          await runner.release();
-        }
-      }),
+      retryAfterDeadlock(() => runTransaction(work, dataSource, { ...options, statementTimeoutMs })),
     connections: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
   };
+}
+
+async function runTransaction<T>(
+  work: (sql: Transaction) => Promise<T>,
+  dataSource: DataSource,
+  options: Parameters<typeof sqlOn>[1],
+): Promise<T> {
+  // The same connection for SQL and for repositories.
+  const runner = dataSource.createQueryRunner();
+  try {
+    const client = (await runner.connect()) as PoolClient;
+    // Sent together with the first statement.
+    const begun = client.query('begin');
+    try {
+      const [result] = await Promise.all([
+        work({ ...sqlOn(client, options), manager: runner.manager }),
+        begun,
+      ]);
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      // A connection that cannot even roll back is broken: the pool drops it.
+      await client.query('rollback').catch(() => void (client as unknown as Client).end().catch(() => {}));
+      throw error;
+    }
+  } finally {
+    await runner.release();
+  }
 }
 
 const ignore = (): void => {};

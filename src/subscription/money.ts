@@ -69,15 +69,10 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
 ];
 
 /** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
-export function periodOf({
-  periodStartedAtMs,
-  periodLengthMs,
-  periodType,
-  isOneTime,
-}: Pick<
-  SubscriptionState,
-  'periodStartedAtMs' | 'periodLengthMs' | 'periodType' | 'isOneTime'
->): Period | null {
+export function periodOf(
+  subscription: Pick<SubscriptionState, 'periodStartedAtMs' | 'periodLengthMs' | 'periodType' | 'isOneTime'>,
+): Period | null {
+  const { periodStartedAtMs, periodLengthMs, periodType, isOneTime } = subscription;
   // The length of a free trial says nothing about the periods after it; a pass and a prepaid plan are paid once.
   if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
   if (periodStartedAtMs === null || periodLengthMs === null) return null;
