@@ -58,8 +58,8 @@ export async function replayBatch(
   after: Cursor,
 ): Promise<{ count: number; next: Cursor | null }> {
   const { eventId = null, failedOnly, sinceMs = null } = selection;
-  const any = eventId === null ? NOT_SKIPPED : ANY_BY_ID;
-  const { from, order } = failedOnly ? FAILED : any;
+  const inAnyState = eventId === null ? NOT_SKIPPED : ANY_BY_ID;
+  const { from, order } = failedOnly ? FAILED : inAnyState;
   const rows = await sql.query<{ event_id: string; project_id: string; subscriber_id: string; at: string }>(
     `select e.event_id, e.project_id, e.subscriber_id, ${order}.received_at::text as at from ${from}
         and ($2::text is null or e.event_id = $2)

@@ -23,7 +23,7 @@ const MAX_DELAYED = 1_000;
 const LINGER_MS = 2_000;
 
 export const unknownRoute: RequestHandler = (_req, _res, next) => {
-  next(notFound('Not found'));
+  next(notFound('Check the address'));
 };
 
 /** Of errors whose own message is only for the log: a driver's may quote a value, others name a workspace. */

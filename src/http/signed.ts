@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
-import { AppError, notFound, unauthorized } from '../errors.ts';
+import { AppError, unauthorized } from '../errors.ts';
 import { parseJson, readBody, requireJson } from './body.ts';
+import { unknownRoute } from './errors.ts';
 
 /** How a platform signs its requests. Both functions are pure, and give why a request is refused; `null`: it is not. */
 export interface SignatureScheme {
@@ -24,7 +25,7 @@ export function signedJson(
 ): RequestHandler {
   return async (req, res, next) => {
     // It goes before the routes, which are all POST.
-    if (req.method !== 'POST') throw notFound('Not found');
+    if (req.method !== 'POST') return unknownRoute(req, res, next);
     requireJson(req);
     const { headers } = req;
     assertVerified(scheme.checkHeaders(headers));

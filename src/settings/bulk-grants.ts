@@ -97,7 +97,7 @@ const draftForm = form(
 
 async function bulkOf({ app, workspaceId, input }: PageRequest): Promise<BulkGrant> {
   const bulk = await readBulkGrant(app.database, { workspaceId, bulkGrantId: input('id') });
-  if (!bulk) throw notFound('Not found');
+  if (!bulk) throw notFound('This workspace has no such grant');
   return bulk;
 }
 

@@ -277,6 +277,10 @@ describe('requests', () => {
           404,
           `${method} ${path}`,
         );
+    for (const path of [CARD, '/nowhere']) {
+      const page = await fetch(`${product.server.url}${path}`, { headers: { Accept: 'text/html' } });
+      assert.match(await page.text(), /<h1>Page not found<\/h1><p>Check the address\.<\/p>/, path);
+    }
   });
 
   test('HOST limits where the server listens', async () => {
