@@ -71,15 +71,23 @@ async function checkToken(app: AppContext, workspace: Workspace): Promise<boolea
 /** @returns whether RevenueCat answered */
 async function checkKey(app: AppContext, project: Project, settings: WorkspaceSettings): Promise<boolean> {
   const { database, logger } = app;
-  const { workspaceId, projectId } = project;
+  const { workspaceId, projectId, apiKey, name, revenueCatProjectId } = project;
   const client = app.revenueCat(project, { priority: 'unpaced', timeoutMs: CALL_TIMEOUT_MS });
-  if (client === null) return true;
-  const check = await checkApiKey(client, project.revenueCatProjectId, settings);
+  if (client === null || apiKey === null) return true;
+  const check = await checkApiKey(client, revenueCatProjectId, settings);
   if (check.outcome === 'unreachable') return false;
   const state = check.outcome === 'valid' ? 'valid' : 'rejected';
   if (await setApiKeyState(database, project, state))
     logger.info({ workspaceId, projectId, state }, 'state of the RevenueCat key changed');
-  if (check.outcome === 'valid')
-    await updateProject(database, project, { missingScopes: check.missingScopes });
+  if (check.outcome !== 'valid') return true;
+  // A key that has replaced this one keeps its own. A project that was connected without a name is called by its id.
+  await updateProject(
+    database,
+    { ...project, condition: { apiKey } },
+    {
+      missingScopes: check.missingScopes,
+      ...(name === revenueCatProjectId ? { name: check.project.name } : {}),
+    },
+  );
   return true;
 }

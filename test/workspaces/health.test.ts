@@ -10,6 +10,7 @@ import { connectProject, storeApiKey } from '../../src/workspaces/project-connec
 import { listProjects, readProject, setApiKeyState } from '../../src/workspaces/projects.ts';
 import { clearRefusal, recordRefusal } from '../../src/workspaces/refusals.ts';
 import { markDisconnected, readWorkspace } from '../../src/workspaces/repository.ts';
+import { until } from '../support/wait.ts';
 import { CLIENT_SECRET } from '../support/world.ts';
 import { createSite, PUBLIC_URL, type Site } from './support.ts';
 
@@ -280,6 +281,18 @@ describe('every day', () => {
     assert.ok(project?.missingScopes.includes('customer_information:customers:read'));
   });
 
+  it('leaves the permissions of a key alone that is stored while the one before is checked', async () => {
+    const poor = site.revenueCat.issueKey(REVENUECAT_PROJECT, ['project_configuration:projects:read']);
+    const key = { workspaceId: 'abc123', projectId };
+    await storeApiKey(site.app, key, { apiKey: poor, missingScopes: [] });
+    site.revenueCat.faults.add({ latencyMs: 300, times: 1 });
+    const checking = checkWorkspace(site.app, 'abc123');
+    await until(() => site.revenueCat.faults.list().length === 0, 'the first call');
+    await storeApiKey(site.app, key, { apiKey, missingScopes: [] });
+    await checking;
+    assert.deepEqual((await readProject(site.db.database, 'abc123', projectId))?.missingScopes, []);
+  });
+
   it('follows the name and the time zone that the workspace has in Intercom', async () => {
     const workspace = site.intercom.state.workspaces.get('abc123');
     assert.ok(workspace);
@@ -287,6 +300,20 @@ describe('every day', () => {
     await checkWorkspace(site.app, 'abc123');
     const stored = await readWorkspace(site.db.database, 'abc123');
     assert.deepEqual([stored?.name, stored?.timezone], ['New name', 'Asia/Kathmandu']);
+  });
+
+  it('names a project as RevenueCat does, unless a person named it', async () => {
+    for (const [before, after] of [
+      [REVENUECAT_PROJECT, 'Health app'],
+      ['Germany', 'Germany'],
+    ]) {
+      await site.db.database.query(`update projects set name = $2 where workspace_id = $1`, [
+        'abc123',
+        before,
+      ]);
+      await checkWorkspace(site.app, 'abc123');
+      assert.equal((await listProjects(site.db.database, 'abc123'))[0]?.name, after);
+    }
   });
 
   it('resumes with a token that was suspended and works again', async () => {
