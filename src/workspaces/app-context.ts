@@ -16,7 +16,7 @@ import type { Project } from './projects.ts';
 import type { Workspace } from './repository.ts';
 import { createSecretBox, type SecretBox, secretLocation } from './secrets.ts';
 
-/** What routers, services and jobs need; one for each process. */
+/** Everything that routers, services and jobs need. A process has one. */
 export interface AppContext extends PlatformClients {
   readonly config: Config;
   readonly database: Database;

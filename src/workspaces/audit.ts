@@ -4,8 +4,8 @@ import type { Entities, Sql } from '../database/sql.ts';
 export type AuditRecord = Readonly<Omit<AuditRow, 'auditId' | 'at'>>;
 
 /**
- * The details without what leads to the customer, such as the store's order. What an action for a whole customer
- * calls its product is an id.
+ * Removes everything from the details that leads to the customer, such as the store's order. In an action on a whole
+ * customer, `product` is a customer's ID, too.
  *
  * @param details an SQL expression
  */
@@ -14,8 +14,8 @@ export const withoutCustomer = (details: string): string =>
      - case when ${details}->>'of' = 'customer' then 'product' else '' end)`;
 
 /**
- * Stores who did what, to which customer, why, and the result. Without the customer when they are being erased; the
- * lock is what a foreign key would take.
+ * Stores who did what, to which customer, why, and the result. Leaves the customer out once they are erased: like a
+ * foreign key, `for key share` waits for an erasure in progress.
  */
 export async function writeAudit({ manager }: Entities, record: AuditRecord): Promise<void> {
   await manager.query(
@@ -39,7 +39,7 @@ export async function writeAudit({ manager }: Entities, record: AuditRecord): Pr
   );
 }
 
-/** The operator, who is no teammate. */
+/** The operator, who is not a teammate. */
 export const COMMAND_LINE: Teammate = { id: 'command-line', name: 'Command line', email: null };
 
 /** Records what an admin did outside a conversation. */
@@ -60,7 +60,7 @@ export async function auditAdmin(
   });
 }
 
-/** An entry as a page shows it; the id is a text, for the address of the next page. */
+/** An entry as a page shows it. The ID is a string because it goes into the URL of the next page. */
 export type AuditEntry = Readonly<Omit<AuditRow, 'auditId' | 'workspaceId' | 'subscriberId'>> & {
   readonly auditId: string;
 };
@@ -74,7 +74,7 @@ export interface AuditFilter {
   readonly beforeId: string | null;
 }
 
-/** A pattern, since PostgreSQL knows the case of ASCII alone in the locale C, which the embedded server has. */
+/** A case-insensitive pattern. The embedded server uses the locale C, in which PostgreSQL folds ASCII letters only. */
 function inAnyCase(text: string): string {
   const escaped = text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
   return escaped.replaceAll(/\p{L}/gu, (letter) => {

@@ -21,8 +21,8 @@ const CALL_TIMEOUT_MS = 2_500;
  * Calls both platforms to see whether they accept our access, and stores the result. Without this check an expired
  * token or key would be noticed only by the next event, which in a quiet workspace may be weeks away.
  *
- * @param deadlineMs a platform whose check takes longer did not answer; its later result is still stored
- * @returns the platforms that did not answer: about those nothing new is known
+ * @param deadlineMs a platform whose check takes longer counts as not answering; its late result is still stored
+ * @returns the platforms that did not answer
  */
 export async function checkWorkspace(
   app: AppContext,

@@ -11,12 +11,12 @@ import { listProjects, type Project } from './projects.ts';
 import { readWorkspace, type Workspace } from './repository.ts';
 import { loadEncryptionKeys } from './secrets.ts';
 
-/** A command leaves its jobs to the servers. */
+/** A command only queues jobs; the servers run them. */
 export interface CommandContext extends AppContext {
   readonly jobs: JobQueue;
 }
 
-/** Runs a command with the context of a process, with or without a running server. */
+/** Runs a command with a context of its own, so it works whether or not a server is running. */
 export async function withCommandContext<T>(work: (context: CommandContext) => Promise<T>): Promise<T> {
   const config = loadCommandConfig();
   const logger = createCommandLogger(process.env.LOG_LEVEL || 'error');
@@ -46,7 +46,7 @@ export async function requireWorkspace({ database }: AppContext, workspaceId: st
 }
 
 /**
- * The connected projects that `--project` names by either id; all without it.
+ * The connected project whose ID, ours or RevenueCat's, is given as `--project`; without the option, all of them.
  *
  * @throws AppError `not_found` when the workspace, or the named project, does not exist
  */
@@ -64,7 +64,7 @@ export async function chooseProjects(
   return projects;
 }
 
-/** @throws AppError when it is not exactly one */
+/** @throws AppError unless exactly one project matches */
 export async function chooseProject(
   app: AppContext,
   options: { readonly workspace: string; readonly project?: string },

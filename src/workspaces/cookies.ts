@@ -8,13 +8,13 @@ interface Cookie {
   readonly path?: string;
 }
 
-/** With these prefixes a browser accepts the cookie only for HTTPS; with the first only for this host and all paths. */
+/** Browsers accept both prefixes over HTTPS only, and `__Host-` only for this exact host and all its paths. */
 function nameOf({ name, path = '/' }: Cookie, { config }: Pick<AppContext, 'config'>): string {
   if (!config.production) return name;
   return path === '/' ? `__Host-${name}` : `__Secure-${name}`;
 }
 
-/** `''` without one. */
+/** `''`: the request has no such cookie. */
 export function readCookie(app: Pick<AppContext, 'config'>, req: Request, cookie: Cookie): string {
   return parseCookie(req.headers.cookie ?? '')[nameOf(cookie, app)] ?? '';
 }

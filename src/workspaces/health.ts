@@ -7,7 +7,7 @@ import { listProjects, type Project } from './projects.ts';
 import { readInstalled, type Workspace } from './repository.ts';
 import { lacksPermission } from './revenuecat-key.ts';
 
-/** What keeps the app from working in a workspace, the most fundamental first. */
+/** Finds the problems that keep the app from working in a workspace, the most fundamental first. */
 export function findProblems(workspace: Workspace, projects: readonly Project[]) {
   const { status, refusals, settings, attributesReady, identityVerification } = workspace;
   const isConnected = status === 'connected';
@@ -42,7 +42,7 @@ type ProblemCode = ReturnType<typeof findProblems>[number]['code'];
 const RESPONSE_DEADLINE_MS = 4_000;
 const MAX_NAMES_LENGTH = 500;
 
-/** What Intercom tells the admins; the first that applies. Without a link to the settings it needs a new consent. */
+/** Intercom shows the admins the first message that applies. A `null` link: they have to reinstall the app. */
 const HEALTH_PROBLEMS: readonly (readonly [
   codes: readonly ProblemCode[],
   message: string,

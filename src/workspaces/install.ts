@@ -33,8 +33,8 @@ import { deleteExpiredSessions } from './sessions.ts';
 export type Purpose = 'install' | 'signin';
 
 /**
- * Handles the code of the OAuth callback: reads who it is, and stores the token and provisions the contact
- * attributes. Installing again replaces the token and resumes deliveries. A sign-in leaves a working token alone.
+ * Handles the code of the OAuth callback: reads the admin, stores the token and provisions the contact attributes.
+ * Installing again replaces the token and resumes deliveries. A sign-in leaves a working token alone.
  *
  * @throws AppError when Intercom refuses the code, or the admin's e-mail is not verified
  */
@@ -62,8 +62,8 @@ export async function install(
 }
 
 /**
- * Whether a key decrypts the stored token (one may be missing in `ENCRYPTION_KEYS`) and Intercom still accepts it: it is
- * UNVERIFIED whether the token of a new sign-in ends it.
+ * Whether a key decrypts the stored token (the key may be missing in `ENCRYPTION_KEYS`) and Intercom still accepts it.
+ * UNVERIFIED: a new sign-in, which creates another token, may end the stored one.
  */
 async function hasWorkingToken(app: AppContext, workspace: Workspace): Promise<boolean> {
   const { workspaceId, accessToken: encrypted } = workspace;
@@ -91,7 +91,7 @@ async function storeWorkspace(
   if (before?.status === 'uninstalled')
     await saveSettings(database, workspaceId, { access: { admins: null } });
   await retryRefused(database, workspaceId);
-  // Intercom reports no contact while the app is not installed, which may not have been noticed.
+  // Intercom sent no contact webhooks while the app was uninstalled, even if we never noticed the uninstall.
   await lookUpContacts(database, workspaceId);
   await auditAdmin(database, { workspaceId, admin }, { action: 'installed' });
   app.logger.info({ workspaceId, region, again: before !== null }, 'installed');
@@ -99,9 +99,9 @@ async function storeWorkspace(
   await app.jobs.send('workspace.health', { workspaceId });
 }
 
-/** The browser waits for it; attributes usually take a second. */
+/** The browser waits at most this long. Provisioning attributes usually takes a second. */
 const BROWSER_WAIT_MS = 2_000;
-/** A job repeats it then, in case that it failed or that this process ended before. */
+/** After this time a job provisions again, in case the first attempt failed or this process ended before it. */
 const PROVISION_AGAIN_S = 30;
 
 async function provisionInTime(app: AppContext, workspaceId: string): Promise<void> {
@@ -172,7 +172,7 @@ const KEEP_UNINSTALLED_DAYS = 30;
 /** The checks of all workspaces are spread over this time, s. */
 const SPREAD_S = 3_600;
 
-/** Daily: ends abandoned installations, erases old ones; tidies every other, and queues its check. */
+/** Runs daily: ends abandoned installations and erases old ones, then cleans up each other one and queues its check. */
 export async function checkInstallations(app: AppContext): Promise<void> {
   const { database, jobs, logger } = app;
   for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {

@@ -4,12 +4,12 @@ import { type Project, type ProjectKey, setApiKeyState } from './projects.ts';
 
 const CHECK_INTERVAL_S = 60;
 
-/** Has the permissions of a workspace's keys checked again: one may be missing, or may have been added since. */
+/** Queues a check of the permissions of a workspace's keys: one seems to be missing, or may have been added since. */
 export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {
   return jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
 }
 
-/** Does work with a project's key, and records whether RevenueCat accepts it and which permissions it lacks. */
+/** Runs work with a project's key. Records whether RevenueCat accepts it; a missing permission queues a key check. */
 export async function withKey<T extends string>(
   app: AppContext,
   project: Project,

@@ -4,7 +4,7 @@ import type { Sql } from '../database/sql.ts';
 
 export type AppCounters = ReturnType<typeof createAppCounters>;
 
-/** What services and jobs count. Labels are codes: never an entitlement, a customer or a workspace. */
+/** The counters of services and jobs. Labels are codes, never an entitlement, a customer or a workspace. */
 export function createAppCounters(registry: Registry) {
   const disagreements = new Counter({
     name: 'subscription_timeline_disagreements_total',
@@ -18,7 +18,7 @@ export function createAppCounters(registry: Registry) {
     labelNames: ['outcome'] as const,
     registers: [registry],
   });
-  // A counter that first appears with its first count shows no increase.
+  // A counter has to start at 0: Prometheus sees no increase when the first value it reads is 1.
   for (const outcome of ['corrected', 'confirmed', 'unknown']) reconciled.inc({ outcome }, 0);
   return { disagreements, reconciled };
 }

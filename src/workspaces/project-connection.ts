@@ -10,7 +10,7 @@ import { type ProjectKey, updateProject } from './projects.ts';
 import { lockWorkspace, readInstalled } from './repository.ts';
 import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
 
-/** Where a project's row is, and what encrypts its secrets. */
+/** The database with the project's row, and the keys that encrypt its secrets. */
 interface Storage {
   readonly database: Database;
   readonly secrets: SecretBox;
@@ -23,20 +23,20 @@ export interface Connection {
   readonly webhookAuthorization: string;
 }
 
-/** Neither a dash nor look-alikes: the part after the last dash of a project id. */
+/** For the part of a project ID after its last dash: contains neither a dash nor characters that look alike. */
 const ALPHABET = 'abcdefghjkmnpqrstuvwxyz23456789';
 
-/** RevenueCat's secret keys of API version 2 begin like this. Version 1's do too, and version 2 refuses them. */
+/** Secret keys of RevenueCat's API version 2 begin like this. So do those of version 1, which version 2 refuses. */
 export function looksLikeSecretKey(text: string): boolean {
   return /^(sk|atk)_[\w-]{1,400}$/.test(text);
 }
 
-/** `proj…`, or the same without its prefix as in the dashboard's addresses. */
+/** Accepts `proj…`, and an ID without that prefix, as the dashboard's URLs have it. */
 export function isProjectId(text: string): boolean {
   return /^[\w-]{1,100}$/.test(text);
 }
 
-/** The dashboard's addresses show a project's id without its prefix (`57cf58e0`); the API requires it. */
+/** The dashboard's URLs have a project's ID without its prefix (`57cf58e0`), which the API requires. */
 export function withPrefix(projectId: string): string {
   return /^[0-9a-f]{8}$/.test(projectId) ? `proj${projectId}` : projectId;
 }
@@ -50,9 +50,9 @@ export const INVALID_SECRET_KEY =
  * Connects a RevenueCat project to a workspace without calling RevenueCat. Connecting a project again keeps its id
  * and webhook address, and replaces the key and the authorization value.
  *
- * @param input.apiKey `null`: webhooks only; a key that was stored before stays
- * @param input.missingScopes of a key that was checked; left out: it was not
- * @param input.name blank or `null`: the stored one, or the project's id
+ * @param input.apiKey `null`: webhooks only; a key that is already stored is kept
+ * @param input.missingScopes the permissions that the key lacks; left out: the key was not checked
+ * @param input.name blank or `null`: the stored name is kept, and a new project is named after its ID
  * @throws AppError `bad_request` for a malformed key or project id, `not_found` when the app is not installed
  */
 export async function connectProject(
@@ -101,8 +101,8 @@ export async function connectProject(
 }
 
 /**
- * Has attributes written that changed while the project was disconnected: deliveries left them as they were. Of a
- * million customers it takes too long; the project is connected all the same.
+ * Wakes the project's customers, because deliveries wrote none of their attributes while it was disconnected. With a
+ * million customers the statement takes too long and fails, but the project is connected all the same.
  */
 export async function wakeCustomers(
   { database, logger }: { readonly database: Database; readonly logger: Logger },
@@ -133,7 +133,7 @@ export async function storeApiKey(
   await updateProject(database, project, { apiKey: encrypted, apiKeyState: 'valid', missingScopes });
 }
 
-/** Replaces the webhook's authorization value. @returns the new one, of which only the hash is stored */
+/** Replaces the webhook's authorization value. @returns the new value; only its hash is stored */
 export async function replaceWebhookAuthorization(database: Entities, project: ProjectKey): Promise<string> {
   const webhookAuthorization = newSecret('whk_');
   await updateProject(
@@ -184,7 +184,7 @@ export function reconnectProject(database: Entities, project: ProjectKey): Promi
       webhookAuthHash: () => 'disconnected_auth_hash',
       disconnectedAt: null,
       disconnectedAuthHash: null,
-      // What came since was refused for the disconnection, and not for its value.
+      // Webhooks since then were refused because of the disconnection, not because of a wrong authorization value.
       lastRefusedAt: null,
     },
   );

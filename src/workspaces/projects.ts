@@ -16,12 +16,12 @@ export interface Project
   readonly refusedWebhook: { readonly at: Date; readonly refusedFor: WebhookMismatch } | null;
 }
 
-/** What of a webhook did not match. */
+/** The part of a webhook that did not match. */
 export type WebhookMismatch = NonNullable<ProjectRow['refusedFor']>;
 
 export const PROJECT_COLUMNS = columnsOf(ProjectEntity);
 
-/** @param row its times are texts when it comes as JSON */
+/** @param row its times are strings if it was read as JSON */
 export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Project {
   const lastReceivedAt = row.lastReceivedAt && new Date(row.lastReceivedAt);
   const at = lastRefusedAt && new Date(lastRefusedAt);
@@ -36,10 +36,10 @@ export function toProject({ lastRefusedAt, refusedFor, ...row }: ProjectRow): Pr
 export function hasWorkingKey({ apiKey, apiKeyState }: Project): boolean {
   return apiKey !== null && apiKeyState !== 'rejected';
 }
-/** The same in SQL, of a project `p`. */
+/** The same in SQL, for a project `p`. */
 export const HAS_WORKING_KEY = `p.api_key is not null and p.api_key_state <> 'rejected'`;
 
-/** The workspace that a project id names; `null`: not a project id. */
+/** The workspace ID that a project ID starts with; `null`: not a project ID. */
 export function workspaceOfProject(projectId: string): string | null {
   const dash = projectId.lastIndexOf('-');
   return dash > 0 ? projectId.slice(0, dash) : null;
@@ -54,7 +54,7 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
   return row ? toProject(row) : null;
 }
 
-/** The connected ones, oldest first. By SQL: pages read them from a replica. */
+/** The connected projects, oldest first. Uses SQL, because pages read from a replica. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
   const rows = await sql.query<ProjectRow>(
     `select ${PROJECT_COLUMNS} from projects p
@@ -90,13 +90,13 @@ export function dashboardUrl({ revenueCatProjectId }: Project, appUserId: string
   return `https://app.revenuecat.com/projects/${encodeForLink(projectId)}/customers/${encodeForLink(appUserId)}`;
 }
 
-/** Also without what ends or marks a Markdown link. */
+/** Also escapes characters that would end a Markdown link or be read as Markdown. */
 function encodeForLink(text: string): string {
   const code = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
   return encodeURIComponent(text).replaceAll(/[()*]/g, code);
 }
 
-/** @param condition what else must be true of the project. @returns whether it was, and has been changed */
+/** @param condition must also be true of the project. @returns whether the project matched and was changed */
 export function updateProject(
   database: Entities,
   { condition = {}, workspaceId, projectId }: ProjectKey & { condition?: FindOptionsWhere<ProjectRow> },
@@ -105,11 +105,11 @@ export function updateProject(
   return updateRows(database, ProjectEntity, { ...condition, workspaceId, projectId }, changes);
 }
 
-/** In SQL, of a project `p`. */
+/** In SQL, for a project `p`. */
 export const IS_CONNECTED = `p.webhook_auth_hash <> ''`;
 
 /**
- * @param project.apiKey the key that has this state; one that has replaced it since keeps its own
+ * @param project.apiKey the key that has this state; if it has been replaced since, nothing changes
  * @returns whether the state has changed
  */
 export function setApiKeyState(

@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.ts';
 import { wakeSubscribers } from '../database/wake-subscribers.ts';
 import type { Workspace } from './repository.ts';
 
-/** What Intercom can refuse while it accepts everything else. */
+/** A kind of work that Intercom can refuse while it accepts the others. */
 export type RefusedWork = keyof Workspace['refusals'];
 
 /** Whether an error says that the workspace lacks a permission or a plan. */
@@ -33,7 +33,7 @@ export async function recordRefusal(
   return rows.length > 0;
 }
 
-/** Intercom accepts that kind of work again. @returns whether it was refused before */
+/** Records that Intercom accepts a kind of work again. @returns whether it was refused before */
 export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedWork): Promise<boolean> {
   const rows = await sql.query(
     `update workspaces set refusals = refusals - $2::text where workspace_id = $1 and refusals ? $2 returning 1`,
@@ -42,7 +42,7 @@ export async function clearRefusal(sql: Sql, workspaceId: string, work: RefusedW
   return rows.length > 0;
 }
 
-/** Retries refused events immediately instead of by their schedule: the permission or the plan has changed. */
+/** Retries refused events now instead of on their schedule, because the permission or the plan has changed. */
 export async function retryRefused(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(
     `update event_deliveries set next_try_at = null

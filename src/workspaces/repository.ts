@@ -25,7 +25,7 @@ export interface Admin extends Actor {
   readonly email: string;
 }
 
-/** Intercom may have no name of a teammate. */
+/** Intercom may not have a teammate's name. */
 export function displayName({ id, name, email }: Actor & { readonly email?: string | null }): string {
   return name || email || id;
 }
@@ -57,7 +57,7 @@ export function toWorkspace(row: StoredWorkspace): Workspace {
   return { ...row, settings: readSettings(row.settings) };
 }
 
-/** By SQL: it may be read from a replica, and each delivery and each card reads it. */
+/** Uses SQL, because it may be read from a replica, and every delivery and every card reads it. */
 export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Workspace | null> {
   const [row] = await sql.query<StoredWorkspace>(
     `select ${WORKSPACE_COLUMNS} from workspaces where workspace_id = $1`,
@@ -73,7 +73,7 @@ export async function readInstalled(sql: Sql, workspaceId: string): Promise<Work
   return workspace?.status === 'uninstalled' ? null : workspace;
 }
 
-/** What Intercom says of a workspace; its admins can change all of it there. */
+/** Intercom's details of a workspace. Its admins can change all of them there. */
 export function describeWorkspace({ app }: IntercomMe) {
   return {
     name: app.name || app.id_code,
@@ -108,12 +108,12 @@ export async function storeInstallation(
   await notifyDelivery(database, installation.workspaceId);
 }
 
-/** Looks up the contacts of all customers who wait for one, as soon as deliveries continue. */
+/** Queues a contact look-up for all customers who wait for a contact. It runs as soon as deliveries continue. */
 export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<void> {
   await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
 }
 
-/** A workspace by the token that Intercom refused or accepted: a newer one, stored by a reinstall, is not meant. */
+/** A workspace with the token that Intercom refused or accepted. It matches nothing once a reinstall replaced that. */
 type ByToken = Pick<Workspace, 'workspaceId' | 'accessToken'>;
 
 function byToken({ workspaceId, accessToken }: ByToken) {
@@ -135,7 +135,7 @@ export function markDisconnected(database: Entities, workspace: ByToken, reason:
 }
 
 /**
- * A token that was refused is accepted again: what waited becomes due.
+ * Reconnects a workspace whose refused token Intercom accepts again: waiting deliveries become due.
  *
  * @returns whether the workspace was disconnected
  */
@@ -154,7 +154,7 @@ export async function markReconnected(database: Transaction, workspace: ByToken)
  * Deletes everything that gives access: the token, the Messenger secret, RevenueCat keys, API keys and sessions.
  * The other data is kept for 30 days in case the app is installed again.
  *
- * @returns whether it was still that token
+ * @returns whether the workspace still had that token
  */
 export async function deleteAccess(database: Database, workspace: ByToken): Promise<boolean> {
   const { workspaceId } = workspace;
@@ -178,7 +178,7 @@ export async function deleteAccess(database: Database, workspace: ByToken): Prom
   });
 }
 
-/** Replaces sections of the settings and leaves the others as they are, also when they change concurrently. */
+/** Replaces the given sections of the settings. Concurrent changes to other sections are kept. */
 export async function saveSettings(
   sql: Sql,
   workspaceId: string,
@@ -215,7 +215,7 @@ export async function eraseUninstalled(database: Database, afterDays: number): P
   );
   for (const { workspace_id: workspaceId } of candidates) {
     const isErased = await database.transaction((sql) => eraseWorkspace(sql, workspaceId, afterDays), {
-      // Of millions of rows one statement takes minutes.
+      // One statement that deletes millions of rows takes minutes.
       statementTimeoutMs: HOUR_MS,
     });
     if (isErased) erased.push(workspaceId);
@@ -224,7 +224,7 @@ export async function eraseUninstalled(database: Database, afterDays: number): P
 }
 
 async function eraseWorkspace(sql: Sql, workspaceId: string, afterDays: number): Promise<boolean> {
-  // Locked and checked again: it may be installed at this very time.
+  // Locks and checks again, because an admin may be reinstalling the app right now.
   const still = await sql.query(
     `select 1 from workspaces
       where workspace_id = $1 and status = 'uninstalled' and uninstalled_at < now() - make_interval(days => $2)

@@ -7,17 +7,17 @@ import type { WorkspaceSettings } from './settings.ts';
 export type KeyCheck = Awaited<ReturnType<typeof checkApiKey>>;
 
 interface Permission {
-  /** What does not work without it. */
+  /** Does not work without the permission. */
   readonly feature: string;
-  /** Everything but convenience works without it. */
+  /** Without the permission only a convenience is missing. */
   readonly isOptional?: true;
-  /** Whether a switched-on feature needs it; left out: always. */
+  /** Whether a switched-on feature needs the permission; left out: always. */
   isNeeded?(settings: WorkspaceSettings): boolean;
   /** A call that changes nothing: it reads, or it names a resource that does not exist. */
   check(client: RevenueCatClient, projectId: string): Promise<unknown>;
 }
 
-/** RevenueCat checks the permission before it looks the resource up: 403 without it, 404 with it. */
+/** RevenueCat checks the permission before it looks for the resource: 403 without the permission, 404 with it. */
 const NO_CUSTOMER = 'subscription-timeline-permission-check';
 const NO_ENTITLEMENT = 'entl0000000000';
 const NO_SUBSCRIPTION = 'sub0000000000';
@@ -29,7 +29,7 @@ const WRITE_WEBHOOKS = 'project_configuration:integrations:read_write';
 const NAMES = 'Names of products and entitlements';
 const CARD = 'Card, Refresh and import';
 
-/** By their scopes. */
+/** By scope. */
 const PERMISSIONS: Readonly<Record<string, Permission>> = {
   [LIST_PROJECTS]: { feature: 'Name of the project', check: (client) => client.listProjects() },
   'project_configuration:entitlements:read': {
@@ -80,7 +80,7 @@ export function lacksPermission(missingScopes: readonly string[]): boolean {
   return missingScopes.some((scope) => !PERMISSIONS[scope]?.isOptional);
 }
 
-/** Without these no customer can be looked up in RevenueCat. */
+/** The missing permissions without which no customer can be looked up in RevenueCat. */
 export function missingToReadCustomers({ missingScopes }: Pick<Project, 'missingScopes'>): string[] {
   return missingScopes.filter((scope) => PERMISSIONS[scope]?.feature === CARD);
 }
@@ -102,7 +102,7 @@ export function missingByFeature(missingScopes: readonly string[]): { feature: s
 /**
  * Checks a key, with one harmless call for each permission that the switched-on features need.
  *
- * @param projectId the project that an admin named; `null`: the key's only one
+ * @param projectId the project that an admin named; `null`: the only project that the key lists
  */
 export async function checkApiKey(
   client: RevenueCatClient,
@@ -143,8 +143,8 @@ function projectOfKey(
 }
 
 /**
- * A write that names nothing is refused with 404 or 422 exactly when the key has the permission. A read of a project
- * that the key lists is not found where RevenueCat does not offer it.
+ * A write to a resource that does not exist gets 404 or 422 only if the key has the permission. In a project that the
+ * key lists, 404 to a read means that RevenueCat does not offer that endpoint.
  */
 function allowedByRefusal(scope: string, isListed: boolean): (error: unknown) => true {
   return (error) => {

@@ -29,8 +29,8 @@ const MAX_NOTICES_PER_MINUTE = 60;
 const CONFIRM_EVERY_SECONDS = 10;
 
 /**
- * `GET /install`, `GET /oauth/signin` and `GET /oauth/callback`. Signing in takes the same way through Intercom as
- * installing and ends elsewhere. Source: Intercom, "Setting up OAuth" and "Installation status".
+ * `GET /install`, `GET /oauth/signin` and `GET /oauth/callback`. Signing in uses the same OAuth flow as installing, but
+ * ends on another page. Source: Intercom, "Setting up OAuth" and "Installation status".
  */
 export function installRouter(app: AppContext, signIn: Sessions['signIn']): Router {
   const router = createRouter();
@@ -71,7 +71,7 @@ function finish(app: AppContext, signIn: Sessions['signIn']): RequestHandler {
     };
     const browser = readCookie(app, req, BROWSER_COOKIE);
     if (state === null || !(await takeState(app.database, browser, state))) {
-      // Whether a refusal carries the state is not documented (UNVERIFIED): the answer is the same without.
+      // UNVERIFIED whether the redirect of a refusal has the state: the answer is the same without it.
       return fail(forbidden(error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE));
     }
     if (code === null) return fail(forbidden(ACCESS_DENIED));
@@ -87,7 +87,7 @@ function finish(app: AppContext, signIn: Sessions['signIn']): RequestHandler {
   };
 }
 
-/** Our own refusals name cause and fix. Of Intercom's, a code that it does not accept is the browser's error. */
+/** Our own refusals name cause and fix. A code that Intercom does not accept is an error of the browser (403). */
 function withoutDetails(failure: AppError): AppError {
   const { code } = failure;
   if (code === 'forbidden') return failure;
@@ -97,7 +97,7 @@ function withoutDetails(failure: AppError): AppError {
 }
 
 const queryText = optional(z.string().min(1).max(4_096));
-/** What is not one text counts as absent. */
+/** A parameter that is not a single string counts as absent. */
 const callbackSchema = z.object({
   // Base64 may contain `+`, which a query parser reads as a space when it was not escaped.
   code: queryText.transform((code) => code?.replaceAll(' ', '+') ?? null),
@@ -105,14 +105,14 @@ const callbackSchema = z.object({
   error: queryText,
 });
 
-/** Of a state that is missing, or has any other form: `install`. */
+/** A missing or malformed state counts as `install`. */
 function purposeIn(state: string | null): Purpose {
   return state?.split('.')[1] === 'signin' ? 'signin' : 'install';
 }
 
 /**
- * The hash binds a state to the browser that started: a link with another person's state is refused, and does not end
- * what this browser has started.
+ * The hash binds a state to the browser that started the flow. A link with another person's state is refused, and this
+ * browser can still finish its own flow.
  */
 const hashState = (browser: string, state: string): string => hashSecret(`${browser}.${state}`);
 
@@ -125,7 +125,7 @@ async function createState({ manager }: Entities, purpose: Purpose, browser: str
   return state;
 }
 
-/** Uses a state up. @returns `false`: unknown, used, expired or of another browser */
+/** Deletes a state, so that it works only once. @returns `false`: unknown, used, expired or from another browser */
 async function takeState({ manager }: Entities, browser: string, state: string): Promise<boolean> {
   const live = { stateHash: hashState(browser, state), expiresAt: MoreThan(new Date()) };
   return (await manager.delete(OAuthStateEntity, live)).affected === 1;
@@ -144,8 +144,8 @@ const healthSchema = z.object({ workspace_id: idField });
 
 /**
  * `POST /intercom/uninstall`: verified when signed, and always confirmed with the token. Whether it is signed is not
- * documented; public apps report `X-Body-Signature` (UNVERIFIED). The answer comes before anything is looked up, so
- * that its time does not reveal who has the app, and a flood of notices becomes one job every ten seconds.
+ * documented; public apps report `X-Body-Signature` (UNVERIFIED). The response is sent before the workspace is looked
+ * up, so that its timing does not reveal who has the app. A flood of notices becomes one job every ten seconds.
  */
 export function uninstallRouter(app: AppContext): Router {
   const { database, jobs, logger } = app;
@@ -159,7 +159,7 @@ export function uninstallRouter(app: AppContext): Router {
 
   const router = createRouter();
   const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
-  /** A signed notice is not held up by others from the same address, which may be a proxy's. */
+  /** Limits only unsigned notices: signed ones may come from the same address, such as that of a proxy. */
   const verifyOrLimit: RequestHandler = (req, res, next) => {
     const { clientSecret: secret } = app.config.intercom;
     const { rawBody: body } = req as RawRequest;
@@ -181,7 +181,7 @@ export function uninstallRouter(app: AppContext): Router {
   return router;
 }
 
-/** `POST /intercom/health`, behind its signature. */
+/** `POST /intercom/health`; mounted after the check of its signature. */
 export function healthRouter(app: AppContext): Router {
   const router = createRouter();
   router.post('/', async (req, res) => {

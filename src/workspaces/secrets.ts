@@ -11,7 +11,7 @@ import { AppError, codeOf } from '../errors.ts';
 /** Names the row and column of an encrypted value: `workspace:abc:access_token`. */
 export type SecretLocation = string & { readonly kind: 'secret location' };
 
-/** Where each kind of secret is stored encrypted. Their columns are in `database/tables.ts`. */
+/** The location of each kind of encrypted secret. The columns are in `database/tables.ts`. */
 export const secretLocation = {
   accessToken: (workspaceId: string) => `workspace:${workspaceId}:access_token` as SecretLocation,
   messengerSecret: (workspaceId: string) => `workspace:${workspaceId}:messenger_secret` as SecretLocation,
@@ -28,7 +28,7 @@ const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Encrypts what must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
+ * Encrypts secrets that must be readable again (tokens, keys) with AES-256-GCM. The location is authenticated: a value
  * copied to another row does not decrypt.
  *
  * @param keys 32 bytes each; the first encrypts, all decrypt
@@ -106,8 +106,8 @@ export async function listSecrets(sql: Sql, workspaceId: string) {
 }
 
 /**
- * Encrypts with the first key what older keys have encrypted, so that an operator can drop those. Safe while the
- * server runs: a secret that is replaced concurrently is left alone.
+ * Re-encrypts with the first key every secret that an older key has encrypted, so that an operator can drop the older
+ * keys. Safe while the server runs: a secret that is replaced concurrently is left alone.
  */
 export async function rotateKeys(database: Database, secrets: SecretBox) {
   let rotated = 0;
@@ -149,8 +149,8 @@ export function decryptOrNull(
 }
 
 /**
- * The keys that encrypt secrets. Outside production one is generated and kept in `DATA_DIR`, so that trying the app
- * takes no settings.
+ * The keys that encrypt secrets. Outside production a key is generated and stored in `DATA_DIR`, so that the app can be
+ * tried without any settings.
  */
 export async function loadEncryptionKeys(
   config: Pick<Config, 'encryptionKeys' | 'dataDir'>,
@@ -162,7 +162,7 @@ export async function loadEncryptionKeys(
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
   }
-  // Another process that starts for the first time has made the file, and may not have written to it yet.
+  // Another process may have just created the file on its first start, and not have written the key yet.
   for (let waits = 0; waits < 20; waits += 1) {
     const keys = await findEncryptionKeys(config);
     if (keys.length > 0) return keys;
@@ -175,7 +175,7 @@ export async function loadEncryptionKeys(
   );
 }
 
-/** Unlike {@link loadEncryptionKeys} generates none. */
+/** Like {@link loadEncryptionKeys}, but generates no key. */
 export async function findEncryptionKeys(
   config: Pick<Config, 'encryptionKeys' | 'dataDir'>,
 ): Promise<readonly Buffer[]> {

@@ -24,7 +24,7 @@ export type Session = Readonly<Pick<SessionRow, 'workspaceId' | 'sessionHash' | 
 export type Sessions = ReturnType<typeof createSessions>;
 
 const SESSION_COOKIE = { name: 'st_session' };
-/** A form that is sent again by another session is shown with what was typed. */
+/** A form that is sent again in a new session is shown with everything that was typed into it. */
 const SESSION_ENDED =
   'Your session has ended, and nothing was saved. Sign in in another tab, then reload this page to send it again.';
 
@@ -42,7 +42,7 @@ export function createSessions(app: AppContext, secret: string) {
   const sign = (value: string): string =>
     createHmac('sha256', secret).update('session-cookie\n').update(value).digest('base64url');
 
-  /** `null`: without one, expired, idle for too long, signed out or forged. */
+  /** `null`: no session, or one that is expired, idle for too long, signed out or forged. */
   async function readStored(req: Request): Promise<Session | null> {
     const key = keyIn(readCookie(app, req, SESSION_COOKIE), sign);
     return key && readLive(database, key);
@@ -75,7 +75,7 @@ export function createSessions(app: AppContext, secret: string) {
     requireCsrf,
     /** The ids of the workspace's teammates, at most minutes old; `unknown` while Intercom does not answer. */
     readTeam,
-    /** Begins a session and sets its cookie. It ends the browser's previous session: no page could sign out of that one any more. */
+    /** Begins a session and sets its cookie. Ends the browser's previous session, which no page could sign out of. */
     async signIn(req: Request, res: Response, who: { workspaceId: string; admin: Admin }): Promise<void> {
       const before = await readStored(req);
       if (before) await deleteSession(database, before);
@@ -106,7 +106,7 @@ export function createSessions(app: AppContext, secret: string) {
   };
 }
 
-/** The session that a cookie names; `null`: forged, or not a session's. */
+/** The session that a cookie names; `null`: forged or malformed. */
 function keyIn(cookie: string, sign: (value: string) => string) {
   const [workspaceId, random, signature, ...rest] = cookie.split('.');
   if (!workspaceId || !random || !signature || rest.length > 0) return null;
@@ -114,14 +114,14 @@ function keyIn(cookie: string, sign: (value: string) => string) {
   return { workspaceId, sessionHash: hashSecret(random) };
 }
 
-/** Admits a form whose `_csrf` is that of the session; comes after `requireSession` and the body. */
+/** Admits a form whose `_csrf` matches the session's. Mounted after `requireSession` and the body parser. */
 const requireCsrf: RequestHandler = (req, res, next) => {
   const given: unknown = (req.body as Record<string, unknown> | undefined)?._csrf;
   if (typeof given === 'string' && equalInConstantTime(given, sessionOf(res).csrf)) next();
   else next(forbidden('This form is out of date. Reload the page and send it again.'));
 };
 
-/** The session that `requireSession` found. @throws AppError `unauthorized` behind a route without it */
+/** The session that `requireSession` found. @throws AppError `unauthorized` on a route without `requireSession` */
 export function sessionOf(res: Response): Session {
   const session = res.locals.session as Session | undefined;
   if (!session) throw unauthorized('Sign in first');
@@ -155,7 +155,7 @@ async function deleteSession(database: Entities, session: Session): Promise<void
   await sessionsIn(database).delete({ workspaceId, sessionHash });
 }
 
-/** The sessions that are signed in now, the last used first. */
+/** The sessions that are signed in now, the most recently used first. */
 export function listSessions(database: Entities, workspaceId: string): Promise<SessionRow[]> {
   return sessionsIn(database).find({
     where: { workspaceId, ...isLive() },

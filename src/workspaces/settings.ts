@@ -12,12 +12,12 @@ const eventSettingSchema = z.object({
   enabled: z.boolean().default(true),
 });
 
-/** An object leaves out what it does not know: a kind of a newer version must not hide the names of the others. */
+/** An object, which drops unknown keys: an event kind stored by a newer version must not invalidate the others. */
 const eventSettings = Object.fromEntries(
   EVENT_KINDS.map((kind) => [kind, eventSettingSchema.optional()]),
 ) as Record<DeliverableKind, z.ZodOptional<typeof eventSettingSchema>>;
 
-/** Each value has a default, that of a new workspace. */
+/** Each value has a default, which a new workspace starts with. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.object(shape).prefault({} as never);
 /** `null`: every teammate. */
 const adminIds = z.array(z.string()).nullable().default(null);
@@ -28,7 +28,7 @@ const personSchema = z.object({ id: z.string(), name: z.string() });
 const storeActionSchema = section({
   enabled: z.boolean().default(false),
   allowedAdminIds: adminIds,
-  /** Larger sums need a second teammate, in units of the currency paid; `null`: none does. */
+  /** Larger amounts need a second teammate, in units of the currency paid; `null`: no amount does. */
   maxAmountAlone: z.number().min(0).nullable().default(null),
   /** How often one teammate can use it in a calendar month (UTC). */
   monthlyPerAdmin: limit(null),
@@ -47,7 +47,7 @@ export const workspaceSettingsSchema = z.object({
     deliver: z.boolean().default(false),
   }),
   card: section({
-    /** Of the inbox card, for teammates whose language Intercom does not send; `null`: English. */
+    /** The inbox card's language for teammates whose language Intercom does not send; `null`: English. */
     language: z.enum(LANGUAGES).nullable().default(null),
     picture: z.boolean().default(true),
   }),
@@ -78,7 +78,7 @@ export const workspaceSettingsSchema = z.object({
     /** One grant for more customers than this needs a second teammate. */
     bulkSecondPersonAbove: limit(100),
   }),
-  /** What teammates can do to what a customer bought; off until an admin switches each on. */
+  /** Teammates' actions on store purchases. Each is off until an admin switches it on. */
   actions: section({
     cancel: storeActionSchema,
     refund: storeActionSchema,
@@ -94,8 +94,8 @@ export type WorkspaceSettings = z.infer<typeof workspaceSettingsSchema>;
 export const DEFAULT_SETTINGS: WorkspaceSettings = workspaceSettingsSchema.parse({});
 
 /**
- * Reads stored settings; what is missing gets its default. So does a section that a newer version has written and this
- * one cannot read, alone: the rules for grants and who may change settings must not open with it.
+ * Reads stored settings; missing values get their defaults. A section that a newer version wrote and this one cannot
+ * read gets its defaults alone: the rules for grants and for who may change settings must stay in force.
  */
 export function readSettings(stored: unknown): WorkspaceSettings {
   const parsed = workspaceSettingsSchema.safeParse(stored);

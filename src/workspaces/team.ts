@@ -11,7 +11,7 @@ const TEAM_TIMEOUT_MS = 3_000;
 
 type Team = ReadonlySet<string> | 'unknown';
 
-/** The teammates as Intercom knows them now; `null`: it does not answer or refuses our token, or no key decrypts it. */
+/** Intercom's current teammates; `null`: Intercom does not answer or refuses our token, or no key decrypts it. */
 export async function listTeam(app: AppContext, workspace: Workspace): Promise<IntercomAdmin[] | null> {
   try {
     return (await app.intercom(workspace, { timeoutMs: TEAM_TIMEOUT_MS })?.listAdmins()) ?? null;
@@ -21,10 +21,10 @@ export async function listTeam(app: AppContext, workspace: Workspace): Promise<I
   }
 }
 
-/** Reads who is in the team. While that is unknown everyone keeps access: a broken connection is repaired in the settings. */
+/** Reads the team. While it is unknown everyone keeps access: a broken connection is repaired in the settings. */
 export function createTeamReader(app: AppContext) {
   const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(TEAM_TTL_MS, app.now) });
-  /** @param adminId someone who has just joined is missing from an older list, which is then read again */
+  /** @param adminId a cached team without this admin is read again: they may have just joined */
   return async (workspaceId: string, adminId?: string): Promise<Team> => {
     const recent = known.get(workspaceId);
     if (recent === 'unknown' || (recent && (adminId === undefined || recent.has(adminId)))) return recent;
