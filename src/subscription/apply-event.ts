@@ -156,7 +156,9 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const rest = restOfCharge(charge?.price, event);
   // Several refunds in part may add up to the whole charge.
   if (charge && rest) builder.charge = { ...charge, price: rest };
-  const leavesAccess = rest !== null || (store === 'PLAY_STORE' && expiresAtMs !== null);
+  builder.isRefundedInPart = rest !== null;
+  // Apple revokes what it refunds in part, too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
+  const leavesAccess = (rest !== null && !isApple(store)) || (store === 'PLAY_STORE' && expiresAtMs !== null);
   // The end of the period is unchanged, so a grace period after it continued until now.
   const isUnchanged = expiresAtMs === null || expiresAtMs === builder.endsAtMs;
   const endMs = isUnchanged ? accessEndMs(builder) : expiresAtMs;
@@ -165,12 +167,9 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : endMs, atMs));
 }
 
-/**
- * What a refund in part leaves of the charge; `null`: nothing, or it is unknown. Apple revokes what it refunds in part,
- * too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
- */
-function restOfCharge(charged: Money | null | undefined, { store, price }: LifecycleEvent): Money | null {
-  if (isApple(store) || !price?.amountMinor || charged?.currency !== price.currency) return null;
+/** What a refund in part leaves of the charge; `null`: nothing, or it is unknown. */
+function restOfCharge(charged: Money | null | undefined, { price }: LifecycleEvent): Money | null {
+  if (!price?.amountMinor || charged?.currency !== price.currency) return null;
   const amountMinor = charged.amountMinor - Math.abs(price.amountMinor);
   return amountMinor > 0 ? { ...charged, amountMinor } : null;
 }

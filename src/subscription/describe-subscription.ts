@@ -176,12 +176,10 @@ export function isPaymentFailing(subscription: SubscriptionState, nowMs: number)
 /** Access that a refund left may end later for another reason: a failed payment, or any after a refund in part. */
 function isRefundTheEnd(subscription: SubscriptionState): boolean {
   if (!hasGivenBack(subscription)) return false;
-  const { expirationReason, expiredAtMs, billingIssueAtMs, refundedAtMs, refund, price } = subscription;
+  const { expirationReason, expiredAtMs, billingIssueAtMs, refundedAtMs, isRefundedInPart } = subscription;
   if (expirationReason === 'CUSTOMER_SUPPORT' || (expiredAtMs ?? 0) <= refundedAtMs) return true;
-  const isPart =
-    refund?.currency === price?.currency && (refund?.amountMinor ?? 0) < (price?.amountMinor ?? 0);
   const hasFailedSince = expirationReason === null && (billingIssueAtMs ?? 0) > refundedAtMs;
-  return !isPart && !hasFailedSince && expirationReason !== 'BILLING_ERROR';
+  return !isRefundedInPart && !hasFailedSince && expirationReason !== 'BILLING_ERROR';
 }
 
 /** The refund of a free trial gives no money back. */

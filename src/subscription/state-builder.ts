@@ -34,6 +34,7 @@ export const NEW_PERIOD = {
   pausedAtMs: null as number | null,
   resumesAtMs: null as number | null,
   refundedAtMs: null as number | null,
+  isRefundedInPart: false,
   /** What the last refund gave back: what its reversal without a sum restores. */
   refunded: null as Sum | null,
   /** How access was before the refund: what its reversal restores. */

@@ -61,6 +61,8 @@ export interface SubscriptionState {
   readonly resumesAtMs: number | null;
   readonly pendingProductId: string | null;
   readonly refundedAtMs: number | null;
+  /** Whether the refund left a part of the charge. */
+  readonly isRefundedInPart: boolean;
   readonly renewals: number;
   /** Everything paid, by currency, refunds subtracted. */
   readonly paid: readonly Money[];

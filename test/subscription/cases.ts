@@ -2040,6 +2040,18 @@ export const CASES: readonly Case[] = [
     says: `Refunded $10.00 on ${date(5)}. No access since ${date(30)}.`,
   },
   {
+    name: "Google's refunds in part that add up to the whole payment, then the end of the access that they left",
+    events: [
+      buy(0, 30, play),
+      refund(5, { ...play, ...period(0, 30, -4) }),
+      refund(8, { ...play, ...period(0, 30, -6) }),
+      expire(30, 'UNSUBSCRIBE', play),
+    ],
+    on: 35,
+    status: 'expired',
+    says: `Refunded $6.00 on ${date(8)}. No access since ${date(30)}.`,
+  },
+  {
     name: 'a part of a lifetime purchase refunded',
     events: [
       event('NON_RENEWING_PURCHASE', 0, { ...stripe, ...period(0, null, 10) }),
