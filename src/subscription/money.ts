@@ -73,8 +73,9 @@ export function periodOf(
   subscription: Pick<SubscriptionState, 'periodStartedAtMs' | 'periodLengthMs' | 'periodType' | 'isOneTime'>,
 ): Period | null {
   const { periodStartedAtMs, periodLengthMs, periodType, isOneTime } = subscription;
-  // The length of a free trial says nothing about the periods after it; a pass and a prepaid plan are paid once.
-  if (isOneTime || periodType === 'TRIAL' || periodType === 'PREPAID') return null;
+  // A free trial and an introductory price, which may be paid once for several periods, say nothing about the length of
+  // the periods after it; a pass and a prepaid plan are paid once.
+  if (isOneTime || ['TRIAL', 'INTRO', 'PREPAID'].includes(periodType ?? '')) return null;
   if (periodStartedAtMs === null || periodLengthMs === null) return null;
   const days = periodLengthMs / DAY_MS;
   if (Math.abs(days - 28) < 0.5 && !hasEndOfFebruary(periodStartedAtMs, periodStartedAtMs + periodLengthMs))

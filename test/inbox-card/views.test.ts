@@ -322,7 +322,7 @@ describe('the card of each sample customer', () => {
     ],
     [
       'an introductory price',
-      /^Pro, introductory price \$1\.99 a month\. Next charge/m,
+      /^Pro, introductory price \$1\.99\. Next charge/m,
       [{ type: 'INITIAL_PURCHASE', period_type: 'INTRO', price: 1.99, price_in_purchased_currency: 1.99 }],
     ],
     [

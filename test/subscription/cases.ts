@@ -130,7 +130,16 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 })],
     on: 2,
     status: 'intro',
-    says: `Pro, introductory price $1.00 a month. Next charge ${date(30)}.`,
+    says: `Pro, introductory price $1.00. Next charge ${date(30)}.`,
+  },
+  {
+    name: 'an introductory price that is paid once for three months of a monthly plan, beside another subscription',
+    events: [
+      buy(0, 90, { period_type: 'INTRO', price: 5, price_in_purchased_currency: 5 }),
+      buy(10, 40, { ...team, original_transaction_id: 'st1' }),
+    ],
+    on: 20,
+    says: `Team (monthly, Stripe) and Pro (App Store). Next charge $19.00 on ${date(40)}.`,
   },
   {
     name: 'a free trial',
