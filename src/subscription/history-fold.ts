@@ -257,6 +257,8 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
     pausedAtMs: null,
     resumesAtMs: null,
   });
+  // A change that keeps the day of the next charge costs a part, for the days until then.
+  if (bought.endsAtMs === old.endsAtMs) Object.assign(bought, { periodLengthMs: null, isOfferPrice: true });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }

@@ -50,7 +50,7 @@ export interface SubscriptionState {
   readonly willRenew: boolean;
   /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
   readonly price: Money | null;
-  /** Whether the price is that of an offer code, which may have ended by the next period. */
+  /** Whether the price is that of an offer code or of a part of a period, and the next period's another. */
   readonly isOfferPrice: boolean;
   readonly cancelledAtMs: number | null;
   readonly cancelReason: string | null;

@@ -2322,6 +2322,17 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: 'max' },
   },
   {
+    name: "Google's immediate change that keeps the day of the next charge: what was paid is for the days until then",
+    events: [
+      buy(0, 365, play),
+      event('PRODUCT_CHANGE', 304, { ...period(0, 304), ...play }),
+      buy(304, 365, { ...yearly, price: 3, price_in_purchased_currency: 3 }),
+    ],
+    on: 305,
+    status: 'active',
+    says: `Pro, $3.00. Next charge ${date(365)}.`,
+  },
+  {
     name: 'a change to a product that gives no entitlement',
     events: [buy(0, 30), renew(30, 60, { product_id: 'com.acme.plain', entitlement_ids: null })],
     on: 35,
