@@ -221,9 +221,10 @@ export function endOf(subscription: SubscriptionState, nowMs: number): End | nul
     return { label: 'resumes', atMs: resumesAtMs };
   if (!givesAccess) return expiredAtMs === null ? null : { label: 'ended', atMs: expiredAtMs };
   const renews = subscription.willRenew && !isPaymentFailing(subscription, nowMs);
-  if (!renews) return isEndKnown ? { label: 'ends', atMs: accessEndDate(subscription) } : null;
-  const isAhead = endsAtMs !== null && endsAtMs > nowMs && !isForever(endsAtMs);
-  return isAhead ? { label: 'renews', atMs: endsAtMs } : null;
+  // Past its period it lasts as long as the grace period: of a family share, too, whose failing payment is another's.
+  if (!renews || (endsAtMs !== null && endsAtMs <= nowMs))
+    return isEndKnown ? { label: 'ends', atMs: accessEndDate(subscription) } : null;
+  return isForever(endsAtMs) ? null : { label: 'renews', atMs: endsAtMs };
 }
 
 /** When access ends; `null`: never, or unknown. */
@@ -265,8 +266,9 @@ function mainStatement(
   const { atMs: next = null, sum = null } = chargeOf(subscription, nowMs) ?? {};
   if (subscription.isIncomplete) return { kind: 'incomplete', what };
   if (subscription.isFamilyShare) {
+    const end = endOf(subscription, nowMs);
     return givesAccess
-      ? { kind: 'family', what, until }
+      ? { kind: 'family', what, until: end?.label === 'ends' ? end.atMs : null }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
   // The end of what was cancelled or not paid is not the end of access where something else lasts longer.

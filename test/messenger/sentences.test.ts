@@ -75,7 +75,7 @@ const SAID: readonly (readonly [
     [{ period_type: 'TRIAL', price: 0, price_in_purchased_currency: 0 }],
     'Your free trial of Pro runs until Jan 31, 2026. Then it renews and you are charged.',
   ],
-  ['family', [{ is_family_share: true }], 'You have Pro through family sharing until Jan 31, 2026.'],
+  ['family', [{ is_family_share: true }], 'You have Pro through family sharing.'],
   [
     'a store that cannot confirm',
     [{ type: 'TEMPORARY_ENTITLEMENT_GRANT', expiration_at_ms: START_MS + DAY_MS }],

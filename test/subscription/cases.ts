@@ -573,7 +573,7 @@ export const CASES: readonly Case[] = [
     events: [trial(0, 7, family)],
     on: 2,
     status: 'trial',
-    says: `Pro, through family sharing until ${date(7)}. Another family member pays; this customer is never charged.`,
+    says: `Pro, through family sharing. Another family member pays; this customer is never charged.`,
   },
   {
     name: 'a family share whose renewal was switched off',
@@ -581,12 +581,14 @@ export const CASES: readonly Case[] = [
     on: 6,
     status: 'cancelled',
     says: `Pro, through family sharing until ${date(30)}. Another family member pays; this customer is never charged.`,
+    rows: { Ends: date(30) },
   },
   {
     name: 'a family share in a grace period',
     events: [buy(0, 30, family), issue(30, 46, family)],
     on: 33,
     says: `Pro, through family sharing until ${date(46)}. Another family member pays; this customer is never charged.`,
+    rows: { Ends: date(46) },
   },
   {
     name: 'a family share that ended',
@@ -600,8 +602,9 @@ export const CASES: readonly Case[] = [
     events: [],
     snapshot: snapshotOf(1, [apiSubscription({ isFamilyShare: true, revenueUsdCents: 0 })]),
     on: 2,
-    says: `Pro, through family sharing until ${date(30)}. Another family member pays; this customer is never charged.`,
+    says: `Pro, through family sharing. Another family member pays; this customer is never charged.`,
     attributes: { rc_first_purchase_at: null },
+    rows: { Renews: date(30) },
   },
   {
     name: 'a lifetime purchase of the family that only the API lists',
