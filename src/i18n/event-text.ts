@@ -125,7 +125,8 @@ function partsOf(line: Line): (string | null)[] {
     case 'trial_cancelled':
       return [product, reasonText(line, isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason)];
     case 'refund':
-      return [product, sumText(line), reasonText(line, 'CUSTOMER_SUPPORT')];
+      // Who asked for the refund of a family share was another member.
+      return [product, sumText(line), familyText(line) ?? reasonText(line, 'CUSTOMER_SUPPORT')];
     case 'billing_issue':
       return [product, reasonText(line, 'BILLING_ERROR')];
     case 'product_change': {
@@ -153,9 +154,13 @@ function partsOf(line: Line): (string | null)[] {
         product,
         sumText(line),
         offerCode === null ? null : m.t('event.offer', { code: offerCode }),
-        event.isFamilyShare ? m.t('sentence.note.family') : null,
+        familyText(line),
       ];
   }
+}
+
+function familyText({ m, event: { isFamilyShare } }: Line): string | null {
+  return isFamilyShare ? m.t('sentence.note.family') : null;
 }
 
 function entitlementLabels({ m, event, names }: Line): string {

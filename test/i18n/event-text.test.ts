@@ -67,6 +67,7 @@ const LINES: readonly [LifecycleEvent, string, string][] = [
     'Refunded',
     'Pro monthly plan · $10.00 · asked Apple for a refund',
   ],
+  [cancelled('CUSTOMER_SUPPORT', { is_family_share: true }), 'Refunded', 'Pro monthly plan · family sharing'],
   [
     cancelled('CUSTOMER_SUPPORT', { store: 'PLAY_STORE' }),
     'Refunded',
