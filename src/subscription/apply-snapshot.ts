@@ -1,5 +1,5 @@
 import { compareTexts } from '../text.ts';
-import { DAY_MS } from '../time.ts';
+import { DAY_MS, MINUTE_MS } from '../time.ts';
 import { isOtherProduct } from './apply-event.ts';
 import {
   addBuilder,
@@ -154,7 +154,11 @@ function matchSubscription(
   }
   const sameProduct =
     productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
-  return ifUnmatched(findByTransaction(fold, item)) ?? ifUnmatched(sameProduct);
+  const known = ifUnmatched(findByTransaction(fold, item));
+  const bought = ifUnmatched(sameProduct);
+  // A trial that Google changed is one subscription to the API, and two purchases in events: the new one has the price.
+  const isContinued = isOtherProduct(known?.productId ?? null, productId);
+  return isContinued && (bought?.startedAtMs ?? 0) > (known?.startedAtMs ?? 0) ? bought : (known ?? bought);
 }
 
 function findByTransaction(
@@ -230,8 +234,8 @@ function applySubscription(
   // The API lists what the store has confirmed.
   builder.isTemporary = false;
   builder.isIncomplete = item.status === 'incomplete' && !item.givesAccess;
-  applyProduct(builder, item);
   const isSamePeriod = applyPeriod(builder, item);
+  applyProduct(builder, item);
   applyRenewal(builder, item);
   applyPeriodType(builder, item.status);
   builder.gracePeriodEndsAtMs = graceEndsAtMs ?? builder.gracePeriodEndsAtMs;
@@ -266,9 +270,11 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
   // same period stays.
   const laterMs = (startedAtMs ?? 0) - (builder.periodStartedAtMs ?? 0);
-  const isSamePeriod = Math.abs(laterMs) < DAY_MS;
+  // A change of product begins a period, be it on the first day; Stripe's repeats the start.
+  const minLaterMs = isOtherProduct(builder.productId, item.productId) ? MINUTE_MS : DAY_MS;
+  const isSamePeriod = Math.abs(laterMs) < minLaterMs;
   // What events said of an earlier period, such as a refund or who paid, says nothing about this one.
-  const isNew = laterMs >= DAY_MS;
+  const isNew = laterMs >= minLaterMs;
   if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
   builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
   // The API has no prices: a temporary one, and a trial, have ended with the earlier period. A new period of a product

@@ -870,6 +870,28 @@ export const CASES: readonly Case[] = [
     attributes: { rc_trial_ends_at: 3 },
   },
   {
+    name: 'a free trial that was changed on its first day to a product that was paid for, as only the API knows',
+    events: [
+      trial(0, 7),
+      event('PRODUCT_CHANGE', 0.5, { ...period(0, 7), period_type: 'TRIAL', new_product_id: 'pro_yearly' }),
+    ],
+    snapshot: snapshotOf(369, [
+      apiSubscription({
+        productId: 'pro_yearly',
+        status: 'expired',
+        givesAccess: false,
+        autoRenewalStatus: 'will_not_renew',
+        periodStartsAtMs: day(0.5),
+        periodEndsAtMs: day(365.5),
+        endsAtMs: day(365.5),
+      }),
+    ]),
+    on: 370,
+    status: 'expired',
+    says: `No access since ${date(365.5)}. Had Pro.`,
+    attributes: { rc_period_type: 'NORMAL', rc_trial_ends_at: 0.5 },
+  },
+  {
     name: 'a pass whose end the API has listed before its event, which has none',
     events: [buyLifetime(0, { event_timestamp_ms: day(0.002), price: 99, price_in_purchased_currency: 99 })],
     snapshot: { ...ownedFor(90), takenAtMs: day(0.001) },
@@ -2323,6 +2345,25 @@ export const CASES: readonly Case[] = [
     on: 10,
     says: `Max, $60.00 a year. Next charge ${date(373)}.`,
     attributes: { rc_entitlements: 'max' },
+  },
+  {
+    name: "Google's immediate change during a free trial, which the API continues under the trial's transaction",
+    events: [
+      trial(0, 7, play),
+      event('PRODUCT_CHANGE', 3, { ...period(0, 3), ...play, period_type: 'TRIAL' }),
+      buy(3, 368, yearly),
+    ],
+    snapshot: snapshotOf(4, [
+      apiSubscription({
+        ...{ store: 'PLAY_STORE', productId: 'pro_yearly' },
+        ...{ periodStartsAtMs: day(3), periodEndsAtMs: day(368), endsAtMs: day(368) },
+      }),
+    ]),
+    on: 5,
+    status: 'active',
+    says: `Pro, $10.00 a year. Next charge ${date(368)}.`,
+    attributes: { rc_trial_ends_at: 3 },
+    rows: { paid: `$10.00 since ${date(3)}` },
   },
   {
     name: "Google's immediate change that keeps the day of the next charge: what was paid is for the days until then",
