@@ -3,7 +3,7 @@ import { listEndedWorkers, unregisterWorker } from '../database/worker-connectio
 import { rewriteAttributesOf } from '../subscribers/repository.ts';
 import { IS_CONNECTED } from '../workspaces/projects.ts';
 
-/** How long a lease lasts without being renewed, should the process that holds it hang. */
+/** A lease ends after this long without renewal, so a process that hangs does not keep its subscribers. */
 export const LEASE_SECONDS = 15;
 
 export interface Claim {
@@ -19,16 +19,16 @@ export interface Claim {
   readonly failingSince: Date | null;
   readonly contactId: string | null;
   readonly attributesWritten: Record<string, unknown> | null;
-  /** The worker's id under which it was claimed. */
+  /** The worker's id at the time of the claim. */
   readonly owner: string;
-  /** Of its project; RevenueCat may reject it. */
+  /** Whether its project has an API key, which RevenueCat may reject. */
   readonly hasApiKey: boolean;
-  /** Whether its project is connected: without its events the state becomes wrong with time. */
+  /** Whether its project is connected. Without new events the state goes out of date: no attributes are written. */
   readonly isConnected: boolean;
 }
 
 /**
- * Claims up to `limit` due subscribers of one workspace, none of one that is rate-limited or disconnected. SKIP LOCKED
+ * Claims up to `limit` due subscribers of one workspace, or none if it is rate-limited or disconnected. SKIP LOCKED
  * keeps workers from waiting for each other; the lease ensures that a subscriber is processed by one worker at a time.
  */
 export async function claimNext(
@@ -73,7 +73,7 @@ export async function claimNext(
   return rows.map((row) => ({ ...row, workspaceId, owner }));
 }
 
-/** Whether more has arrived for each of the claimed subscribers. */
+/** For each claimed subscriber, whether more has arrived since the claim. */
 export async function haveChanged(
   sql: Sql,
   workspaceId: string,
@@ -94,10 +94,10 @@ export interface FoundContact {
 }
 
 /**
- * Stores contacts as soon as they are found: from then on deliveries to the same contact know of each other, and what
- * happens to a contact finds its subscriber.
+ * Stores contacts as soon as they are found. From then on, deliveries to the same contact take each other into account,
+ * and Intercom's webhooks about a contact find its subscriber.
  *
- * @returns ids of those that were stored; the others have changed since they were claimed
+ * @returns ids of the subscribers that were stored; the others have changed since the claim
  */
 export async function assignContacts(
   sql: Sql,
@@ -128,11 +128,11 @@ function claimLists(of: readonly { readonly claim: Claim }[]): unknown[][] {
   return listsOf(claims, 'subscriberId', 'owner', 'version', 'contactId');
 }
 
-/** A delivery that ended, and what it leaves. */
+/** The outcome of a delivery, stored when its subscriber is released. */
 export interface FinishedClaim {
-  /** As the row is: with the contact that was assigned since. */
+  /** As the row is now: includes a contact that was assigned during the delivery. */
   readonly claim: Claim;
-  /** When to deliver again; `null`: when something happens. */
+  /** When to deliver again; `null`: only after something new happens. */
   readonly dueAtMs: number | null;
   readonly contactId: string | null;
   /** `null`: what is on the contact is unknown. */
@@ -141,15 +141,15 @@ export interface FinishedClaim {
   readonly attempts: number;
   readonly waiting: boolean;
   readonly pendingEvents: number;
-  /** The code of what they wait for. */
+  /** Code of what the pending events wait for. */
   readonly pendingReason: string | null;
 }
 
 /**
- * Releases subscribers of one workspace. PostgreSQL's clock decides when they are due, and may differ from ours: what is
- * stored is how long after `nowMs`.
+ * Releases subscribers of one workspace. PostgreSQL's clock decides when they are due and may differ from ours, so the
+ * due time is passed on as a delay after `nowMs`.
  *
- * @returns ids of those that are due again already
+ * @returns ids of the subscribers that are already due again
  */
 export async function finishClaims(
   sql: Sql,
@@ -206,13 +206,13 @@ export async function finishClaims(
     ({ claim, attributesWritten }) =>
       !released.has(claim.subscriberId) && attributesWritten !== claim.attributesWritten,
   );
-  // Attributes that were written after the lease had ended: another worker may have written newer ones before them.
+  // These attributes were written after the lease had ended and may have replaced newer ones from another worker.
   const overtakenIds = overtaken.map(({ claim }) => claim.subscriberId);
   await rewriteAttributesOf(sql, workspaceId, overtakenIds);
   return new Set(rows.filter((row) => row.due).map((row) => row.subscriber_id));
 }
 
-/** The delivery has ended that the merge made the subscriber that stays wait for. */
+/** A merge made the remaining subscriber wait for this delivery, which has now ended. */
 async function endWaitForMerged(sql: Sql, workspaceId: string, subscriberId: string): Promise<void> {
   await sql.query(
     `update subscribers set lease_until = null
@@ -222,8 +222,8 @@ async function endWaitForMerged(sql: Sql, workspaceId: string, subscriberId: str
 }
 
 /**
- * Ends the lease of a subscriber whose delivery stopped midway. Its owner stays: it tells the next claim that
- * attributes may have been written.
+ * Ends the lease of a subscriber whose delivery stopped midway. `lease_owner` stays set, so that the next claim treats
+ * the attributes on the contact as unknown.
  */
 export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
   await sql.query(
@@ -234,9 +234,9 @@ export async function releaseClaim(sql: Sql, claim: Claim): Promise<void> {
 }
 
 /**
- * Renews the leases that this worker still holds, none of a merged subscriber: the one that stays waits for its end.
+ * Renews this worker's leases, except those of merged subscribers: the remaining subscriber waits for them to end.
  *
- * @returns ids of their subscribers
+ * @returns ids of the subscribers whose leases were renewed
  */
 export async function renewLeases(
   sql: Sql,
@@ -258,8 +258,8 @@ export async function renewLeases(
 }
 
 /**
- * Ends the leases of workers that are no longer connected. Leased subscribers are still due, so the index on what
- * is due finds them; it is searched once for each worker that ended.
+ * Ends the leases of workers that are no longer connected. Leased subscribers are still due, so the index on due
+ * subscribers finds them, with one search per ended worker.
  *
  * @returns number of subscribers released
  */
@@ -269,7 +269,7 @@ export async function releaseExpiredLeases(database: Database): Promise<number> 
     released += await database.transaction(async (sql) => {
       if (!(await unregisterWorker(sql, workerId))) return 0;
       const rows = await sql.query(
-        // The owner stays, as in releaseClaim.
+        // `lease_owner` stays set, as in releaseClaim.
         `update subscribers set lease_until = null
           where workspace_id = any(array(select workspace_id from workspaces))
             and due_at <= now() and lease_owner = $1

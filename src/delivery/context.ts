@@ -13,9 +13,9 @@ export interface DeliveryContext extends Pick<AppContext, 'database' | 'logger' 
   readonly writer: OutboxWriter;
   random(): number;
   readonly metrics: DeliveryMetrics;
-  /** Stops further calls of this process for a workspace (epoch ms). */
+  /** Stops this process's calls for a workspace until `untilMs` (epoch ms). */
   pause(workspaceId: string, untilMs: number): void;
-  /** Types that a workspace's attributes turned out to have, by name; attributes that it lacks are missing. */
+  /** Actual types of a workspace's attributes, by name. Attributes that the workspace lacks are missing. */
   readonly attributeTypes: LRUCache<string, ReadonlyMap<string, AttributeType>>;
 }
 
@@ -25,12 +25,12 @@ export interface DeliveryRun {
   readonly workspace: Workspace;
   readonly client: IntercomClient;
   readonly claim: Claim;
-  /** Both read after it was claimed. */
+  /** `subscriber` and `history` are read after the claim. */
   readonly subscriber: Subscriber;
   readonly history: History;
   /** Called before each call that changes something. @throws LeaseLostError when the lease is no longer this worker's */
   requireLease(): void;
 }
 
-/** Another worker may have the subscriber now, or this one stops. */
+/** The lease has expired or the worker's id has changed: another worker may have claimed the subscriber. */
 export class LeaseLostError extends Error {}

@@ -29,15 +29,15 @@ import {
 } from './plan.ts';
 import { type SentEvents, sendEvents, type WriteResult, writeAttributes } from './send.ts';
 
-/** A contact that was merged more often than this is looked up again. */
+/** One run follows at most this many merges or deletions of the contact; the next lookup comes later. */
 const MAX_HOPS = 3;
-/** A subscriber with nothing to send is looked up this often. */
+/** With no event to send, the lookup of a contact is repeated this many times, then no more. */
 const MAX_IDLE_LOOKUPS = 6;
 
 /**
  * Delivers what is pending for one claimed subscriber: the events oldest first, then the attributes once.
  *
- * Running it twice changes nothing on the contact: name and second of each event are stored before it is sent, and
+ * Running it twice changes nothing on the contact: the name and second of each event are stored before it is sent, and
  * Intercom removes the repeat.
  *
  * @returns how to release the subscriber
@@ -86,14 +86,14 @@ export async function deliverSubscriber(run: DeliveryRun): Promise<FinishedClaim
 }
 
 /**
- * Whether nothing is known of what the customer has: there were only tests, paywalls or sandbox events. What others
- * wrote to the contact, RevenueCat's own integration for one, then stays.
+ * Whether nothing is known about the customer's purchases, such as after only test, paywall or sandbox events. Nothing
+ * is then written: what others wrote to the contact, such as RevenueCat's own integration, stays.
  */
 function isUnknown(state: SubscriberState, claim: Claim): boolean {
   return claim.attributesWritten === null && state.lastEvent === null && state.snapshotAtMs === null;
 }
 
-/** The next card then reads few bytes instead of the history. Without it the card makes its own. */
+/** Lets the next card read a few bytes instead of the history. If it fails, the card derives its own summary. */
 async function saveSummary(run: DeliveryRun, summary: SubscriberSummary, nowMs: number): Promise<void> {
   const { context, claim } = run;
   const { workspaceId, subscriberId, version } = claim;
@@ -104,7 +104,7 @@ async function saveSummary(run: DeliveryRun, summary: SubscriberSummary, nowMs: 
   });
 }
 
-/** Whether something is new that happened before this subscriber's purchases were transferred. */
+/** Whether one of the new events happened before this subscriber's purchases were last transferred. */
 function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly PlannedEvent[]): boolean {
   const last = history.findLast((event) => event.side === 'source');
   if (!last) return false;
@@ -113,8 +113,8 @@ function isBeforeTransfer(history: readonly TimelineEntry[], changes: readonly P
 }
 
 /**
- * Wakes those that got this subscriber's purchases: an event has arrived after their transfer that happened before it.
- * They are read again, too: RevenueCat may not have had the transferred purchase when they were read last.
+ * Wakes the subscribers that received this subscriber's purchases, after an event from before the transfer arrived
+ * late. RevenueCat is also read again for them: at the last read it may not have had the transferred purchase yet.
  */
 async function updateReceivers({ context, claim }: DeliveryRun): Promise<void> {
   const { workspaceId, subscriberId: sourceId, hasApiKey } = claim;
@@ -125,7 +125,7 @@ async function updateReceivers({ context, claim }: DeliveryRun): Promise<void> {
     await context.jobs.send('subscriber.refresh', { workspaceId, subscriberId });
 }
 
-/** Nothing was done, and nothing is left to do. */
+/** The outcome of a delivery that did nothing and leaves nothing to do. */
 export function unchanged(claim: Claim): FinishedClaim {
   const { contactId, attributesWritten, failures: attempts } = claim;
   const nothingPending = { waiting: false, pendingEvents: 0, pendingReason: null };
@@ -137,15 +137,15 @@ interface Work {
   readonly appUserIds: readonly string[];
   readonly toSend: readonly PlannedSend[];
   readonly wanted: Readonly<Record<string, unknown>>;
-  /** Of the event that the attributes name last; 0: none. */
+  /** When the event in the attribute `rc_last_event` happened (epoch ms); 0: no event. */
   readonly lastEventMs: number;
   /** When time alone will change the attributes. */
   readonly wakeAtMs: number | null;
-  /** Resolves when name and second of each event are stored. */
+  /** Resolves when the name and second of each event are stored. */
   readonly saving: Promise<void>;
 }
 
-/** Finds the contact and writes to it; when it was merged or deleted, to the one that replaces it. */
+/** Finds the contact and writes to it. If the contact was merged or deleted, writes to its replacement. */
 async function deliverTo(run: DeliveryRun, work: Work): Promise<FinishedClaim> {
   const { context } = run;
   const gone = new Set<string>();
@@ -177,26 +177,26 @@ async function deliverTo(run: DeliveryRun, work: Work): Promise<FinishedClaim> {
   return waitForContact(claim, left.length, context.now());
 }
 
-/** Clears the contacts that the customer had before: they would keep showing attributes that are no longer theirs. */
+/** Clears the customer's former contacts, which would otherwise keep showing this customer's attributes. */
 async function clearFormerContacts(
   { context, claim, history }: DeliveryRun,
   finished: FinishedClaim,
 ): Promise<void> {
   const { workspaceId, contactId, attributesWritten } = claim;
   const former = new Set([contactId]);
-  // After a merge the row has only one of the contacts; where events went is known of all. One of them may be the right
-  // one: as long as the lookup fails, or nothing is written, none is cleared.
+  // After a merge of subscribers the row names only one of their contacts, so the others come from the events. One of
+  // them may be the right contact: none is cleared until the attributes have been written.
   if (attributesWritten === null && finished.attributesWritten !== null)
     for (const { delivery } of history.own) former.add(delivery.contactId);
   former.delete(finished.contactId);
   for (const each of former)
     if (each !== null) await queueContactClear(context.jobs, { workspaceId, contactId: each });
-  // Another customer may have it as well, whose attributes were replaced.
+  // Another customer may share that contact, and this customer's attributes may have replaced theirs.
   if (contactId !== null && former.has(contactId))
     await rewriteContactAttributes(context.database, workspaceId, contactId);
 }
 
-/** Plans together with others who write to the same contact: an event with a name and second of theirs is moved. */
+/** Plans with the other subscribers of the contact: an event whose name and second they have taken is moved. */
 async function planAgain(
   { context, claim, history, workspace }: DeliveryRun,
   left: readonly PlannedSend[],
@@ -214,7 +214,7 @@ async function planAgain(
 interface Burst extends Pick<Work, 'wanted' | 'lastEventMs' | 'wakeAtMs'>, SentEvents {
   readonly claim: Claim;
   readonly contactId: string;
-  /** Who may write to the contact as well. */
+  /** Other subscribers that may write to the contact. */
   readonly others: readonly string[];
 }
 
@@ -224,7 +224,7 @@ type ContactGone = Exclude<Interruption, Later>;
 async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClaim | ContactGone> {
   const { claim, left, interruption, wakeAtMs } = burst;
   if (interruption !== null && interruption.kind !== 'later') return interruption;
-  // Where Intercom accepts no events for now, attributes can still be written.
+  // A missing permission or plan for events does not stop the attributes from being written.
   if (interruption !== null && !isRefusal(interruption.reason)) return postponed(claim, interruption, left);
   const result = await writeOwnAttributes(run, burst);
   if (result.kind === 'written') {
@@ -234,26 +234,26 @@ async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClai
   }
   if (result.kind !== 'later') return result;
   const waiting = postponed(claim, result, left);
-  // Without an answer they may have been written, and the state may be as before when they are tried again.
+  // Without an answer they may have been written. Compared with the older values, a change back would be missed.
   const isUnknown = result.counts > 0 && !isRefusal(result.reason);
   return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
 }
 
 /**
- * Writes the attributes, unless the contact shows those of another customer, or more events have arrived: the run that
- * follows then writes them once.
+ * Writes the attributes, unless the contact shows those of another customer. If more events have arrived, leaves them
+ * to the next run, so that they are written once.
  */
 async function writeOwnAttributes(run: DeliveryRun, burst: Burst): Promise<WriteResult> {
   const { database, writer } = run.context;
   const { claim, contactId, others, wanted } = burst;
-  // What others wrote there since is unknown: only all attributes together are one customer's state.
+  // Others may have written since: only all attributes together are the state of one customer.
   const written = others.length > 0 ? null : claim.attributesWritten;
   const isHidden = (await findPreferred(database, claim, burst)).length > 0;
   const isOver = isHidden || (await writer.hasChanged(claim.workspaceId, claim));
   const end = isOver
     ? ({ kind: 'written', values: written } as const)
     : await writeAttributes(run, contactId, { wanted, written });
-  // What this run wrote, or one before it that was overtaken, may have replaced the attributes that are shown now.
+  // This run, or an earlier one that lost its lease, may have overwritten the attributes that the contact should show.
   if (!isHidden || claim.attributesWritten === null)
     await rewriteAttributesOf(database, claim.workspaceId, await findPreferred(database, claim, burst));
   return end;
@@ -270,9 +270,9 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
 }
 
 /**
- * Whether the customer may have become known under a better app user id since the contact was found: an anonymous one
- * logged in. That id may have a contact of its own, which takes precedence. Nothing written: a run found the
- * contact and did not end, or more has arrived since.
+ * Whether a better app user id may have become known since the contact was found, such as when an anonymous customer
+ * logged in. That id may have a contact of its own, which takes precedence. If no attributes are known as written, the
+ * run that found the contact did not finish, or more has arrived since.
  */
 function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): boolean {
   if (attributesWritten === null) return true;
@@ -280,7 +280,7 @@ function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): 
   return typeof known === 'string' && known !== wanted.rc_app_user_id;
 }
 
-/** @param search.mayCreate attributes alone are no reason to create a contact, or to unarchive one */
+/** @param search.mayCreate attributes alone do not justify creating or unarchiving a contact */
 async function resolveContact(
   run: DeliveryRun,
   search: { appUserIds: readonly string[]; gone: ReadonlySet<string>; mayCreate: boolean },

@@ -23,7 +23,7 @@ const MIN_SLOTS = 2;
  * How many subscribers to claim of each workspace, in the order given.
  *
  * No workspace gets more than `perWorkspace`: deliveries that wait for its rate limit, or for a slow Intercom, must
- * leave slots for the others. A workspace with active deliveries claims more only when a quarter of its slots is
+ * leave slots for the others. A workspace with active deliveries claims more only when a quarter of its slots are
  * free, so that claims are large.
  *
  * @param due.active subscribers that this worker is delivering
@@ -47,7 +47,7 @@ export function allocateSlots(
   return slots;
 }
 
-/** Keeps all workers from claiming of the workspace, for this long by PostgreSQL's clock. */
+/** Keeps all workers from claiming subscribers of the workspace for `forMs`, by PostgreSQL's clock. */
 export async function pauseWorkspace(sql: Sql, workspaceId: string, forMs: number): Promise<void> {
   await sql.query(
     `update workspaces set not_before = greatest(not_before, now() + make_interval(secs => $2))
@@ -57,8 +57,8 @@ export async function pauseWorkspace(sql: Sql, workspaceId: string, forMs: numbe
 }
 
 /**
- * Makes due what would wait until the clock has caught up: a workspace that was claimed in the future shows that it was
- * set back. Retries are at most an hour after the claim; what is due too early only finds nothing to send.
+ * Ends waits that became too long because the clock was set back, which a claim time in the future shows. Retries are
+ * due at most an hour after the claim, and a subscriber that becomes due too early only finds nothing to send.
  */
 export async function endWaitsOfSetBackClock(database: Database): Promise<void> {
   const workspaces = await database.query<{ workspaceId: string; until: Date }>(

@@ -8,14 +8,14 @@ import { isUnsaved, type PlannedEvent } from './plan.ts';
 export type Plan = Pick<Claim, 'subscriberId'> & { readonly events: readonly PlannedEvent[] };
 
 /**
- * Stores name and second of each event before it is sent, and marks those that are not sent as skipped. Nothing is
- * stored for a subscriber that was merged into another, which has its own plan by then.
+ * Stores the name and second of each event before it is sent, and marks events that are not sent as skipped. Nothing is
+ * stored for a subscriber that was merged into another: its events are in the other subscriber's plan by then.
  */
 export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Plan[]): Promise<void> {
   const planned = plans.flatMap(({ subscriberId, events }) =>
     events.map((event) => ({ ...event, subscriberId })),
   );
-  // The lock is what a foreign key would take: nothing is planned for a subscriber that is being erased.
+  // Takes the lock that a foreign key would take, so that nothing is planned for a subscriber that is being erased.
   await sql.query(
     `with planned as (
        select e.subscriber_id, e.received_at, p.*
@@ -55,10 +55,10 @@ export async function savePlan(sql: Sql, workspaceId: string, plans: readonly Pl
 }
 
 /**
- * Plans for a subscriber whose contact others write to as well, and stores it. They plan one after the other, each
- * with what the others have planned.
+ * Plans and stores the events of a subscriber that shares its contact with others. The row locks make these subscribers
+ * plan one after the other, so that each sees what the others have planned.
  *
- * @returns `null`: it was merged into another, whose plan its events have
+ * @returns `null`: it was merged into another subscriber, whose plan has its events
  */
 export async function planWithOthers(
   database: Database,
@@ -99,7 +99,7 @@ export interface Attempt {
   readonly answer: string | null;
 }
 
-/** Those of erased subscribers are left out; the lock is what a foreign key would take. */
+/** Leaves out attempts for erased subscribers; takes the lock that a foreign key would take. */
 export async function recordAttempts(
   sql: Sql,
   workspaceId: string,
@@ -136,8 +136,8 @@ export interface SendResult extends Attempt {
 }
 
 /**
- * Writes the delivery log and the results of events of one project. No event may be in it twice. The days of
- * retrying begin with the first failed attempt that counts: an event may have waited for its contact for weeks.
+ * Writes the delivery log and the results of one project's events; no event may be listed twice. The three days of
+ * retries begin with the first failed attempt that counts, because an event may wait weeks for its contact.
  *
  * The log comes first: if the process dies in between, the events are sent again under the same names and seconds,
  * and the log then shows both attempts.
@@ -200,7 +200,7 @@ async function updateDeliveries(
   return rows.length;
 }
 
-/** Stores with planned events what they wait for: an error's code, or a contact. */
+/** Stores with planned events what they wait for: an error code, or `waiting_for_contact`. */
 export async function explainPending(
   sql: Sql,
   workspaceId: string,

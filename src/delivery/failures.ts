@@ -11,7 +11,7 @@ import { markDisconnected } from '../workspaces/repository.ts';
 import type { DeliveryRun } from './context.ts';
 import { pauseWorkspace } from './due-workspaces.ts';
 
-/** After this long of trying an event is failed: stored, visible, replayable. */
+/** An event that still fails after this long is given up as failed: it stays visible and can be replayed. */
 export const RETRY_FOR_MS = 3 * DAY_MS;
 
 /** Most failures pass within a second; the delay grows quickly for an outage. */
@@ -19,8 +19,8 @@ const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = HOUR_MS;
 
 /**
- * When to try a failed call again; `null`: a retry cannot help. Retries use exponential backoff with jitter in its upper
- * half: 0.5 s, 1 s, 2 s … one hour, for three days; a missing plan or permission is waited for without end.
+ * When to try a failed call again; `null`: a retry cannot help. Retries use exponential backoff with jitter in its
+ * upper half: 0.5 s, 1 s, 2 s … one hour. They end after three days, but not while a permission or a plan is missing.
  *
  * @param attempt.attempts failed attempts so far, this one included
  * @param attempt.random uniform in [0, 1)
@@ -39,8 +39,8 @@ export function retryAt(
 const LOOKUP_DELAYS_MS = [10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 2 * DAY_MS, 4 * DAY_MS, 7 * DAY_MS];
 
 /**
- * When to look up the contact of a subscriber again: ever more rarely, down to once a week.
- * Intercom's webhooks, saved links and opened cards wake it sooner; this covers a webhook that was lost.
+ * When to look up a subscriber's contact again, at growing intervals of up to a week.
+ * Intercom's webhooks, saved links and opened cards wake the subscriber sooner; this covers a webhook that was lost.
  *
  * @param lookups lookups so far that found no contact
  */
@@ -48,7 +48,7 @@ export function nextContactLookup(lookups: number, nowMs: number): number {
   return nowMs + (LOOKUP_DELAYS_MS[lookups - 1] ?? 7 * DAY_MS);
 }
 
-/** All of the subscriber is delivered again at this time. `counts`: whether that uses up a retry. */
+/** The whole subscriber is delivered again at this time. `counts`: 1 if that uses up a retry, else 0. */
 export interface Later {
   readonly kind: 'later';
   readonly atMs: number;
@@ -56,7 +56,7 @@ export interface Later {
   readonly reason: string;
 }
 
-/** Why a run stops early: it must wait, or what it is sent to is not the contact any more. */
+/** Why a run stops early: it must wait, or the contact was merged or is unknown to Intercom. */
 export type Interruption = Later | Extract<Remedy, { kind: 'follow_contact' | 'wait_for_contact' }>;
 
 /** Applies a failure that concerns more than one event to the whole subscriber, or to its workspace. */
@@ -86,7 +86,7 @@ export async function backOff(run: DeliveryRun, error: AppError): Promise<Later>
     nowMs,
     random: context.random(),
   });
-  // What a retry cannot fix is tried again once a day.
+  // An error that retries cannot fix, or did not fix within three days, is retried once a day.
   return { kind: 'later', atMs: atMs ?? nowMs + DAY_MS, counts: 1, reason: code };
 }
 
@@ -100,7 +100,7 @@ export async function recordIfRefused(run: DeliveryRun, work: RefusedWork, error
   await context.jobs.send('workspace.health', { workspaceId: claim.workspaceId });
 }
 
-/** Costs nothing where nothing was refused: the workspace is known as it was when the subscriber was claimed. */
+/** Ends a recorded refusal after a success. With none recorded when the subscriber was claimed, it costs nothing. */
 export async function recordAccepted(run: DeliveryRun, work: RefusedWork): Promise<void> {
   if (!run.workspace.refusals[work]) return;
   const { context, claim } = run;

@@ -14,17 +14,17 @@ export interface CallRequest {
 /** Calls that a process may make before `untilMs` (epoch ms, Intercom's clock). */
 export interface Allowance {
   calls: number;
-  /** What is left for all processes after it. */
+  /** Calls left for all processes after this allowance. */
   readonly left: number;
   readonly untilMs: number;
 }
 
 /**
- * Takes calls out of a workspace's window, which all worker processes share.
+ * Takes calls from a workspace's rate-limit window, which all worker processes share through one row.
  *
- * The row only divides what the headers allow: the last ones that this process saw lower what is left when another
- * program uses the window too, and correct its end. A statement for each call would cost more than the call; so
- * processes take several at a time, and fewer towards the end, so that none is left over.
+ * The row only divides what the headers allow. The newest headers that this process saw lower the calls left, in case
+ * another program uses the window too, and correct its end. A statement for each call would cost more than the call, so
+ * processes take several calls at a time, and fewer toward the end so that none stays unused.
  */
 export async function takeCalls(sql: Sql, workspaceId: string, request: CallRequest): Promise<Allowance> {
   const taken = await updateBudget(sql, workspaceId, request);

@@ -6,21 +6,21 @@ import type { Allowance, CallRequest } from './intercom-budget.ts';
 export interface Clock {
   /** Epoch ms. */
   now(): number;
-  /** Calls back after so many ms of this clock; the result cancels. */
+  /** Calls back after this many ms of this clock; the returned function cancels. */
   after(ms: number, callback: () => void): () => void;
 }
 
 /**
- * Calls taken in advance, as a share of the window, while most of it is left: a round trip for each would be slow.
- * Near the end nothing is taken in advance, since another process may need it.
+ * Share of the window to take in advance while more than a quarter of it is left: a round trip for each call would be
+ * slow. Below that nothing is taken in advance, since another process may need it.
  */
 const PREFETCH_SHARE = 1 / 32;
 const MAX_AT_ONCE = 64;
-/** When a first call has no response within this, another one may try. */
+/** If the first call of a window has no response after this, another call may try. */
 const PROBE_TIMEOUT_MS = 1_000;
-/** Intercom's clock is assumed not to be further behind ours than this. */
+/** Assumes that Intercom's clock is at most this far behind ours. */
 const MAX_LAG_MS = 5_000;
-/** After the shared budget could not be read. */
+/** Pause after the shared budget could not be read. */
 const RETRY_DELAY_MS = 500;
 
 const NOTHING_TAKEN: Allowance = { calls: 0, left: Number.POSITIVE_INFINITY, untilMs: 0 };
@@ -36,7 +36,7 @@ export class IntercomRateGate implements IntercomGate {
   #isAdmitting = false;
   #endSleep: () => void = () => {};
   #isClosed = false;
-  /** Calls that this process may still make, and what is left for all of them. */
+  /** Calls that this process may still make, and calls that are left for all processes. */
   #allowance = { ...NOTHING_TAKEN };
   #inFlight = 0;
   /** Calls made before the quota was known, which the shared budget does not include. */
@@ -46,11 +46,11 @@ export class IntercomRateGate implements IntercomGate {
   #isUnlimited = false;
   /** The first call of a window is sent alone: its response shows whether the window has begun. */
   #probeSinceMs: number | null = null;
-  /** Our clock: nothing is sent before. */
+  /** No call is sent before this time (epoch ms, our clock). */
   #closedUntilMs = 0;
   /** By how much Intercom's windows end later than our clock says. */
   #lagMs = 0;
-  /** End of a window that was over by our clock when a response still named it. */
+  /** A window's end that a response named after that time had passed by our clock. */
   #endedAtMs: number | null = null;
   /** Our clock when it was last read. */
   #readAtMs = 0;
@@ -84,7 +84,7 @@ export class IntercomRateGate implements IntercomGate {
       this.#endedAtMs = next.resetAtMs;
       if (latest !== null) return;
     }
-    // Responses may overtake each other; the smallest is the newest.
+    // Responses may overtake each other: within one window, the lowest `remaining` is the newest.
     const isNewer =
       latest === null ||
       next.resetAtMs > latest.resetAtMs ||
@@ -100,17 +100,17 @@ export class IntercomRateGate implements IntercomGate {
     const nowMs = this.#readClock();
     this.#closeUntil(untilMs);
     this.#allowance.calls = 0;
-    // Refused in a window that is over by our clock: by Intercom's it is not.
+    // The refusal came in a window that is over by our clock, so Intercom's clock is behind ours.
     if (this.#endedAtMs !== null && nowMs - this.#endedAtMs < MAX_LAG_MS)
       this.#lagMs = Math.max(this.#lagMs, nowMs - this.#endedAtMs + 100);
     this.#endedAtMs = null;
     if (this.#latest === null) return;
-    // So that the other processes stop as well.
+    // Reports the empty window, so that the other processes stop as well.
     const limit = { ...this.#latest, remaining: 0 };
     this.#take({ calls: 0, limit, nowMs: this.#readIntercomClock() }).catch(() => {});
   }
 
-  /** Rejects what waits and what comes. */
+  /** Rejects the waiting calls and all later ones. */
   close(): void {
     this.#isClosed = true;
     this.#rejectWaiting(new Error('The worker is stopping'));
@@ -136,7 +136,7 @@ export class IntercomRateGate implements IntercomGate {
     if (!this.#isAdmitting) void this.#admitWaiting();
   }
 
-  /** Lets the waiting calls begin in their order, each as soon as it may. */
+  /** Starts the waiting calls in order, each as soon as it is allowed. */
   async #admitWaiting(): Promise<void> {
     this.#isAdmitting = true;
     while (this.#waiting.length > 0) {
@@ -154,7 +154,7 @@ export class IntercomRateGate implements IntercomGate {
     this.#isAdmitting = false;
   }
 
-  /** How long no call may begin, unless a response comes before. */
+  /** How long to wait before the next call, unless a response arrives first. */
   #delayMs(): number {
     const nowMs = this.#readClock();
     if (nowMs < this.#closedUntilMs) return this.#closedUntilMs - nowMs;
@@ -217,7 +217,7 @@ export class IntercomRateGate implements IntercomGate {
     return this.#readClock() - this.#lagMs;
   }
 
-  /** Our clock. Where it was set back, forgets the windows of before: they would hold up all calls until it caught up. */
+  /** Our clock. If it was set back, forgets the known windows, which would block all calls until it caught up. */
   #readClock(): number {
     const nowMs = this.#clock.now();
     if (nowMs < this.#readAtMs - WINDOW_MS) this.#forgetWindows();

@@ -14,7 +14,7 @@ export function createDeliveryMetrics(registry: Registry) {
     labelNames: ['outcome', 'code'] as const,
     registers,
   });
-  // A counter that first appears with its first count shows no increase: what alerts watch starts at zero.
+  // Starts at zero: a counter that first appears with its first count shows no increase to alerts and dashboards.
   attempts.inc({ outcome: 'delivered', code: 'ok' }, 0);
   const delay = new Histogram({
     name: 'subscription_timeline_delivery_seconds',
@@ -25,7 +25,7 @@ export function createDeliveryMetrics(registry: Registry) {
   return {
     /** The outcome of an attempt; `code` is `ok` or a failure's code. */
     attempt: (outcome: 'delivered' | 'failed' | 'retried', code: string) => attempts.inc({ outcome, code }),
-    /** An event is on its contact, this long after its webhook. */
+    /** Records how long after its webhook an event reached its contact. */
     delivered: (afterMs: number) => delay.observe(Math.max(0, afterMs) / 1_000),
   };
 }
@@ -41,7 +41,7 @@ export function addWorkerMetrics(
   });
 }
 
-/** Each on its own: a count that is not ready in time must not take the lag along, which an alert watches. */
+/** Separate queries: a count that is too slow must not also drop the lag, which an alert watches. */
 export function addBacklogMetrics(to: { readonly registry: Registry; readonly database: Sql }): void {
   addDatabaseGauges(to, countPending, {
     events_pending: {
@@ -57,7 +57,7 @@ export function addBacklogMetrics(to: { readonly registry: Registry; readonly da
   });
 }
 
-/** What is not on its contact yet, over all workspaces. The code `queued`: it waits for its turn. */
+/** Counts events of all workspaces that are not yet on their contact. Code `queued`: the event waits for its turn. */
 async function countPending(sql: Sql) {
   const pending = await sql.query<{ code: string; count: string }>(
     `select coalesce(pending_reason, 'queued') as code, sum(pending_events) as count
@@ -66,7 +66,7 @@ async function countPending(sql: Sql) {
       group by 1`,
     [MAX_COUNTED],
   );
-  // More may have arrived since their last delivery.
+  // Due subscribers may have more pending events than their last delivery counted.
   const due = await sql.query<{ code: string; count: string }>(
     `select code, count(*) as count from (
        select coalesce(d.reason, 'queued') as code

@@ -20,21 +20,21 @@ import {
   savePlan,
 } from './event-deliveries.ts';
 
-/** For what must be stored before a call is made. */
+/** For statements that must finish before a call is made. */
 const IMMEDIATE = { maxItems: 256 };
-/** For contacts, which are found one by one: without a pause each statement would carry two or three of them. */
+/** For contacts, which are found one by one: without a pause, a statement would carry only two or three. */
 const PROMPT = { maxItems: 256, spacingMs: 15 };
 /**
- * For what is stored afterwards: it may wait for others to share its statement. With 15 ms, PostgreSQL
- * took a fifth more processor time for an event. When little is delivered, nothing waits.
+ * For results, which may wait for others to share a statement. With 15 ms, PostgreSQL took a fifth more processor time
+ * for an event. At low load nothing waits.
  */
 const DEFERRED = { maxItems: 256, spacingMs: 50 };
 
 export type OutboxWriter = ReturnType<typeof createOutboxWriter>;
 
 /**
- * What the deliveries of a worker write, in shared statements. With a statement for each event, most of a worker's
- * time went into waking PostgreSQL: 11 round trips for a customer with four events; now it is one.
+ * The writes of a worker's deliveries, in shared statements. With a statement for each event, most of a worker's time
+ * went into waking PostgreSQL: a customer with four events took 11 round trips; now it takes one.
  */
 export function createOutboxWriter(database: Database, now: () => number) {
   return {
@@ -55,13 +55,13 @@ export function createOutboxWriter(database: Database, now: () => number) {
       haveChanged(database, workspaceId, claims),
     ),
     /**
-     * Stores a contact, unless it is the subscriber's already. Resolves with the others that may write to it; `null`:
-     * the subscriber was merged, or has changed and nothing was stored.
+     * Stores the subscriber's contact if it is a new one. Resolves with the other subscribers that may write to the
+     * contact; `null`: the subscriber was merged, or has changed and nothing was stored.
      */
     assignContact: createBatcher(PROMPT, async (workspaceId, found: readonly FoundContact[]) => {
       const fresh = found.filter(({ claim, contactId }) => claim.contactId !== contactId);
       const assigned = fresh.length > 0 ? await assignContacts(database, workspaceId, fresh) : new Set();
-      // Read after the plans and contacts of all of them are committed: of two, at least one sees the other.
+      // Read after all their plans and contacts are committed, so that of two subscribers at least one sees the other.
       const ids = found.map(({ claim }) => claim.subscriberId);
       const others = await findSharedSubscribers(database, workspaceId, ids);
       return found.map(({ claim: { subscriberId, contactId: known }, contactId }) => {
@@ -69,7 +69,7 @@ export function createOutboxWriter(database: Database, now: () => number) {
         return isAssigned ? (others.get(subscriberId) ?? null) : null;
       });
     }),
-    /** Releases a subscriber; resolves with whether it is due again already. */
+    /** Releases a subscriber; resolves with whether it is already due again. */
     finish: createBatcher(DEFERRED, async (workspaceId, finished: readonly FinishedClaim[]) => {
       await explainPending(database, workspaceId, finished);
       const due = await finishClaims(database, { workspaceId, nowMs: now() }, finished);

@@ -20,7 +20,7 @@ export function eventNameFor(kind: DeliverableKind, { events }: Pick<WorkspaceSe
   return events[kind]?.name.trim() || defaultEventName(kind);
 }
 
-/** The name by which Intercom knows an event: without case, and with `-` for `.` and `$`. Source: API, "Event model". */
+/** An event's name as Intercom compares it: case-insensitive, with `-` for `.` and `$`. Source: API, "Event model". */
 export function normalizeEventName(name: string): string {
   return name.trim().toLowerCase().replaceAll(/[.$]/g, '-');
 }
@@ -28,12 +28,12 @@ export function normalizeEventName(name: string): string {
 /**
  * Plans the data events of one subscriber, oldest first.
  *
- * Intercom removes duplicates by contact, name and second, so two different events that would share all three
- * are moved one second apart; where an event was planned before, its second stays. Only the plans of two subscribers
- * that were merged can clash: then the event that was never tried moves. What was never tried also takes the name
- * that is configured now: it may have waited for its contact for months.
+ * Intercom removes duplicates by contact, name and second, so two different events that would share all three are moved
+ * one second apart. An event that was planned before keeps its second, unless it was never tried and its second is
+ * taken by an event of a merged subscriber or of `others`. An event that was never tried also gets the currently
+ * configured name, since it may have waited months for its contact.
  *
- * @param own the events stored for the subscriber itself: what came by a transfer is sent for its source
+ * @param own the events stored for the subscriber itself: events that came by a transfer are sent for their source
  * @param others what other subscribers have planned for the same contact
  */
 export function planEvents(
@@ -58,7 +58,7 @@ export function planEvents(
   for (const entry of entries) {
     const { kind, delivery, environment, atMs } = entry;
     if (delivery.state !== 'pending') continue;
-    // What is on a contact already and was queued again cannot be held back.
+    // A replayed event that is already on a contact cannot be held back.
     const isNew = delivery.contactId === null;
     if (!isDeliverable(kind)) {
       planned.push({ action: 'skip', entry, reason: 'timeline_only' });
@@ -80,7 +80,7 @@ export function isUnsaved(planned: PlannedEvent): boolean {
   return stored?.name !== planned.sentAs.name || stored.atS !== planned.sentAs.atS;
 }
 
-/** What is on the contact stays, then what may be; what was never tried moves. */
+/** Which event keeps a second that two share: 2 on the contact or no longer pending, 1 tried, 0 never tried. */
 function confidence({ delivery }: TimelineEntry): number {
   return delivery.state === 'pending' && delivery.contactId === null ? Math.min(delivery.attempts, 1) : 2;
 }
@@ -99,7 +99,7 @@ function reserve(taken: Set<string>, name: string, atMs: number): SentAs {
 /**
  * The attributes that differ from what was last written to the same contact.
  *
- * @param written `null`: unknown; all are written, also those without a value
+ * @param written `null`: unknown, so all attributes are returned, including those without a value
  */
 export function changedAttributes(
   wanted: Readonly<Record<string, unknown>>,
@@ -108,7 +108,7 @@ export function changedAttributes(
   if (written === null) return { ...wanted };
   const changed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(wanted)) {
-    // An empty text means no value where a contact does not accept `null`.
+    // An empty text is written in place of `null` where a contact does not accept `null`.
     const known = written[name] === '' ? null : (written[name] ?? null);
     if (value !== known) changed[name] = value;
   }
@@ -116,8 +116,8 @@ export function changedAttributes(
 }
 
 /**
- * Renewals are announced some time after the period's end, by some stores an hour later: a subscription that should
- * renew counts as ended only after this time.
+ * Renewal events arrive some time after the period's end, from some stores an hour later. A subscription that should
+ * renew counts as ended only after this delay.
  */
 const RENEWAL_DELAY_MS = 2 * HOUR_MS;
 const END_DELAY_MS = MINUTE_MS;

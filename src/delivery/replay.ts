@@ -2,16 +2,16 @@ import { type Database, MAX_COUNTED, queryRow, type Sql } from '../database/sql.
 import { byIds, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
-/** `sinceMs`: received since then. */
+/** `sinceMs`: only events received since then (epoch ms). */
 type Selection = { readonly eventId?: string; readonly failedOnly: boolean; readonly sinceMs?: number };
 
-/** Rows of one transaction: a selection may have millions, and their subscribers are locked. */
+/** Rows per transaction: a selection may have millions of rows, and their subscribers are locked. */
 const BATCH_SIZE = 1_000;
 
 /**
- * Queues deliveries again: one event, or all failed ones, optionally only those received since a time. Selected by
- * id or time, what waits is tried immediately, and what was delivered is sent again: Intercom drops the repeat. By its
- * id, an event is also planned again when the settings had skipped it.
+ * Queues deliveries again: one event, or all failed ones, optionally only those received since a time. Without
+ * `failedOnly`, waiting events are tried immediately and delivered events are sent again; Intercom drops the repeat. An
+ * event selected by its id is planned again even if the settings had skipped it.
  *
  * @returns number of events queued
  */
@@ -23,7 +23,7 @@ export async function replayEvents(
   let count = 0;
   for (let after: Cursor | null = { at: '-infinity', eventId: '' }; after !== null; ) {
     const from: Cursor = after;
-    // Repeated after a deadlock: a worker that plans the same events may lock them in another order.
+    // Repeated after a deadlock, since a worker that plans the same events may lock them in another order.
     const batch = await database.transaction((sql) => replayBatch(sql, workspaceId, selection, from));
     count += batch.count;
     after = batch.next;
@@ -31,10 +31,10 @@ export async function replayEvents(
   return count;
 }
 
-/** `at`: as PostgreSQL prints it, with all its digits. */
+/** `at`: the timestamp as PostgreSQL prints it; a `Date` would lose digits. */
 type Cursor = { readonly at: string; readonly eventId: string };
 
-/** Failed events are read in the order of their own index: in any other, each batch read all of them. */
+/** Failed events are read in the order of their own index. In any other order, each batch read all failed events. */
 const FAILED = {
   order: 'd',
   from: `${DELIVERIES_WITH_EVENT}
@@ -74,7 +74,7 @@ export async function replayBatch(
   const subscriberIds = rows.map((row) => row.subscriber_id);
   const eventIds = rows.map((row) => row.event_id);
   const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
-  // Subscribers first, as every transaction that writes both does.
+  // Subscribers before deliveries: every transaction that writes both locks in this order.
   await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, ...byIds(subscriberIds) });
   await sql.query(
     `update event_deliveries
@@ -94,13 +94,13 @@ export async function replayBatch(
   return { count: rows.length, next };
 }
 
-/** Intercom refuses their content, and a retry cannot fix it: they are tried again once a day. */
+/** Intercom rejects the content for the contact. A retry cannot fix that, so it is tried again only once a day. */
 const REJECTED = `s.workspace_id = $1 and s.due_at > now() and s.due_at < now() + interval '25 hours'
   and s.attempts > 0 and not s.waiting and s.pending_reason in ('intercom_rejected', 'intercom_attribute_missing')`;
 
 /**
- * Customers whose contact Intercom lets the app neither update nor find: their number, and the id of one. Their events
- * may all be delivered.
+ * Counts the customers whose contact Intercom refuses to update or to look up, and gives the id of one. All of their
+ * events may have been delivered.
  */
 export function readRejectedContacts(sql: Sql, workspaceId: string) {
   return queryRow<{ count: number; appUserId: string | null }>(
@@ -114,7 +114,7 @@ export function readRejectedContacts(sql: Sql, workspaceId: string) {
   );
 }
 
-/** Tries them immediately: the cause may be fixed. @returns number of customers */
+/** Retries rejected contacts immediately, since the cause may be fixed. @returns number of customers */
 export function retryRejectedContacts(sql: Sql, workspaceId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: REJECTED, values: [] });
 }

@@ -15,8 +15,8 @@ export interface SentEvents {
 }
 
 /**
- * Sends events in order. Results are stored while the next event is sent: waiting for each would take as long as
- * sending it. A crash in between sends at most these again, under the same name and second.
+ * Sends events in order. The result of an event is stored while the next event is sent, because storing takes as long
+ * as sending. After a crash, at most these events are sent again, under the same name and second.
  */
 export async function sendEvents(
   run: DeliveryRun,
@@ -30,7 +30,7 @@ export async function sendEvents(
       run.requireLease();
       const { result, interruption } = await sendEvent(run, contactId, event);
       const stored = context.writer.recordResult(claim.workspaceId, result);
-      // A rejection is handled at the end.
+      // `Promise.all` below handles a rejection.
       stored.catch(() => {});
       storing.push(stored);
       if (interruption) return { left: events.slice(index), interruption };
@@ -58,7 +58,7 @@ async function sendEvent(
   }
   await recordAccepted(run, 'events');
   context.metrics.attempt('delivered', 'ok');
-  // A replay says nothing about how long webhooks take.
+  // First attempts only: a replay says nothing about how long webhooks take.
   if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
   const delivered = { state: 'delivered', reason: null, contactId, nextTryAtMs: null, counts: 1 } as const;
   return { result: { ...sent, ...accepted(202), ...delivered }, interruption: null };
@@ -66,7 +66,7 @@ async function sendEvent(
 
 type Outcome = Omit<SendResult, keyof Attempt | 'projectId'>;
 
-/** Decides what follows, and applies what concerns more than this event. */
+/** Decides what happens to the event, and applies a failure that concerns more than this event. */
 async function applyFailure(
   run: DeliveryRun,
   { delivery: { attempts, firstTriedAtMs } }: TimelineEntry,
@@ -112,13 +112,13 @@ function accepted(status: number): LoggedResponse {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** What is on the contact now; `null`: unknown. Or why the run stops. */
+/** `values`: what is on the contact now; `null`: unknown. An interruption: why the run stops. */
 export type WriteResult = { readonly kind: 'written'; readonly values: Values | null } | Interruption;
 
 /**
- * Writes all attributes once one has changed, in one call: others may have written over the rest. When Intercom
- * refuses their content, an attribute may have been deleted, or have another type: missing ones are created, and what
- * fits is written.
+ * Writes all attributes in one call when one has changed, since others may have overwritten the rest. When Intercom
+ * rejects their content, an attribute may have been deleted or have another type: missing attributes are created, and
+ * values that fit are written.
  *
  * @param attributes.written what is on the contact already; `null`: unknown
  */
@@ -129,12 +129,12 @@ export async function writeAttributes(
 ): Promise<WriteResult> {
   const { context, claim, workspace } = run;
   const known = context.attributeTypes.get(claim.workspaceId);
-  // An admin may have created what was missing since.
+  // An admin may have created the missing attributes since.
   let types =
     known && known.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : known;
   for (const format of ['as is', 'fitted', 'without null'] as const) {
     const values = format === 'without null' ? withoutNull(wanted, types) : fitted(wanted, types);
-    // What fits may be what is there: an attribute of another type holds the value as that type has it.
+    // A value that was converted to the attribute's type may equal what is already on the contact.
     if (Object.keys(changedAttributes(values, written)).length === 0)
       return { kind: 'written', values: written };
     run.requireLease();
@@ -142,7 +142,7 @@ export async function writeAttributes(
     if (refusal === null) return { kind: 'written', values: { ...written, ...values } };
     const { code, remedy } = refusal;
     if (remedy.kind === 'follow_contact' || remedy.kind === 'wait_for_contact') return remedy;
-    // Which code names a missing attribute is UNVERIFIED: any refusal of the content is investigated.
+    // Which code means a missing attribute is UNVERIFIED, so any rejection of the content triggers provisioning.
     const isAboutContent = code === 'intercom_rejected' || code === 'intercom_attribute_missing';
     if (!isAboutContent || format === 'without null') return backOff(run, refusal);
     if (format === 'as is') {
@@ -179,7 +179,7 @@ function fitted(values: Values, types: ReadonlyMap<string, AttributeType> | unde
   return Object.fromEntries(entries);
 }
 
-/** Leads have been seen to refuse `null` and to take an empty text (an old report, UNVERIFIED). */
+/** Leads have been seen to reject `null` and accept an empty text (an old report, UNVERIFIED). */
 function withoutNull(values: Values, types: ReadonlyMap<string, AttributeType> | undefined): Values {
   const entries = Object.entries(fitted(values, types)).flatMap(([name, value]): [string, unknown][] => {
     if (value !== null) return [[name, value]];

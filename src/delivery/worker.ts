@@ -24,9 +24,9 @@ import type { DeliveryMetrics } from './metrics.ts';
 import { createOutboxWriter } from './outbox.ts';
 
 export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 'jobs' | 'intercom'> {
-  /** For the connection that listens; `null`: only polling. */
+  /** Database URL for the connection that listens; `null`: only polling. */
   readonly sessionUrl: string | null;
-  /** What else to listen to on it, by channel. */
+  /** Handlers of further channels on that connection, by channel. */
   readonly channels?: Readonly<Record<string, (payload: string) => void>>;
   readonly clock?: Clock;
   readonly random?: () => number;
@@ -36,7 +36,7 @@ export interface WorkerOptions extends Pick<AppContext, 'database' | 'logger' | 
   readonly callTimeoutMs?: number;
 }
 
-/** The safety net behind NOTIFY, and how soon the leases of an ended worker are released. */
+/** Interval of polling, the safety net behind NOTIFY, and of releasing the leases of ended workers. */
 const POLL_MS = 1_000;
 const RENEW_MS = (LEASE_SECONDS * 1_000) / 3;
 const RETRY_DELAY_MS = 500;
@@ -60,19 +60,19 @@ const SYSTEM_CLOCK: Clock = {
 
 interface ActiveClaim {
   readonly claim: Claim;
-  /** Until when the lease is ours, by this process's monotonic clock (ms). */
+  /** End of our lease, by this process's monotonic clock (ms). */
   untilMs: number;
 }
 
 interface ActiveWorkspace {
   readonly gate: IntercomRateGate;
-  /** Those that are being delivered, by subscriber. */
+  /** Subscribers that are being delivered, by id. */
   readonly claims: Map<string, ActiveClaim>;
 }
 
 /**
  * Claims due subscribers, workspace by workspace so that each gets its share, and delivers them in parallel.
- * The loop survives an unavailable database; what was claimed is then claimed again.
+ * The loop survives an unavailable database; the claimed subscribers are then claimed again.
  */
 export class DeliveryWorker {
   readonly #options: WorkerOptions;
@@ -86,9 +86,9 @@ export class DeliveryWorker {
   #loop: Promise<void> | null = null;
   #renewal: NodeJS.Timeout | null = null;
   #endPause: () => void = () => {};
-  /** Workspaces that were reported to have something due. */
+  /** Workspaces that `wake` was called for: they have something due. */
   readonly #woken = new Set<string>();
-  /** When to list all that is due, by the monotonic clock (ms). */
+  /** When to search all workspaces again, by the monotonic clock (ms). */
   #listAtMs = 0;
   #checkAtMs = 0;
 
@@ -135,7 +135,7 @@ export class DeliveryWorker {
     await this.#connection.stop();
   }
 
-  /** Claims immediately. @param workspaceId that has something due; without it all of them are looked through */
+  /** Claims immediately. @param workspaceId a workspace with something due; without it, all workspaces are searched */
   wake(workspaceId?: string): void {
     if (workspaceId === undefined) this.#listAtMs = 0;
     else this.#woken.add(workspaceId);
@@ -153,7 +153,7 @@ export class DeliveryWorker {
     return count;
   }
 
-  /** What paces the calls of this process to a workspace. */
+  /** The gate that paces this process's calls to a workspace. */
   gateOf(workspaceId: string): IntercomRateGate {
     return this.#activeIn(workspaceId).gate;
   }
@@ -172,7 +172,7 @@ export class DeliveryWorker {
     }
   }
 
-  /** Those that were reported; once a second, all that have something due. */
+  /** Workspaces that `wake` was called for; once a second, all that have something due. */
   async #findDueWorkspaces(): Promise<string[]> {
     const nowMs = performance.now();
     const woken = [...this.#woken];
@@ -189,7 +189,7 @@ export class DeliveryWorker {
     await withTimeout(promise, delayMs, resolve);
   }
 
-  /** Once a second: what a worker that ended, or a clock that was ahead, would keep waiting. */
+  /** Once a second, ends waits that a worker that ended, or a clock that was ahead, has left behind. */
   async #endOldWaits(): Promise<void> {
     await endWaitsOfSetBackClock(this.#context.database);
     const released = await releaseExpiredLeases(this.#context.database);
@@ -214,11 +214,11 @@ export class DeliveryWorker {
     for (const [workspaceId, limit] of slots) {
       if (this.#isStopping) return;
       try {
-        // More may be due than there was room for.
+        // After a full claim, more may be due.
         if ((await this.#claimFor(workspaceId, limit)) === limit) this.#listAtMs = 0;
       } catch (error) {
         if (isDatabaseUnavailable(error)) throw error;
-        // Such as a token that no key decrypts: the other workspaces do not wait for it. Its leases expire.
+        // An error of one workspace, such as a token that no key decrypts, must not stop the others. Its leases expire.
         this.#context.logger.error({ err: error, workspaceId }, 'could not claim deliveries');
       }
     }
@@ -237,7 +237,7 @@ export class DeliveryWorker {
     const { gate, claims: ours } = this.#activeIn(workspaceId);
     const client =
       workspace && this.#options.intercom(workspace, { gate, timeoutMs: this.#options.callTimeoutMs });
-    // Uninstalled since it was listed: the leases expire.
+    // The app was uninstalled after the workspace was listed: the leases expire.
     if (!client) return 0;
     const entries = claims.map((claim) => ({ claim, untilMs }));
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
@@ -292,7 +292,7 @@ export class DeliveryWorker {
     }
   }
 
-  /** For what is due before the next poll. */
+  /** Wakes the worker for a subscriber that is due before the next poll. */
   #wakeAt(workspaceId: string, dueAtMs: number): void {
     const delayMs = dueAtMs - this.#clock.now();
     if (delayMs < POLL_MS) setTimeout(() => this.wake(workspaceId), Math.max(delayMs, 0) + 1).unref();
