@@ -23,8 +23,8 @@ const SAME_GRANT_MS = 2 * HOUR_MS;
 export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
 
 /**
- * The project's entitlements by name, as last read from RevenueCat. Those that share a name have their keys in it, so
- * that an agent can tell which is granted.
+ * The project's entitlements sorted by name, as last read from RevenueCat. Entitlements that share a name get their
+ * lookup key added to it, so that an agent can tell them apart.
  */
 export async function listEntitlements(sql: Sql, project: ProjectKey): Promise<Entitlement[]> {
   const catalog = await readCatalog(sql, project.workspaceId, project.projectId);
@@ -41,7 +41,7 @@ export async function listEntitlements(sql: Sql, project: ProjectKey): Promise<E
   });
 }
 
-/** Ends of the access to one entitlement; `null`: not given that way. An end far in the future means no end. */
+/** When access to one entitlement ends, by source; `null`: no access from it. An end far in the future means never. */
 export interface Ends {
   readonly grantEndMs: number | null;
   /** From a subscription that gives access, or a one-time purchase. */
@@ -53,13 +53,13 @@ export function endsAtReview({ previousEndMs, boughtEndMs }: ReviewedGrant): End
   return { grantEndMs: previousEndMs, boughtEndMs };
 }
 
-/** When the customer's access ends; now, when there is none or it never ends. */
+/** When the customer's access ends; `nowMs` when there is no access or it never ends. */
 export function currentEndOrNow(nowMs: number, ends: Ends): number {
   const endMs = Math.max(ends.grantEndMs ?? 0, ends.boughtEndMs ?? 0);
   return endMs > nowMs && endMs < LIFETIME_END_MS ? endMs : nowMs;
 }
 
-/** What a customer has now, from RevenueCat or, when it does not respond, from our own store. */
+/** What access a customer has now: from RevenueCat or, when it does not respond, from our own database. */
 export interface Access {
   /** The id under which RevenueCat knows the customer. */
   readonly appUserId: string;
@@ -114,9 +114,9 @@ export function endsOf(
 }
 
 /**
- * Why RevenueCat would accept a grant and change nothing, with the end that stays; `null`: it changes something. What
- * "unless one already exists" in v2's description means is UNVERIFIED; v1 keeps an end that is within two hours of the
- * new one, and clients saw the later end win.
+ * Why RevenueCat would accept a grant without changing anything, and the end that stays; `null`: the grant has an
+ * effect. According to v2's description it grants "unless one already exists"; what that means is UNVERIFIED. v1 keeps
+ * an end that is within two hours of the new one, and clients saw the later end win.
  */
 export function findNoEffect(
   current: Ends,
@@ -134,8 +134,8 @@ function isSameGrant(oneMs: number, otherMs: number): boolean {
 }
 
 /**
- * What reading back shows of a grant. `unchanged`: RevenueCat kept what was there, as it does with a grant that would
- * change nothing. `missing`: not done, or not done yet.
+ * The result of reading a grant back. `unchanged`: RevenueCat kept the earlier grant, as it does when a new one would
+ * have no effect. `missing`: not granted, or not yet.
  */
 export function compareReadBack(
   { requestedEndMs, previousEndMs }: Pick<Grant, 'requestedEndMs' | 'previousEndMs'>,
@@ -145,7 +145,7 @@ export function compareReadBack(
   return isSameGrant(currentMs, requestedEndMs) || currentMs > requestedEndMs ? 'unchanged' : 'missing';
 }
 
-/** What RevenueCat gives the customer now. @throws ActionError when it is not read */
+/** Reads the customer's current access from RevenueCat. @throws ActionError when it cannot be read */
 export async function readCurrentAccess(context: ActionContext): Promise<Access> {
   const { app, customer } = context;
   const { revenueCatProjectId } = customer.project;
@@ -160,10 +160,10 @@ export async function readCurrentAccess(context: ActionContext): Promise<Access>
   return { ...access, items };
 }
 
-/** From our own store: the events so far, and RevenueCat's API as it was last read. */
+/** From our own database: the events so far, and the last snapshot of RevenueCat's API. */
 export function storedAccess(customer: ActionCustomer): Access {
   const { state, names } = customer;
-  // An event may name no store: the state knows grants by more than that.
+  // An event may lack its store, so the state decides what is a grant; it looks at more than the store.
   const grants = state.grants.map((each) => ({ ...each, isGrant: true }));
   const bought = state.subscriptions.map((each) => ({ ...each, isGrant: false }));
   return {
@@ -178,7 +178,7 @@ export function storedAccess(customer: ActionCustomer): Access {
   };
 }
 
-/** The stored access when RevenueCat does not respond. @throws ActionError when it refuses, or the customer is locked */
+/** Current access, or the stored one in an outage. @throws ActionError when RevenueCat refuses or locks the customer */
 export async function readOrStoredAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   if (!(access instanceof ActionError)) return access;
@@ -186,7 +186,7 @@ export async function readOrStoredAccess(context: ActionContext): Promise<Access
   throw access;
 }
 
-/** For a view: the stored access also when RevenueCat refuses. */
+/** Current access for a view; the stored access after any error of RevenueCat. */
 export async function readShownAccess(context: ActionContext): Promise<Access> {
   const access = await orActionError(readCurrentAccess(context));
   return access instanceof ActionError ? storedAccess(context.customer) : access;
@@ -207,7 +207,7 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
   throw failed(read.code);
 }
 
-/** What stores will charge for an entitlement before a grant of it ends, also when a pause ends until then. */
+/** What stores will charge for an entitlement before its grant ends, including when a pause ends by then. */
 export function upcomingCharges(
   { app, customer }: ActionContext,
   { lookupKey, requestedEndMs }: Pick<ReviewedGrant, 'lookupKey' | 'requestedEndMs'>,

@@ -4,7 +4,7 @@ import { ActionError } from './action-error.ts';
 import type { ActionContext } from './context.ts';
 import type { Reviewed } from './form-state.ts';
 
-/** `grant`, `grant_approve`, `revoke`, `store_refund`, `store_refund_approve`. */
+/** Such as `grant`, `grant_approve`, `revoke`, `store_refund` or `store_refund_approve`. */
 export function auditName(kind: ActionKind, step: AuditStep): string {
   if (step === 'revoke') return 'revoke';
   const name = kind === 'grant' ? kind : `store_${kind}`;
@@ -41,7 +41,7 @@ export async function auditRefusal<T>(
   }
 }
 
-/** What the audit log says of an action, or of what was reviewed. */
+/** The facts that the audit log records about an action, or about what was reviewed. */
 export function factsOf(action: Action | Reviewed): Record<string, unknown> {
   if (action.kind === 'grant')
     return {

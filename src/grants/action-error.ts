@@ -4,7 +4,7 @@ import type { Reviewed } from './form-state.ts';
  * Why an action is not done; the card has a message for each kind and code.
  *
  * - `refused`: by the workspace's rules, or because it is not possible.
- * - `invalid`: something in the form.
+ * - `invalid`: something in the form is wrong.
  * - `failed`: RevenueCat refuses the key, does not respond, or does not know the customer.
  * - `outdated`: something has changed, or time has passed, since the review.
  */
@@ -12,9 +12,9 @@ export class ActionError extends Error {
   override readonly name = 'ActionError';
   readonly kind: 'refused' | 'invalid' | 'failed' | 'outdated';
   readonly code: string;
-  /** What the message names, such as a limit. */
+  /** Values for the message, such as a limit. */
   readonly values: Readonly<Record<string, string | number>>;
-  /** As it would be done now, when the review is outdated. */
+  /** For an outdated review: the same review with current data. */
   readonly again: Reviewed | undefined;
 
   constructor(
@@ -51,7 +51,7 @@ export function throwRefusal(refusal: ActionError | null): void {
   if (refusal) throw refusal;
 }
 
-/** Waits for work; an `ActionError` that it throws is the result. */
+/** Resolves with the result of `work`, or with the `ActionError` that it throws. */
 export async function orActionError<T>(work: Promise<T>): Promise<T | ActionError> {
   try {
     return await work;

@@ -26,30 +26,30 @@ const MAX_EXTENSION_DAYS: Readonly<Record<string, number>> = {
   RC_BILLING: 365,
 };
 
-/** What to store of what was done; `missing`: not done, or not done yet; `unknown`: the API cannot show it. */
+/** The changes to store; `missing`: not done, or not done yet; `unknown`: the API cannot show it. */
 type ReadBackResult = Changes | 'missing' | 'unknown';
 
 interface ReadBackTime {
   readonly nowMs: number;
-  /** What was not done by now will not be. */
+  /** Enough time has passed: what is not done yet will not be done. */
   readonly isOverdue: boolean;
 }
 
-/** What RevenueCat needs to know for a kind of action, and what it shows of it. */
+/** How RevenueCat is called for a kind of action, and how the result is read back. */
 interface ActionKindDefinition {
   /** Permissions that the key needs. Source: RevenueCat API v2. */
   readonly scopes: readonly string[];
-  /** Whether the store offers it for a purchase, now or ever; absent: it is about the whole customer. */
+  /** Whether the store supports the action for this purchase; absent: the action is about the whole customer. */
   isOffered?(live: LivePurchase): boolean;
-  /** The one call to RevenueCat; resolves with the link of `manage`. */
+  /** The only call to RevenueCat; for `manage` it resolves with the portal link. */
   call(client: RevenueCatClient, projectId: string, action: Action): Promise<unknown>;
-  /** Reads whether it was done, without another call for it. */
+  /** Reads whether the action was done, without calling for it again. */
   readBack(
     client: RevenueCatClient,
     projectId: string,
     action: Action & ReadBackTime,
   ): Promise<ReadBackResult>;
-  /** Of the webhook that follows a store action, if there is one. */
+  /** Fields of the webhook that follows a store action, if there is one. */
   readonly event?: { readonly type: string; readonly cancel_reason?: string };
 }
 
@@ -79,7 +79,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
       if (grant.state === 'revoking') return currentMs === null ? {} : 'missing';
       if (currentMs === null) return 'missing';
       const found = compareReadBack(grant, currentMs);
-      // RevenueCat has accepted the grant, and what was there before has stayed.
+      // RevenueCat accepted the grant but kept the earlier one.
       const isIgnored = found === 'missing' && grant.isOverdue && grant.isAnswered;
       if (found === 'missing' && !isIgnored) return 'missing';
       return { actualEndMs: currentMs, isUnchanged: found !== 'granted' };
@@ -103,7 +103,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
       const { details, isAnswered, nowMs } = action;
       const isCharge = details.transactionId !== undefined;
       if (isCharge && !(await isChargeRefunded(client, projectId, action))) return 'unknown';
-      // Access that ended with its period shows no refund.
+      // Access that ended with its period does not prove a refund.
       const endMs = details.before?.endsAtMs ?? null;
       const isRefundShown = isAnswered || endMs === null || endMs > nowMs;
       return shownByPurchase((live) => {
@@ -116,7 +116,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
   },
   extend: {
     scopes: [SUBSCRIPTIONS],
-    // A pause without an end has none that could be later.
+    // A pause without an end has no date that could be moved.
     isOffered: (live) =>
       live.kind === 'subscription' && live.endsAtMs !== null && maxExtensionDays(live.store) > 0,
     call({ stores }, projectId, { target, details: { days = 0, reasonCode } }: StoreAction) {
@@ -142,7 +142,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
       stores.transferPurchases(projectId, appUserId, target),
     async readBack({ stores }, projectId, action: StoreAction & ReadBackTime) {
       const { appUserId, target, details } = action;
-      // The receiver may have been erased here in between: then what has moved is missing from the source.
+      // Erasing the receiver here clears `target`: then the source must no longer have the purchases.
       const isKnown = target !== '';
       const ids = (await stores.listPurchases(projectId, isKnown ? target : appUserId)).map(({ id }) => id);
       const isDone = (details.moves ?? []).every((id) => ids.includes(id) === isKnown);
@@ -161,7 +161,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
   },
 };
 
-/** End of what RevenueCat grants of the entitlement now; `null`: nothing. */
+/** When RevenueCat's current grant of the entitlement ends; `null`: there is none. */
 export async function readGrantEnd(
   client: RevenueCatClient,
   projectId: string,
@@ -186,14 +186,14 @@ function shownByPurchase(isDone: (live: LivePurchase, action: StoreAction) => bo
     const { appUserId, target, details } = action;
     const bought = await stores.listPurchases(projectId, appUserId, details.targetType);
     let live: LivePurchase | null = bought.find(({ id }) => id === target) ?? null;
-    // It may have been transferred since.
+    // The purchase may have been transferred since.
     if (live === null && details.targetType !== 'customer')
       live = await nullOn('revenuecat_not_found', stores.readPurchase(projectId, details.targetType, target));
     return live ? doneIf(isDone(live, action), stateOf(live)) : 'unknown';
   };
 }
 
-/** A charge has no state in the API: RevenueCat's answer or webhook counts, else the event in the API. */
+/** The API has no state for a charge: RevenueCat's response or webhook counts, otherwise an event in the API. */
 async function isChargeRefunded(
   client: RevenueCatClient,
   projectId: string,
@@ -224,7 +224,7 @@ export function requiredScopes(
   return kind === 'refund' && targetType === 'purchase' ? [PURCHASES] : ACTION_KINDS[kind].scopes;
 }
 
-/** Why a store does not do it now, or ever (`store`); `null`: it does. */
+/** Why a store does not offer an action now, or never does (`store`); `null`: it offers it. */
 export function whyUnavailable(
   kind: PurchaseActionKind,
   live: LivePurchase,

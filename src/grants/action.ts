@@ -27,7 +27,7 @@ export type ActionState = (typeof ACTION_STATES)[number];
 /** What the audit log records of an action. */
 export type AuditStep = 'do' | 'approve' | 'decline' | 'withdraw' | 'revoke';
 
-/** What a note reports; each is left once. */
+/** What a note reports; an action gets each of these notes at most once. */
 export type NoteStep = 'requested' | 'declined' | 'confirmed' | 'failed' | 'revoked';
 
 export interface Transition {
@@ -37,22 +37,22 @@ export interface Transition {
   readonly note?: NoteStep;
 }
 
-/** The state that each event leaves and the one it leads to, with its entry in the audit log and its note. */
+/** The state before and after each event, with its entry in the audit log and its note. */
 export const TRANSITIONS = {
   approve: { from: 'awaiting_approval', to: 'requested', audit: 'approve' },
   decline: { from: 'awaiting_approval', to: 'declined', audit: 'decline', note: 'declined' },
   withdraw: { from: 'awaiting_approval', to: 'withdrawn', audit: 'withdraw' },
   confirm: { from: 'requested', to: 'confirmed', audit: 'do', note: 'confirmed' },
   fail: { from: 'requested', to: 'failed', audit: 'do' },
-  /** Long after the press: the card that the agent saw did not say so. */
+  /** The failure came long after the click, so the card that the agent saw did not show it. */
   fail_later: { from: 'requested', to: 'failed', audit: 'do', note: 'failed' },
   revoke: { from: 'confirmed', to: 'revoking' },
   confirm_revoke: { from: 'revoking', to: 'revoked', audit: 'revoke', note: 'revoked' },
   fail_revoke: { from: 'revoking', to: 'confirmed', audit: 'revoke' },
   fail_revoke_later: { from: 'revoking', to: 'confirmed', audit: 'revoke', note: 'failed' },
-  /** RevenueCat ends all grants of an entitlement together: this follows the removal of another. */
+  /** RevenueCat ends all grants of an entitlement together, so removing one also ends the others. */
   revoke_with_other: { from: 'confirmed', to: 'revoked' },
-  /** The undo of a grant to many grants again what was there before. */
+  /** When a grant to many is undone, the customer's earlier grant is granted again. */
   restore_with_other: { from: 'revoked', to: 'confirmed' },
 } as const satisfies Record<string, Transition>;
 
@@ -61,15 +61,15 @@ export type ActionEvent = keyof typeof TRANSITIONS;
 /** RevenueCat's result is still unknown. */
 export const UNCONFIRMED_STATES: readonly ActionState[] = ['requested', 'revoking'];
 
-/** Whose grants are those that were not made here. */
+/** The author of grants that were not made here. */
 export const REVENUECAT: Teammate = { id: 'revenuecat', name: 'RevenueCat', email: null };
 
-/** What can be done to what a customer bought. `restore` has the settings of `transfer`. */
+/** What can be done to what a customer bought. `restore` uses the settings of `transfer`. */
 export const STORE_ACTION_KINDS = ['cancel', 'refund', 'extend', 'transfer', 'restore', 'manage'] as const;
 export type StoreActionKind = (typeof STORE_ACTION_KINDS)[number];
 export type ActionKind = 'grant' | StoreActionKind;
 
-/** RevenueCat's clock may be behind ours: events of what was done here are not older than this before it. */
+/** RevenueCat's clock may be behind ours, so an action's event may have a time up to this long before the action. */
 export const CLOCK_TOLERANCE_MS = 10 * MINUTE_MS;
 
 /** Something that a teammate wants done for a customer through RevenueCat. Times are UTC epoch ms. */
@@ -78,7 +78,7 @@ interface NewActionBase {
   readonly projectId: string;
   readonly subscriberId: string;
   readonly appUserId: string;
-  /** RevenueCat's id: of the entitlement, subscription or purchase; of a transfer, the receiving customer's. */
+  /** RevenueCat's id of the entitlement, subscription or purchase; for a transfer, of the receiving customer. */
   readonly target: string;
   readonly reason: string;
   readonly admin: Teammate;
@@ -95,11 +95,11 @@ interface ActionBase extends NewActionBase {
   readonly createdAtMs: number;
   /** When RevenueCat was called; `null`: certainly not called yet. */
   readonly calledAtMs: number | null;
-  /** RevenueCat has answered that it did it. */
+  /** RevenueCat responded that the action was done. */
   readonly isAnswered: boolean;
 }
 
-/** Whether a duration counts from now, or from the end of what the customer has, paid or granted. */
+/** Whether a duration counts from now, or from the end of the customer's current access, paid or granted. */
 export const GRANT_STARTS = ['after', 'now'] as const;
 export type GrantStart = (typeof GRANT_STARTS)[number];
 
@@ -107,12 +107,12 @@ export type GrantStart = (typeof GRANT_STARTS)[number];
 export const grantTerms = z.object({
   kind: z.literal('grant'),
   lookupKey: z.string(),
-  /** As it was called when the grant was made. */
+  /** The entitlement's name when the grant was made. */
   entitlementName: z.string(),
   duration: z.enum([...DURATIONS, 'custom']),
   start: z.enum(GRANT_STARTS),
   requestedEndMs: z.number(),
-  /** End of what RevenueCat had granted of this entitlement before; `null`: nothing. */
+  /** End of RevenueCat's earlier grant of this entitlement; `null`: there was none. */
   previousEndMs: z.number().nullable(),
 });
 type GrantTerms = Readonly<z.infer<typeof grantTerms>>;
@@ -141,18 +141,18 @@ export interface StoreActionDetails {
   readonly productId?: string;
   readonly store: string | null;
   readonly environment?: Environment;
-  /** The store's transaction as events name it. */
+  /** The store's transaction id, as in events. */
   readonly purchaseId?: string;
-  /** Which of RevenueCat's objects `target` names. */
+  /** Which kind of RevenueCat object `target` identifies. */
   readonly targetType: 'subscription' | 'purchase' | 'customer';
   /** What is refunded, in the currency paid; `null`: nothing, or not known. */
   readonly amount: Money | null;
-  /** Of Google Play: the charge that is refunded. */
+  /** Google Play only: the charge that is refunded. */
   readonly transactionId?: string;
   readonly days?: number;
   /** Apple's reason for an extension. */
   readonly reasonCode?: number;
-  /** Of a transfer: what moves, by RevenueCat's ids, and how many there are of them. */
+  /** Transfers only: RevenueCat's ids of the purchases that move, and how many move. */
   readonly moves?: readonly string[];
   readonly moveCount?: number;
   readonly before: PurchaseState | null;
@@ -168,14 +168,14 @@ export interface StoreAction extends ActionBase, StoreActionTerms {}
 
 export type Action = Grant | StoreAction;
 
-/** An action before it is stored; the same key makes the same action. */
+/** An action before it is stored. Each key makes one action. */
 export type NewAction = NewActionBase &
   (GrantTerms | StoreActionTerms) & {
     readonly idempotencyKey: string;
     readonly state: 'requested' | 'awaiting_approval';
   };
 
-/** What a button has done. Whatever prevents it is thrown as an `ActionError`. */
+/** The result of a button. If something prevents the action, an `ActionError` is thrown. */
 export interface ActionResult {
   readonly action: Action;
   /** An earlier request has done it, or is doing it. */
@@ -184,7 +184,7 @@ export interface ActionResult {
   readonly url?: string;
 }
 
-/** An action that waited for approval was done long after it was requested. */
+/** When the action was done: one that needed approval was done long after it was requested. */
 export function doneAtMs({ calledAtMs, createdAtMs }: Action): number {
   return calledAtMs ?? createdAtMs;
 }
@@ -193,7 +193,7 @@ export function grantEndMs(grant: Pick<Grant, 'actualEndMs' | 'requestedEndMs'>)
   return grant.actualEndMs ?? grant.requestedEndMs;
 }
 
-/** Whether it gives access now, and nothing has begun to remove it. */
+/** Whether the grant gives access now and its removal has not begun. */
 export function isActiveGrant(action: Action, nowMs: number): action is Grant {
   return action.kind === 'grant' && action.state === 'confirmed' && grantEndMs(action) > nowMs;
 }

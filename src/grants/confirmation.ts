@@ -22,12 +22,12 @@ import { scheduleConfirm, transition } from './transitions.ts';
 
 /** After this time RevenueCat no longer works on a request that it has not answered. */
 const NOT_DONE_AFTER_MS = 2 * MINUTE_MS;
-/** RevenueCat could not be read for this long: the action is given up. */
+/** An action that stays unconfirmed for this long is given up. */
 const GIVEN_UP_AFTER_MS = DAY_MS;
 
 /**
  * Calls RevenueCat for a stored action and reads the result back. The call is claimed in the database first, so that it
- * is made once, whatever happens in between. Only a removal may be called for again: repeated, it changes nothing.
+ * is made once, even if a process is killed. Only a removal may be called again: repeating it changes nothing.
  */
 export async function callAndConfirm(
   app: AppContext,
@@ -37,7 +37,7 @@ export async function callAndConfirm(
   const client = app.revenueCat(project);
   const beganAtMs = app.now();
   const claimed = action.state === 'revoking' ? action : await claimForCall(app.database, action);
-  // A process that was stopped in between may find that the action counts as not done: its job reads the result back.
+  // After a long suspension of this process the action may count as failed: do not call, its job reads the result back.
   const isLate = app.now() - beganAtMs > MINUTE_MS;
   if (!claimed || isLate) return { action: await readAgain(app.database, action) };
   if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
@@ -46,7 +46,7 @@ export async function callAndConfirm(
   );
   if (answer instanceof AppError) {
     if (mayStillBeDone(claimed, answer)) return { action: await leaveUnconfirmed(app, claimed, answer.code) };
-    // A key that has replaced this one since keeps its own state.
+    // This changes nothing if the key has been replaced since.
     if (answer.code === 'revenuecat_unauthorized') await recordKeyState(app, project, 'rejected');
     if (answer.code === 'revenuecat_scope_missing') await queueKeyCheck(app, project.workspaceId);
     return { action: await fail(app, claimed, answer.code) };
@@ -59,15 +59,15 @@ export async function callAndConfirm(
   };
 }
 
-/** Whether RevenueCat may have done it although the call failed, or may do it when it is called again. */
+/** Whether RevenueCat may have done the action although the call failed, or may do it at another call. */
 function mayStillBeDone({ kind, state }: Action, { remedy, code }: AppError): boolean {
   if (state === 'revoking') return mayPass(remedy);
-  // While another request has locked the customer, this one is not begun. A portal link that was not received is lost:
-  // another one can be created.
+  // RevenueCat starts nothing while another request has locked the customer. A portal link that did not arrive is lost,
+  // but another one can be created.
   return remedy.kind === 'retry' && code !== 'revenuecat_locked' && kind !== 'manage';
 }
 
-/** Reads what RevenueCat has and completes the action accordingly. What still may be done stays unconfirmed. */
+/** Reads the result from RevenueCat and completes the action. An action that may still be done stays unconfirmed. */
 async function confirmByReading(
   app: AppContext,
   client: RevenueCatClient,
@@ -87,7 +87,7 @@ async function confirmByReading(
   }
 }
 
-/** Reads it again later, for a day. */
+/** Schedules another read, for up to a day. */
 async function leaveUnconfirmed(app: AppContext, action: Action, code?: string): Promise<Action> {
   const sinceMs = await msSinceLastStep(app, action);
   if (sinceMs > GIVEN_UP_AFTER_MS) return fail(app, action, 'never_confirmed');
@@ -97,7 +97,7 @@ async function leaveUnconfirmed(app: AppContext, action: Action, code?: string):
   return action;
 }
 
-/** RevenueCat has changed something: the customer is read again, and who received purchases. */
+/** Completes the action, then refreshes the customer that RevenueCat has changed, and the receiver of a transfer. */
 async function complete(app: AppContext, action: Action, changes: Changes): Promise<Action> {
   const event = action.state === 'revoking' ? 'confirm_revoke' : 'confirm';
   const moved = await transition(app, action, { event, ...changes });
@@ -125,30 +125,30 @@ export async function confirmAction(app: AppContext, key: ActionKey): Promise<vo
   const project = await readProject(app.database, key.workspaceId, action.projectId);
   const client = project && app.revenueCat(project);
   if (!project || !client) {
-    // Nothing can be read without a project and its key: it waits for a new one.
+    // Without a project and its key nothing can be read: wait for a new key.
     await scheduleConfirm(app, action, secondsUntilNextRead(await msSinceLastStep(app, action)));
   } else if (action.kind === 'manage') {
     // The link of a portal was lost with the process that created it.
     await fail(app, action, 'revenuecat_unavailable');
   } else if (action.state === 'revoking' || action.calledAtMs === null) {
-    // It was certainly not called, because the process was killed before; or it is a removal, which may be repeated.
+    // Either a process was killed before it made the call, or this is a removal, which may be called again.
     await callAndConfirm(app, project, action);
   } else await confirmByReading(app, client, { action, project });
 }
 
-/** The longer it takes, the less often: from 2 s to 10 minutes. */
+/** Reads become rarer with time: from every 2 s to every 10 minutes. */
 function secondsUntilNextRead(sinceMs: number): number {
   return Math.min(600, Math.max(2, Math.round(sinceMs / 4_000)));
 }
 
-/** By the clock that stored the last step, the database's: with ours ahead, a grant just made would count as ignored. */
+/** Uses the database's clock, which stored the last step: if ours were ahead, a new grant would count as ignored. */
 async function msSinceLastStep({ database }: AppContext, action: Action): Promise<number> {
   const { nowMs } = await queryRow<{ nowMs: number }>(database, `select ${epochMs('now()')} as "nowMs"`);
   const revokeCalledAtMs = action.kind === 'grant' ? action.revokeCalledAtMs : null;
   return nowMs - (revokeCalledAtMs ?? doneAtMs(action));
 }
 
-/** Queues the jobs again that gave up: actions must not stay unconfirmed, and notes may wait for a connection. */
+/** Queues jobs again that gave up: no action may stay unconfirmed, and notes may wait until Intercom is reconnected. */
 export async function resumeActions(app: Pick<AppContext, 'database' | 'jobs'>): Promise<void> {
   for (const { isNote, ...key } of await listUnfinished(app.database)) {
     if (isNote) await app.jobs.send('action.note', key);

@@ -18,7 +18,7 @@ export interface ActionCustomer {
   readonly state: SubscriberState;
   /** The newest grants that were made here. */
   readonly grantActions: readonly Grant[];
-  /** How old what is stored is. */
+  /** When the stored data was last updated. */
   readonly dataAtMs: number;
   readonly names: Names;
   /** The preferred id. */
@@ -48,6 +48,6 @@ export interface ViewContext extends ActionContext {
   readonly formState: ActionFormState;
   /** The canvas was drawn more than 30 minutes ago: a view that changes something shows its review again. */
   readonly isOutdated: boolean;
-  /** A canvas with a way back unless it is the first one, which passes `formState` on to the next request. */
+  /** Builds a canvas that passes `formState` on to the next request, with a back link unless it is the first canvas. */
   page(parts: readonly Part[], formState?: ActionFormState): InboxCanvas;
 }

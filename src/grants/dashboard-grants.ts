@@ -4,7 +4,7 @@ import { type Grant, grantEndMs, REVENUECAT } from './action.ts';
 import type { ActionContext } from './context.ts';
 import { endOrForever, isSameEnd } from './durations.ts';
 
-/** Ids of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
+/** Id prefix of grants that were made in RevenueCat's dashboard or by another system, and are not stored here. */
 const PREFIX = 'revenuecat/';
 
 export function isDashboardGrant(actionId: string): boolean {
@@ -14,7 +14,7 @@ export function isDashboardGrant(actionId: string): boolean {
 /** Running grants of the customer that were not made here. They can be extended and removed like ours. */
 export async function listDashboardGrants(context: ActionContext): Promise<Grant[]> {
   const { app, customer } = context;
-  // Of several of one entitlement, the one that ends last counts.
+  // Of several grants of one entitlement, the one that ends last counts.
   const running = customer.state.grants
     .filter((each) => each.givesAccess)
     .sort((a, b) => endOrForever(b.endsAtMs) - endOrForever(a.endsAtMs));

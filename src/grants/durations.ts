@@ -33,7 +33,7 @@ export function isDuration(value: unknown): value is Duration {
   return (DURATIONS as readonly unknown[]).includes(value);
 }
 
-/** End of a duration that begins at `fromMs`. Months are the workspace's calendar months: one after Jan 31 is Feb 28. */
+/** When a duration from `fromMs` ends. Months are the workspace's calendar months: a month after Jan 31 is Feb 28. */
 export function endOfDuration(duration: Duration, fromMs: number, timeZone: string): number {
   const { days, months }: Length = LENGTHS[duration];
   if (days !== undefined) return fromMs + days * DAY_MS;
@@ -42,7 +42,7 @@ export function endOfDuration(duration: Duration, fromMs: number, timeZone: stri
   const end = new Date(fromMs + offsetAt(fromMs, format));
   const day = end.getUTCDate();
   end.setUTCMonth(end.getUTCMonth() + months);
-  // The month has no such day: its last one.
+  // The month has no such day: use its last day.
   if (end.getUTCDate() !== day) end.setUTCDate(0);
   return toUtc(end.getTime(), format);
 }
@@ -53,39 +53,39 @@ export function lengthInDays(duration: Duration): number | null {
   return days ?? (months === undefined ? null : Math.round(months * 30.5));
 }
 
-/** Whether two ends are the same; `null`: there is no access of the kind. */
+/** Whether two ends are the same, within a minute; `null`: no such access. */
 export function isSameEnd(oneMs: number | null, otherMs: number | null): boolean {
   if (oneMs === null || otherMs === null) return oneMs === otherMs;
   return Math.abs(oneMs - otherMs) <= END_TOLERANCE_MS || (isForever(oneMs) && isForever(otherMs));
 }
 
-/** An end where `null` means none. */
+/** Replaces `null`, which means no end, with an end far in the future. */
 export function endOrForever(endsAtMs: number | null): number {
   return endsAtMs ?? FOREVER_MS;
 }
 
 /**
- * Parses the end that an agent typed: `2027-01-31`, which counts to its last second, or `2027-01-31 18:00`. Other
- * formats are refused: `1/2/27` means two different days to two people. `null`: refused, or in no calendar.
+ * Parses the end that an agent typed: `2027-01-31`, which includes the last second of that day, or `2027-01-31 18:00`.
+ * Other formats are refused, because `1/2/27` means two different days to two people. `null`: refused, or no real date.
  */
 export function parseEndDate(text: string, timeZone: string): number | null {
   const [, date, time] = /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}))?$/.exec(text.trim()) ?? [];
   if (date === undefined) return null;
   const local = `${date}T${time === undefined ? '23:59:59' : `${time}:00`}`;
   const localMs = Date.parse(`${local}Z`);
-  // `Date.parse` takes February 30 and 24:00 for the next day.
+  // `Date.parse` reads February 30 and 24:00 as the next day.
   const isReal = !Number.isNaN(localMs) && new Date(localMs).toISOString().startsWith(local);
   return isReal ? toUtc(localMs, offsetFormat(timeZone)) : null;
 }
 
-/** An hour that the clocks skip becomes the one after it; of one that comes twice, the second counts. */
+/** A local hour that the clocks skip becomes the next one; for an hour that occurs twice, the second one counts. */
 function toUtc(localMs: number, format: Intl.DateTimeFormat): number {
   const candidates = [localMs - DAY_MS, localMs + DAY_MS].map((near) => localMs - offsetAt(near, format));
   const real = candidates.filter((atMs) => atMs + offsetAt(atMs, format) === localMs);
   return Math.max(...(real.length > 0 ? real : candidates));
 }
 
-/** Slow to make, and used several times for one end. */
+/** A formatter is slow to create, so callers reuse one for several calls. */
 function offsetFormat(timeZone: string): Intl.DateTimeFormat {
   return new Intl.DateTimeFormat('en-US', { timeZone: knownZone(timeZone), timeZoneName: 'longOffset' });
 }

@@ -25,7 +25,7 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
   if (!first || !oldest) return [];
   const kinds = ['trial_cancelled', ...expected.map(({ kind }) => kind)];
   const { workspaceId, subscriberId } = first;
-  // An action does not know that what it cancelled was a trial.
+  // An action does not record whether the subscription that it cancelled was a trial.
   const reported = await sql.query<ReportedEvent>(
     `select case kind when 'trial_cancelled' then 'cancellation' else kind end as kind,
             event_at_ms::float8 as "atMs", fields->>'product_id' as "productId",
@@ -42,16 +42,16 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
       ? event.entitlements.some((lookupKey) => entitlements.includes(lookupKey))
       : productId === event.productId,
   );
-  // The webhook of another product's refund is the last choice: stores name a product by several ids.
+  // As a last resort, a store action matches a webhook by kind alone: stores use several ids for the same product.
   return withoutReported(others, reported, (event) => !isGrantEvent(event));
 }
 
 /**
- * Whether a snapshot of this time lacks what was done. A newer one shows most of it; which charge was refunded, when a
- * subscription was cancelled and where purchases went, only a webhook does.
+ * Whether a snapshot from this time lacks what was done. A newer snapshot usually shows it. Only a webhook shows which
+ * charge was refunded, when a subscription was cancelled, and where purchases went.
  */
 export function isMissingFrom(snapshotAtMs: number | null, { kind, store, atMs }: TimelineEntry): boolean {
-  // Google's charges can be earlier ones, and access stays.
+  // Nothing is missing for Google Play: the refunded charge can be an earlier one, and access stays.
   if (kind === 'refund') return store !== 'PLAY_STORE';
   const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation';
   return isInNoSnapshot || snapshotAtMs === null || atMs > snapshotAtMs;
@@ -61,7 +61,7 @@ function isGrantEvent({ kind }: Pick<TimelineEntry, 'kind'>): boolean {
   return kind === 'promotional_granted' || kind === 'promotional_revoked';
 }
 
-/** The events that are not reported yet. A reported event matches one, and is taken from `unused`. */
+/** The expected events that are not reported yet. Each reported event matches one, which removes it from `unused`. */
 function withoutReported(
   expected: readonly TimelineEntry[],
   unused: ReportedEvent[],
@@ -81,10 +81,10 @@ function withoutReported(
 }
 
 function grantEvents(grant: Grant): TimelineEntry[] {
-  // An unconfirmed removal leaves the grant where it was; a grant that changed nothing has no webhook.
+  // While a removal is unconfirmed, the grant still counts as made. A grant that changed nothing has no webhook.
   const isMade = GRANTED.has(grant.state) && !grant.isUnchanged;
-  // One removal, with one webhook, ends all grants of an entitlement: it was called for one of them. It may have been
-  // confirmed long after the call, and after its webhook.
+  // One removal, with one webhook, ends all grants of an entitlement; only the grant that it was called for has a call
+  // time. The removal may be confirmed long after the call, and even after its webhook.
   const removedAtMs = grant.revokedAtMs === null ? null : grant.revokeCalledAtMs;
   return [
     ...(isMade ? [grantEvent(grant, 'promotional_granted', doneAtMs(grant))] : []),
@@ -118,7 +118,7 @@ function storeEvents(action: StoreAction): TimelineEntry[] {
   const { event } = ACTION_KINDS[kind];
   if (!event || state !== 'confirmed') return [];
   const purchase = details.after ?? details.before;
-  // RevenueCat may set the end back to the purchase; access ended with the refund.
+  // RevenueCat may set the end back to the time of purchase, but access ended with the refund.
   const hasEnded =
     kind === 'refund' && details.targetType === 'subscription' && purchase?.givesAccess === false;
   return [
@@ -139,12 +139,12 @@ function storeEvents(action: StoreAction): TimelineEntry[] {
   ];
 }
 
-/** An event made here: it is in no journal and is sent to no contact. */
+/** An event made here: it is not in the journal and is not sent to Intercom. */
 function eventOf(action: Action, body: Readonly<Record<string, unknown>>): TimelineEntry {
   const { appUserId, projectId, createdAtMs: receivedAtMs } = action;
   const webhook = { app_user_id: appUserId, environment: 'PRODUCTION', ...body };
   return {
-    // The receiver of a transfer has a card of their own.
+    // This is the source's card: the receiver of a transfer has a card of their own.
     ...readEvent(webhook, {
       receivedAtMs,
       fallbackId: action.actionId,

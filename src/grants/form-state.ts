@@ -7,7 +7,7 @@ import { grantTerms, STORE_ACTION_KINDS, type StoreActionDetails } from './actio
 export const REVIEW_VALID_MS = 30 * MINUTE_MS;
 
 const reviewFields = {
-  /** The action is made once under it. */
+  /** The idempotency key: the action is done once for each key. */
   key: z.string(),
   subscriberId: z.string(),
   appUserId: z.string(),
@@ -19,7 +19,7 @@ const reviewFields = {
 const reviewedGrantSchema = grantTerms.extend({
   ...reviewFields,
   boughtEndMs: z.number().nullable(),
-  /** The customer's access at the review; stored: RevenueCat did not respond. */
+  /** The customer's access at the review; `isStored`: RevenueCat did not respond. */
   access: z.object({
     items: z.array(z.object({ name: z.string(), endMs: z.number() })),
     isStored: z.boolean(),
@@ -32,7 +32,7 @@ const reviewedStoreActionSchema = z.object({
   details: z.custom<StoreActionDetails>(isRecord),
 });
 
-/** What is typed or chosen in forms, by what follows the dot in the ids of their components. */
+/** What is typed or chosen in forms. Each name is the part of a component's id after the dot. */
 export const formFields = z
   .object({
     entitlement: z.string(),
@@ -50,11 +50,11 @@ export const formFields = z
   .partial();
 
 const commonFields = formFields.extend({
-  /** Of the page of the purchase that it is about. */
+  /** The purchase that the action is about, as in the component id `subscription:<id>`. */
   subscription: z.string().optional(),
-  /** The page of entitlements or charges that it shows, from 0; absent: that of the chosen one. */
+  /** The page of entitlements or charges shown, from 0; absent: the page that has the chosen one. */
   page: z.number().optional(),
-  /** For more of one entitlement: the form says that it extends a grant. */
+  /** The form extends a running grant, and its title says so. */
   extends: z.boolean().optional(),
 });
 
@@ -65,7 +65,7 @@ const formSchema = z.discriminatedUnion('kind', [
 
 /** What canvases of actions pass on to the next request, signed with the card's form state. Times are epoch ms. */
 export const actionFormState = {
-  /** What a form has no field for; and what was typed, after a review or when RevenueCat could not be read. */
+  /** Values that a form has no field for. After a review, or when RevenueCat could not be read, also what was typed. */
   form: formSchema.optional(),
   /** What was reviewed, or is to be approved. */
   review: z.union([reviewedGrantSchema, reviewedStoreActionSchema]).optional(),

@@ -21,7 +21,7 @@ import { type Duration, endOfDuration, isDuration, isSameEnd, parseEndDate } fro
 import { type GrantForm, REVIEW_VALID_MS, type Reviewed, type ReviewedGrant } from './form-state.ts';
 import { checkLength, grantedDays } from './policy.ts';
 
-/** By id or key; a single entitlement also by name, which the field holds that cannot be changed. */
+/** Finds by id or key. A single entitlement is also found by name, because its read-only field holds the name. */
 export function findEntitlement(entitlements: readonly Entitlement[], value = ''): Entitlement | null {
   const [first] = entitlements;
   const only = entitlements.length === 1 && first ? first : null;
@@ -106,13 +106,13 @@ export function noEffectOf(reviewed: Reviewed): ReturnType<typeof findNoEffect> 
   return reviewed.kind === 'grant' ? findNoEffect(endsAtReview(reviewed), reviewed.requestedEndMs) : null;
 }
 
-/** Of the access that a review shows: a canvas holds 64 KB. */
+/** How many entitlements a review shows at most: a canvas holds 64 KB. */
 const MAX_ITEMS = 50;
 const MAX_NAME_LENGTH = 100;
 
 /**
- * The grant with its ends by this access. A duration counts from now: a month requested on Monday and approved on Friday
- * is a month.
+ * Computes the grant's ends from this access. A duration counts from now, so that a month requested on Monday and
+ * approved on Friday is still a whole month.
  */
 export function withAccess(
   context: ActionContext,

@@ -33,7 +33,7 @@ export function grantJobs(app: AppContext): JobDefinitions {
   };
 }
 
-/** When a worker starts, and each night. */
+/** Runs when a worker starts, and each night. */
 export async function resumeGrants(app: AppContext): Promise<void> {
   await resumeActions(app);
   await deleteOldDrafts(app.database);

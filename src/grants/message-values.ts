@@ -3,7 +3,7 @@ import { isForever } from '../time.ts';
 import { type Action, type ActionState, grantEndMs } from './action.ts';
 import type { ReviewedStoreAction } from './form-state.ts';
 
-/** What texts about an action name. They select on `kind` where kinds have different ones, and on `of` in refunds. */
+/** Placeholder values for messages about an action. Messages select on `kind` if kinds differ, on `of` for refunds. */
 export function messageValuesOf(
   { t, date, dateTime, money }: Messages,
   action: Action | ReviewedStoreAction,
@@ -16,11 +16,11 @@ export function messageValuesOf(
   const { after, before, amount, product, targetType, transactionId } = action.details;
   const { days = 0, moveCount: count = 0 } = action.details;
   const willRenew = before?.willRenew !== false;
-  // After a charge of a subscription that does not renew there is no next one.
+  // A subscription that does not renew has no next charge.
   const charge = willRenew ? 'charge' : 'lastCharge';
   const endMs = after?.endsAtMs ?? before?.endsAtMs ?? null;
   const madeAtMs = 'reviewedAtMs' in action ? action.reviewedAtMs : action.createdAtMs;
-  // While a payment is retried, access outlasts the period, whose end is past.
+  // While a payment is retried, access lasts longer than the period, which has ended.
   const isPast = kind === 'cancel' && endMs !== null && endMs <= madeAtMs;
   return {
     kind,
@@ -36,7 +36,7 @@ export function messageValuesOf(
   };
 }
 
-/** An action's state as texts name it. */
+/** The action's state, as messages name it. */
 export function displayStateOf(
   action: Action,
   nowMs: number,
@@ -47,7 +47,7 @@ export function displayStateOf(
   return hasEnded ? 'ended' : state;
 }
 
-/** Names the text of what was done: RevenueCat may have kept what was granted before. */
+/** The key of the message about what was done; `unchanged`: RevenueCat kept the earlier grant. */
 export function doneKey(action: Action): Action['kind'] | 'unchanged' {
   return action.kind === 'grant' && action.isUnchanged ? 'unchanged' : action.kind;
 }

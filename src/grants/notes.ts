@@ -16,11 +16,11 @@ interface OpenNote {
   readonly conversationId: string;
   readonly adminId: string;
   readonly createdAt: Date;
-  /** Intercom may have stored the note at an earlier attempt. */
+  /** An earlier attempt may have stored the note in Intercom. */
   readonly isRetry: boolean;
 }
 
-/** Stores a note to be sent; a step has one. */
+/** Stores a note to be sent; each step has at most one. */
 export async function storeNote(
   sql: Sql,
   { workspaceId, actionId, subscriberId }: Action,
@@ -34,9 +34,9 @@ export async function storeNote(
   );
 }
 
-/** How often it is checked whether an admin has connected Intercom again. */
+/** How often to check whether an admin has connected Intercom again. */
 const DISCONNECTED_RETRY_SECONDS = 600;
-/** An attempt that has not ended after this time was cut off. */
+/** An attempt that takes longer than this was cut off. */
 const LEASE_SECONDS = 45;
 
 /** Claims the notes of an action that no process is sending, oldest first. */
@@ -58,7 +58,7 @@ async function claimNotes(sql: Sql, { workspaceId, actionId }: ActionKey): Promi
   return notes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-/** Whether the action has a note in this state. `failed`: it could not be left. */
+/** Whether the action has a note in this state. `failed`: it could not be sent. */
 export async function hasNote(
   sql: Sql,
   { workspaceId, actionId }: ActionKey,
@@ -73,10 +73,10 @@ export async function hasNote(
 }
 
 /**
- * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom takes no
- * idempotency key: before another attempt the conversation is searched for the note.
+ * Sends the open notes of an action, each as the teammate who took the step, and each once. Intercom accepts no
+ * idempotency key, so a retry first searches the conversation for the note.
  *
- * @throws AppError when the job is to retry
+ * @throws AppError when the job should be retried
  */
 export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> {
   const { database } = app;
@@ -88,7 +88,7 @@ export async function sendNotes(app: AppContext, key: ActionKey): Promise<void> 
     await app.jobs.send('action.note', key, { afterSeconds: DISCONNECTED_RETRY_SECONDS });
     return;
   }
-  // Of one that is being sent: its process may have been killed.
+  // A process that is sending a note may have been killed: check again after its lease.
   if (await hasNote(database, key, 'sending'))
     await app.jobs.send('action.note', key, { afterSeconds: LEASE_SECONDS });
   const notes = await claimNotes(database, key);
@@ -127,14 +127,14 @@ async function sendNote(
       await set('queued');
       return error;
     }
-    // A deleted conversation, or a plan without the API: the action is done and in the audit log.
+    // The conversation was deleted, or the plan lacks the API. The action is done and in the audit log.
     app.logger.warn({ err: error, workspaceId, actionId, step }, 'note not sent');
     await set('failed');
     return null;
   }
 }
 
-/** Intercom rewrites HTML: tags, entities, punctuation and white space are not compared. In linear time, also of `<a<a…`. */
+/** Intercom rewrites HTML, so only letters and digits are compared. Runs in linear time, even for `<a<a…`. */
 export function lettersOf(html: string): string {
   return html.replaceAll(/<\/?[a-z][^<>]*>|&#?\w+;|[^\p{L}\p{N}]/gu, '');
 }
@@ -150,7 +150,7 @@ export function noteHtml(action: Action, step: NoteStep, messages: Messages): st
 function noteParagraphs(action: Action, step: NoteStep, messages: Messages): string[] {
   const { t } = messages;
   const { kind, decidedBy, actionId } = action;
-  // A grant that was made can only have failed to be removed.
+  // If the grant itself did not fail, the failed step was its removal.
   const isFailedRemoval = kind === 'grant' && step === 'failed' && action.state !== 'failed';
   const isOfRemoval = isFailedRemoval || step === 'revoked';
   const isOfApproved = decidedBy && !isFailedRemoval && (step === 'confirmed' || step === 'failed');
@@ -159,7 +159,7 @@ function noteParagraphs(action: Action, step: NoteStep, messages: Messages): str
   const title = t(`action.title.${isFailedRemoval ? 'revoke' : kind}`);
   const requester = nameOf(action.admin);
   const reason = (isOfRemoval && action.kind === 'grant' ? action.revokeReason : action.reason)?.trim();
-  // It may have been done.
+  // It is not known whether the action was done.
   const isUnknown = step === 'failed' && action.error === 'never_confirmed';
   return [
     isUnknown ? labeled(messages, title, String(values.name)) : t(`action.note.${key}`, values),

@@ -18,7 +18,7 @@ export const MAX_REASON_LENGTH = 1_000;
 type GrantPolicy = WorkspaceSettings['grants'];
 type Settings = Pick<WorkspaceSettings, 'grants' | 'actions'>;
 
-/** The rules that all kinds of actions have. */
+/** The rules that all kinds of actions share. */
 export function policyOf(
   { grants, actions }: Settings,
   kind: ActionKind,
@@ -60,8 +60,8 @@ export function needsApproval(policy: GrantPolicy, days: number | null): boolean
 }
 
 /**
- * Days that count for the policy: of a chosen duration as an admin means it (a month is a month); of one that is added
- * to a grant, the full days of both together. `null`: it never ends.
+ * How many days count for the policy. A chosen duration counts as an admin means it (a month is a month). If it is
+ * added to a grant, the full days of both count. `null`: it never ends.
  */
 export function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | null {
   const { duration, start, requestedEndMs, boughtEndMs } = reviewed;
@@ -72,7 +72,7 @@ export function grantedDays(nowMs: number, reviewed: ReviewedGrant): number | nu
   return Math.floor((requestedEndMs - paidUntilMs) / DAY_MS);
 }
 
-/** Whether a second teammate must approve an action; a refund of a sum that is not known, too. */
+/** Whether a second teammate must approve an action. If refunds have a limit, one of an unknown sum needs it, too. */
 export function needsSecondPerson({ app, workspace }: ActionContext, reviewed: Reviewed): boolean {
   const { settings } = workspace;
   if (reviewed.kind === 'grant') return needsApproval(settings.grants, grantedDays(app.now(), reviewed));
@@ -110,7 +110,7 @@ export async function checkActionsThisMonth(
     : null;
 }
 
-/** The same without the monthly limit: a decision about another teammate's request does not count. */
+/** The same without the monthly limit: a decision about another teammate's request does not count toward it. */
 export function findRefusalExceptLimit(
   { workspace, customer, request }: ActionContext,
   { kind, details }: CheckedAction,

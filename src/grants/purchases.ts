@@ -21,17 +21,17 @@ export function findPurchase(context: ActionContext, id: string | undefined): Su
   return allPurchases(context).find((each) => subscriptionId(each) === id) ?? null;
 }
 
-/** Which of RevenueCat's objects a form is about. */
+/** Which kind of RevenueCat object a form is about. */
 export function targetTypeOf(context: ActionContext, form: Form): StoreActionDetails['targetType'] {
   if (form.subscription === undefined) return 'customer';
   return findPurchase(context, form.subscription)?.isOneTime ? 'purchase' : 'subscription';
 }
 
 /**
- * What a customer bought, as RevenueCat has it now, under the id that it knows.
+ * Reads what a customer bought from RevenueCat, by the first app user id that RevenueCat knows.
  *
  * @param what `customer`: everything
- * @throws ActionError when it is not read
+ * @throws ActionError when it cannot be read
  */
 export function readLivePurchases(context: ActionContext, what: StoreActionDetails['targetType']) {
   const { revenueCatProjectId } = context.customer.project;
@@ -41,7 +41,7 @@ export function readLivePurchases(context: ActionContext, what: StoreActionDetai
   }));
 }
 
-/** A stored purchase, with what RevenueCat has of it now; `null`: it has nothing. @throws ActionError when it is not read */
+/** A stored purchase with its state in RevenueCat; `null`: not found. @throws ActionError when it cannot be read */
 export async function readPurchase(context: ActionContext, id: string | undefined) {
   const subscription = findPurchase(context, id);
   if (!subscription) return null;
@@ -51,14 +51,14 @@ export async function readPurchase(context: ActionContext, id: string | undefine
   return live && { appUserId, subscription, live };
 }
 
-/** What follows `subscription:` in a component's id: short, and without a store's characters. */
+/** The part of a component's id after `subscription:`: a hash, so it is short and has no special characters. */
 export function subscriptionId({ key }: Pick<SubscriptionState, 'key'>): string {
   return hash('sha256', key).slice(0, 16);
 }
 
 /**
- * What a stored purchase is in the API: by the store's transaction; else the store's only one of its kind, where only
- * one is stored, too. With several, the one in the API may be another, and an action would be done to that.
+ * Finds the API's entry for a stored purchase by the store's transaction. Otherwise takes the store's only one of its
+ * kind, if only one is stored here, too. With several, the action could be done to the wrong purchase.
  */
 export function findLive(
   context: Pick<ActionContext, 'customer'>,
@@ -79,11 +79,11 @@ export function findLive(
   return byTransaction ?? (only && others.length === 0 && stored.length === 1 ? only : null);
 }
 
-/** What is known here of a charge. */
+/** What events and our own actions say about a charge. */
 interface Payment {
-  /** What was paid and not given back. */
+  /** The amount paid minus refunds; `null`: not known. */
   readonly rest: Money | null;
-  /** All of it was given back. */
+  /** The whole amount was refunded. */
   readonly isRefunded: boolean;
 }
 
@@ -107,7 +107,7 @@ export async function listCharges(context: ActionContext, live: LivePurchase) {
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
 }
 
-/** Those that can be refunded. @throws ActionError when there is none */
+/** The charges that can be refunded. @throws ActionError when there is none */
 export async function listRefundableCharges(context: ActionContext, live: LivePurchase) {
   const charges = await listCharges(context, live);
   if (charges.length === 0) throw failed('no_charges');
@@ -116,7 +116,7 @@ export async function listRefundableCharges(context: ActionContext, live: LivePu
   return refundable;
 }
 
-/** The API does not say of charges what was paid or refunded: events do, and what was done here. */
+/** For a charge, the API does not say what was paid or refunded, but events and our own actions do. */
 export async function readPayments(
   { app, workspace, customer }: ActionContext,
   transactionIds: readonly string[],
@@ -145,7 +145,7 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
     .filter(({ kind }) => kind === 'refund')
     .map(({ amountMinor, currency }) => (currency === paid?.currency ? -amountMinor : 0));
   const restMinor = refunds.reduce((left, minor) => left - minor, paid?.amountMinor ?? 0);
-  // A refund of an unknown sum is one of all of it.
+  // A refund of an unknown sum counts as a full refund.
   const isAll = restMinor <= 0 || refunds.some((minor) => minor <= 0);
   return {
     rest: paid ? { amountMinor: restMinor, currency: paid.currency } : null,
@@ -153,7 +153,7 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
   };
 }
 
-/** Whether a webhook has reported an action's refund, and not an earlier one in part. */
+/** Whether a webhook has reported this refund, and not an earlier partial refund of the same charge. */
 export async function isRefundReported(sql: Sql, action: Action): Promise<boolean> {
   if (action.kind !== 'refund') return false;
   const { transactionId, purchaseId } = action.details;

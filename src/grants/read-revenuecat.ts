@@ -8,12 +8,12 @@ import type { Project } from '../workspaces/projects.ts';
 import { failed } from './action-error.ts';
 import type { ActionContext, ActionCustomer } from './context.ts';
 
-/** A customer is known under any of their ids, and has few. */
+/** How many of a customer's ids are tried. RevenueCat finds a customer by any of them, and most customers have few. */
 const MAX_IDS = 3;
 /** How long a view waits for RevenueCat before it shows what is stored, ms. */
 const READ_TIMEOUT_MS = 2_000;
 
-/** Codes of errors that pass, and say nothing of the customer. */
+/** Codes of temporary errors, which say nothing about the customer. */
 export const OUTAGE_ERRORS: readonly string[] = ['revenuecat_unavailable', 'revenuecat_rate_limited'];
 
 /** Ids to act with, best first; empty: RevenueCat accepts none. */
@@ -51,7 +51,7 @@ export async function readFromRevenueCat<T>(
   throw failed(found.code);
 }
 
-/** Makes a call. Asynchronous, so that a key that no encryption key decrypts is a failed call like any other. */
+/** Makes a call. Asynchronous, so that a key that cannot be decrypted rejects like any failed call. */
 export async function withClient<T>(
   app: AppContext,
   project: Project,

@@ -77,12 +77,12 @@ function toColumns(fields: Partial<Record<Field, unknown>>): { column: string; v
   });
 }
 
-/** A subscriber's actions on the target of one; every transfer is about everything that was bought. */
+/** A subscriber's actions on the same target. All transfers share one target, since each moves everything bought. */
 const ON_SAME_TARGET = `workspace_id = $1 and subscriber_id = $2 and (target = $3 or (kind = 'transfer' and kind = $4))`;
 
 /**
- * When an action on a target was last stored, called or completed; `null`: there is none. Read before RevenueCat, it
- * shows later whether anything was done since.
+ * When an action on a target was last stored, called or completed; `null`: never. It is read before RevenueCat, so that
+ * comparing it again later shows whether anything was done since.
  */
 export async function readLastChange(
   sql: Sql,
@@ -118,7 +118,7 @@ export async function insertAction(sql: Sql, action: NewAction | Grant): Promise
   return toAction(stored);
 }
 
-/** Stores a grant that was made in RevenueCat, so that its removal has a record. Stored twice, it is one. */
+/** Stores a grant that was made in RevenueCat, so that its removal has a record. Repeated, it returns the same one. */
 export async function adoptGrant(database: Database, grant: Grant): Promise<Grant> {
   const idempotencyKey = `${adoptedKey(grant)}${grant.requestedEndMs}`;
   return database.transaction(async (sql) => {
@@ -145,7 +145,7 @@ export function findAdopted(
 
 /**
  * Locks the subscriber until the transaction ends. An unconfirmed refund of a charge prevents only another refund of
- * that charge: it changes nothing else, and may stay unconfirmed for a day.
+ * that charge. It changes nothing else, and may stay unconfirmed for a day.
  *
  * @throws ActionError when another action is unconfirmed
  */
@@ -187,7 +187,7 @@ export async function readAgain(sql: Sql, action: Action): Promise<Action> {
   return (await readAction(sql, action)) ?? action;
 }
 
-/** Newest first. By default the newest 50: what a card needs of them, and what replaces webhooks that are late. */
+/** Newest first. The default, the newest 50, covers what a card shows and the actions whose webhooks are late. */
 export async function listActions(
   sql: Sql,
   subscriber: Pick<Action, 'workspaceId' | 'subscriberId'>,
@@ -206,7 +206,7 @@ const TRANSFERS: readonly ActionKind[] = ['transfer', 'restore'];
 
 /**
  * A teammate's actions of a kind since the first of the month (UTC), without those that were certainly not done.
- * Transfers and restores count together. A grant to many has rules of its own: the keys of its grants name it.
+ * Transfers and restores count together. Grants to many have their own rules: keys with `|` do not count.
  */
 export async function countThisMonth(
   sql: Sql,
@@ -224,7 +224,7 @@ export async function countThisMonth(
   return Number(count);
 }
 
-/** What changes together with the state; with an approval, the end approved and the one granted before. */
+/** Fields that change together with the state. An approval sets the approved end and the one granted before. */
 export type Changes = Partial<
   Pick<Grant, 'error' | 'decidedBy' | 'requestedEndMs' | 'previousEndMs' | 'actualEndMs' | 'isUnchanged'> &
     Pick<Grant, 'revokedBy' | 'revokeReason' | 'conversationId'> & {
@@ -240,7 +240,7 @@ export async function updateState(
 ): Promise<Action | null> {
   const { from, to } = TRANSITIONS[event];
   const columns = toColumns({ error: null, ...changes });
-  // The receiver of a transfer may have been erased from the stored ones.
+  // Merged, not replaced: the receiver of a transfer may have been erased from the stored details.
   const before = (column: string): string => (column === 'details' ? 'details || ' : '');
   const timed: Partial<Record<ActionState, string>> = { revoking: 'revoke_called_at', revoked: 'revoked_at' };
   const times = [timed[to], ...(UNCONFIRMED_STATES.includes(to) ? [] : ['completed_at'])].filter(Boolean);
@@ -257,8 +257,8 @@ export async function updateState(
 }
 
 /**
- * Claims the only call to RevenueCat that an action gets. `null`: another process has it, or had it and was killed;
- * only reading back shows the result.
+ * Claims the only call to RevenueCat that an action may make. `null`: another process has claimed it, and may have been
+ * killed since, so only reading back shows the result.
  */
 export async function claimForCall(sql: Sql, { workspaceId, actionId }: ActionKey): Promise<Action | null> {
   const [claimed] = await sql.query(
@@ -278,8 +278,8 @@ export async function recordResponse(sql: Sql, { workspaceId, actionId }: Action
 }
 
 /**
- * Ends our records of the entitlement's other running grants, which RevenueCat ends together with the one that is
- * revoked. They count as removed with it, also one whose own removal RevenueCat refused before.
+ * Marks the entitlement's other running grants as revoked, because RevenueCat ends all of them together. This includes
+ * a grant whose own removal RevenueCat refused before.
  */
 export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
   const { from, to } = TRANSITIONS.revoke_with_other;
@@ -295,7 +295,7 @@ export async function revokeOthers(sql: Sql, grant: Grant): Promise<string[]> {
   return rows.map((row) => row.action_id);
 }
 
-/** The grants that `revokeOthers` ended together with this one, and whose end RevenueCat grants again. */
+/** Confirms those grants again that `revokeOthers` ended with this one and whose end RevenueCat has granted again. */
 export async function restoreOthers(
   sql: Sql,
   { workspaceId, subscriberId, target, revokeCalledAtMs }: Grant,

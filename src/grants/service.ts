@@ -38,7 +38,7 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
   });
 }
 
-/** What the audit log says of a grant that is refused: as what is granted is called, and not RevenueCat's id. */
+/** What the audit log records of a refused grant: the entitlement's lookup key, not RevenueCat's id. */
 async function typedTerms({ app, customer }: ActionContext, form: GrantForm) {
   const { entitlement = null, duration, end } = form;
   const known = findEntitlement(await listEntitlements(app.database, customer.project), form.entitlement);
@@ -66,14 +66,14 @@ export async function confirmReviewed(context: ActionContext, reviewed: Reviewed
     if (earlier) return earlier;
     const done = await orActionError(checkAndCall(context, reviewed));
     if (!(done instanceof ActionError)) return done;
-    // A concurrent press of the same button may have used up the month, or have changed what was reviewed.
+    // A concurrent click on the same button may have used up the monthly limit, or changed what was reviewed.
     const concurrent = await findEarlier(context, reviewed);
     if (concurrent) return concurrent;
     throw done;
   });
 }
 
-/** What an earlier confirm of the review has done, or is doing. */
+/** The action of an earlier confirm of this review, done or in progress. */
 export async function findEarlier(
   { app, workspace }: ActionContext,
   { key }: Reviewed,
@@ -110,13 +110,13 @@ async function checkAndCall(context: ActionContext, reviewed: Reviewed): Promise
     },
     { monthlyLimit: policyOf(settings, checked.kind).monthlyPerAdmin, lastChange },
   );
-  // A concurrent action that is done already has changed what was read: it is read again.
+  // A concurrent action has changed what was read: check again.
   if (!stored) return checkAndCall(context, reviewed);
   if (stored.isRepeated || isApprovalNeeded) return stored;
   return callAndConfirm(app, project, stored.action);
 }
 
-/** Does what another teammate requested, as it was shown. Of several who approve at the same time one does it. */
+/** Does what another teammate requested, as it was shown. If several approve at the same time, it is done once. */
 export async function approveAction(
   context: ActionContext,
   action: Action,
@@ -140,12 +140,12 @@ export async function approveAction(
     decidedIn: conversationId,
     lastChange,
   });
-  // Another teammate was faster, or what was read before has changed: it is read again.
+  // Another teammate was faster, or what was read has changed: start again.
   if (!moved) return approveAction(context, await readAgain(app.database, action), shown);
   return callAndConfirm(app, customer.project, moved);
 }
 
-/** What waits for approval, as its approval would do it now. Its key is the id of the action. */
+/** What a waiting request would do if it were approved now. The key of the review is the action's id. */
 export async function reviewRequested(context: ActionContext, action: Action): Promise<Reviewed> {
   const key = action.actionId;
   if (action.kind !== 'grant') return { ...action, key, reviewedAtMs: context.app.now() };
@@ -198,7 +198,7 @@ export async function declineAction(context: ActionContext, action: Action): Pro
   return { action: moved ?? (await readAgain(app.database, action)), isRepeated: moved === null };
 }
 
-/** Removes everything granted of an entitlement; store subscriptions stay. A second press finds the removal begun. */
+/** Removes all grants of an entitlement; store subscriptions stay. A second click finds that the removal has begun. */
 export async function revokeGrant(
   context: ActionContext,
   shown: Action,
@@ -217,7 +217,7 @@ export async function revokeGrant(
       event: 'revoke',
       revokedBy: admin,
       revokeReason: reason,
-      // RevenueCat may confirm it long after the press: its note is left where it was pressed.
+      // RevenueCat may confirm the removal much later. The note belongs in the conversation where the agent clicked.
       conversationId: conversationId ?? grant.conversationId,
     });
   });
@@ -235,7 +235,7 @@ export async function findAction(context: ActionContext, actionId: string): Prom
   if (isDashboardGrant(actionId)) {
     const grants = await listDashboardGrants(context);
     const shown = grants.find((grant) => grant.actionId === actionId);
-    // It is stored when its removal begins: a second press shows that removal.
+    // The grant is stored when its removal begins, so a second click finds that removal here.
     return shown ?? findAdopted(app.database, { workspaceId, subscriberId, actionId });
   }
   const action = await readAction(app.database, { workspaceId, actionId });

@@ -32,7 +32,7 @@ const ORDER_ID = /^GPA\.[\d-]+(\.\.\d+)?$/;
 /** Apple's reasons for an extension: 0 undeclared, 1 customer satisfaction, 2 other, 3 service issue or outage. */
 export const APPLE_REASON_CODES = [1, 3, 2, 0] as const;
 
-/** What an action would be done to, and with what. */
+/** The target of an action, and its details. */
 type Described = Pick<ReviewedStoreAction, 'appUserId' | 'target' | 'details'>;
 
 /** Computes exactly what the action would do. @throws ActionError */
@@ -72,7 +72,7 @@ async function describeTransfer(
   const target = form.target?.trim() ?? '';
   if (target === '') throw invalid('target_missing');
   if (isBlockedId(target)) throw invalid('target_unknown');
-  // RevenueCat finds a customer by any alias, also by one that is unknown here.
+  // RevenueCat finds a customer by any alias, even one that is unknown here.
   const [found, source] = await readFromRevenueCat(context, (client) =>
     Promise.all([target, appUserId].map((id) => client.getCustomer(revenueCatProjectId, id))),
   );
@@ -83,7 +83,7 @@ async function describeTransfer(
   return { appUserId, target: found.id, details: { ...NOTHING_BOUGHT, ...moving } };
 }
 
-/** A canvas holds 64 KB: of more purchases than this, the rest is only counted. */
+/** A canvas holds 64 KB, so purchases beyond this number are only counted. */
 const MAX_MOVES = 500;
 
 function movesOf({ purchases }: LivePurchases): Required<Pick<StoreActionDetails, 'moves' | 'moveCount'>> {
@@ -138,7 +138,7 @@ async function refundOf(
 ): Promise<Pick<StoreActionDetails, 'transactionId' | 'amount'>> {
   if (!refundsCharges(live)) return { amount: subscription.lastPayment };
   const charges = await listCharges(context, live);
-  // A form that does not send its choice had the newest selected, on its first page.
+  // A form that submits no choice was on its first page, where the newest charge is selected.
   const isNewest = form.transaction === undefined && !form.page;
   const charge = charges.find(({ id, isRefunded }) => (isNewest ? !isRefunded : id === form.transaction));
   if (!charge) throw invalid('transaction');
@@ -158,7 +158,7 @@ export async function recheckStoreAction(
   throw outdated(isChanged ? 'changed' : 'stale', { ...reviewed, details, reviewedAtMs: nowMs });
 }
 
-/** The details with the state that RevenueCat has now, and with the sum that a refund is now. */
+/** The reviewed details with RevenueCat's current state and, for a refund, the current sum. */
 async function readDetails(
   context: ActionContext,
   { kind, details, target }: ReviewedStoreAction,

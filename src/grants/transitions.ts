@@ -30,7 +30,7 @@ import {
   updateState,
 } from './repository.ts';
 
-/** Only an action of a killed process is still unconfirmed after this time. */
+/** A live process reads the result back sooner than this, so the job is for actions of killed processes. */
 const CONFIRM_AFTER_SECONDS = 20;
 
 /**
@@ -49,11 +49,11 @@ export async function scheduleConfirm(
 type TransitionApp = Pick<AppContext, 'database' | 'jobs'>;
 
 /**
- * Applies an event of the state machine, with its audit record and its note. Where RevenueCat is called next, no other
+ * Applies an event of the state machine, with its audit record and its note. If RevenueCat is called next, no other
  * action on the same target may be unconfirmed.
  *
- * @param step.lastChange of the target, read before the action was checked; absent: it needs no check
- * @param step.decidedIn the conversation of a decision, if that is not where the action was requested
+ * @param step.lastChange the target's last change, read before the action was checked; absent: not compared
+ * @param step.decidedIn the conversation of a decision, if it differs from that of the request
  * @returns `null`: the action is in another state by now, or something was done to the target since the check
  */
 export async function transition(
@@ -89,7 +89,7 @@ export async function transition(
  * the subscriber's: concurrent confirms see each other's actions, so neither the monthly limit nor "one unconfirmed
  * action at a time" can be exceeded.
  *
- * @param checks.lastChange of the target, read before this action was checked
+ * @param checks.lastChange the target's last change, read before this action was checked
  * @returns repeated: the key was used before; `null`: something was done to the target since this action was checked
  */
 export async function requestAction(
@@ -129,7 +129,7 @@ async function writeAuditAndNote(
   const { workspaceId, actionId, subscriberId, kind, admin, decidedBy } = action;
   const { audit, note, result, conversationId, alsoEnded = [] } = step;
   const revoked = audit === 'revoke' && kind === 'grant' ? action : null;
-  // What follows an approval is recorded as done by who approved.
+  // After an approval, the teammate who approved is the actor.
   const actor = (revoked ? revoked.revokedBy : decidedBy) ?? admin;
   await writeAudit(sql, {
     workspaceId,
@@ -148,7 +148,7 @@ async function writeAuditAndNote(
     },
     result,
   });
-  // Who requested it reads there what was decided elsewhere.
+  // The requester reads the note where they made the request, even if it was decided elsewhere.
   const noteIn = action.conversationId ?? conversationId;
   if (!note || noteIn === null) return;
   await storeNote(sql, action, { step: note, conversationId: noteIn, adminId: actor.id });

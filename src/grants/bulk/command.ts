@@ -39,7 +39,7 @@ interface Options {
 }
 
 const EXAMPLES = 10;
-/** A grant that exists has a list of its own, and `--dry-run` would not keep it from being continued or undone. */
+/** Options for new grants: an existing one has its own list, and `--dry-run` would not prevent a resume or undo. */
 const OF_NEW_GRANTS = ['dryRun', 'file', 'entitlement', 'duration', 'start', 'reason'];
 
 /** `grant`: one grant for the customers of a file, with or without a running server. */
@@ -117,7 +117,7 @@ async function newBulk(app: AppContext, options: Options): Promise<BulkGrant> {
   return started;
 }
 
-/** Prints what became of a grant. @returns the exit code */
+/** Prints the result of a grant. @returns the exit code */
 async function report(app: AppContext, key: BulkGrant, { json }: Options): Promise<number> {
   const bulk = (await readBulkGrant(app.database, key)) ?? key;
   const { total, byState } = await readProgress(app.database, bulk);

@@ -8,7 +8,7 @@ export type ClaimedCustomer = Readonly<
   Pick<BulkGrantCustomerRow, 'appUserId' | 'state' | 'attempts' | 'actionId'> & { claimedUntil: Date }
 >;
 
-/** How long a worker has for its customers; those of a killed one are claimed again after it. */
+/** How long a claim lasts. Customers of a killed worker can be claimed again after this time. */
 const CLAIM_SECONDS = 60;
 
 /** Whether RevenueCat was called for the grant of a customer whose result is not stored yet. */
@@ -17,17 +17,17 @@ const IS_CALLED = `exists (
    where a.workspace_id = $1 and a.state in ('requested', 'confirmed')
      and a.idempotency_key = c.bulk_grant_id || '|' || c.app_user_id || '|' || c.attempts)`;
 
-/** A later time is not the end of a claim but that of a retry, for which no undo has to wait. */
+/** A `claimed_until` further ahead is the time of a retry, not of a claim: an undo does not have to wait for it. */
 const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
 
-/** The customers that are left, while it runs and while it is undone. */
+/** Customers that still have to be processed, while the grant runs and while it is undone. */
 const LEFT = {
   running: `c.state = 'pending'`,
-  // A grant that was called for when the undo began is read back, then removed.
+  // A call that was already made when the undo began is read back, and its grant is then removed.
   undoing: `(c.state = 'granted' or (c.state = 'pending' and (${MAY_BE_CLAIMED} or ${IS_CALLED})))`,
 } as const;
 
-/** Claims customers that are left and that no other worker has. */
+/** Claims customers that still have to be processed and that no other worker has claimed. */
 export async function claimCustomers(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
@@ -50,7 +50,7 @@ export async function claimCustomers(
   );
 }
 
-/** Whether customers are left that other workers have, or that are tried again soon. */
+/** Whether customers are left that other workers have claimed, or that wait for a retry. */
 export async function hasCustomersLeft(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
@@ -64,7 +64,7 @@ export async function hasCustomersLeft(
   return rows.length > 0;
 }
 
-/** What became of a customer. With `retryInSeconds`: to be tried again then. */
+/** The result for a customer; `retryInSeconds`: when to try again. */
 export interface CustomerOutcome
   extends Pick<BulkGrantCustomerRow, 'state'>,
     Partial<Pick<BulkGrantCustomerRow, 'actionId' | 'error' | 'attempts'>> {
@@ -86,7 +86,7 @@ export function setCustomer(
   return updateRows(database, BulkGrantCustomerEntity, key, { ...outcome, error, ...times });
 }
 
-/** Whether the claim has not ended. A process that was stopped for a while may find the grant undone. */
+/** Whether the claim is still valid. When a process was suspended for a while, the grant may have been undone since. */
 export async function isClaimed(sql: Sql, claim: CustomerClaim): Promise<boolean> {
   const rows = await sql.query(
     `select 1 from bulk_grant_customers
@@ -126,7 +126,7 @@ export async function isGrantedSince(sql: Sql, grant: Grant): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Of the key: the grant is paused, and customers wait for another key. */
+/** Errors of the API key: they pause the grant, and its customers wait for another key. */
 export const KEY_ERRORS: readonly string[] = [
   'revenuecat_unauthorized',
   'revenuecat_scope_missing',
@@ -161,8 +161,8 @@ export async function readProgress(sql: Sql, { workspaceId, bulkGrantId }: BulkK
 }
 
 /**
- * How many customers failed or, while it is paused, wait for another key, by the error's code; most frequent first. Of
- * a draft: how many would fail, because the app does not know them.
+ * Counts customers by error code, most frequent first: those that failed and, while the grant is paused, those that
+ * wait for another key. For a draft: how many would fail because the app does not know them.
  */
 export async function countErrors(sql: Sql, bulk: BulkGrant): Promise<Readonly<Record<string, number>>> {
   const { workspaceId, bulkGrantId, state } = bulk;

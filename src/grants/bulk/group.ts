@@ -11,7 +11,7 @@ import {
   storeChosenCustomers,
 } from './repository.ts';
 
-/** Summaries are derived without a pause: cards of the same process wait for so many. */
+/** Deriving summaries blocks the process, so its cards wait for at most this many. */
 const BATCH_SIZE = 50;
 /** A job continues in another one after this time, so that a stopping server does not wait for it. */
 const SLICE_MS = 10_000;
@@ -28,9 +28,9 @@ function matchesFilter(filter: CustomerFilter, state: SubscriberState, nowMs: nu
 }
 
 /**
- * Chooses the customers of a group, no further than a grant can take, until all are checked or time is up: an identified
- * app user id of each, where there is one. A batch is stored together with how far it came: a killed process loses
- * nothing, and two at the same time choose each customer once.
+ * Chooses the customers of a group until all are checked, there are more than a grant takes, or time is up. Each is
+ * named by an identified app user id if there is one. A batch is stored together with the progress, so that a killed
+ * process loses nothing and two concurrent processes choose each customer once.
  */
 export async function chooseCustomers(
   app: AppContext,

@@ -23,7 +23,7 @@ export interface CustomerFilter {
   readonly expiredWithinDays: number | null;
 }
 
-/** Customers who are chosen by their state, and how far choosing them is. */
+/** Customers who are chosen by their state, and the progress of choosing them. */
 interface CustomerGroup extends CustomerFilter {
   /** The subscriber who was checked last; absent at the beginning and at the end. */
   readonly after?: string | undefined;
@@ -44,9 +44,9 @@ type BulkState = BulkGrant['state'];
 export const MAX_CUSTOMERS = 100_000;
 
 /**
- * A grant to a group begins as `choosing` and becomes a draft when all are chosen, one to a list begins as a draft. The
- * states that each event leaves, the one it leads to, and the field that takes its teammate: whoever starts or
- * requests a draft is responsible for it, also when someone else prepared it.
+ * A grant to a group begins as `choosing` and becomes a draft when all customers are chosen; a grant to a list begins
+ * as a draft. `by` is the field that stores who caused the event: whoever starts or requests a draft is responsible for
+ * it, even if another person prepared it.
  */
 const BULK_TRANSITIONS = {
   start: { from: ['draft'], to: 'running', by: 'admin' },
@@ -57,7 +57,7 @@ const BULK_TRANSITIONS = {
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
   finish: { from: ['running'], to: 'done' },
-  /** Again when some could not be undone. Who undoes it is the one who removes it from each customer. */
+  /** Can be repeated if some could not be undone. Whoever undoes it is recorded as removing it from each customer. */
   undo: { from: ['running', 'paused', 'done', 'undone'], to: 'undoing', by: 'decidedBy' },
   finish_undo: { from: ['undoing'], to: 'undone' },
 } as const satisfies Record<string, BulkTransition>;
@@ -127,9 +127,9 @@ export async function storeChosenCustomers(
   { database, secrets }: Pick<AppContext, 'database' | 'secrets'>,
   bulk: BulkGrant,
   batch: {
-    /** What the batch was chosen by. */
+    /** The filter and the progress before this batch. */
     readonly group: CustomerGroup;
-    /** Without `after`, it is the last batch. */
+    /** The progress after this batch; without `after`, it was the last one. */
     readonly next: CustomerGroup;
     readonly appUserIds: readonly string[];
   },
@@ -161,8 +161,8 @@ export async function readBulkGrant(
 }
 
 /**
- * The newest, each with the number of its customers; without drafts, but for groups: whoever made one may not have waited
- * until its customers were chosen.
+ * The newest 20, each with the number of its customers. Drafts are left out, except those of groups: their author may
+ * not have waited until the customers were chosen.
  */
 export async function listBulkGrants(database: Transaction, workspaceId: string) {
   const where = [
@@ -174,7 +174,7 @@ export async function listBulkGrants(database: Transaction, workspaceId: string)
     order: { createdAt: 'desc' },
     take: 20,
   });
-  // From an index alone: the progress of 20 large lists took two seconds and all of the process's connections.
+  // Counted from an index alone: reading the progress of 20 large lists took 2 s and all connections of the process.
   const counts = await database.query<{ id: string; total: number }>(
     `select bulk_grant_id as id, count(*)::integer as total from bulk_grant_customers
       where workspace_id = $1 and bulk_grant_id = any($2) group by 1`,
@@ -188,7 +188,7 @@ export function countAwaitingApproval({ manager }: Entities, workspaceId: string
   return manager.countBy(BulkGrantEntity, { workspaceId, state: 'awaiting_approval' });
 }
 
-/** Applies an event. `null`: the grant is not in a state of the event. */
+/** Applies an event. `null`: the grant is in none of the states that the event leaves. */
 export async function moveBulkGrant(
   sql: Entities,
   { workspaceId, bulkGrantId }: BulkKey,
@@ -210,7 +210,7 @@ export async function moveBulkGrant(
   return readBulkGrant(sql, key);
 }
 
-/** Deletes drafts that were never started, with their customers. One may be started at the same time. */
+/** Deletes drafts that were never started, with their customers, unless one is started at the same time. */
 export async function deleteOldDrafts(sql: Sql): Promise<void> {
   const old = await sql.query<BulkKey>(
     `select workspace_id as "workspaceId", bulk_grant_id as "bulkGrantId" from bulk_grants

@@ -28,15 +28,15 @@ import {
 } from './customers.ts';
 import { type BulkGrant, type BulkKey, readBulkGrant } from './repository.ts';
 
-/** Customers that a worker claims and works on at the same time: none waits for its turn while its claim ends. */
+/** How many customers a worker claims at a time. They are processed in parallel, so no claim ends while it waits. */
 const BATCH_SIZE = 4;
 /** A job continues in another one after this time, so that a stopping server does not wait for it. */
 const SLICE_MS = 30_000;
 const RETRY_SECONDS = 10;
-/** Retries of a grant back off to this; so many take a day. */
+/** Retries back off to this delay; the maximum number of attempts takes about a day. */
 const MAX_RETRY_SECONDS = 600;
 const MAX_ATTEMPTS = 150;
-/** Another request may have locked the customer. */
+/** `revenuecat_locked`: another request may have locked the customer. */
 const RETRIED_ERRORS = [...OUTAGE_ERRORS, 'revenuecat_locked'];
 
 export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void> {
@@ -45,9 +45,9 @@ export async function runBulkSlice(app: AppContext, key: BulkKey): Promise<void>
 }
 
 /**
- * Works on a bulk grant until it is finished, paused, or time is up; tells whether there is more to do. Several workers
- * share it: each claims its customers. A customer's grant has its own idempotency key and is called once, so a killed
- * worker's customers are read back, never granted twice.
+ * Works on a bulk grant until it is finished or paused, or time is up; returns whether there is more to do. Several
+ * workers share it: each claims its own customers. Each customer's grant has its own idempotency key and is called
+ * once, so the customers of a killed worker are read back and never granted twice.
  */
 export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: number): Promise<boolean> {
   for (;;) {
@@ -61,7 +61,7 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     if (claimed.length > 0) {
       await Promise.all(claimed.map((customer) => workOn(app, { bulk, project, workspace, customer })));
     } else if (await hasCustomersLeft(app.database, bulk, state)) {
-      // Others have the rest, or it is retried soon.
+      // Other workers have claimed the rest, or it waits for a retry.
       if (Date.now() + 1_000 > untilMs) return true;
       await sleep(1_000);
     } else {
@@ -91,7 +91,7 @@ async function workOn(app: AppContext, task: Task): Promise<void> {
   const isOurs = await setCustomer(app.database, { ...bulk, ...customer }, isPaused ? retry : outcome);
   if (!isPaused || !isOurs) return;
   const current = await readProject(app.database, project.workspaceId, project.projectId);
-  // It is called again with the key that has replaced the one refused.
+  // The refused key has been replaced: the next attempt uses the new one.
   if (current?.apiKey !== project.apiKey) return;
   if (error === 'revenuecat_unauthorized' && project.apiKey !== null)
     await recordKeyState(app, project, 'rejected');
@@ -103,7 +103,7 @@ function outcomeOf(error: unknown, customer: ClaimedCustomer): CustomerOutcome {
   const isActionError = error instanceof ActionError;
   if (!isActionError && !(error instanceof AppError)) throw error;
   const { code } = error;
-  // Another action that is not confirmed yet, or RevenueCat, may allow it later.
+  // An unconfirmed action, or RevenueCat, prevents it only for now.
   const isTemporary = isActionError ? error.kind !== 'failed' : mayPass(error.remedy);
   if (customer.state === 'granted')
     return isTemporary
@@ -112,7 +112,7 @@ function outcomeOf(error: unknown, customer: ClaimedCustomer): CustomerOutcome {
   return isTemporary ? retryOf(customer, code) : { state: 'failed', error: code };
 }
 
-/** Another attempt has an idempotency key of its own. */
+/** Each attempt has its own idempotency key. */
 function retryOf({ attempts }: ClaimedCustomer, error: string): CustomerOutcome {
   if (attempts + 1 >= MAX_ATTEMPTS) return { state: 'failed', error };
   const retryInSeconds = Math.min(RETRY_SECONDS * 2 ** attempts, MAX_RETRY_SECONDS);
@@ -129,13 +129,13 @@ async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const { actionId, error, state } = granted;
   const isUnchanged = granted.kind === 'grant' && granted.isUnchanged;
   if (state === 'confirmed') return { state: isUnchanged ? 'unchanged' : 'granted', actionId };
-  // Not known yet.
+  // The result is not known yet.
   if (state !== 'failed') return { state: 'pending', retryInSeconds: RETRY_SECONDS };
   const isRetried = error !== null && RETRIED_ERRORS.includes(error);
   return isRetried ? retryOf(customer, error) : { state: 'failed', actionId, error };
 }
 
-/** The same as one grant of a card. `null`: it would change nothing. */
+/** Grants once, like a card. `null`: the grant would change nothing. */
 async function grantOnce(
   app: AppContext,
   { bulk, project, workspace, customer }: Task,
@@ -185,7 +185,7 @@ async function grantOnce(
   return (await callAndConfirm(app, project, stored.action)).action;
 }
 
-/** RevenueCat has not shown the removal yet. */
+/** The removal is not confirmed yet. */
 const UNDO_SOON: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
 
 async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<CustomerOutcome> {
@@ -212,7 +212,7 @@ async function undo(app: AppContext, { bulk, project, customer }: Task): Promise
   return { state: 'undone' };
 }
 
-/** RevenueCat removes everything granted of an entitlement: what was granted before is granted again, once. */
+/** RevenueCat removes all grants of an entitlement, so the customer's earlier grant is granted again, once. */
 async function restorePrevious(app: AppContext, project: Project, grant: Grant): Promise<void> {
   const { previousEndMs, target: entitlementId, appUserId } = grant;
   if (previousEndMs === null || previousEndMs <= app.now()) return;

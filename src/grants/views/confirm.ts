@@ -58,7 +58,7 @@ export function decide(
     return showResult(context, work(context, action, context.formState.review), {
       kind: action.kind,
       find: () => readAgain(context.app.database, action),
-      // Who approves a request cannot change it.
+      // An approver cannot change the request.
       onError: ({ kind, code, values }) => {
         const error = new ActionError(kind, code, { values: { ...values, step: 'approve' } });
         return again(errorText(context, action.kind, error));
@@ -81,8 +81,8 @@ export function revokeConfirm(context: ViewContext, action: Action): Promise<Inb
 }
 
 /**
- * Shows what some work results in, unless it takes longer than the agent waits. It then continues in the background,
- * and the card shows the state of the action.
+ * Shows the result of `work`. If that takes longer than the agent waits, it continues in the background and the card
+ * shows the state of the action.
  */
 async function showResult(
   context: ViewContext,
@@ -101,7 +101,7 @@ async function showResult(
     return done.code === 'unconfirmed' ? refusedPage(context, kind, done) : otherwise.onError(done);
   if (done) {
     let { action } = done;
-    // The first press of the same button is still at work: its result is what this one shows.
+    // The first click on the same button is still in progress: wait for its result.
     while (done.isRepeated && UNCONFIRMED_STATES.includes(action.state) && Date.now() < answerAtMs) {
       await sleep(150);
       action = await readAgain(context.app.database, action);

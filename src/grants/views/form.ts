@@ -43,7 +43,7 @@ import {
   secondPersonText,
 } from './parts.ts';
 
-/** Of a dropdown in Canvas Kit. */
+/** Canvas Kit allows ten options in a dropdown. */
 const MAX_OPTIONS = 10;
 
 /** The form of the canvas, or of its review. */
@@ -59,7 +59,7 @@ export function submittedForm(context: ViewContext): Form {
   return { ...formOf(context), ...formFields.parse(Object.fromEntries(typed)) };
 }
 
-/** Of the entitlements or charges of the form. */
+/** Shows another page of the form's entitlements or charges. */
 export function turnPage(context: ViewContext, page: string): Promise<InboxCanvas> {
   return actionForm(context, { ...submittedForm(context), page: Number(page) });
 }
@@ -81,7 +81,7 @@ export async function actionForm(
       ? refusedPage(context, kind, fields)
       : tryAgainPage(context, form, { error: fields, id: subscription ? `${kind}:${subscription}` : kind });
   if (typeof fields === 'string') return context.page([text(fields, 'muted')]);
-  // Neither another page nor the way back from the review loses what is extended.
+  // What is extended stays the same on another page, and when the agent goes back from the review.
   const extended = form.extends ? { extends: true, entitlement: form.entitlement } : {};
   return context.page(
     [
@@ -113,7 +113,7 @@ export function tryAgainPage(
   );
 }
 
-/** What a kind of action has in its form; or why nothing can be chosen. @throws ActionError */
+/** The fields of an action's form, or a text that says why nothing can be chosen. @throws ActionError */
 async function fieldsOf(context: ViewContext, form: Form, error?: ActionError): Promise<Part[] | string> {
   if (form.kind === 'grant') return grantFields(context, form, error);
   return form.kind === 'transfer' ? transferFields(context, form) : purchaseFields(context, form);
@@ -150,7 +150,7 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   const options = charges.map((each) => option(each.id, `${about(each)} · ${each.id}`));
   const [first, ...others] = charges;
   const name = t('action.label.transaction');
-  // The field of an only charge holds its id: the label says which one it is.
+  // If there is only one charge, its field holds the id, so the label describes it.
   const label = first && others.length === 0 ? `${name} · ${about(first)}` : name;
   const value = form.transaction ?? first?.id;
   return [rows, pagedChoice(context, form, { id: 'action.transaction', label, options, value })];
@@ -169,7 +169,7 @@ function extensionFields({ messages: { t } }: ViewContext, form: StoreForm, live
   return [days, code];
 }
 
-/** @returns a text: nothing can be chosen. @param error what is wrong with the form as it was submitted */
+/** @returns a text when nothing can be chosen. @param error what is wrong with the form as it was submitted */
 async function grantFields(
   context: ViewContext,
   form: GrantForm,
@@ -226,14 +226,14 @@ function entitlementFields(
 ): Part {
   const { messages, customer } = context;
   const field = { id: 'grant.entitlement', label: messages.t('card.label.entitlement') };
-  // Canvas Kit has no choice of one: its name is in a field that cannot be changed.
+  // Canvas Kit has no dropdown with one option: show the name in a read-only field.
   if (entitlements.length === 1)
     return { type: 'input', ...field, value: entitlementName(customer, selected), disabled: true };
   const options = entitlements.map((each) => option(each.id, clip(entitlementName(customer, each), 80)));
   return pagedChoice(context, form, { ...field, options, value: selected.id });
 }
 
-/** A dropdown of the form's page, or of that of the chosen option, and the way to the next page. */
+/** A dropdown with the form's page of options, or with the chosen option's page, and a button to the next page. */
 function pagedChoice(
   { messages: { t } }: ViewContext,
   form: Form,
@@ -255,7 +255,7 @@ function pagedChoice(
   ];
 }
 
-/** Evenly, so that no page has a single option, which Canvas Kit refuses. */
+/** Splits options evenly, so that no page has a single option, which Canvas Kit refuses. */
 function pagesOf(options: readonly Option[]): (readonly Option[])[] {
   const count = Math.ceil(options.length / MAX_OPTIONS);
   const from = (index: number): number => Math.floor((index * options.length) / count);
@@ -263,8 +263,8 @@ function pagesOf(options: readonly Option[]): (readonly Option[])[] {
 }
 
 /**
- * One that the policy does not allow says so and cannot be chosen. One chosen before stays enabled: whether a dropdown
- * may hold a disabled value is not documented.
+ * A duration that the policy forbids says so and is disabled. If it was chosen before it stays enabled: whether a
+ * dropdown may hold a disabled value is not documented.
  */
 function durationOption(context: ViewContext, duration: Duration, chosen: Duration): Option {
   const { t } = context.messages;

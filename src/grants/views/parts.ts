@@ -18,12 +18,12 @@ import type { ViewContext } from '../context.ts';
 import { messageValuesOf } from '../message-values.ts';
 import { isReasonRequired, MAX_REASON_LENGTH } from '../policy.ts';
 
-/** In the customer's language: for texts to copy into the reply. */
+/** In the customer's language, for texts to copy into the reply. */
 export function customerMessages({ request, messages, workspace }: ViewContext): Messages {
   return messagesFor(request.contact.language ?? messages.language, workspace.timezone);
 }
 
-/** Of component ids. */
+/** The prefix of component ids. */
 export function prefixOf(kind: ActionKind): 'grant' | 'action' {
   return kind === 'grant' ? 'grant' : 'action';
 }
@@ -38,7 +38,7 @@ export function endText(context: ViewContext, endMs: number): string {
   return exactEnd(context, endMs) ?? context.messages.t('action.access.forever');
 }
 
-/** Of a customer with many entitlements, a canvas shows the first. */
+/** A canvas shows only the first of many entitlements. */
 const MAX_ACCESS_LENGTH = 600;
 
 export function accessText(
@@ -53,7 +53,7 @@ export function accessText(
   return clip(context.messages.commaList(access), MAX_ACCESS_LENGTH);
 }
 
-/** `messageValuesOf` for a text component: names were written by the customer's team. */
+/** `messageValuesOf` for a text component: escapes names, because people wrote them. */
 export function shownValues(
   { messages }: ViewContext,
   action: Parameters<typeof messageValuesOf>[1],
@@ -84,7 +84,7 @@ export function errorText({ messages, app }: ViewContext, kind: ActionKind, erro
   });
 }
 
-/** Why a grant was not removed. Of a conflict, the text for grants explains a grant that was not made. */
+/** Why a grant was not removed. The text for a conflict is about a grant that was not made, so another text is used. */
 export function removalErrorText(context: ViewContext, error: ActionError): string {
   const isConflict = error.kind === 'failed' && error.code === 'revenuecat_conflict';
   return errorText(context, 'grant', isConflict ? failed('revenuecat_rejected') : error);
@@ -115,7 +115,7 @@ export function listButton({ messages: { t } }: ViewContext): Component {
   return button('grants', t('action.button.list'), 'secondary');
 }
 
-/** What only an admin can fix leads to the settings. */
+/** Refusals that only an admin can fix link to the settings. */
 const SETTINGS_PAGES: Readonly<Record<string, 'revenuecat' | 'grants'>> = {
   no_key: 'revenuecat',
   key_rejected: 'revenuecat',

@@ -29,7 +29,7 @@ import { customerMessages, errorText, listButton, purchaseName } from './parts.t
 const APPLE_REFUND_URL = 'https://reportaproblem.apple.com';
 const MAX_LISTED = 20;
 
-/** For the details of a customer: everything bought or granted leads to its page, and purchases can be transferred. */
+/** For a customer's details: links to everything bought or granted, and a button that transfers purchases. */
 export function purchaseComponents(
   context: Pick<ViewContext, 'app' | 'customer' | 'messages' | 'workspace'>,
 ): Component[] {
@@ -54,7 +54,7 @@ export function purchaseComponents(
   ]);
 }
 
-/** All that is known of something bought or granted, and exactly what its store allows. */
+/** All facts about something bought or granted, and exactly what its store allows. */
 export async function subscriptionPage(context: ViewContext, id: string): Promise<InboxCanvas> {
   const { t } = context.messages;
   const subscription = findPurchase(context, id);
@@ -64,7 +64,7 @@ export async function subscriptionPage(context: ViewContext, id: string): Promis
     text(`**${escapeMarkdown(clip(purchaseName(context, subscription), 100))}**`),
     table(factRows(context, subscription)),
     store === 'PROMOTIONAL' ? listButton(context) : await actionComponents(context, id),
-    // It opens the customer's subscription. Apple's and Google's open the account of whoever clicks.
+    // A web store's link opens the customer's subscription; Apple's and Google's open the account of whoever clicks.
     isWebStore(store) &&
       managementUrl?.startsWith('https://') &&
       linkButton('open-store', t('card.button.manage'), managementUrl),
@@ -83,7 +83,7 @@ function factRows({ messages, app, customer }: ViewContext, subscription: Subscr
   });
   const { product, what, price } = described;
   const isConsumable = isOneTime && subscription.entitlements.length === 0;
-  // A refund of a purchase that is unknown here is negative, and not a payment.
+  // A refund whose purchase is unknown here leaves a negative sum, which is not a payment.
   const paid = subscription.paid.filter(({ amountMinor }) => amountMinor > 0);
   return [
     [t('card.label.status'), isConsumable ? null : statusText(messages, described.label)],
@@ -136,7 +136,7 @@ async function actionComponents(context: ViewContext, id: string): Promise<Part[
     : [text(t('action.state.storeOffersNothing', { store }), 'muted')];
 }
 
-/** Only Apple refunds, and only the customer can cancel there: texts for the reply, with the right link. */
+/** Only Apple can refund, and only the customer can cancel there: texts for the reply, with the right link. */
 function appleTexts(context: ViewContext, subscription: SubscriptionState): Part[] {
   const { messages, app } = context;
   const { willRenew, awaitsPriceConsent } = subscription;

@@ -22,7 +22,7 @@ import { reviewAction } from '../service.ts';
 import { actionForm, formOf, submittedForm, tryAgainPage } from './form.ts';
 import { accessText, exactEnd, prefixOf, refusedPage, secondPersonText, shownValues } from './parts.ts';
 
-/** What another choice in the form can change. */
+/** Refusals that another choice in the form can fix. */
 const FORM_REFUSALS: readonly string[] = [
   'reason_missing',
   'reason_too_long',
@@ -45,7 +45,7 @@ export async function reviewForm(context: ViewContext): Promise<InboxCanvas> {
     : reviewCanvas(context, { review: reviewed, form });
 }
 
-/** The form as it was, with what is wrong; or why no form could change it. */
+/** Shows the form again with what is wrong, or an error page when no change to the form could help. */
 export function formAgain(
   context: ViewContext,
   form: Form,
@@ -139,7 +139,7 @@ function charges(context: ViewContext, reviewed: ReviewedGrant): Part[] {
   return upcomingCharges(context, reviewed).map(({ sum, store, atMs }) => {
     const amount = sum && money(sum);
     const charger = t('sentence.charger', { store, name: storeName(store) });
-    // RevenueCat was read for the review: the event of a renewal or an extension may not have come yet.
+    // The review read RevenueCat, but the event of a renewal or an extension may not have arrived here yet.
     const chargedAtMs = atMs === stored.boughtEndMs ? (boughtEndMs ?? atMs) : atMs;
     return text(t('action.effect.charge', { amount, store: charger, date: date(chargedAtMs) }), 'muted');
   });

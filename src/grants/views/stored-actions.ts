@@ -44,7 +44,7 @@ const PAGE_SIZE = 10;
 /**
  * Everything granted to the customer and done for them, newest first, ten a page.
  *
- * @param number of the page, from 0; anything else leads to the first
+ * @param number page number, from 0; anything else leads to the first page
  */
 export async function actionList(context: ViewContext, number: string): Promise<InboxCanvas> {
   const { messages, app, workspace, customer } = context;
@@ -87,7 +87,7 @@ function actionItem(context: ViewContext, action: Action): ListItem {
   });
 }
 
-/** For a view of one of the customer's actions: that of the component's id, else the one that the canvas is about. */
+/** Wraps a view of one of the customer's actions: the one in the component's id, else the one in the form state. */
 export function forAction(
   draw: (context: ViewContext, action: Action) => InboxCanvas | Promise<InboxCanvas>,
 ): (context: ViewContext, actionId: string) => Promise<InboxCanvas> {
@@ -99,7 +99,7 @@ export function forAction(
   };
 }
 
-/** The form for more of what was granted. */
+/** The form that extends a grant. */
 export function extendGrant(context: ViewContext, action: Action): Promise<InboxCanvas> {
   if (action.kind !== 'grant') return actionResult(context, action);
   return actionForm(context, { kind: 'grant', entitlement: action.target, extends: true });
@@ -133,7 +133,7 @@ export async function removalCanvas(
       ]),
       boughtEndMs !== null &&
         tightText(t('action.revoke.keepsAccess', { name, end: exactEnd(context, boughtEndMs) }), 'muted'),
-      // RevenueCat may have ended it already.
+      // RevenueCat may have ended the grant already: then no access is lost.
       boughtEndMs === null && runningEndMs !== null && tightText(t('action.revoke.losesAccess'), 'muted'),
       text(t('action.revoke.rule'), 'muted'),
       textarea({ id: 'revoke.reason', label: t('action.label.reasonOptional'), value: typed }),
@@ -164,7 +164,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
     ]);
   const outcome = state === 'confirmed' ? doneKey(action) : state;
   const running = isActiveGrant(action, app.now()) ? action : null;
-  // A removal that RevenueCat refused after the card had said that it is not confirmed yet.
+  // RevenueCat refused the removal after the card had shown it as not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
   const isUnknown = running?.error === 'never_confirmed';
   const canExtend = running && !isForever(grantEndMs(running)) && customer.project.apiKey !== null;
@@ -256,7 +256,7 @@ export async function approvalCanvas(
   const isOwn = admin.id === context.request.admin.id;
   const refusal = isOwn ? null : findRefusalExceptLimit(context, action);
   const canDecide = !isOwn && !refusal;
-  // RevenueCat is read for a grant's effects.
+  // A grant's effects need a read from RevenueCat, so they are shown only to teammates who can decide.
   const hasEffects = canDecide || kind !== 'grant';
   const review = hasEffects ? await reviewRequested(context, action) : null;
   const waits = isOwn ? 'action.result.awaitingOwn' : 'action.result.awaiting_approval';
