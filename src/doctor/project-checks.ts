@@ -66,7 +66,7 @@ export const PROJECT_CHECKS: Checks<ProjectSubject> = {
     if (refusedWebhook === null) return null;
     const isSignature = refusedWebhook.refusedFor === 'signature';
     return problem(
-      `Webhooks of ${name} are refused: their ${isSignature ? 'signature' : 'Authorization value'} differs from the stored one. The last came at ${refusedWebhook.at.toISOString()}, and none was accepted since.`,
+      `Webhooks from ${name} are refused: their ${isSignature ? 'signature' : 'Authorization value'} differs from the stored one. The last came at ${refusedWebhook.at.toISOString()}, and none was accepted since.`,
       isSignature
         ? 'Enter the signing secret of the webhook again in Settings › RevenueCat, or remove it there if RevenueCat no longer signs; a clock that is off by five minutes has the same effect. RevenueCat retries what was refused for two and a half hours.'
         : 'If the value was changed in RevenueCat, choose New authorization value in Settings › RevenueCat, or run connect, and enter the new value there under Integrations › Webhooks. RevenueCat retries what was refused for two and a half hours; for older events choose Retry there.',

@@ -248,7 +248,7 @@ export const disconnectPage = confirmationPage({
 
 export const newWebhookPage = confirmationPage({
   path: '/revenuecat/webhook',
-  title: 'New webhook value',
+  title: 'New authorization value',
   find: projectOf,
   describe: ({ name, projectId }) => ({
     heading: `Create a new authorization value for ${name}?`,

@@ -66,7 +66,7 @@ const HEALTH_PROBLEMS: readonly (readonly [
   [['no_project'], 'No RevenueCat project is connected yet.', 'Connect RevenueCat'],
   [
     ['authorization_refused', 'signature_refused'],
-    'Webhooks of {projects} are refused, so no event arrives. The settings say how to correct it.',
+    'Webhooks from {projects} are refused, so no event arrives. The settings say how to correct it.',
     'Correct the webhook',
   ],
   [

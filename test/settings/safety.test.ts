@@ -53,18 +53,18 @@ describe('refused webhooks', () => {
       `update projects set last_received_at = now() - interval '1 minute' where project_id = $1`,
       [projectId],
     );
-    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
+    assert.doesNotMatch(await page(), /Webhooks from Shop are refused/);
     await createRefusalRecorder({ ...site.app, database })(
       { workspaceId: WORKSPACE, projectId },
       'authorization',
     );
     assert.match(await page(), /class="verdict bad">Connected, action needed/);
-    assert.match(await page(), /Webhooks of Shop are refused: their Authorization value does not match/);
+    assert.match(await page(), /Webhooks from Shop are refused: their Authorization value does not match/);
     assert.match(await page('/revenuecat'), /Webhooks are refused since .*Create a new value/s);
     await reportHealth(site.app, WORKSPACE);
     const health = site.intercom.state.workspaces.get(WORKSPACE)?.health;
     assert.equal(health?.state, 'UNHEALTHY');
-    assert.match(String(health?.message), /Webhooks of Shop are refused/);
+    assert.match(String(health?.message), /Webhooks from Shop are refused/);
     const checked = await sendForm(ada, '/check');
     assert.equal(checked.headers.location, '/settings?done=checked_refused');
     // Not as a success.
@@ -102,7 +102,7 @@ describe('refused webhooks', () => {
     assert.equal(webhooks?.length, 1);
     assert.equal(webhooks?.[0]?.authorizationHeader, value);
     assert.equal((await stored()).refusedWebhook, null);
-    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/);
+    assert.doesNotMatch(await page(), /Webhooks from Shop are refused/);
   });
 
   it('do not follow from replacing the value several times at once', async () => {
@@ -127,7 +127,7 @@ describe('refused webhooks', () => {
     await site.db.database.query('update projects set last_received_at = now() where project_id = $1', [
       projectId,
     ]);
-    assert.doesNotMatch(await page(), /Webhooks of Shop are refused/, 'an accepted webhook ends it');
+    assert.doesNotMatch(await page(), /Webhooks from Shop are refused/, 'an accepted webhook ends it');
   });
 });
 
