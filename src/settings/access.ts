@@ -78,7 +78,7 @@ async function personOf(request: PageRequest): Promise<{ id: string; name: strin
   return { id: admin.id, name: displayName(admin), isSelf: admin.id === self.id };
 }
 
-/** What user agents contain, as people call it; the first that matches. */
+/** Text in a user agent, with the name that people use; the first match counts. */
 const BROWSERS = { Edg: 'Edge', Firefox: 'Firefox', Chrome: 'Chrome', Safari: 'Safari' };
 const SYSTEMS = {
   iPhone: 'iPhone',

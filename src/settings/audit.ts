@@ -84,7 +84,7 @@ export function auditCsv(name: string, entries: readonly AuditEntry[]): Download
   });
 }
 
-/** An entry in words. */
+/** The texts that a page shows for an entry. */
 export function auditEntry(row: AuditEntry) {
   const detail = (name: string): string => {
     const value = row.details[name];
@@ -97,7 +97,7 @@ export function auditEntry(row: AuditEntry) {
     detail('product'),
     amountText(row.details),
     countText(row.details.days, ['day']),
-    // Its end says more.
+    // For a custom duration only the end is shown (`until`).
     detail('duration') === 'custom' ? '' : textFor(texts.durations, detail('duration')).toLowerCase(),
     detail('project'),
     detail('name'),
@@ -134,7 +134,7 @@ function amountText({ amount_minor: minor, currency }: AuditEntry['details']): s
 
 const DONE_RESULTS = ['confirmed', 'revoked', 'approved', 'declined', 'withdrawn', 'ok', 'done'];
 
-/** What was only requested or tried does not read as done. */
+/** The text of an action. One that was only requested or tried must not read as done. */
 function actionText(action: string, result: string): string {
   if (DONE_RESULTS.includes(result)) return textFor(ACTIONS, action);
   const notDone = result === 'awaiting_approval' ? texts.requests : texts.attempts;

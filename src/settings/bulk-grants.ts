@@ -39,7 +39,7 @@ const MAX_RESULTS = 100_000;
 /** For 100,000 anonymous app user IDs, percent-encoded. */
 const MAX_FORM_BYTES = 8 * 1024 * 1024;
 
-/** Who, where it is not a pasted list; the values are RevenueCat's `subscription_status`. */
+/** Groups to choose instead of pasting a list of customers. Statuses are RevenueCat's `subscription_status`. */
 const FILTERS = new Map<string, { label: string; statuses: readonly string[]; days?: true }>([
   ['active', { label: 'Active subscribers', statuses: ['active', 'intro', 'cancelled', 'grace_period'] }],
   ['trial', { label: 'In a free trial', statuses: ['trial', 'cancelled_trial', 'grace_period_trial'] }],
@@ -72,7 +72,7 @@ const draftForm = form(
     if (!first) throw notFound('Connect a RevenueCat project first');
     const project = values.project === '' ? first : await projectOf(request);
     const pasted = parseCustomerList(values.customers);
-    // Ignoring either would grant to customers who were not meant.
+    // Ignoring one of the two could grant to the wrong customers.
     if (pasted.length > 0 && (values.filter || values.product || values.holds))
       return problems({
         customers:
@@ -164,7 +164,7 @@ export const undoBulkGrantPage = confirmationPage({
     back: `/settings/grants/many?id=${bulk.bulkGrantId}`,
   }),
   async save(request, bulk) {
-    // As on a card, removing needs the right to grant.
+    // Removing a grant needs the right to grant, as it does on a card.
     if (!mayGrant(request)) return problems({ '': NOT_ALLOWED });
     await changeBulkGrant(request.app, bulk, { event: 'undo', by: request.session.admin });
     return done(`/grants/many?id=${bulk.bulkGrantId}`);
@@ -216,7 +216,7 @@ function progressLine(left: number, perMinute: number): string {
   return `${rate}, about ${plural(Math.ceil(left / perMinute), 'minute')} left.`;
 }
 
-/** The grant that the page's address names, if it names one. */
+/** The grant that is named in the page's URL, if any. */
 async function describeChosen(request: PageRequest) {
   if (request.input('id') === '') return { bulk: null, failures: [], examples: [] };
   const { database } = request.app;
@@ -241,7 +241,7 @@ export const bulkGrantsPage: Page = {
     const entitlements = await Promise.all(projects.map((project) => listGrantable(app, project)));
     return {
       projects: projects.map(({ projectId, name }) => [projectId, name] as const),
-      // Two projects may have a "Pro".
+      // Two projects may each have an entitlement called "Pro".
       entitlements: projects.flatMap((project, index) =>
         (entitlements[index] ?? []).map(({ id, displayName, lookupKey }) => {
           const name = displayName ?? lookupKey;

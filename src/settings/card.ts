@@ -28,7 +28,7 @@ export const cardPage: Page = {
   },
 };
 
-/** In the language itself: `Deutsch`. */
+/** The language's own name for itself: `Deutsch`. */
 function nameOf(language: Language): string {
   return capitalize(new Intl.DisplayNames(language, { type: 'language' }).of(language) ?? language);
 }

@@ -36,10 +36,10 @@ const CHANGE_ACTIONS: Readonly<Record<keyof WorkspaceSettings, string>> = {
 };
 
 /**
- * Saves one section of the settings with a record of the values before and after. Saving no change leaves none.
+ * Saves one section of the settings with an audit record of the values before and after; without a change, no record.
  *
- * @param change the whole section, as a form has it, or what gives the new value from the one that is stored now
- * @throws AppError `conflict` when the form does not show what another admin has changed
+ * @param change the whole section, as a form has it, or a function from the stored value to the new one
+ * @throws AppError `conflict` when the section was changed after the form's page was opened
  */
 export async function changeSettings<Section extends keyof WorkspaceSettings>(
   request: PageRequest,
@@ -48,7 +48,7 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
 ): Promise<void> {
   const { app, session, workspace, workspaceId } = request;
   await app.database.transaction(async (sql) => {
-    // Two admins who save concurrently each leave a record of what they changed themselves.
+    // Under the lock, the records of two admins who save concurrently each have only that admin's changes.
     await lockWorkspace(sql, workspaceId);
     const before = ((await readWorkspace(sql, workspaceId)) ?? workspace).settings[section];
     const value = typeof change === 'function' ? change(before) : change;
@@ -63,8 +63,8 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
 }
 
 /**
- * The workspace, the version of every section of its settings, and when: for the forms of a page that shows them.
- * `changeSettings` compares it. The time is not later than the settings were read: a page may wait seconds for a platform.
+ * A hidden field of a page's forms, for `changeSettings` to compare: the workspace, the version of every section of its
+ * settings, and the time. The time is from before the settings were read: a page may wait seconds for a platform.
  */
 export function versionsOf({ workspace, openedAtMs }: PageRequest): string {
   const { workspaceId, settings } = workspace;
@@ -81,20 +81,20 @@ export function isOfOtherWorkspace({ input, workspace }: PageRequest): boolean {
 const versionOf = (section: string, value: unknown): string =>
   hash('sha256', JSON.stringify([section, value]), 'base64url').slice(0, 12);
 
-/** Whether a form's page shows the section as it is stored now: an older one would set everything in it back. */
+/** Whether a form's page shows the section as it is stored now. An outdated form would undo the changes since. */
 function isShown({ input }: PageRequest, section: string, stored: unknown): boolean {
   const shown = input('_shown');
   return shown === '' || shown.split(' ').includes(versionOf(section, stored));
 }
 
-/** When the page of a form was read; 1970 where the form does not say. */
+/** When the form's page was opened; 1970 if the form does not say. */
 function shownAt({ input }: PageRequest): Date {
   return new Date(Number(/\d{13}$/.exec(input('_shown'))?.[0] ?? 0));
 }
 
 /**
- * A form may replace what was saved from its own page before, after *Back* or a retry; nothing that was saved from any
- * other page since, not even by the same admin.
+ * A form may replace values that were saved from its own page, after *Back* or a retry. It may not replace values that
+ * were saved from another page since, even by the same admin.
  */
 async function assertOwn({ manager }: Transaction, request: PageRequest, action: string): Promise<void> {
   const { workspaceId, admin } = request.session;
@@ -117,7 +117,7 @@ async function assertOwn({ manager }: Transaction, request: PageRequest, action:
   );
 }
 
-/** An event that was never configured has its default name and is on: saving exactly that is no change. */
+/** An event that was never configured has its default name and is on. Saving exactly these values is not a change. */
 function complete(section: keyof WorkspaceSettings, value: unknown): unknown {
   if (section !== 'events') return value;
   const events = {
@@ -137,7 +137,7 @@ export async function isAllowedToChange({ sessions, session, workspace }: PageRe
   return team !== 'unknown' && !workspace.settings.access.admins?.some(({ id }) => team.has(id));
 }
 
-/** @throws AppError `forbidden` when this admin can only look */
+/** @throws AppError `forbidden` when this admin can only view the settings */
 export async function assertAllowedToChange(request: PageRequest): Promise<void> {
   if (await isAllowedToChange(request)) return;
   const names = (request.workspace.settings.access.admins ?? []).map(({ name }) => name).join(', ');

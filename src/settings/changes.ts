@@ -5,8 +5,8 @@ import { KIND_TEXTS, textFor } from './messages.ts';
 import texts from './texts.json' with { type: 'json' };
 
 /**
- * Every value in which two sections differ, by its path: `renewal.name`. Lists are compared as a whole, as is what one of
- * them does not have.
+ * Lists the values that differ between two sections, each with its path: `renewal.name`. Lists are compared as a whole,
+ * and so is a value that only one section has.
  */
 export function differences(
   from: unknown,
@@ -47,7 +47,7 @@ function eventSettingOf(path: string): Setting {
   return { label: KIND_TEXTS[kind].label, format };
 }
 
-/** Settings for which `null` means that there is no restriction to people. */
+/** Settings for which `null` means everyone. */
 const EVERYONE_SETTINGS = ['admins', 'allowedAdminIds'];
 
 /** @param path a setting, or a rule of a store action: `refund.enabled` */
@@ -65,7 +65,7 @@ function valueText(value: unknown): string {
   if (value === null || value === '') return 'not set';
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (Array.isArray(value)) return value.length === 0 ? 'nobody' : value.map(valueText).join(', ');
-  // A person of a list, or why a risk was accepted.
+  // Either a person in a list, or an accepted risk with its reason.
   if (isRecord(value)) return String(value.name ?? value.reason);
   return String(value);
 }

@@ -12,7 +12,7 @@ import { missingByFeature } from '../workspaces/revenuecat-key.ts';
 import { audit } from './change-settings.ts';
 import { type Outcome, type PageRequest, problems } from './page.ts';
 
-/** How the webhook got to RevenueCat, or why it did not. */
+/** Whether our webhook was registered at RevenueCat, or why it was not. */
 type Registration = 'registered' | 'no_key' | 'scope_missing' | 'refused' | 'unreachable';
 
 /** Connects a project, registers its webhook, and shows the authorization value. */
@@ -37,7 +37,7 @@ export function connect(
 export function newWebhook(request: PageRequest, project: Project): Promise<Outcome> {
   const { app } = request;
   return withWebhookLock(request, async () => {
-    // First: it throws where no key decrypts the API key, and the value must not be replaced then.
+    // Comes first: it throws if no key decrypts the API key, and then the value must not be replaced.
     const client = app.revenueCat(project, { priority: 'unpaced' });
     const connection = {
       id: project.projectId,
@@ -50,7 +50,7 @@ export function newWebhook(request: PageRequest, project: Project): Promise<Outc
 
 /**
  * Two requests at the same time could leave one value in the database and the other one at RevenueCat, whose webhooks
- * would then be refused. The second one is turned away: waiting would hold a connection that the first one may need.
+ * would then be refused. The second request is refused: waiting would hold a connection that the first may need.
  */
 function withWebhookLock({ app, workspaceId }: PageRequest, work: () => Promise<Outcome>): Promise<Outcome> {
   return app.database.transaction(async (sql) => {
@@ -65,7 +65,7 @@ function withWebhookLock({ app, workspaceId }: PageRequest, work: () => Promise<
 const ALREADY_RUNNING =
   'Nothing was changed: a webhook of this workspace is being replaced already. Try again in a minute.';
 
-/** The one page that shows the authorization value. It is the answer itself, so it is in no address or history. */
+/** The only page that shows the authorization value. As the response to a form, it is in no URL or history. */
 async function registerAndShow(
   request: PageRequest,
   connection: Connection,
@@ -91,9 +91,9 @@ async function registerAndShow(
 }
 
 /**
- * Registers our webhook at RevenueCat. An existing one with our address is replaced: RevenueCat never returns the
- * authorization value that it was created with. So is the one that we added under another PUBLIC_URL: its value is
- * refused from now on. Where RevenueCat does not accept it, the admin adds it by hand.
+ * Registers our webhook at RevenueCat. Replaces a webhook that has our URL, because RevenueCat never returns the
+ * authorization value that it was created with. Also replaces the one that we added under another PUBLIC_URL, whose
+ * value is refused from now on. If RevenueCat does not accept our webhook, the admin adds it by hand.
  */
 async function register(
   { app, workspaceId }: PageRequest,
@@ -113,7 +113,7 @@ async function register(
   } catch (error) {
     registration = whyNotRegistered(error);
   }
-  // Signing is switched on for each webhook in RevenueCat's dashboard: a new one is not signed, and would be refused.
+  // In RevenueCat's dashboard signing is switched on per webhook. A new webhook is unsigned and would be refused.
   const unsigned = webhookId === null ? {} : { signingSecret: null };
   await updateProject(app.database, { workspaceId, projectId }, { webhookId, ...unsigned });
   return registration;

@@ -37,7 +37,7 @@ const contactsForm = form(
 const attributesForm = action(async (request) => {
   const { app, workspaceId } = request;
   const result = await answerOrError(provisionWorkspace(app, workspaceId));
-  // To install again is what a disconnected workspace needs, too.
+  // A disconnected workspace has to install again, too.
   if (result === null) return done('/contacts', 'attributes_refused');
   if (result instanceof AppError) {
     const { code, remedy } = result;
@@ -47,7 +47,7 @@ const attributesForm = action(async (request) => {
     return done('/contacts', isRefused ? 'attributes_refused' : 'intercom_unavailable');
   }
   await audit(request, 'attributes_made', { created: result.created });
-  // What a contact has already is not written again.
+  // Only the new attributes are written: values that a contact already has are not written again.
   if (result.created.length > 0)
     await wakeSubscribers(app.database, workspaceId, {
       set: DUE,

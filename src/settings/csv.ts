@@ -3,7 +3,7 @@ import { escapeFormula } from '../text.ts';
 import type { Download } from './page.ts';
 
 /**
- * A file by RFC 4180. Without the byte order mark, Excel takes UTF-8 for another encoding.
+ * A file that follows RFC 4180. Without the byte order mark, Excel does not recognize UTF-8.
  *
  * @param columns the text of each cell, by its column's name
  */
@@ -20,7 +20,7 @@ export function csvFile<Row>(
       header: true,
       columns: Object.keys(columns),
       record_delimiter: 'windows',
-      // Some languages' spreadsheets, and our own lists, take these for separators.
+      // Spreadsheets in some languages, and our own pasted lists, treat these as separators.
       quoted_match: /[;\t]/,
     },
   );

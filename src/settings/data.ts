@@ -23,10 +23,10 @@ import {
   textField,
 } from './page.ts';
 
-/** As it was typed, since an id may begin or end with a space, then without the spaces that pasting adds. */
+/** First the ID as typed, because it may begin or end with a space, then the ID without spaces that pasting added. */
 const readingsOf = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
 
-/** `null`: nothing is stored under this ID. Without subscribers: only lists of imports and grants to many name it. */
+/** `null`: nothing is stored under this ID. No subscribers: only the lists of imports and of grants to many have it. */
 async function findCustomer({ app, workspaceId, untrimmed }: PageRequest) {
   for (const appUserId of readingsOf(untrimmed('customer'))) {
     const found = await findByAppUserIds(app.database, workspaceId, [appUserId]);
@@ -64,7 +64,7 @@ export const dataPage: Page = {
     '/export': async (request) => {
       const { app, workspaceId } = request;
       const { appUserId, subscriberIds } = await requireCustomer(request);
-      // Without the ID: the record of the team outlives the customer's data.
+      // Leaves out the ID, because the audit record outlives the customer's data.
       await audit(request, 'customer_exported');
       const data = await (subscriberIds.length > 0
         ? exportSubscribers(app.database, workspaceId, subscriberIds)
@@ -91,7 +91,7 @@ export const dataPage: Page = {
       for (const appUserId of readingsOf(untrimmed('allow')))
         allowed ||= await allowAgain(within, workspaceId, appUserId);
       if (allowed === 0) return problems({ allow: 'No erased customer has this ID.' });
-      // Without the ID, as when the customer was erased.
+      // Leaves out the ID, like the record of the erasure.
       await audit(request, 'customer_allowed');
       return done('/data', 'allowed');
     }),

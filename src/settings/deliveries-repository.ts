@@ -12,7 +12,7 @@ import {
 } from '../subscribers/stored-events.ts';
 import type { DeliverableKind } from '../subscription/kinds.ts';
 
-/** Those that are due the longest: of more, the events are neither counted nor listed. */
+/** The subscribers that have been due the longest. The events of any others are neither counted nor listed. */
 export const DUE_SUBSCRIBERS = `(select subscriber_id from subscribers where workspace_id = $1 and due_at <= now()
                            order by due_at limit ${MAX_DUE_COUNTED})`;
 
@@ -73,7 +73,7 @@ interface DeliveryQuery {
   readonly limit: number;
 }
 
-/** A query for events `e` and their deliveries `d` that follows an index of `order`, newest first. */
+/** A query for events `e` and their deliveries `d`. It reads an index of `order`, `e` or `d`, newest first. */
 interface Source {
   readonly from: string;
   /** The filter's own condition by default. */
@@ -84,8 +84,8 @@ interface Source {
 /** Failed and skipped deliveries have an index of their own. */
 const DELIVERIES: Source = { from: DELIVERIES_WITH_EVENT, order: 'd' };
 /**
- * Pending deliveries are found through their subscribers, and put in order before their events are read: to read all
- * of those took half a second for 10,000.
+ * Finds pending deliveries through their subscribers, and sorts them before it reads their events: reading the events
+ * of all 10,000 took half a second.
  */
 const pending = (where: string): Source => ({
   from: `(select d.* from (select subscriber_id from subscribers where workspace_id = $1 and pending_events > 0
@@ -101,7 +101,7 @@ const pending = (where: string): Source => ({
   where: 'e.skip_reason is null',
   order: 'd',
 });
-/** Only those of subscribers that are due. */
+/** Events without a delivery yet. Only subscribers that are due have any. */
 const NOT_PLANNED: Source = {
   from: `${DUE_SUBSCRIBERS} s ${EVENTS_OF_SUBSCRIBERS}`,
   where: 'e.skip_reason is null and d.event_id is null',
@@ -113,8 +113,8 @@ const OF_CUSTOMER = `unnest(array(select distinct subscriber_id from subscriber_
 const IS_WAITING = `d.reason is not distinct from 'waiting_for_contact'`;
 
 /**
- * `where` is a condition on an event and its delivery. `sources` find the events of all customers, by default among all
- * events; one customer's are few.
+ * `where` is a condition on an event and its delivery. `sources` find the events of all customers; the default searches
+ * all events. A search for one customer needs no sources, because one customer has few events.
  */
 const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readonly Source[] }>> = {
   all: { where: 'true' },
@@ -124,7 +124,7 @@ const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readon
     where: `${IS_PENDING} and not (${IS_WAITING})`,
     sources: [pending(`not (${IS_WAITING})`), NOT_PLANNED],
   },
-  // Imported events are no deliveries: without the first condition one was looked up for each of them.
+  // Imported events have no delivery. Without the first condition, PostgreSQL looked for one for each of them.
   delivered: { where: 'e.skip_reason is null and d.delivered_at is not null' },
   skipped: {
     where: `(e.skip_reason is not null or d.not_sent = 'skipped')`,
@@ -136,8 +136,8 @@ const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readon
 };
 
 /**
- * The newest events of a source, by their keys. Without a kind the index of kinds must not match: a planner that knows
- * nothing read all of it instead of the newest in order.
+ * The keys of a source's newest events. Without a kind, the query must not match the index of kinds: a planner without
+ * statistics read all of that index instead of the newest events in order.
  */
 function newestOf({ from, where, order = 'e' }: Source, ofKind: boolean) {
   return `(select e.project_id, e.event_id from ${from}
@@ -149,7 +149,7 @@ function newestOf({ from, where, order = 'e' }: Source, ofKind: boolean) {
      limit $4)`;
 }
 
-/** Deliveries of a workspace, the last received first. */
+/** Deliveries of a workspace, the most recently received event first. */
 export function listDeliveries(
   sql: Sql,
   workspaceId: string,
@@ -195,7 +195,7 @@ export interface AttemptRow extends Omit<Attempt, 'subscriberId'> {
 
 const MAX_ATTEMPTS = 50;
 
-/** What was sent for an event, newest first, and the writes of its customer's attributes since. */
+/** The calls that sent an event or, since it was received, wrote its customer's attributes; newest first. */
 export function listAttempts(
   sql: Sql,
   workspaceId: string,

@@ -40,7 +40,7 @@ export const deliveriesPage: Page = {
       before,
       limit: PAGE_SIZE + 1,
     });
-    // What concerns all customers is on the first page, and does not answer a search.
+    // Items that concern all customers are only on the first page, and not in the results of a search.
     const isUnfiltered = customer === '' && kind === '' && before === null;
     const query = (filter: DeliveryFilter): URLSearchParams =>
       new URLSearchParams({ show: filter, ...(customer && { customer }), ...(kind && { kind }) });
@@ -114,7 +114,7 @@ function contactUrl({ app, workspace }: PageRequest, contactId: string): string 
   return `${host}/a/apps/${encodeURIComponent(workspace.workspaceId)}/users/${encodeURIComponent(contactId)}`;
 }
 
-/** Why an event was not sent that an admin may send after all: the settings have changed, or it is wanted. */
+/** Reasons for which an event was skipped that an admin can still send, such as after a change of the settings. */
 const CAN_BE_SENT: ReadonlySet<string | null> = new Set(['switched_off', 'sandbox', 'imported']);
 
 function describeRow(row: DeliveryRow) {
@@ -147,7 +147,7 @@ function describeAttempt(attempt: AttemptRow, row: DeliveryRow) {
   };
 }
 
-/** Readable JSON; any other text, or one that was cut off, unchanged. */
+/** Indents JSON. Any other text, and JSON that was cut off, is returned unchanged. */
 function indented(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);

@@ -12,8 +12,8 @@ const MAX_EVENT_NAMES = 120;
 const MAX_NAME_LENGTH = 255;
 
 /**
- * What RevenueCat's own integration sends under the name of another kind. They may share its name, so that filters
- * on that name continue to match. Source: the stores of each event in its documentation.
+ * Kinds that RevenueCat's own integration sends under the name of another kind. They may share that name, so that
+ * filters on it continue to match. Source: the stores of each event in its documentation.
  */
 const SAME_NAME_ALLOWED: Partial<Record<DeliverableKind, DeliverableKind>> = {
   refund: 'cancellation',
@@ -34,13 +34,13 @@ function checkEventNames(wanted: WorkspaceSettings['events']): Problems {
     const owner = owners.get(normalized);
     const field = `name.${kind}`;
     if (name.length > MAX_NAME_LENGTH) found[field] = `At most ${MAX_NAME_LENGTH} characters`;
-    // A control character, or one pasted without being seen, would match nothing that anyone can type.
+    // A name with a control character or a pasted invisible one would match nothing that anyone can type.
     else if (/[\p{Cc}\p{Bidi_Control}\u00a0\u00ad\u200b\u2060\ufeff]/u.test(name))
       found[field] =
         'Letters, digits, spaces and punctuation only. It has an invisible character: type it instead of pasting it';
     else if (/[.$]/.test(name)) found[field] = `Intercom turns "." and "$" into "-": use ${normalized}`;
     else if (owner !== undefined && !mayShareName(owner, kind)) {
-      // Either of the two may be the one to change.
+      // The admin may want to change either of the two names.
       found[`name.${owner}`] ??= sharedName(normalized, kind);
       found[field] = sharedName(normalized, owner);
     }
@@ -67,7 +67,7 @@ const schema = z.object(
 
 const eventsForm = form(schema, async (request, values) => {
   const wanted: WorkspaceSettings['events'] = { ...request.workspace.settings.events };
-  // A page that was opened before an upgrade does not show the kinds that came with it.
+  // A page that was opened before an upgrade has no fields for the kinds that the upgrade added.
   for (const kind of EVENT_KINDS.filter((each) => `name.${each}` in request.typed))
     wanted[kind] = { name: String(values[`name.${kind}`]), enabled: values[`enabled.${kind}`] === true };
   const found = checkEventNames(wanted);

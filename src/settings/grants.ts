@@ -30,7 +30,7 @@ const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) => {
   return days === null ? [] : [[days, texts.durations[duration]] as const];
 });
 
-/** The choices, with a stored length that is not among them. */
+/** The choices, plus the stored length if it is not one of them. */
 function withLength(days: number | null): readonly Length[] {
   if (days === null || LENGTHS.some(([known]) => known === days)) return LENGTHS;
   return [...LENGTHS, [days, `${days} days`] as const].sort((a, b) => a[0] - b[0]);
@@ -158,7 +158,7 @@ export const grantsPage: Page = {
     const selected = [...peopleOf(grants.allowedAdminIds), ...selectedOf(actions)];
     return {
       policy: grants,
-      // Once for both forms: Intercom may take seconds.
+      // Loaded once for both forms, because Intercom may take seconds.
       people: await loadPeople(request, selected),
       lengths: withLength(grants.longestDays),
       secondLengths: withLength(grants.secondPersonAboveDays),

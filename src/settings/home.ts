@@ -38,7 +38,7 @@ export const homePage: Page = {
     const { pending: reasons, failed, isPartial } = overview;
     const waiting = reasons.get('waiting_for_contact') ?? 0;
     const pending = [...reasons.values()].reduce((sum, count) => sum + count, 0) - waiting;
-    // What keeps events from their contacts, the most fundamental first, each with its remedy.
+    // The problems that keep events from their contacts, the most fundamental first, each with its remedy.
     const advice = findProblems(workspace, projects).map(({ code, about }) => adviceOn(code, about));
     if (unreadable > 0) advice.push(adviceOn('webhooks_failed'));
     if (failed > 0) advice.push(adviceOn('deliveries_failed'));
@@ -116,7 +116,7 @@ async function setupSteps({ app, workspace, workspaceId }: PageRequest, projects
     hasMessengerSecret(app.database, workspaceId),
   ]);
   const step = (name: keyof typeof texts.setupSteps, isDone: boolean) => {
-    // Can be marked as done, because it is not needed everywhere.
+    // An optional step can be marked as done, because not every workspace needs it.
     const optional = OPTIONAL_STEPS.find((each) => each === name) ?? null;
     const isMarked = optional !== null && settings.setup.done.includes(optional);
     return { ...texts.setupSteps[name], isDone: isDone || isMarked, optional };

@@ -62,7 +62,7 @@ async function move(
   const latest = await readLatestImport(database, project.workspaceId, project.projectId);
   if (!latest || !(await changeState(database, latest, { from, to }))) return;
   await audit(request, `import_${to}`, { project: project.name });
-  // A worker has to see it to delete the list of customers that were still to come.
+  // The job deletes the list of customers still to come when it sees that the import was cancelled.
   if (to === 'cancelled') await queueImport(jobs, latest);
 }
 
@@ -75,7 +75,7 @@ async function describeLatest({ database }: AppContext, { workspaceId, projectId
   return { state, finishedAt, outcome, failure: failureMessage(latest), ...progress };
 }
 
-/** Imports a project's history and shows the progress. Reloading does what the script does. */
+/** Imports a project's history and shows the progress. Without the script, reloading the page updates it. */
 export const importPage: Page = {
   path: '/import',
   title: 'Import existing customers',

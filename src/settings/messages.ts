@@ -4,10 +4,10 @@ import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
 
-/** What a page says after a form was saved, or why not everything was done; addresses carry only the codes. */
+/** A message after a form was saved, or that says why not everything was done. URLs contain only its code. */
 export type FlashCode = keyof typeof texts.flashes | keyof typeof texts.warnings;
 
-/** The message of a code from an address; `null`: unknown. */
+/** The message for a code from a URL; `null`: unknown. */
 export function flashOf(code: string): { readonly text: string; readonly tone: 'good' | 'todo' } | null {
   const { flashes, warnings } = texts;
   if (Object.hasOwn(flashes, code)) return { text: textFor(flashes, code), tone: 'good' };
@@ -15,14 +15,14 @@ export function flashOf(code: string): { readonly text: string; readonly tone: '
 }
 
 const MEANINGS: Readonly<Record<DeliverableKind, string>> = texts.kinds;
-/** Of kinds whose code does not say it. */
+/** Labels of the kinds whose code would not be a clear one. */
 const LABELS: Readonly<Partial<Record<DeliverableKind, string>>> = texts.kindLabels;
 
 export const KIND_TEXTS = Object.fromEntries(
   EVENT_KINDS.map((kind) => [kind, { label: LABELS[kind] ?? labelOf(kind), meaning: MEANINGS[kind] }]),
 ) as Readonly<Record<DeliverableKind, { label: string; meaning: string }>>;
 
-/** What a code says: `EXPERIMENT_ENROLLMENT` is "Experiment enrollment". */
+/** Turns a code into text: `EXPERIMENT_ENROLLMENT` becomes "Experiment enrollment". */
 export function labelOf(code: string): string {
   return capitalize(code.toLowerCase().replaceAll('_', ' '));
 }
@@ -32,12 +32,12 @@ export function reasonText(reason: string | null): string {
   return reason === null ? '' : textFor(texts.reasons, reason);
 }
 
-/** Without a text of its own, a code is shown as it is. */
+/** A code that has no text is shown as it is. */
 export function textFor(list: Readonly<Record<string, string>>, code: string): string {
   return Object.hasOwn(list, code) ? (list[code] ?? code) : code;
 }
 
-/** @param about the project or Intercom's message that the text names */
+/** @param about replaces the text's placeholder: a project, Intercom's message or a count */
 export function adviceOn(code: keyof typeof texts.advice, about = '') {
   const advice = texts.advice[code];
   return { ...advice, text: advice.text.replace(/\{\w+\}/, () => about) };

@@ -72,7 +72,7 @@ const keyForm = form(
     const createdBy = request.session.admin;
     await insertApiKey(request.app.database, { ...stored, name, createdBy });
     await audit(request, 'api_key_made', { name, kind, prefix: stored.prefix });
-    // The answer itself shows the key, so it is in no address or history.
+    // The response to the form shows the key, so no URL or history has it.
     return {
       kind: 'page',
       view: 'messenger',

@@ -14,18 +14,18 @@ export interface PageRequest {
   readonly session: Session;
   readonly workspace: Workspace;
   readonly workspaceId: string;
-  /** Before the workspace was read, epoch ms. */
+  /** Taken before the workspace was read, epoch ms. */
   readonly openedAtMs: number;
-  /** For a page's larger reads: contains everything that this admin has just changed. */
+  /** For a page's larger reads. May be a replica, but one that has everything that this admin has just changed. */
   readonly sql: Sql;
   readonly typed: Readonly<Record<string, unknown>>;
   /** A field of the form, or a parameter of the query, trimmed; `''` when absent or given more than once. */
   input(name: string): string;
-  /** The same, with the white space around it. */
+  /** Like `input`, but not trimmed. */
   untrimmed(name: string): string;
 }
 
-/** What is wrong, by the name of the field; `''`: not about one field. */
+/** Messages about invalid fields, by the field's name; `''`: not about a single field. */
 export type Problems = Readonly<Record<string, string>>;
 
 export interface Failure {
@@ -33,7 +33,7 @@ export interface Failure {
   readonly problems: Problems;
   readonly data?: object;
   readonly status?: number;
-  /** What is stored has changed since the page was opened. */
+  /** The stored settings have changed since the page was opened. */
   readonly isOutdated?: boolean;
 }
 
@@ -45,7 +45,7 @@ export type Outcome =
       readonly signsOut?: true;
     }
   | Failure
-  /** The answer itself shows what must be in no address or history. */
+  /** The response itself shows a value that no URL or history may contain. */
   | { readonly kind: 'page'; readonly view: string; readonly title: string; readonly data: object };
 
 export interface Form {
@@ -76,14 +76,14 @@ export interface Page {
   /** Below `/settings`. */
   readonly path: string;
   readonly title: string;
-  /** In the sidebar, where the title is too long for it. */
+  /** The sidebar's label, if the title is too long for it. */
   readonly menuLabel?: string;
-  /** That of its path by default: `card` of `/card`. */
+  /** Named after the path by default: `card` for `/card`. */
   readonly view?: string;
   load(request: PageRequest): Promise<object>;
-  /** By their path below the page; `''`: the page's own. */
+  /** By their path below the page's; `''`: the page's own path. */
   readonly forms?: Readonly<Record<string, Form>>;
-  /** What its forms may send; 64 KiB by default. Above that, the server knows the page by `LARGE_FORMS`. */
+  /** The size limit of its forms; 64 KiB by default. `LARGE_FORMS` passes larger limits to the server. */
   readonly maxFormBytes?: number;
   /** JSON for the page's script. */
   readonly status?: (request: PageRequest) => Promise<object>;
@@ -94,7 +94,7 @@ export interface Page {
 /** The sidebar: groups with their pages. */
 export type Menu = readonly (readonly [group: string, pages: readonly Page[]])[];
 
-/** The path of the sidebar's entry: `/grants` of `/grants/many`. */
+/** The path of the sidebar's entry: `/grants` for `/grants/many`. */
 export const sectionOf = ({ path }: Pick<Page, 'path'>): string => path.split('/', 2).join('/');
 
 export function done(path: string, flash?: FlashCode): Outcome {
@@ -129,7 +129,7 @@ export function untrimmedText(value: unknown): string {
   return typeof value === 'string' ? stripNul(value) : '';
 }
 
-/** Asks before something is deleted or cannot be undone. */
+/** A question to the admin before something is deleted or cannot be undone. */
 interface Confirmation {
   readonly heading: string;
   /** What happens, one sentence each. */

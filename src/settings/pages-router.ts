@@ -49,7 +49,7 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
     const readForm = urlencoded({ extended: false, limit, parameterLimit: MAX_FORM_FIELDS });
     for (const [name, form] of Object.entries(forms)) {
       const formPath = `${path}${name}` || '/';
-      // A page with problems has this address: entered again, it is the page.
+      // A page that shows a form's problems has the form's URL. Opening that URL leads back to the page.
       if (!pagePaths.includes(formPath))
         router.get(formPath, (_req, res) => res.redirect(302, `/settings${path}`));
       const checks = [requireCurrent(site, page, name), requireChangeRight];
@@ -63,14 +63,14 @@ export function pagesRouter(site: Site, pages: readonly Page[]): Router {
   return router;
 }
 
-/** Admits a form of this session. One of an earlier session is shown again, with what was typed. */
+/** Admits a form of this session. A form of an earlier session is shown again, with everything that was typed. */
 function requireCurrent({ sessions }: Site, page: Page, form: string): RequestHandler {
   return (req, res, next) =>
     sessions.requireCsrf(req, res, (error) => {
       const request = requestOf(res);
       // A form without any token is not from our pages.
       if (!error || !request.typed._csrf) return next(error);
-      // What was typed about one workspace must not be offered to another.
+      // Values that were typed for one workspace must not be offered in another.
       if (isOfOtherWorkspace(request)) return next(forbidden(signedInTo(request.workspace.name)));
       show(page, res, { form, problems: { '': SIGNED_IN_AGAIN }, status: 403 }).catch(next);
     });
@@ -118,7 +118,7 @@ async function show(
   failed?: Omit<Failure, 'kind'> & { readonly form: string },
 ): Promise<void> {
   const request = requestOf(res);
-  // Saved again, an outdated form replaces what is stored now.
+  // The outdated form gets the current versions, so that saving it again replaces the stored settings.
   const typed = failed?.isOutdated ? { ...request.typed, _shown: null } : request.typed;
   await sendPage(res, request, {
     view: page.view ?? page.path.slice(1),
@@ -131,7 +131,7 @@ async function show(
   });
 }
 
-/** What the page itself says, since the admin can do something about it there. */
+/** Errors that the page itself shows, because the admin can do something about them there. */
 const EXPLAINED: readonly string[] = ['conflict', 'secret_unreadable', 'not_found'];
 
 async function save(form: Form, res: Response): Promise<Outcome> {

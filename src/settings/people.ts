@@ -8,7 +8,7 @@ export interface Person {
   readonly name: string;
 }
 
-/** Only ids are stored with rules: a teammate who left the team has no name. */
+/** Rules store only IDs, so a teammate who left the team has no name. */
 export function peopleOf(ids: readonly string[] | null): Person[] {
   return (ids ?? []).map((id) => ({ id, name: `Teammate ${id}` }));
 }
@@ -16,9 +16,9 @@ export function peopleOf(ids: readonly string[] | null): Person[] {
 type People = Awaited<ReturnType<typeof loadPeople>>;
 
 /**
- * The team, the signed-in admin, and those who were selected before, also when they have left.
+ * The team, the signed-in admin, and everyone who was selected before, even if they have left.
  *
- * @param ticked ids that a form has sent; while Intercom does not answer, they are taken as they are
+ * @param ticked IDs that a form has sent; accepted unchecked while Intercom does not answer
  */
 export async function loadPeople(
   request: PageRequest,
@@ -48,8 +48,8 @@ export const peopleFields = {
 };
 
 /**
- * @returns the selected people, `null`: everyone, or what is wrong: an empty selection never means everyone, and
- *   people outside the team are ignored
+ * @returns the selected people (`null`: everyone), or the problem. An empty selection never means everyone, and people
+ *   outside the team are ignored.
  */
 export function choosePeople(
   { who, people: ids }: { who: 'everyone' | 'selected'; people: readonly string[] },

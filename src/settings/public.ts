@@ -16,7 +16,7 @@ const DOCUMENTS = [
   ['terms', 'Terms of service'],
 ] as const;
 
-/** What needs no session: the start page, signing in and out, help and legal texts, and assets. */
+/** Serves everything outside the settings pages: start page, signing in and out, help and legal texts, and assets. */
 export function publicRouter(sessions: Sessions): Router {
   const router = createRouter();
   const require = createRequire(import.meta.url);

@@ -10,12 +10,12 @@ import type { PageRequest, Problems } from './page.ts';
 
 const eta = new Eta({ views: join(import.meta.dirname, 'views'), autoEscape: true, cache: true });
 
-/** What `views/field.eta` needs besides is passed on. */
+/** All other options are passed on to `views/field.eta`. */
 interface FieldOptions {
   readonly name: string;
-  /** Of several equal forms, the one of this project: what was typed into another one is not shown in it. */
+  /** Set where a page repeats a form for each project: text typed into another project's form is not shown here. */
   readonly project?: string;
-  /** Of several equal rows, the one that this field is in: the list of problems above the page names it. */
+  /** Set where a page repeats fields in several rows: the list of problems at the top of the page names the row. */
   readonly row?: string;
   readonly type?: string;
   readonly value?: string | number | null;
@@ -46,7 +46,7 @@ export async function sendPage(res: Response, request: PageRequest, page: ShownP
     section: page.section,
     csrf: hiddenFields({
       _csrf: session.csrf,
-      // What was typed was typed into the page as it was then.
+      // A form that is shown again keeps the versions of the page that it was filled in on.
       _shown: helpers.typed('_shown') ?? versionsOf(request),
     }),
     admin: session.admin,
@@ -69,7 +69,7 @@ export async function sendPage(res: Response, request: PageRequest, page: ShownP
     .send(withoutMarks(html));
 }
 
-/** What views call for their forms' fields: a form that failed is shown as it was sent. */
+/** Functions that views call for the fields of their forms. A form that failed is shown as it was sent. */
 function formHelpers({ typed, problems, data }: ShownPage) {
   const typedText = (name: string): string | null => (typeof typed[name] === 'string' ? typed[name] : null);
   const problemsByName = new Map(Object.entries(problems));
@@ -80,11 +80,11 @@ function formHelpers({ typed, problems, data }: ShownPage) {
   };
   return {
     problem: problemOf,
-    /** Known once the body is rendered, which comes before the layout. */
+    /** For the layout, which is rendered after the body: only then are all rows known. */
     rowOf: (name: string): string | null => rows.get(name) ?? null,
     typed: typedText,
     typedList: (name: string): unknown[] => [typed[name] ?? []].flat(),
-    /** Whether a checkbox is ticked: as it was sent, where its form failed. */
+    /** Whether a checkbox is ticked: as stored, or as it was sent if its form failed. */
     ticked: (name: string, stored: boolean, form = ''): boolean =>
       data.failedForm === form ? typed[name] === 'on' : stored,
     field(options: FieldOptions): string {
@@ -105,8 +105,8 @@ function formHelpers({ typed, problems, data }: ShownPage) {
 }
 
 /**
- * Customers choose names and ids: what is read must not be reordered. Attributes stay: forms and links act on ids. So
- * does a textarea, which a form sends again.
+ * Removes invisible characters from the page's text: customers choose names and IDs, which must not reorder the words
+ * around them. Attributes stay, because forms and links use the IDs. So does a textarea, which a form sends again.
  */
 function withoutMarks(html: string): string {
   return html.replaceAll(/(?<=<(?!textarea\b)[^<>]*>)[^<]+/g, stripInvisible);

@@ -6,7 +6,7 @@ import { DUE_SUBSCRIBERS, hasMoreDue } from './deliveries-repository.ts';
 
 export async function readOverview(sql: Sql, workspaceId: string) {
   const [overview, reasons, isPartial] = await Promise.all([
-    // The last delivery only of the last seven days.
+    // Looks for the last delivery in the last seven days only.
     queryRow<{ lastReceivedAt: Date | null; lastDeliveredAt: Date | null; failed: number }>(
       sql,
       `with failed_events as (select 1 from event_deliveries where workspace_id = $1 and not_sent = 'failed' limit $2)
@@ -33,7 +33,7 @@ export async function readOverview(sql: Sql, workspaceId: string) {
     ),
     hasMoreDue(sql, workspaceId),
   ]);
-  /** Events by reason; `''`: queued, with nothing in the way. */
+  /** Numbers of events by the reason why they wait; `''`: queued, without such a reason. */
   const pending = new Map(reasons.map(({ reason, count }) => [reason, count]));
   return { ...overview, pending, isPartial };
 }
@@ -76,7 +76,7 @@ function readDays(sql: Sql, workspaceId: string, timeZone: string) {
   );
 }
 
-/** From the webhook to the contact, of the newest events that were delivered; `null`: none. */
+/** Seconds from the webhook to the contact for the newest delivered events; `null`: none was delivered. */
 export async function readTimeToContact(sql: Sql, workspaceId: string) {
   const [row] = await sql.query<{ medianS: number; p95S: number }>(
     `select percentile_cont(0.5) within group (order by seconds) as "medianS",
@@ -92,7 +92,7 @@ export async function readTimeToContact(sql: Sql, workspaceId: string) {
 
 /** Events of each kind in the last 30 days, and when the last one ever arrived. Kinds without any are missing. */
 export async function readKindCounts(sql: Sql, workspaceId: string) {
-  // One index lookup for each kind: counting everything takes seconds where there are millions.
+  // One index lookup for each kind, because counting millions of events takes seconds.
   const rows = await sql.query<{ kind: string; recent: number; lastAt: Date }>(
     `select wanted.kind, counted.recent, newest.last_at as "lastAt"
        from unnest($2::text[]) as wanted (kind)
@@ -107,7 +107,7 @@ export async function readKindCounts(sql: Sql, workspaceId: string) {
   return new Map(rows.map(({ kind, ...counts }) => [kind, counts]));
 }
 
-/** Kinds of which at least one of the newest 1,000 events was delivered under its name. @param names by kind */
+/** Kinds with at least one delivery under their name among their newest 1,000 events. @param names by kind */
 export async function readDeliveredKinds(
   sql: Sql,
   workspaceId: string,

@@ -36,11 +36,11 @@ import {
 } from './page.ts';
 
 const MAX_SIGNING_SECRET_LENGTH = 1_000;
-/** Connecting it again would replace the value that its webhook in RevenueCat has. */
+/** Connecting the project again would replace the authorization value that its webhook in RevenueCat sends. */
 const ALREADY_CONNECTED =
   'This project is connected already: see above. Paste an API key to add or replace its key.';
 
-/** The project of a form, within this workspace. */
+/** The project that a form names, which must belong to this workspace. */
 export async function projectOf({ app, workspaceId, input }: PageRequest): Promise<Project> {
   const id = input('project');
   const projects = await listProjects(app.database, workspaceId);
@@ -81,7 +81,7 @@ const connectForm = form(
     if (check.outcome !== 'valid') return explainCheck(check);
     const { project, missingScopes } = check;
     const known = connected(project.id);
-    // Only the key is new: the webhook works with the value that it has.
+    // Only the key is new: the webhook keeps its authorization value.
     if (known) return storeKey(request, known, { apiKey, ...check });
     const { id: revenueCatProjectId, name } = project;
     return connect(request, { revenueCatProjectId, name, apiKey, missingScopes }, client);
@@ -124,7 +124,7 @@ async function storeKey(
   accepted: { apiKey: string; missingScopes: readonly string[]; project: { name: string } },
 ): Promise<Outcome> {
   const { app, workspaceId } = request;
-  // Without a key it was called by its id.
+  // A project that was connected without a key is named after its ID.
   if (project.name === project.revenueCatProjectId)
     await updateProject(app.database, project, { name: accepted.project.name });
   await storeApiKey(app, project, accepted);
@@ -169,7 +169,7 @@ const reconnectForm = action(async (request) => {
   await wakeCustomers(app, project);
   await audit(request, 'revenuecat_reconnected', { project: project.name });
   await app.jobs.send('workspace.health', { workspaceId });
-  // A webhook that we registered was removed at RevenueCat: it is registered again, with a new value.
+  // Disconnecting deleted the webhook that we had registered at RevenueCat, so a new one is registered.
   if (project.webhookId !== null) return newWebhook(request, project);
   return done('/revenuecat', 'reconnected');
 });
@@ -234,7 +234,7 @@ export const disconnectPage = confirmationPage({
     const { workspaceId, webhookId } = project;
     const client = app.revenueCat(project, { priority: 'unpaced' });
     if (client && webhookId !== null) {
-      // A webhook that stays is refused with 401 from now on: it does no harm.
+      // A webhook that stays does no harm: it is refused with 401 from now on.
       await client.deleteWebhook(project.revenueCatProjectId, webhookId).catch((error: unknown) => {
         app.logger.warn({ err: error, workspaceId }, 'webhook not removed at RevenueCat');
       });

@@ -30,7 +30,7 @@ const MENU: Menu = [
   ['Workspace', [accessPage, dataPage]],
 ];
 
-/** Those of the sidebar, and those that they lead to. */
+/** The pages of the sidebar, and the pages that they lead to. */
 const PAGES: readonly Page[] = [
   ...MENU.flatMap(([, pages]) => pages),
   disconnectPage,
@@ -45,7 +45,7 @@ const PAGES: readonly Page[] = [
   uninstallPage,
 ];
 
-/** The forms that may send more than others, in bytes by their path. */
+/** Size limits in bytes of the forms that may send more than others, by path. */
 export const LARGE_FORMS: Readonly<Record<string, number>> = Object.fromEntries(
   PAGES.flatMap(({ path, maxFormBytes, forms = {} }) =>
     maxFormBytes === undefined

@@ -8,7 +8,7 @@ import type { Page } from './page.ts';
 import { readDeliveredKinds } from './repository.ts';
 import texts from './texts.json' with { type: 'json' };
 
-/** What a filter compares with. Source: RevenueCat, "Webhooks: event types and fields". */
+/** Values that a filter can compare an attribute with. Source: RevenueCat, "Webhooks: event types and fields". */
 const ATTRIBUTE_VALUES: Readonly<Record<string, readonly string[]>> = {
   subscription_status: SUBSCRIPTION_STATUSES,
   latest_store: STORE_CODES,
@@ -31,7 +31,7 @@ export const usePage: Page = {
       isOn: settings.events[kind]?.enabled ?? true,
       isSent: sent.has(kind),
     }));
-    /** A refund may be sent as a cancellation, as RevenueCat's own integration does. */
+    /** Other events with the same name. As in RevenueCat's own integration, a refund may be sent as a cancellation. */
     const sharedWith = (event: (typeof events)[number]) =>
       events.filter(
         (other) => other !== event && normalizeEventName(other.name) === normalizeEventName(event.name),

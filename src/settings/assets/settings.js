@@ -35,14 +35,14 @@ function addFilters() {
       const wanted = input.value.trim().toLowerCase();
       for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
     });
-    // It is in the form, and would save it.
+    // The input is inside the form, so Enter would submit the form.
     input.addEventListener('keydown', (event) => {
       if (event.key === 'Enter') event.preventDefault();
     });
   }
 }
 
-/** Choosing a person means choosing people: under "everyone" the choice would be lost. */
+/** Ticking a person switches from "everyone" to selected people: under "everyone" the tick would be lost. */
 function choosePeople() {
   for (const list of document.querySelectorAll('.people')) {
     list.addEventListener('change', () =>
@@ -51,20 +51,20 @@ function choosePeople() {
   }
 }
 
-/** Sends a form once: the answer to the second click of a double click would hide that of the first. */
+/** Sends a form once: the response to the second click of a double click would hide the response to the first. */
 function ignoreDoubleClicks() {
   let sentAtMs = new WeakMap();
   addEventListener('submit', (event) => {
     if (event.timeStamp < sentAtMs.get(event.target) + SENT_FOR_MS) event.preventDefault();
     else sentAtMs.set(event.target, event.timeStamp);
   });
-  // Someone who went back may have the same page again.
+  // After Back the browser may show this same page again, and its forms must work.
   addEventListener('pageshow', () => {
     sentAtMs = new WeakMap();
   });
 }
 
-/** To reload what answered a form reads the page: sent again, it would make another key, or end the value just copied. */
+/** Makes Reload fetch the page: sending the form again would create another key, or end the value just copied. */
 function reloadWithoutSending() {
   history.replaceState(history.state, '', location.href);
 }
@@ -75,7 +75,7 @@ function watchProjects() {
   poll(waiting.size > 0, '/settings/revenuecat/status', ({ projects }) => {
     for (const element of waiting) {
       const last = projects.find(({ id }) => id === element.dataset.project)?.last_received_at;
-      // For a project that was connected before, the page knows the last event from then.
+      // A project that was connected before already had a last event when the page was rendered.
       if (!last || last === element.dataset.received) continue;
       waiting.delete(element);
       element.classList.replace('todo', 'good');
@@ -85,17 +85,17 @@ function watchProjects() {
   });
 }
 
-/** Shows the progress of what is running: an import, a grant to many customers, choosing them, or its removal. */
+/** Shows the progress of an import, or of a grant to many customers: choosing them, granting, or undoing it. */
 function watchProgress() {
   for (const section of document.querySelectorAll('[data-progress]')) {
-    // A screen reader says each quarter: it would never end to read a line that changes every two seconds.
+    // Screen readers announce quarters only: they would never finish reading a line that changes every two seconds.
     const status = document.createElement('p');
     status.className = 'hidden';
     status.role = 'status';
     section.append(status);
     let quarter = null;
     poll(true, section.dataset.progress, ({ state, line, percent }) => {
-      // Another state has other texts and buttons: the page knows them.
+      // Another state has other texts and buttons, which the server renders.
       if (state !== section.dataset.state) {
         location.reload();
         return false;
