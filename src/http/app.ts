@@ -11,11 +11,11 @@ interface Mounted {
 }
 
 /**
- * Puts the routers of the capabilities behind security headers, request ids, logging and one error handler.
+ * Mounts the routers of the capabilities behind security headers, request IDs, logging and one error handler.
  *
  * @param options.first handlers that go before everything, such as metrics
- * @param options.platformRoutes called by platforms, and often: no headers for pages, and a log line only for failures.
- *   Both together took as long as half of storing a webhook
+ * @param options.platformRoutes called often by platforms. They get no page headers, and a log line only on failure:
+ *   both together took half as long as storing a webhook
  * @param options.otherRoutes everything else
  */
 export function createApp(options: {
@@ -23,7 +23,7 @@ export function createApp(options: {
   production: boolean;
   /** Where forms may lead: Intercom's own pages. */
   intercomAppUrl: string;
-  /** Whose `X-Forwarded-For` is believed: addresses, subnets, or names such as `loopback`. */
+  /** Proxies whose `X-Forwarded-For` is trusted: addresses, subnets, or names such as `loopback`. */
   trustedProxies?: readonly string[];
   first?: readonly RequestHandler[];
   platformRoutes: readonly Mounted[];
@@ -47,14 +47,14 @@ export function createApp(options: {
   return app;
 }
 
-/** Of addresses that match exactly: a proxy that hides /metrics must not be passed by /Metrics or /metrics/. */
+/** A router that matches paths exactly: /Metrics or /metrics/ must not get past a proxy that hides /metrics. */
 export function createRouter(): Router {
   return Router({ strict: true, caseSensitive: true });
 }
 
 const HSTS_SECONDS = 31_536_000;
 
-/** The security headers that mean something to a program. Helmet's are too many for routes called this often. */
+/** Sets only the security headers that matter to a program. Helmet sets too many for routes called this often. */
 function platformHeaders(production: boolean): RequestHandler {
   return (_req, res, next) => {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) res.setHeader(name, value);

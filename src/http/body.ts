@@ -8,7 +8,7 @@ export interface RawRequest extends Request {
 
 /** Bodies of all requests together may take this much memory; more are refused with 503. */
 const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
-/** Bodies up to this size are read even then: webhooks and cards are smaller, and large ones must not hold them up. */
+/** Bodies up to this size are read even above that limit: large ones must not block webhooks and cards. */
 const SMALL_BODY_BYTES = 64 * 1024;
 
 interface OpenBody {
@@ -24,7 +24,7 @@ let inFlightBytes = 0;
 /**
  * Reads the raw bytes of a JSON request into `req.rawBody`.
  *
- * Not `express.raw`, which cannot limit what all bodies take together.
+ * Does not use `express.raw`, which cannot limit the memory of all bodies together.
  *
  * @param maxBytes more is a 413
  */
@@ -57,7 +57,7 @@ export function requireJson(req: Request): void {
     throw new AppError('unsupported_media_type', 'Send the body without a Content-Encoding');
 }
 
-/** @throws AppError 413, 503, or 400 when the sender aborted; then the rest of the body is not read */
+/** @throws AppError 413 or 503, without reading the rest of the body, or 400 when the sender aborted */
 export async function readBody(req: Request, res: Response, maxBytes: number): Promise<Buffer> {
   if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
@@ -96,8 +96,8 @@ export async function readBody(req: Request, res: Response, maxBytes: number): P
 }
 
 /**
- * Refuses the large body that has taken most memory for most time, which is a slow or a huge one: a card with a long
- * conversation is complete within milliseconds.
+ * Refuses the large body that has used the most memory for the longest time, which is a slow or a huge one. A card with
+ * a long conversation arrives within milliseconds.
  */
 function refuseMostExpensive(): void {
   const nowMs = performance.now();
@@ -108,15 +108,15 @@ function refuseMostExpensive(): void {
   worst?.refuse(new AppError('overloaded', 'Too many large requests at the same time. Try again.'));
 }
 
-/** Whether the body is, or may be, too large to be read only to be ignored. */
+/** Whether the body is, or may be, too large to read just to discard it. */
 export function isLarge({ headers }: Request): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > SMALL_BODY_BYTES;
 }
 
 /**
- * For routes that take at most a form: Node would read any other body to its end, whatever the response.
+ * For routes that accept at most a form. Node would read a larger body to its end, whatever the response is.
  *
- * @param largeForms bytes that the forms of some addresses may have
+ * @param largeForms larger limits in bytes, by path
  */
 export function refuseLargeBody(largeForms: Readonly<Record<string, number>>): RequestHandler {
   return (req, _res, next) => {
@@ -127,13 +127,13 @@ export function refuseLargeBody(largeForms: Readonly<Record<string, number>>): R
   };
 }
 
-/** `\u0000`, or half of a surrogate pair; escaped backslashes and whole pairs are matched to be skipped. */
+/** `\u0000`, or half of a surrogate pair. Also matches escaped backslashes and whole pairs, in order to skip them. */
 const ESCAPES = /\\\\|\\u0000|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\ud[89a-f][0-9a-f]{2}/gi;
 
 /**
- * PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into a name; nor can an address or
- * PostgreSQL's JSON hold half of a surrogate pair. Both are replaced rather than removed: an id must not become the
- * id of another customer. On the text, since a reviver visits every value (720 ms for 1 MiB).
+ * PostgreSQL's text cannot hold NUL, which JSON can escape and anyone can write into a name. Neither a URL nor
+ * PostgreSQL's JSON can hold half of a surrogate pair. Both are replaced, not removed: an ID must not become another
+ * customer's ID. They are replaced in the text, because a reviver visits every value (720 ms for 1 MiB).
  *
  * @returns `undefined`: it is not JSON
  */

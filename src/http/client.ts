@@ -26,23 +26,23 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const CONNECTIONS = {
   connections: 512,
   maxResponseSize: MAX_RESPONSE_BYTES,
-  // Over HTTP/2 all calls share one connection: when it went silent, each failed until a ping did, two minutes later.
+  // Over HTTP/2 all calls share one connection. When it went silent, calls failed for two minutes, until a ping failed.
   allowH2: false,
-  // Node gives up an address of several after 250 ms, which a platform on another continent takes.
+  // With several IP addresses Node gives each 250 ms, which connecting to another continent may take.
   autoSelectFamily: true,
   autoSelectFamilyAttemptTimeout: 1_500,
 };
 const isProxied = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'].some(
   (name) => process.env[name],
 );
-/** Made at the first call: a wrong address of a proxy is reported with the other settings before. */
+/** Created at the first call: by then a wrong proxy URL has been reported with the other configuration errors. */
 let dispatcher: Dispatcher | undefined;
 
 type Headers = Readonly<Record<string, string>>;
 type RawResponse = Pick<AxiosResponse<string>, 'status' | 'headers' | 'data'>;
 
 /**
- * Follows no redirect. The timeout covers all of the call, from resolving the name to the last byte. undici's own
+ * Follows no redirect. The timeout covers the whole call, from resolving the name to the last byte. undici's own
  * `request` would read the body through a stream and watch an AbortSignal, which costs as much as the call.
  */
 function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<RawResponse> {
@@ -61,12 +61,12 @@ function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<R
     agent.dispatch(request, {
       onRequestStart(started) {
         controller = started;
-        // It has waited for a connection until now: nothing was sent yet.
+        // The call was waiting for a connection until now, so nothing was sent.
         if (expired) started.abort(expired);
       },
       onResponseStart(_controller, status, headers) {
         response.status = status;
-        // undici's names are in lower case already: axios would parse each again.
+        // undici's header names are already in lower case. axios would parse each one again.
         Object.assign(response.headers, headers);
       },
       onResponseData: (_controller, chunk) => void chunks.push(chunk),
@@ -82,7 +82,7 @@ function send(request: Dispatcher.DispatchOptions, timeoutMs: number): Promise<R
   });
 }
 
-/** What axios names the type of a body that has none. */
+/** The content type that axios sets for a body without one. */
 const FORM = 'application/x-www-form-urlencoded';
 
 function headersOf({ headers, data }: InternalAxiosRequestConfig, fixed: Headers): Record<string, string> {
@@ -117,10 +117,10 @@ function createAdapter(fixed: Headers): AxiosAdapter {
 /**
  * An axios instance for one platform or purpose. Any status is a response; interceptors decide what it means.
  *
- * Half of a delivery's processor time are calls, so axios is used without its library defaults, and headers that never
+ * Calls take half of a delivery's processor time. So axios is used without its library defaults, and headers that never
  * change are not merged for each call. Figures: docs/performance.md, "Delivering" (bench/http-adapters.ts).
  *
- * @param options.headers of every call, names in lower case
+ * @param options.headers sent with every call, names in lower case
  */
 export function createHttpClient({
   headers,
@@ -145,18 +145,18 @@ export function createHttpClient({
   });
 }
 
-/** Parsed when it is JSON, else the text: a proxy's error page, for one. */
+/** Parses JSON, and returns any other text unchanged, such as a proxy's error page. */
 function parseJsonOrText(text: string): unknown {
   const json = parseJson(text);
   return json === undefined ? text : json;
 }
 
-/** The type of a response says little: Intercom's empty ones may have that of a page (UNVERIFIED). */
+/** Ignores the content type: Intercom's empty responses may have that of a page (UNVERIFIED). */
 function isPage(body: unknown): boolean {
   return typeof body === 'string' && /^\s*</.test(body);
 }
 
-/** Whether a proxy refused the call with a page of its own: except for 429, its status says nothing of the platform. */
+/** Whether a proxy refused the call with its own page. Unless it is 429, the status says nothing about the platform. */
 export function isProxyRefusal({ status, body }: FailedResponse): boolean {
   return isPage(body) && status !== 429;
 }
@@ -166,7 +166,7 @@ export function isAccepted({ status, data }: AxiosResponse): boolean {
   return status >= 200 && status < 300 && !isPage(data);
 }
 
-/** A header that counts calls; `null`: absent, or no count. A proxy may send any, and PostgreSQL stores integers. */
+/** A header that counts calls; `null`: absent or not a count. A proxy may send anything, PostgreSQL stores integers. */
 export function readCount(header: unknown): number | null {
   return /^\d{1,9}$/.test(String(header)) ? Number(header) : null;
 }
@@ -191,7 +191,7 @@ function unavailable(platform: Platform, message: string): AppError {
   return new AppError(code, message, { remedy: { kind: 'retry' } });
 }
 
-/** No response: a reset, a timeout, a name that does not resolve. Errors of interceptors are passed through. */
+/** The error of a call without a response: a reset, a timeout, an unknown host. Interceptors' errors stay as they are. */
 export function noResponseError(platform: Platform, error: unknown): unknown {
   if (!axios.isAxiosError(error)) return error;
   const code = error.code ? ` (${error.code})` : '';
@@ -210,7 +210,7 @@ export function parseResponse<T>(
   throw unavailable(platform, `${action}: ${platform}'s response has an unexpected shape`);
 }
 
-/** An item of an unexpected shape is passed over: one odd purchase or teammate must not hide the others. */
+/** Skips items of an unexpected shape: one odd purchase or teammate must not hide the others. */
 export function wellFormed<T>(schema: z.ZodType<T>, items: readonly unknown[]): T[] {
   return items.flatMap((item) => {
     const parsed = schema.safeParse(item);

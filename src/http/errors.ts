@@ -13,11 +13,11 @@ import { isLarge } from './body.ts';
 import { workspaceOf } from './request-log.ts';
 
 const RETRY_AFTER_S = 5;
-/** More refusals in a second than this come from a flood. */
+/** More refusals per second than this count as a flood. */
 const MAX_REFUSALS_PER_SECOND = 100;
-/** How long a refusal then waits, so that each connection of the flood sends few requests, ms. */
+/** The delay of each refusal during a flood, so that each of its connections sends few requests, ms. */
 const FLOOD_DELAY_MS = 2_000;
-/** One connection can have many requests: no more of them wait. */
+/** At most this many refusals are delayed, because one connection can send many requests. */
 const MAX_DELAYED = 1_000;
 /** How long a connection stays open after the response while its sender still sends the body, ms. */
 const LINGER_MS = 2_000;
@@ -26,13 +26,13 @@ export const unknownRoute: RequestHandler = (_req, _res, next) => {
   next(notFound('Check the address'));
 };
 
-/** Of errors whose own message is only for the log: a driver's may quote a value, others name a workspace. */
+/** Replaces messages that are only for the log: a driver's may quote a value, others name a workspace. */
 const PUBLIC_MESSAGES: Partial<Record<AppError['code'], string>> = {
   internal: 'Internal error',
   secret_unreadable: 'The server cannot decrypt a secret. Its operator must add the missing encryption key.',
 };
 
-/** Turns every failure into a response: JSON for machines, a page for browsers, `res.locals.errorPage` where set. */
+/** Turns every failure into a response: JSON for machines, a page for browsers (`res.locals.errorPage`, if set). */
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   const delayed = createFloodDelay();
   const logOutage = createOutageLog((about) => logger.error(about, 'database unavailable: requests get 503'));
@@ -51,7 +51,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     res.status(error.status);
     const message = PUBLIC_MESSAGES[error.code] ?? error.message;
     const ownPage: typeof errorPage | undefined = res.locals.errorPage;
-    // Where people open an address, they also get a page from a browser that names no type.
+    // A route with its own page is opened by people, who get that page even if the browser accepts any type.
     const isPage = req.accepts(ownPage ? ['html', 'json'] : ['json', 'html']) === 'html';
     const body = isPage
       ? (ownPage ?? errorPage)(error, message, id)
@@ -63,8 +63,8 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
 }
 
 /**
- * Delays refusals of a flood and leaves them out of the log. There is no limit by address: all requests may come from
- * one proxy, those with the right key too.
+ * Delays refusals of a flood and leaves them out of the log. There is no limit per IP address, because all requests,
+ * valid ones included, may come through one proxy.
  */
 function createFloodDelay(): (res: Response, send: () => void) => void {
   let secondStartedMs = 0;
@@ -118,7 +118,7 @@ function toAppError(thrown: unknown): AppError {
 function errorPage({ status }: AppError, message: string, id: string): string {
   const heading = errorHeading(status);
   const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
-  // Reloaded after a new sign-in, this page sends its form again.
+  // The link opens another tab, because reloading this page after signing in sends the form again.
   const link = status === 401 ? ' target="_blank">Open the settings in another tab' : '>Back to the settings';
   return `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <title>${heading} · Subscription Timeline</title>

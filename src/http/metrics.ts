@@ -3,10 +3,10 @@ import type { RequestHandler } from 'express';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { startRequestSpan } from '../tracing.ts';
 
-/** Labels a request by area, so that no id becomes a label, and an invented address no time series. */
+/** Labels a request by area, so that no ID becomes a label and no made-up path creates a time series. */
 const AREA =
   /^\/(webhooks\/(?:revenuecat|intercom)|canvas\/(?:inbox|messenger)|intercom\/(?:health|uninstall)|api|pictures|settings|support|install|oauth|assets)(?=[/?]|$)/;
-/** They come every second and would hide the real requests. */
+/** Probes arrive every second and would hide the real requests. */
 const PROBES = /^\/(healthz|readyz|metrics)(\?|$)/;
 
 export function createRegistry(): Registry {
@@ -15,7 +15,7 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** Measures and traces requests. Goes before all routes. */
+/** Measures and traces requests. Mounted before all routes. */
 export function observeRequests(registry: Registry): RequestHandler {
   const seconds = new Histogram({
     name: 'subscription_timeline_http_seconds',

@@ -5,14 +5,14 @@ import { equalInConstantTime } from '../text.ts';
 import { withTimeout } from '../time.ts';
 import { createRouter } from './app.ts';
 
-/** A balancer waits less long than a statement may take. */
+/** A load balancer does not wait as long as a statement may take. */
 const READY_TIMEOUT_MS = 2_000;
 
 /** `GET /healthz` (the process lives), `/readyz` (it can serve), `/metrics` (with its token, if one is set). */
 export function operatorRouter(options: {
   registry: Registry;
   metricsToken: string | null;
-  /** Then there are no metrics without a token. */
+  /** In production, metrics always need a token. */
   production: boolean;
   isDraining(): boolean;
   /** Rejects while the database does not answer. */
@@ -27,7 +27,7 @@ export function operatorRouter(options: {
       res.status(503).json({ status: 'stopping' });
       return;
     }
-    // Cards and pages still work; webhooks get 503.
+    // Read-only: cards and pages still work, webhooks get 503.
     const isReadOnly = await withTimeout(options.isReadOnly(), READY_TIMEOUT_MS, () => {
       throw databaseUnavailable();
     });

@@ -25,7 +25,7 @@ export function createRateLimit(options: { requests: number; seconds: number; me
       const state = await limiter.penalty(key);
       if (state.consumedPoints > requests) refuse(res, state);
     },
-    /** Without counting, for work that comes before the count. @throws AppError when `consume` would */
+    /** Does not count the request: for work that comes before `consume`. @throws AppError when `consume` would */
     async check(key: string, res: Response): Promise<void> {
       const state = await limiter.get(key);
       if (state !== null && state.consumedPoints >= requests) refuse(res, state);
@@ -33,7 +33,7 @@ export function createRateLimit(options: { requests: number; seconds: number; me
   };
 }
 
-/** What the requests of one sender are counted by: of IPv6 the network, since whoever has one has 2^64 addresses. */
+/** The key that a sender's requests are counted by: in IPv6 the /64 network, which gives its owner 2^64 addresses. */
 export function senderOf({ ip = '' }: Pick<Request, 'ip'>): string {
   const isMappedV4 = ip.includes('.');
   if (!isIPv6(ip) || isMappedV4) return ip;

@@ -9,9 +9,9 @@ export function requestId(header: string | string[] | undefined): string {
 }
 
 /**
- * One line for each request, when it is answered: `debug` for success, for a client that disconnected and for a flood,
- * `info` for a client's error, `error` for ours. Paths carry no personal data; queries, headers and bodies may carry codes,
- * secrets and people, and are left out.
+ * Logs one line for each request, when it is answered: `debug` for success, for a client that disconnected and for a
+ * flood, `info` for a client's error, `error` for ours. Paths contain no personal data. Queries, headers and bodies may
+ * contain codes, secrets and personal data, and are left out.
  */
 export function requestLog(logger: Logger): RequestHandler {
   return pinoHttp<Request, Response>({
@@ -31,7 +31,7 @@ export function requestLog(logger: Logger): RequestHandler {
 
 function levelOf(_req: Request, res: Response): 'debug' | 'info' | 'error' {
   if (!res.writableFinished || res.locals?.isFlood) return 'debug';
-  // Probes, and everything else while the database is unavailable: the error itself has a line of its own.
+  // 503 is sent to probes and, while the database is unavailable, to all. That outage has its own line in the log.
   if (res.statusCode >= 500) return res.statusCode === 503 ? 'info' : 'error';
   return res.statusCode >= 400 ? 'info' : 'debug';
 }
@@ -48,7 +48,7 @@ function fieldsOf(req: Request, res: Response, ms: number | undefined): Record<s
   };
 }
 
-/** A path that none of our routes has may hold anything. */
+/** A path that matches none of our routes may contain anything. */
 function pathOf(req: Request): string {
   const path = req.originalUrl.split('?')[0] ?? '';
   return /^[\w./~-]{1,200}$/.test(path) ? path : '…';
@@ -56,7 +56,7 @@ function pathOf(req: Request): string {
 
 const WORKSPACE_ID = /^\w{1,64}$/;
 
-/** The workspace that a request is about: of its session, of a signed body, or of its address. */
+/** The workspace that a request is about, according to its session, its body or its path. */
 export function workspaceOf(req: Request, res: Response): string | undefined {
   const session = res.locals?.session as { workspaceId?: unknown } | undefined;
   const body = req.body as { workspace_id?: unknown; app_id?: unknown } | undefined;

@@ -4,7 +4,7 @@ import { AppError, unauthorized } from '../errors.ts';
 import { parseJson, readBody, requireJson } from './body.ts';
 import { unknownRoute } from './errors.ts';
 
-/** How a platform signs its requests. Both functions are pure, and give why a request is refused; `null`: it is not. */
+/** How a platform signs its requests. Both functions are pure and return why a request is refused; `null`: accepted. */
 export interface SignatureScheme {
   /** Whether the headers can hold a signature, decided before the body is read. */
   checkHeaders(headers: IncomingHttpHeaders): string | null;
@@ -24,7 +24,7 @@ export function signedJson(
   options: { secret: string; maxBytes: number },
 ): RequestHandler {
   return async (req, res, next) => {
-    // It goes before the routes, which are all POST.
+    // This handler runs before the routes, all of which are POST.
     if (req.method !== 'POST') return unknownRoute(req, res, next);
     requireJson(req);
     const { headers } = req;
