@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 
-/** What RevenueCat counts separately. Source: RevenueCat API v2, "Rate limits by domain". */
+/** Groups of calls that RevenueCat counts separately. Source: RevenueCat API v2, "Rate limits by domain". */
 export type CallDomain = 'customer' | 'configuration';
 
 /** Calls a minute until the headers of a response say otherwise. Source: the same. */
@@ -22,16 +22,16 @@ export interface Budget {
 /**
  * Takes calls out of a project's budget, which all processes share: a token bucket in one row.
  *
- * Whether RevenueCat counts calendar minutes or the last sixty seconds is not documented (UNVERIFIED). The bucket
- * therefore holds a twelfth of the limit and is refilled with the rest of it, less a forty-eighth for calls that
- * arrive later than they were granted: no sixty seconds, wherever they begin, see more calls than the limit.
- * That uses nine tenths of it. Counting each call in a log of the last minute would use 2 % more, and every
- * grant would read 480 rows.
+ * Whether RevenueCat counts calendar minutes or the last sixty seconds is not documented (UNVERIFIED). So no sixty
+ * seconds, wherever they begin, may see more calls than the limit: the bucket holds a twelfth of the limit, and the
+ * rest refills it over a minute, less a forty-eighth for calls that arrive later than they were granted. That uses
+ * nine tenths of the limit. Counting each call in a log of the last minute would use 2 % more, but every grant would
+ * read 480 rows.
  *
- * @param ask.keepShare of the bucket that is left to more urgent calls, 0 to 1
- * @param ask.usage lowers what is left when another program uses the same key; each is passed once
- * @param ask.nowMs the database's clock unless given
- * @returns waitMs: when one more could be granted, ms from now; 0 when all were
+ * @param ask.keepShare the share of the bucket that is left to more urgent calls, 0 to 1
+ * @param ask.usage lowers the number of calls left when another program uses the same key; each usage is passed once
+ * @param ask.nowMs default: the database's clock
+ * @returns waitMs: ms until one more call could be granted; 0 if all were granted
  */
 export async function takeFromBudget(
   sql: Sql,

@@ -17,31 +17,31 @@ export type RevenueCatGate = ReturnType<ReturnType<typeof createCallLimiter>['ga
 const PRIORITIES: Readonly<Record<CallPriority, { keepShare: number; maxWaitMs: number }>> = {
   interactive: { keepShare: 0, maxWaitMs: 2_000 },
   background: { keepShare: 0.25, maxWaitMs: 20_000 },
-  // An import has claimed customers while it waits: rather than wait longer, it releases them.
+  // An import holds claimed customers while it waits. After this time it releases them instead.
   bulk: { keepShare: 0.5, maxWaitMs: 30_000 },
 };
 
-/** Calls that one statement takes at most. */
+/** The most calls that one statement takes out of the budget. */
 const MAX_AT_ONCE = 64;
-/** The budget may change before the announced time. */
+/** A longer wait is checked again after this time, because the budget may change before the wait ends. */
 const MAX_SLEEP_MS = 1_000;
 
 /** Calls of one priority that wait for the same budget. */
 interface Queue {
-  /** The first of them takes calls out of the budget for all. */
+  /** The first call of the queue takes calls out of the budget for all that wait. */
   readonly turn: LimitFunction;
-  /** Calls that were taken for those behind the first. */
+  /** Calls that were taken for those waiting behind the first. */
   granted: number;
 }
 
 /**
  * Shares each project's rate limit between all processes, through the database. Calls of one process that wait at the
- * same time share a statement, so that it costs less than a tenth of a call. By hand: rate-limiter-flexible has neither
- * shares for priorities nor a way to correct a bucket by a response's headers.
+ * same time share a statement, which then costs less than a tenth of a call. rate-limiter-flexible is not used: it has
+ * no shares for priorities, and cannot correct a bucket with a response's headers.
  */
 export function createCallLimiter({ database, now = Date.now }: { database: Database; now?: () => number }) {
   const queueOf = createKeyedCache((): Queue => ({ turn: pLimit(1), granted: 0 }));
-  /** What the newest responses said, until a statement has it. */
+  /** Usage from the newest responses, until a statement passes it on to the budget. */
   const usages = new Map<string, RateUsage>();
 
   return {

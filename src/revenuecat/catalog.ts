@@ -6,11 +6,11 @@ import { expiresAfter, MINUTE_MS } from '../time.ts';
 
 /** Display names change rarely and decide nothing. */
 const MAX_AGE_MS = MINUTE_MS;
-/** Before the first read from RevenueCat there are none, and they are about to come. */
+/** An empty catalog has not been read from RevenueCat yet, and is about to be. */
 const EMPTY_MAX_AGE_MS = 5_000;
 const MAX_PROJECTS = 500;
 
-/** A project's entitlements and products, as last read from RevenueCat. By SQL: it may be read from a replica. */
+/** A project's entitlements and products, as last read from RevenueCat. Uses SQL, because it may run on a replica. */
 export function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogRow[]> {
   return sql.query<CatalogRow>(
     `select ${columnsOf(CatalogEntity)} from catalog where workspace_id = $1 and project_id = $2`,
@@ -19,7 +19,7 @@ export function readCatalog(sql: Sql, workspaceId: string, projectId: string): P
   );
 }
 
-/** Display names by either name: events name products by the store's identifier, RevenueCat's API by its own id. */
+/** Finds display names by both identifiers: events use the store's for products, RevenueCat's API uses its own ID. */
 export function displayNames(catalog: readonly CatalogRow[]): Names {
   const names = new Map<string, string | null>();
   for (const entry of catalog) names.set(`${entry.kind}|${entry.id}`, entry.displayName ?? entry.lookupKey);
@@ -34,7 +34,7 @@ export type CatalogCache = ReturnType<typeof createCatalogCache>;
 
 interface CachedNames {
   readonly names: Names;
-  /** What was read, to tell whether anything has changed. */
+  /** The catalog as JSON, to find out whether anything has changed. */
   readonly text: string;
 }
 
@@ -43,7 +43,7 @@ export function createCatalogCache(now: () => number) {
   const cache = new LRUCache<string, CachedNames, { read(): Promise<CatalogRow[]> }>({
     max: MAX_PROJECTS,
     ...expiresAfter(MAX_AGE_MS, now),
-    // An invalidation does not take the names from those who already wait for them.
+    // An invalidation must not fail the calls that already wait for the names.
     ignoreFetchAbort: true,
     async fetchMethod(_key, before, { context, options }) {
       const catalog = await context.read();
@@ -59,7 +59,7 @@ export function createCatalogCache(now: () => number) {
       const read = () => readCatalog(sql, workspaceId, projectId);
       return (await cache.forceFetch(keyOf(workspaceId, projectId), { context: { read } })).names;
     },
-    /** To be called when the names may just have been read from RevenueCat. */
+    /** Call this when new names may just have been read from RevenueCat. */
     invalidate(workspaceId: string, projectId: string): void {
       cache.delete(keyOf(workspaceId, projectId));
     },

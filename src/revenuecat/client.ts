@@ -31,7 +31,7 @@ import {
 } from './schemas.ts';
 import { createStoreActions } from './store-actions.ts';
 
-/** Lists are paged by hundreds; a customer with more pages than this is not read further. */
+/** Lists are read in pages of 100 items, up to this number of pages. */
 const MAX_PAGES = 200;
 
 type FirstPage = z.infer<typeof listSchema>;
@@ -74,7 +74,7 @@ function createRevenueCatHttp(options: RevenueCatClientOptions): Axios {
       throw failure;
     },
     (error) => {
-      // The gate's own refusal comes here too.
+      // Also receives the gate's own refusals.
       throw noResponseError('RevenueCat', error);
     },
   );
@@ -100,13 +100,13 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
   const read = async <T>(schema: z.ZodType<T>, url: string, action: string): Promise<T> =>
     parse(schema, await get(url, action));
 
-  /** All pages. */
+  /** Reads all pages. */
   function list<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
     const first = `${path}${path.includes('?') ? '&' : '?'}limit=100`;
     return listFrom({ items: [], next_page: first }, schema, action);
   }
 
-  /** @param begun a first page that came inside another answer, or none */
+  /** @param begun the first page, which came inside another response, or an empty one that names the first page */
   async function listFrom<T>(begun: FirstPage, schema: z.ZodType<T>, action: string): Promise<T[]> {
     const items = new Map(begun.items.map((item) => [idOf(item), item]));
     let next = nextPath(begun.next_page, apiUrl, action);
@@ -114,14 +114,14 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const page = await read(listSchema, next, action);
       const known = items.size;
       for (const item of page.items) items.set(idOf(item), item);
-      // It leads back to an earlier page.
+      // `next_page` leads back to an earlier page.
       if (page.items.length > 0 && items.size === known) break;
       next = nextPath(page.next_page, apiUrl, action);
     }
     return wellFormed(schema, [...items.values()]);
   }
 
-  /** What a customer bought, each with all of its entitlements: their lists have pages of their own. */
+  /** A customer's subscriptions or purchases with all of their entitlements, whose lists have pages of their own. */
   async function listBought<T>(path: string, schema: z.ZodType<T>, action: string): Promise<T[]> {
     const items = await list(path, z.looseObject({ entitlements: innerListSchema }), action);
     const whole = items.map(async (item) => {
@@ -132,7 +132,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
   }
 
   return {
-    /** What support can do to what a customer bought. */
+    /** Reads and changes what a customer bought in a store. */
     stores: createStoreActions({ http, path, list, listFrom, read }),
     listProjects: () => list('/v2/projects', projectSchema, 'Listing projects'),
     listEntitlements: (projectId: string) =>
@@ -148,7 +148,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(text)}`;
       return list(url, customerSchema, 'Searching customers');
     },
-    /** The customers who bought what a store's transaction or order ID of any period names. */
+    /** The customers who own the purchase with a store's transaction or order ID, which may be that of any period. */
     async findBuyers(projectId: string, storeId: string): Promise<string[]> {
       const searches = [
         ['subscriptions', 'store_subscription_identifier'],
@@ -156,7 +156,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       ] as const;
       const found = await Promise.all(
         searches.map(async ([what, field]) => {
-          // It documents no `limit`.
+          // This search documents no `limit`.
           const first = `${path(projectId, what)}?${field}=${encodeURIComponent(storeId)}`;
           const owners = listFrom({ items: [], next_page: first }, ownerSchema, 'Searching a purchase');
           return (await nullOn('revenuecat_not_found', owners)) ?? [];
@@ -173,7 +173,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = path(projectId, 'customers', customerId, 'subscriptions');
       return listBought(url, subscriptionSchema, 'Reading subscriptions');
     },
-    /** Tests the permission to read this of customers. @throws AppError `revenuecat_scope_missing` */
+    /** Tests the permission to read subscriptions or purchases. @throws AppError `revenuecat_scope_missing` */
     async tryReading(projectId: string, what: 'subscriptions' | 'purchases'): Promise<void> {
       const url = `${path(projectId, 'customers', 'unknown@example.com', what)}?limit=1`;
       await nullOn('revenuecat_not_found', get(url, 'Trying the key'));
@@ -195,14 +195,14 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
         listBought(of('subscriptions'), subscriptionSchema, action),
         listBought(of('purchases'), purchaseSchema, action),
       ]);
-      // Deleted since the first call.
+      // `null`: the customer was deleted since the first call.
       const read = await nullOn('revenuecat_not_found', lists);
       if (read === null) return null;
       const [aliases, attributes, active, subscriptions, purchases] = read;
       const { date } = response.headers;
       return { requestedAtMs, date, customer, aliases, attributes, active, subscriptions, purchases };
     },
-    /** A page of all customers' ids, up to a hundred, after this one; `next`: what the next page follows, if any. */
+    /** A page of up to 100 customer IDs that follow `after`; `next`: the value of `after` for the next page, if any. */
     async listCustomers(projectId: string, after: string | null) {
       const action = 'Listing customers';
       const following = after === null ? '' : `&starting_after=${encodeURIComponent(after)}`;
@@ -239,7 +239,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const action = 'Removing the webhook';
       await http.delete(path(projectId, 'integrations', 'webhooks', webhookId), { action });
     },
-    /** Bodies like webhooks' events; `null`: this server does not offer the endpoint. */
+    /** Bodies like webhooks' events; `null`: RevenueCat does not offer the endpoint, or not to this key. */
     async listCustomerEvents(
       projectId: string,
       customerId: string,
@@ -260,7 +260,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
   };
 }
 
-/** A page repeats items of the one before when others were added in between: each counts once. */
+/** Items added between two reads make a page repeat items of the page before. Each item counts once. */
 function idOf(item: unknown): unknown {
   return (isRecord(item) && item.id) || JSON.stringify(item);
 }

@@ -22,7 +22,7 @@ export interface CatalogContext {
 
 /**
  * The project's whole catalog. It is read from RevenueCat when it is older than an hour or lacks one of `ids`, which are
- * RevenueCat's own; each id is looked for once an hour.
+ * RevenueCat's own IDs. Each ID is looked for once an hour.
  */
 export async function readCurrentCatalog(
   context: CatalogContext,
@@ -30,10 +30,10 @@ export async function readCurrentCatalog(
 ): Promise<readonly CatalogRow[]> {
   const state = stateOf(context);
   const isCurrent = (): boolean => isFresh(context, state) && ids.every((id) => state.knownIds.has(id));
-  // What is known waits for no read of what is not: that of an import may take long.
+  // A call for known names does not wait for a read of unknown ones, which may take long during an import.
   if (isCurrent()) return state.entries;
   return state.turn(async () => {
-    // This process may have read it while this call waited, or another one.
+    // While this call waited, this process or another one may have read the catalog.
     if (!isCurrent()) await loadStored(context, state);
     if (!isCurrent()) await refresh(context, state, ids);
     return state.entries;
@@ -42,12 +42,12 @@ export async function readCurrentCatalog(
 
 /** What this process has read of a project's catalog. */
 interface CatalogState {
-  /** One at a time: whatever needs the names waits for the same calls, which are the scarcest. */
+  /** One read at a time: all that need the names wait for the same calls, whose rate limit is the lowest. */
   readonly turn: LimitFunction;
   entries: readonly CatalogRow[];
-  /** When they were last read from RevenueCat, epoch ms. */
+  /** When the entries were last read from RevenueCat, epoch ms. */
   readAtMs: number;
-  /** Ids in `entries`, and those that RevenueCat does not list: deleted products, or a key that may not read them. */
+  /** IDs in `entries`, and IDs that RevenueCat does not list: the product was deleted, or the key may not read it. */
   readonly knownIds: Set<string>;
 }
 
@@ -69,7 +69,7 @@ async function loadStored({ database, project }: CatalogContext, state: CatalogS
   state.entries = await readCatalog(database, project.workspaceId, project.projectId);
   for (const { id, fetchedAt } of state.entries) {
     state.knownIds.add(id);
-    // Names that RevenueCat no longer lists stay, for old events: the newest row shows when they were read.
+    // Rows that RevenueCat no longer lists stay, for old events. The newest row shows when the catalog was read.
     state.readAtMs = Math.max(state.readAtMs, fetchedAt.getTime());
   }
 }

@@ -7,7 +7,7 @@ import { type CatalogContext, readCurrentCatalog } from './current-catalog.ts';
 /** A customer as RevenueCat has it now. */
 export interface RevenueCatCustomer {
   readonly snapshot: Snapshot;
-  /** The `$email` attribute in small letters, with when it was set (epoch ms; 0: unknown). */
+  /** The `$email` attribute in lower case, and when it was set (epoch ms; 0: unknown). */
   readonly email: { readonly value: string; readonly atMs: number } | null;
 }
 
@@ -34,7 +34,7 @@ function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
   return [...new Set(ids.filter((id) => id != null))];
 }
 
-/** Combines the responses, with the identifiers that events use: lookup keys and the stores' product identifiers. */
+/** Combines the responses. Uses the same identifiers as events: lookup keys and the stores' product identifiers. */
 function toSnapshot(parts: CustomerParts, catalog: readonly CatalogRow[]): Snapshot {
   const { customer } = parts;
   const known = (kind: CatalogRow['kind'], id: string | null) =>
@@ -70,8 +70,8 @@ function toSnapshot(parts: CustomerParts, catalog: readonly CatalogRow[]): Snaps
 }
 
 /**
- * When a snapshot was taken: the earlier of our clock and RevenueCat's. Events carry RevenueCat's time: where our clock
- * is ahead, an event that came after the snapshot would seem older, and would be ignored.
+ * When a snapshot was taken: the earlier time of our clock and RevenueCat's. Events have RevenueCat's time. If our
+ * clock is ahead, an event that came after the snapshot would seem older and be ignored.
  */
 export function snapshotTime(requestedAtMs: number, date: unknown): number {
   const dateMs = typeof date === 'string' ? Date.parse(date) : Number.NaN;

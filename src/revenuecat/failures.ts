@@ -11,8 +11,8 @@ const errorSchema = z.object({
 });
 
 /**
- * Decides what an error response of RevenueCat's v2 API means. `retryable` makes a refusal that the status does not
- * explain one to try again; `backoff_ms` says how long a 429 lasts. Source: RevenueCat, API v2, "Errors" and "Rate limits".
+ * Decides what an error response of RevenueCat's v2 API means. If the status does not explain a refusal, `retryable`
+ * decides on a retry; `backoff_ms` says how long a 429 lasts. Source: RevenueCat, API v2, "Errors" and "Rate limits".
  */
 export function revenueCatFailure(response: FailedResponse, action: string, nowMs: number): AppError {
   const { status, headers } = response;
@@ -27,7 +27,7 @@ export function revenueCatFailure(response: FailedResponse, action: string, nowM
   return new AppError(code, `${action}: RevenueCat answered ${status}${details}`, options);
 }
 
-/** @param retryAtMs when a 429 has passed */
+/** @param retryAtMs when to retry after a 429 */
 function meaningOf(
   status: number,
   isRetryable: boolean,
@@ -43,12 +43,12 @@ function meaningOf(
     case 409:
       return { code: 'revenuecat_conflict' };
     case 423:
-      // Another request has locked the customer; it passes.
+      // Another request has locked the customer for a short time.
       return { code: 'revenuecat_locked', remedy: { kind: 'retry' } };
     case 429:
       return { code: 'revenuecat_rate_limited', remedy: { kind: 'wait_until', atMs: retryAtMs } };
     default:
-      // Below 400 it comes from a proxy.
+      // A status below 400 comes from a proxy.
       return status >= 500 || status < 400 || isRetryable
         ? { code: 'revenuecat_unavailable', remedy: { kind: 'retry' } }
         : { code: 'revenuecat_rejected' };

@@ -12,7 +12,7 @@ const text = orNull(z.string());
 /** Documented as a 64-bit integer: more than a `Date` or a column of PostgreSQL holds. */
 const MAX_DATE_MS = 8.64e15;
 export const timeSchema = z.number().min(-MAX_DATE_MS).max(MAX_DATE_MS).transform(Math.trunc);
-/** `null` also where no date can be that far away: as an end it is none. */
+/** A time that no `Date` can hold counts as `null` too: an end that far away is no end. */
 const ms = orNull(z.union([timeSchema, z.number().transform(() => null)]));
 
 /** A name that someone typed; an empty one would be an empty option in a list. */
@@ -52,7 +52,7 @@ export const activeEntitlementSchema = z
   .object({ entitlement_id: z.string(), expires_at: ms })
   .transform((item) => ({ entitlementId: item.entitlement_id, endsAtMs: item.expires_at }));
 
-/** Its lookup key is what events and snapshots name; a product's is the store's identifier. */
+/** Events and snapshots use an entitlement's lookup key. The lookup key of a product is the store's identifier. */
 export const entitlementSchema = z
   .object({ id: z.string(), lookup_key: z.string(), display_name: name })
   .transform((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));
@@ -75,7 +75,7 @@ const environment = text.transform((value) =>
 
 const store = text.transform((value) => value?.toUpperCase() ?? null);
 
-/** Some stores' are numbers. */
+/** Some stores use numbers. */
 const storeIdentifier = orNull(z.union([z.string(), z.number().transform(String)]));
 
 /** What a subscription and a one-time purchase have in common; `product_id` is RevenueCat's own. */
@@ -120,7 +120,7 @@ export const subscriptionSchema = boughtSchema
     startsAtMs: own.starts_at,
     periodStartsAtMs: own.current_period_starts_at,
     periodEndsAtMs: own.current_period_ends_at,
-    // The later one where the next period is paid already; grants made early in 2025 have no `ends_at`.
+    // `ends_at` is later if the next period is already paid. Grants from early 2025 have no `ends_at`.
     endsAtMs: own.ends_at ?? own.current_period_ends_at,
     storeSubscriptionId: own.store_subscription_identifier,
     managementUrl: own.management_url,
@@ -141,7 +141,7 @@ export const purchaseSchema = boughtSchema
     revenueUsdCents: own.revenue_in_usd,
   }));
 
-/** Whose a subscription or purchase is. */
+/** The customer who owns a subscription or purchase. */
 export const ownerSchema = z
   .object({ customer_id: z.string() })
   .transform(({ customer_id: customerId }) => customerId);

@@ -22,7 +22,7 @@ interface Calls {
 }
 
 /**
- * What RevenueCat can do to what a customer bought. Every call names the project by RevenueCat's id.
+ * RevenueCat's calls that read or change a customer's purchases. All of them take RevenueCat's ID of the project.
  *
  * Source: RevenueCat API v2; `extend` and `restore_purchase_by_order_id`: the description in RevenueCat/cli.
  */
@@ -31,7 +31,7 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
     await http.post(url, body, { action });
   };
   return {
-    /** @param what `customer`: everything; who buys coins has thousands of purchases, a call for each hundred */
+    /** @param what `customer`: everything. A buyer of coins has thousands of purchases, and each 100 take a call */
     async listPurchases(
       projectId: string,
       customerId: string,
@@ -46,14 +46,14 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
         ({ store }) => store !== 'PROMOTIONAL',
       );
     },
-    /** Whoever has it now. */
+    /** Finds the purchase whichever customer owns it now. */
     async readPurchase(projectId: string, kind: LivePurchase['kind'], id: string): Promise<LivePurchase> {
       const url = path(projectId, `${kind}s`, id);
       return kind === 'purchase'
         ? toPurchase(await read(purchaseSchema, url, 'Reading a purchase'))
         : toSubscription(await read(subscriptionSchema, url, 'Reading a subscription'));
     },
-    /** The only list that documents no `limit`. */
+    /** This list documents no `limit`. */
     listTransactions(projectId: string, subscriptionId: string) {
       const first = path(projectId, 'subscriptions', subscriptionId, 'transactions');
       return listFrom({ items: [], next_page: first }, transactionSchema, 'Reading charges');
