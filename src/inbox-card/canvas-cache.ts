@@ -9,7 +9,7 @@ import type { CardRequest } from './request.ts';
 
 /** Canvases are about 3 KB each. */
 const MAX_CANVASES = 4_000;
-/** A safety net: nothing on a card changes with time alone before its summary does. */
+/** A safety net: a card changes with time alone only when its summary expires. */
 const MAX_AGE_MS = MINUTE_MS;
 
 /** What a first canvas shows besides its customer. */
@@ -21,9 +21,9 @@ interface Shown extends Pick<ViewContext, 'workspace' | 'messages'> {
 export type CanvasCache = ReturnType<typeof createCanvasCache>;
 
 /**
- * First canvases as the JSON of the response, each under everything that it shows. A card is opened again and again (at
- * every switch of conversation, five at a time for a group), and drawing it takes most of the time; what it shows is read
- * from the database each time, so no canvas is out of date.
+ * Caches first canvases as the JSON of the response, keyed by everything that they show. Cards are opened very often
+ * (at every switch of conversation, five at a time for a group), and drawing takes most of the time. What a card shows
+ * is read from the database each time, so that no canvas is out of date.
  */
 export function createCanvasCache(now: () => number) {
   const expires = expiresAfter(MAX_AGE_MS, now);
@@ -38,7 +38,7 @@ export function createCanvasCache(now: () => number) {
     if (known?.names === names) return known.json;
     const json = JSON.stringify({ canvas: await draw() });
     const nowMs = now();
-    // Grants are rows of their own, and a customer without a stored summary is made of a whole history.
+    // Not cached: customers with actions, which are separate rows, or without a stored summary, who need the history.
     if (!candidate.hasActions && isCurrentSummary(candidate.summary, candidate.version, nowMs)) {
       const ttl = Math.min(candidate.summary.validUntilMs - nowMs, MAX_AGE_MS);
       cache.set(key, { names, json }, { ttl });

@@ -13,7 +13,7 @@ import {
   type Workspace,
 } from '../workspaces/repository.ts';
 
-/** Ids of one subscriber that a card reads; identified ones come first. */
+/** How many ids of a subscriber a card reads; identified ones come first. */
 const MAX_IDS = 50;
 
 /** A subscriber that belongs to a contact, without its history. */
@@ -24,13 +24,13 @@ export interface Candidate {
   readonly email: string | null;
   readonly snapshotAtMs: number | null;
   readonly version: number;
-  /** Whether its events wait for a contact, or it is looked for now. */
+  /** Whether its events wait for a contact, or a lookup of the contact is in progress or was refused. */
   readonly waiting: boolean;
   /** How the contact was matched with it, the strongest reason. */
   readonly matchedBy: 'chosen' | 'link' | 'external_id';
-  /** `null`: no teammate made one. */
+  /** The link that a teammate made; `null`: none. */
   readonly link: { readonly name: string; readonly atMs: number } | null;
-  /** Whether anything was granted or done here. */
+  /** Whether a grant or another action was made here. */
   readonly hasActions: boolean;
   /** Identifies the stored summary, which is read only where it is needed. */
   readonly summary: SummaryValidity | null;
@@ -39,18 +39,18 @@ export interface Candidate {
 interface CardRecord {
   readonly workspace: Workspace;
   readonly projects: readonly Project[];
-  /** At most one for each project, those of disconnected projects left out; the newest activity first. */
+  /** At most one for each connected project: the chosen one first, then by newest activity. */
   readonly candidates: readonly Candidate[];
 }
 
 /**
- * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five
- * at a time, and a busy inbox more. Each request gets its chosen subscriber, then those of its contact: by a saved
- * link, else by its external id.
+ * Everything that initialize requests of one workspace need, in one statement: a group conversation sends five at a
+ * time, and a busy inbox more. Each request gets its chosen subscriber, then those of its contact: by a saved link,
+ * else by its external id.
  *
- * The lists are subqueries because PostgreSQL reads their lengths from a bare parameter, and then plans the statement
- * for each execution: 0.8 of its 1.2 ms. Ids and subscribers are looked up for each row: joined, as planned for the tables
- * of the first day, they were read whole, the one for each row of the other.
+ * The lists are subqueries: PostgreSQL would read their lengths from a bare parameter and plan the statement at each
+ * execution, which took 0.8 of its 1.2 ms. Ids and subscribers are looked up for each row: a join, planned when the
+ * tables were nearly empty, read one whole table for each row of the other.
  */
 const READ_CARDS = `
 with asked as (
@@ -103,16 +103,16 @@ select ${WORKSPACE_COLUMNS},
 
 interface CardRow extends StoredWorkspace {
   projects: Parameters<typeof toProject>[0][] | null;
-  /** `nr`: which of the requests it answers, from 1. */
+  /** `nr`: the request that this is for, counted from 1. */
   candidates: (Omit<Candidate, 'project'> & { nr: number; projectId: string })[] | null;
 }
 
 export type CardReader = ReturnType<typeof createCardReader>;
 
 /**
- * Cards of one statement: beyond 32 it takes longer without answering more of them a second. While many open, a
- * statement starts every 5 ms instead of when the one before has ended: a statement costs 540 µs of processor time, and
- * each card in it 43.
+ * More than 32 cards in a statement take longer without raising the number of cards per second. While many cards open,
+ * a statement starts every 5 ms instead of after the one before: a statement costs 540 µs of processor time, and each
+ * card in it 43 µs.
  */
 const BATCHES = { maxItems: 32, spacingMs: 5 };
 

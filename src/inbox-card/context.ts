@@ -47,7 +47,7 @@ export async function readCardContext(
 ): Promise<CardContext | null> {
   const { app, request, formState } = known;
   const { id, externalId } = request.contact;
-  // Misconfigured apps give a placeholder as external id to everyone.
+  // Misconfigured apps give every user the same placeholder as external id.
   const isUsable = externalId !== null && !isBlockedId(externalId);
   const record = await app.cards.read(request.workspaceId, {
     contactId: id,
@@ -67,7 +67,7 @@ export function withFormState(
   formState: FormState,
 ): CardContext {
   const { componentId } = fields.request;
-  // What opens with the conversation, and what *Back* leads to, has no way back.
+  // The canvas that opens with the conversation, and that *Back* leads to, has no back link.
   const isFirst = componentId === null || componentId === 'home';
   const context: CardContext = {
     ...fields,
@@ -87,7 +87,7 @@ export function revenueCatButton({ messages, customer }: Pick<ViewContext, 'mess
   return linkButton('open-revenuecat', messages.t('card.button.openRevenueCat'), url);
 }
 
-/** The teammate's choice is passed on by every canvas of the card. */
+/** Every canvas of the card passes on which customer the teammate chose. */
 function storedData(context: CardContext, formState: FormState = {}): Record<string, unknown> | undefined {
   const { chosen } = context.formState;
   const all: FormState = chosen === undefined ? formState : { chosen, ...formState };

@@ -23,7 +23,7 @@ export interface CustomerContext extends CardContext {
 
 /**
  * The subscriber that a card is about: the one that the teammate chose, else by a saved link, else by `external_id`.
- * Absent: nobody, or one in each of several projects.
+ * `undefined`: no subscriber, or one in each of several projects.
  */
 export function certainCandidate({ candidates }: CardContext): Candidate | undefined {
   const chosen = candidates.find(({ matchedBy }) => matchedBy === 'chosen');
@@ -31,7 +31,7 @@ export function certainCandidate({ candidates }: CardContext): Candidate | undef
   return chosen ?? (others.length === 0 ? first : undefined);
 }
 
-/** Whether something was granted to the customer or done for them. */
+/** Whether the customer has grants, or actions were made for them here. */
 export function hasGrantsOrActions({ hasActions, state }: Customer): boolean {
   return hasActions || state.grants.some(({ givesAccess }) => givesAccess);
 }
@@ -47,7 +47,7 @@ export function canShare(
 export async function loadCustomer(app: CardApp, candidate: Candidate) {
   const customer = await readStoredCustomer(app, candidate);
   if (!candidate.hasActions) return customer;
-  // A webhook that was stored in between replaced what was done here, and is not in the summary that was read before.
+  // A webhook stored between these reads replaces its fallback event but is missing from the summary: read again.
   const { project, subscriberId } = candidate;
   const now = await app.cards.readSubscriber(project.workspaceId, subscriberId);
   const version = now?.candidates[0]?.version ?? candidate.version;
@@ -81,22 +81,22 @@ async function readStoredCustomer(app: CardApp, candidate: Candidate) {
     receiverId: await findReceiver(app, candidate, description),
     /** The newest events that matter, newest first, including `fallbackEvents`. */
     latest,
-    /** How old what is stored is. */
+    /** When the stored data was last updated. */
     dataAtMs: candidate.snapshotAtMs ?? latest[0]?.atMs ?? app.now(),
     counts,
     /** Events for actions made here whose webhook has not arrived yet. */
     fallbackEvents,
     /** Where the timeline's events come from. */
     sources,
-    /** The newest of what was done here. */
+    /** The newest actions made here. */
     actions,
-    /** The grants of them. */
+    /** The grants among `actions`. */
     grantActions,
     appUserId: bestAppUserIds(summary.state, candidate.appUserIds)[0] ?? '',
   };
 }
 
-/** The customer that has the purchases which the sentence says were transferred away. */
+/** The customer who received the purchases, if the card's sentence says that they were transferred away. */
 async function findReceiver(
   app: CardApp,
   { subscriberId, project }: Candidate,
@@ -124,7 +124,7 @@ async function readSummary(
   return deriveSummary(app, workspaceId, { subscriberId, version });
 }
 
-/** The state with actions made here that are not in it. Reads the whole history, so only while there is one. */
+/** The state with actions made here that it lacks. Reads the whole history, but only while there are such actions. */
 async function stateWithFallbacks(
   app: CardApp,
   { snapshotAtMs, subscriberId, project }: Candidate,
@@ -141,7 +141,7 @@ function granterOf(grantActions: readonly Grant[], subscription: SubscriptionSta
   const made = grantActions.find(
     (grant) =>
       grant.state === 'confirmed' &&
-      // An earlier grant stayed in RevenueCat, which this teammate did not make.
+      // RevenueCat kept an earlier grant, which this teammate did not make.
       !grant.isUnchanged &&
       subscription.entitlements.includes(grant.lookupKey) &&
       isSameEnd(grantEndMs(grant), endOrForever(subscription.endsAtMs)),

@@ -29,7 +29,7 @@ export async function details(context: CustomerContext): Promise<InboxCanvas> {
     hasGrantsOrActions(customer) && button('grants', m.t('card.button.grants'), 'secondary'),
     text(m.t('card.title.customer'), 'header'),
     tightText(m.t('card.label.appUserId'), 'muted'),
-    // Ids are texts of their own, so that they can be selected and copied: the inbox truncates tables.
+    // Each id is a separate text, so that it can be selected and copied: the inbox truncates tables.
     text(escapeMarkdown(clip(customer.appUserId, 300))),
     table([
       [m.t('card.label.email'), customer.email],

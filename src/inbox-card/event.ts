@@ -19,7 +19,7 @@ import { findEvent } from './timeline-repository.ts';
 
 const MAX_OTHER_FIELDS = 20;
 
-/** What an agent needs of one event, with its ids and its delivery to Intercom. */
+/** What an agent needs to know about one event, with its ids and its delivery to Intercom. */
 export async function eventDetail(context: CustomerContext, id: string): Promise<InboxCanvas> {
   const event = await findEvent(context, id);
   if (!event) return missingEvent(context);
@@ -101,13 +101,13 @@ function eventRows(context: CustomerContext, event: TimelineEntry): Row[] {
   ];
 }
 
-/** What RevenueCat converted the price to, where it was paid in another currency. */
+/** The price as RevenueCat converted it to US dollars, if it was paid in another currency. */
 function inDollars({ messages: m }: CardContext, { price, priceUsdCents }: TimelineEntry): string {
   if (priceUsdCents === null || price?.currency === 'USD') return '';
   return ` (${m.money({ amountMinor: priceUsdCents, currency: 'USD' })})`;
 }
 
-/** RevenueCat's names of what the typed fields already show, and of what is shown elsewhere. */
+/** RevenueCat's names of fields that are already shown here or elsewhere. */
 const SHOWN_FIELDS = new Set(
   `id event_id type event_timestamp_ms environment purchase_environment store product_id new_product_id entitlement_id
   entitlement_ids period_type purchased_at_ms expiration_at_ms grace_period_expiration_at_ms auto_resume_at_ms price
@@ -115,7 +115,7 @@ const SHOWN_FIELDS = new Set(
   country_code transferred_from transferred_to aliases subscriber_attributes`.split(/\s+/),
 );
 
-/** Under RevenueCat's documented names, which engineers know. */
+/** The other fields, under RevenueCat's documented names, which engineers know. */
 function otherFields(event: TimelineEntry): [string, string][] {
   return Object.entries(event.raw)
     .filter(([name, value]) => !SHOWN_FIELDS.has(name) && value !== null && value !== '')

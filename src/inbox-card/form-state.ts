@@ -28,7 +28,7 @@ const formStateSchema = z.object({
   signedAtMs: z.number().optional(),
   /** The subscriber that the teammate chose where several were possible, until the card is opened again. */
   chosen: z.string().optional(),
-  /** The last event of the timeline page shown and of those before it: time in epoch ms, and id. */
+  /** The last event of the timeline page shown and of each page before it: time in epoch ms, and id. */
   pages: z.array(z.tuple([z.number(), z.string()])).optional(),
   filter: z.object({ kind: z.enum(TIMELINE_FILTERS), environment: z.enum(ENVIRONMENT_FILTERS) }).optional(),
   foundBy: z.record(z.string(), z.enum(FOUND_BY)).optional(),
@@ -43,7 +43,7 @@ const formStateSchema = z.object({
 
 export type FormState = z.infer<typeof formStateSchema>;
 
-/** A view that changes something shows its review again then. */
+/** Whether the canvas is too old: a view that changes something then shows its review again. */
 export function isOutdated({ signedAtMs }: FormState, nowMs: number): boolean {
   return signedAtMs !== undefined && nowMs - signedAtMs > REVIEW_VALID_MS;
 }

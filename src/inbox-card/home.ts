@@ -33,7 +33,7 @@ export function home(context: CustomerContext): CardAnswer {
   return overview(context, adminNotice(context));
 }
 
-/** The choice between the contact's customers of several projects; with only one left, that one. */
+/** Offers the contact's customers in several projects; if only one is left, shows that customer. */
 export function projects(context: CustomerContext): CardAnswer | Promise<CardAnswer> {
   return context.candidates.length > 1 ? chooseProject(withFormState(context, {})) : home(context);
 }
@@ -56,7 +56,7 @@ function refreshIfStale({ app, request }: CardContext, candidate: Candidate): vo
   app.refreshIfStale(request.workspaceId, { ...candidate, canRefresh });
 }
 
-/** What stays wrong until an admin fixes it. */
+/** A notice about what stays wrong until an admin fixes it. */
 function adminNotice({ messages: m, workspace, customer: { project } }: CustomerContext): string | null {
   if (project.apiKeyState === 'rejected') return m.t('card.state.keyRejected');
   return workspace.status === 'disconnected' ? m.t('card.state.disconnected') : null;

@@ -67,7 +67,7 @@ async function reviewLink(context: CardContext, subscriberId: string) {
     linkedId,
     /** The app user id that the contact is linked to now. */
     replaces: replaced?.appUserId ?? null,
-    /** Another contact gets the customer's events until now. */
+    /** The customer's events go to another contact now. */
     isElsewhere,
     foundBy,
     /** Changes when anything that the review shows of the customer or the link changes. */
@@ -167,18 +167,18 @@ async function storeLink(
     await lockLinks(sql, workspaceId, contactId);
     await lockSubscriber(sql, { workspaceId, subscriberId });
     const before = await readLinkedId(sql, { workspaceId, contactId, projectId });
-    // A double click.
+    // A double click: the link is already saved.
     if (before === subscriberId) return true;
     if (before !== reviewedId) return false;
-    // The customers before look up their contact again. Until then it is known as theirs: what the new one sends there
-    // must not have a name and second of theirs.
+    // Previously linked customers look up their contact again. Until then the contact also counts as theirs, so that an
+    // event of the new customer never has the same name and second as one of theirs.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     const status = await readAttributesStatus(sql, workspaceId, contactId);
     await rewriteContactAttributes(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
-    // The new customer may have nothing to write: only sandbox events, for one.
+    // Clear the attributes: the new customer may have nothing to write, for example only sandbox events.
     if (status !== 'none') await queueContactClear(app.jobs, { workspaceId, contactId }, sql);
     await audit(context, sql, {
       action: 'link',
@@ -198,11 +198,11 @@ export async function unlink(context: CustomerContext): Promise<CardAnswer> {
   if (formState.unlink !== subscriberId || isOutdated) return details(context);
   const { workspaceId, contact } = request;
   await app.database.transaction(async (sql) => {
-    // Also one whose delivery is in progress, which has not stored its contact yet.
+    // Also wakes a subscriber whose delivery is in progress and has not stored its contact yet.
     await wakeForContact(sql, workspaceId, { contactId: contact.id, externalId: null, email: null });
     await unassignContact(sql, workspaceId, contact.id);
     await deleteLink(sql, { workspaceId, contactId: contact.id, subscriberId });
-    // The contact may belong to this customer without the link, or to another.
+    // Without the link the contact may still belong to this customer, or to another.
     await queueContactClear(app.jobs, { workspaceId, contactId: contact.id }, sql);
     const about = { app_user_id: customer.appUserId };
     await audit(context, sql, { action: 'unlink', subscriberId, details: about, result: 'done' });

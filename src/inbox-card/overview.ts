@@ -21,15 +21,15 @@ import { productName } from '../subscription/names.ts';
 import { dashboardUrl } from '../workspaces/projects.ts';
 import { type CustomerContext, canShare, hasGrantsOrActions } from './customer.ts';
 
-/** Of the notice and the sentence together, in characters. */
+/** The maximum for the notice and the sentence together, in characters. */
 const MAX_TEXT_LENGTH = 210;
 const LONG_TEXT_LENGTH = 130;
 const SHORT_TEXT_LENGTH = 80;
 
 /**
  * The first canvas: what most tickets ask, who the customer is, and what can be done. It may be 400 px high (Intercom,
- * "Inbox best practices"), so the more is said, the fewer events and other things are shown; the details have the rest.
- * `test/inbox-card/height.test.ts` measures the highest ones in a browser.
+ * "Inbox best practices"), so longer texts leave room for fewer events and other things; the details have the rest.
+ * `test/inbox-card/height.test.ts` measures the tallest canvases in a browser.
  */
 export function overview(context: CustomerContext, notice: string | null = null): InboxCanvas {
   const { messages: m, customer, app } = context;
@@ -57,7 +57,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
   ]);
 }
 
-/** The most useful first. */
+/** Further list items, the most useful first. */
 function extraItems({ messages: m, customer, request, candidates, projects }: CustomerContext): ListItem[] {
   const { actions, grantActions, project, receiverId, appUserIds } = customer;
   const isAwaited = actions.some(({ state }) => state === 'awaiting_approval');
@@ -76,12 +76,12 @@ function extraItems({ messages: m, customer, request, candidates, projects }: Cu
   ].filter((each) => each !== false);
 }
 
-/** Characters as wide as Latin ones. */
+/** The length in Latin characters: a wide character, such as a Chinese one, counts as two. */
 function lengthOf(text: string): number {
   return text.replaceAll(/[\u2e80-\uffef]/g, '..').length;
 }
 
-/** Of several subscriptions only names, or one, where more would push their next charge out, which is not cut. */
+/** Shortens several subscriptions to their names, or to one, so that their next charge fits: it is never cut. */
 function fittingText(m: Messages, statements: readonly Statement[], maxLength: number): string {
   const textOf = (each: readonly Statement[]): string => overviewText(m, { statements: each });
   const end = statements.findIndex(({ kind }) => kind === 'several') + 1;
@@ -102,19 +102,19 @@ function shorten(statement: Statement, count: number): Statement {
   return { ...statement, items, more: statement.more + statement.items.length - items.length };
 }
 
-/** As many whole sentences as fit: half of one could be wrong about money. The period of a day or month ends none. */
+/** As many whole sentences as fit: half of one could be wrong about money. A period after a day or month is no end. */
 export function cutSentences(text: string, maxLength: number): string {
   const sentences = text.split(/(?<=(?:\D|\d{4})\. )(?!\d|de )|(?<=。)/);
   while (sentences.length > 1 && lengthOf(sentences.join('')) > maxLength) sentences.pop();
   const whole = sentences.join('').trim();
   const length = lengthOf(whole);
   if (length <= maxLength) return whole;
-  // One alone is too long by the names in it. A number is not cut.
+  // A single sentence is too long because of the names in it. A number is not cut.
   const clipped = clip(whole, Math.floor((maxLength * whole.length) / length));
   return clipped.replace(/(?<=[\s\u2e80-\uffef])[^\s\u2e80-\uffef]*…$/, '…');
 }
 
-/** With the time of the last one. */
+/** The button's label, with the time of the last refresh. */
 function refreshLabel({ customer, messages: m }: CustomerContext): string {
   const { snapshotAtMs } = customer;
   const label = m.t('card.button.refresh');
@@ -129,7 +129,7 @@ function headline(description: CustomerDescription, sentence: string): string {
 function statusEmoji({ shown, primary }: CustomerDescription): string {
   if (primary === null || shown.length === 0) return '';
   if (primary.label === 'paused') return '⏸';
-  // A cancelled one still gives access, and will end.
+  // A cancelled subscription still gives access, and will end.
   const isAtRisk = shown.some(
     ({ tone, subscription: { status } }) =>
       tone === 'warn' || status === 'cancelled' || status === 'cancelled_trial',
@@ -151,7 +151,7 @@ function identityText({ customer, messages: m }: CustomerContext): string {
 
 function storeAndDashboard({ customer, messages: m }: CustomerContext): string {
   const { shown } = customer.description;
-  // A sentence about several names the store of each.
+  // If there are several subscriptions, the sentence names the store of each.
   const [only] = shown.length === 1 ? shown : [];
   const store =
     only && only.subscription.store !== 'PROMOTIONAL'

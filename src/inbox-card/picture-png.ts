@@ -19,7 +19,7 @@ const COLORS: Readonly<Record<SegmentKind, string>> = {
   granted: '#9b51e0',
 };
 
-/** Shapes around 0 0: not told apart by color alone. */
+/** Shapes centered on 0 0; they differ in more than color. */
 const MARKERS: Readonly<Record<MarkerKind, string>> = {
   payment: '<circle r="6" fill="#14532d"/>',
   refund: '<path d="M0-9 9 0 0 9-9 0Z" fill="#c81e1e"/>',
@@ -57,9 +57,9 @@ export async function drawPng(picture: Picture, timeZone: string): Promise<Buffe
 }
 
 /**
- * A native module: loaded with the first picture, so that a platform without it has everything else. To choose a build
- * it reads Node's diagnostic report, which looks up the host name of every open connection: a DNS server that did not
- * respond stopped the process for 5 s.
+ * A native module, loaded with the first picture, so that a platform without it still has everything else. To choose a
+ * build it reads Node's diagnostic report, which looks up the host name of every open connection: a DNS server that did
+ * not respond blocked the process for 5 s.
  */
 function loadResvg(): Resvg {
   // The types do not have this option yet.
@@ -89,7 +89,7 @@ function drawSvg(picture: Picture, timeZone: string): string {
   };
   const marker = ({ kind, atMs }: Marker): string =>
     `<g transform="translate(${x(atMs)} 22)">${MARKERS[kind]}</g>`;
-  // A payment that failed and then succeeded shows both.
+  // Payments are drawn first, so that one that failed and then succeeded shows both.
   const ordered = [...markers].sort((a, b) => Number(b.kind === 'payment') - Number(a.kind === 'payment'));
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${PICTURE_HEIGHT}">
 <rect x="1" y="1" width="${PICTURE_WIDTH - 2}" height="${PICTURE_HEIGHT - 2}" rx="12" fill="#fff" stroke="#c3c8d0" stroke-width="2"/>
@@ -114,7 +114,7 @@ function tick(x: number, label: string): string {
 <g transform="translate(${left} 132)" fill="none" stroke="#374151" stroke-width="2">${glyphs.join('')}</g>`;
 }
 
-/** First days of months in UTC; where the span is short, days from its start, named as in the list below the picture. */
+/** First days of months in UTC; for a short span, days from its start, labeled as in the list below the picture. */
 export function ticks({ fromMs, toMs }: Pick<Picture, 'fromMs' | 'toMs'>, timeZone: string) {
   const inMonths = toMs - fromMs > 100 * DAY_MS;
   const start = new Date(fromMs);

@@ -12,7 +12,7 @@ import { type Customer, type CustomerContext, loadCustomer } from './customer.ts
 import { drawPng, LEGEND, PICTURE_HEIGHT, PICTURE_WIDTH } from './picture-png.ts';
 import { readTimeline } from './timeline-repository.ts';
 
-/** Addresses of one customer are the same for this time, so that browsers can cache; they are valid up to twice as long. */
+/** A picture's address stays the same this long, so that browsers can cache it; it is valid up to twice as long. */
 const VALID_MS = 10 * MINUTE_MS;
 
 /**
@@ -58,7 +58,7 @@ export function pictureRouter(app: CardApp): Router {
     if (png === null) throw notFound('No such picture, or its address has expired. Open the timeline again.');
     res.set({
       'Cache-Control': `private, max-age=${Math.floor(validMs / 1_000)}, immutable`,
-      // Intercom's pages are another site.
+      // Intercom's pages, which show the picture, are another site.
       'Cross-Origin-Resource-Policy': 'cross-origin',
     });
     res.type('png').send(png);

@@ -20,7 +20,7 @@ const contactSchema = optional(
 
 const partSchema = z.object({ body: optionalText, author: optional(z.object({ type: optionalText })) });
 
-/** Of what is typed into a field: a refused action stores it in the audit log. No field takes as much. */
+/** Longer inputs are cut: a refused action stores them in the audit log. No field needs as much. */
 const MAX_INPUT_LENGTH = 4_000;
 /** The newest parts of a conversation are searched for an app user id. */
 const MAX_PARTS = 50;
@@ -67,7 +67,7 @@ export function readCardRequest(body: unknown) {
   return {
     workspaceId: rest.workspace_id,
     admin: { id: admin?.id ?? '', name: admin?.name ?? '', email: admin?.email ?? null },
-    /** The teammate's, BCP 47; `null`: not in the request. */
+    /** The teammate's language, BCP 47; `null`: not in the request. */
     adminLocale: admin?.locale ?? admin?.language ?? null,
     conversationId: conversation?.id ?? context?.conversation_id ?? null,
     /** What customers wrote, newest first; plain text or HTML. */
@@ -77,7 +77,7 @@ export function readCardRequest(body: unknown) {
       id: contact?.id ?? customer?.id ?? '',
       externalId: contact?.external_id ?? customer?.external_id ?? customer?.user_id ?? null,
       email: contact?.email ?? customer?.email ?? null,
-      /** The customer's, where it is one of ours: for texts to send to them. */
+      /** The customer's language, if the app supports it: for texts to send to them. */
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: (contact?.role ?? customer?.role ?? customer?.type) === 'lead',
       isMissing: about === null,

@@ -36,7 +36,7 @@ import { filteredTimeline, nextTimelinePage, timeline } from './timeline.ts';
 /** `POST /canvas/inbox/initialize` and `/submit`, after their signature was verified. */
 export function inboxCardRouter(app: CardApp): Router {
   const { database } = app;
-  // Made once: its caches take a millisecond.
+  // Created once, because creating its caches takes a millisecond.
   const onPrimary = { ...app, readDatabase: withoutReplica(database), cards: createCardReader(database) };
   const handle: RequestHandler = async (req, res) => {
     const request = readCardRequest(req.body);
@@ -55,7 +55,7 @@ export function inboxCardRouter(app: CardApp): Router {
   return router;
 }
 
-/** As `res.json`, without its search for a serializer and an ETag: cards open often. */
+/** Like `res.json`, but without choosing a serializer and computing an ETag: cards open often. */
 function sendCanvas(res: Response, answer: CardAnswer): void {
   const body = Buffer.from(typeof answer === 'string' ? answer : JSON.stringify({ canvas: answer }));
   res.writeHead(200, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': body.length });
@@ -104,7 +104,7 @@ async function answerCard(
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
     app.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'stored data refused');
-    // *Back* needs nothing of it: it is the way to start again.
+    // *Back* does not need the form state: it lets the teammate start again.
     if (componentId !== 'home') return context.page([text(m.t('card.state.outdated'), 'error')]);
   }
   if (context.projects.length === 0)
@@ -195,7 +195,7 @@ function purchaseForm(kind: PurchaseActionKind): Render<CustomerContext> {
   return (context, subscription) => actionForm(context, { kind, subscription });
 }
 
-/** `extend:` is on the page of a subscription and on that of a grant. */
+/** Both the page of a subscription and the page of a grant have `extend:`. */
 function extend(context: CustomerContext, id: string): Promise<CardAnswer> {
   return findPurchase(context, id)
     ? actionForm(context, { kind: 'extend', subscription: id })

@@ -27,9 +27,9 @@ import type { FormState, FoundBy } from './form-state.ts';
 import { cutSentences } from './overview.ts';
 
 const MAX_FOUND = 10;
-/** A first canvas may be 400 px high: of those with the contact's e-mail it shows some, and the search all. */
+/** A first canvas may be 400 px high: it lists this many customers with the contact's e-mail, and the search more. */
 const MAX_POSSIBLE = 2;
-/** In the same way, of customers in several projects: the rest have only the name of their project. */
+/** For the same reason, customers in several projects get a sentence only if there are no more than this. */
 const MAX_WITH_SENTENCE = 3;
 const MAX_SENTENCE_LENGTH = 140;
 /** RevenueCat refuses a longer one. Source: its API v2, `store_subscription_identifier` and `search`. */
@@ -48,7 +48,7 @@ export function withoutCustomer(context: CardContext): Promise<InboxCanvas> {
   return context.candidates.length > 1 ? chooseProject(context) : unmatched(context);
 }
 
-/** One customer in each of several projects; of a few with what most tickets ask, so that often no press is needed. */
+/** Lists one customer in each of several projects. A short list also answers what most tickets ask, to save a click. */
 export async function chooseProject(context: CardContext): Promise<InboxCanvas> {
   const { messages: m } = context;
   const customers = await Promise.all(
@@ -68,7 +68,7 @@ export async function chooseProject(context: CardContext): Promise<InboxCanvas> 
 async function unmatched(context: CardContext): Promise<InboxCanvas> {
   const { messages: m, request } = context;
   const byEmail = await findByEmail(context);
-  // An unknown customer may have subscribed long ago: the next card knows them.
+  // An unknown customer may have subscribed long ago: import them for the next card.
   const { externalId } = request.contact;
   if (byEmail.length === 0 && externalId !== null) importFromRevenueCat(context, externalId);
   const ids = request.conversationTexts().values().map(appUserIdInText);
@@ -77,7 +77,7 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
   const possible = byEmail
     .filter(({ subscriberId }) => mentioned.every((each) => each.subscriberId !== subscriberId))
     .map((each): PossibleCustomer => ({ ...each, foundBy: 'possible_match' }));
-  // An id that is unknown here goes into the search.
+  // An id that is unknown here is filled into the search field.
   const form = searchForm(context, mentioned.length > 0 ? null : mentionedId);
   const mentionedParts = mentioned.length > 0 && [
     text(m.t('match.state.mentioned'), 'muted'),
@@ -93,8 +93,8 @@ async function unmatched(context: CardContext): Promise<InboxCanvas> {
 }
 
 /**
- * Where the workspace has switched that on. Anyone with the app's public key can set an e-mail, so that is only a
- * possible match.
+ * Searches only if the workspace matches by e-mail. Anyone with the app's public key can set an e-mail, so a result is
+ * only a possible match.
  */
 async function findByEmail({ request, workspace, app }: CardContext): Promise<readonly FoundSubscriber[]> {
   const { email } = request.contact;
@@ -122,7 +122,7 @@ export function searchView(context: CardContext): InboxCanvas {
   const candidate = certainCandidate(context);
   const parts = [text(m.t('match.title.search'), 'header'), searchForm(context, null)];
   if (!candidate?.link) return context.page(parts);
-  // None may be the right one.
+  // If none is the right customer, the link can be removed.
   const unlink = button('unlink', m.t('card.button.unlink'), 'link');
   return context.page([...parts, unlink], { unlink: candidate.subscriberId });
 }
@@ -177,7 +177,7 @@ function unsearchedText({ messages: m, projects }: CardContext): Part {
   return text(sentence, 'muted');
 }
 
-/** The rest can be found by what is more exact than an e-mail. */
+/** Lists at most `max` customers. A search by id or transaction finds the rest. */
 function foundList(context: CardContext, found: readonly PossibleCustomer[], max = MAX_FOUND): Part[] {
   return [
     list(found.slice(0, max).map((entry) => foundItem(context, entry))),
@@ -196,16 +196,13 @@ function foundItem({ projects, messages: m, request }: CardContext, found: Possi
   });
 }
 
-/** For the audit log of what is chosen from a list. */
+/** Stores how each listed customer was found, for the audit log. */
 function listState(listed: readonly PossibleCustomer[]): FormState {
   if (listed.length === 0) return {};
   return { foundBy: Object.fromEntries(listed.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])) };
 }
 
-/**
- * RevenueCat knows every id of a customer, and every transaction and order of a purchase. Who is unknown here is
- * imported.
- */
+/** RevenueCat finds a customer by any id, transaction or order. Customers who are unknown here are imported. */
 async function searchRevenueCat(
   context: CardContext,
   query: string,
@@ -226,9 +223,9 @@ async function searchRevenueCat(
   return { found, isImporting };
 }
 
-/** What was searched for, unless RevenueCat has answered that it is no customer's id, and who bought it. */
+/** The query, unless RevenueCat says that it is no customer's id, and the customers who bought what it names. */
 async function findIds({ app }: CardContext, project: Project, query: string): Promise<string[]> {
-  // The import checks what is missing to read customers.
+  // `importFromRevenueCat` then queues a check of the key's permissions.
   if (!canReadCustomers(project)) return [query];
   const searching = answerOrError(searchIds(app, project, query));
   const answer = await withTimeout(searching, SEARCH_TIMEOUT_MS, () => [query]);
@@ -262,7 +259,7 @@ function importFromRevenueCat(
   if (projects.some((project) => missingToReadCustomers(project).length > 0))
     queueKeyCheck(app, workspaceId).catch(report('a check of the API key'));
   const readable = projects.filter(canReadCustomers);
-  // One after the other: those of many projects would take all connections from other cards.
+  // One after the other: imports for many projects would take all connections from other cards.
   const queueImports = async (): Promise<void> => {
     for (const { projectId } of readable)
       await queueCustomerImport(

@@ -36,8 +36,8 @@ interface TimelineQuery {
 
 /**
  * Reads a timeline from a cursor, newest first. Each source is one scan of the timeline's index, which stops at the
- * limit: page one hundred costs what page one costs. An imported event whose webhook came later under another id is
- * left out: what tells two events apart is the same as in `keysOfEvent`.
+ * limit: page one hundred costs what page one costs. An imported event is left out if its webhook came later under
+ * another id; both count as the same event by the rules of `keysOfEvent`.
  */
 export async function readTimeline(
   sql: Sql,
@@ -115,8 +115,8 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
 }
 
 /**
- * A page of the timeline, including grants whose webhook has not arrived, and one event more where older ones follow.
- * Pages start at events, not at numbers, so new events move nothing.
+ * A page of the timeline, including grants whose webhook has not arrived, plus one more event if there are older ones.
+ * Pages start at events, not at numbers, so new events do not shift them.
  */
 export async function readTimelinePage(
   { app, request, customer }: CustomerContext,
@@ -130,7 +130,7 @@ export async function readTimelinePage(
   const isReported = rows.some(({ entry }) =>
     customer.fallbackEvents.some(({ kind }) => kind === entry.kind),
   );
-  // Its webhook may have arrived since they were read: then both would be shown.
+  // A webhook may have arrived since the fallback events were read, and then both would be shown: read them again.
   const missing = isReported
     ? await readFallbackEvents(app.readDatabase, customer.actions)
     : customer.fallbackEvents;

@@ -38,7 +38,7 @@ const GROUPS: Readonly<Record<Exclude<Filter['kind'], 'all' | 'other'>, readonly
     'product_change',
   ],
   endings: ['cancellation', 'trial_cancelled', 'expiration', 'subscription_paused'],
-  // What was charged is a purchase, too: "Why was I charged?" is asked of either.
+  // Charges are in this group and in purchases: an agent may look in either for "Why was I charged?".
   payments: [
     'initial_purchase',
     'trial_converted',
@@ -93,7 +93,7 @@ async function drawPage(
     environment: filter.environment === 'all' ? null : filter.environment,
     from: earlier.at(-1) ?? null,
   });
-  // What was older is gone: it was erased, or it was a grant whose webhook has arrived.
+  // The older events no longer exist: they were erased, or were grants whose webhooks have arrived.
   if (rows.length === 0 && earlier.length > 0) return drawPage(context, filter);
   const shown = rows.slice(0, PAGE_SIZE);
   const isFiltered = filter.kind !== 'all' || filter.environment !== 'all';
