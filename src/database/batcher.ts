@@ -14,14 +14,14 @@ export interface BatchOptions {
   readonly minParallelItems?: number;
 }
 
-/** One for each item, in their order; nothing where a batch only writes. */
+/** One result for each item, in order; nothing for a batch that only writes. */
 // biome-ignore lint/suspicious/noConfusingVoidType: what an async function without a result returns
 export type BatchResults<R> = readonly R[] | void;
 
 /**
- * Lets many callers share statements, for reading or for writing (group commit): those with the same key, a workspace or
- * project, so that a statement stays on one tenant's rows. An item that PostgreSQL refuses fails alone: the others of its
- * statement are then repeated one by one.
+ * Lets callers with the same key share statements, for reading or for writing (group commit). The key is a workspace or
+ * a project, so that a statement stays on one tenant's rows. When PostgreSQL refuses a statement, its items are
+ * repeated one by one, so that a bad item fails alone.
  *
  * @returns resolves with the item's result when its statement is done and committed
  */
@@ -33,13 +33,13 @@ export function createBatcher<T, R = void>(
   return (key, item) => queues(key)(item);
 }
 
-/** More than are used at the same time. One that is dropped while it runs still finishes. */
+/** More values than are in use at the same time. A queue that is dropped while it runs still finishes. */
 const MAX_KEPT = 10_000;
 
 /** One value for each workspace or project, made when it is first needed. */
 export function createKeyedCache<T extends object>(make: (key: string) => T): (key: string) => T {
-  // Bounded, since anyone can name a workspace in an address.
-  // With `max` it would reserve room for all, 0.3 MB for each of the dozen caches of a process.
+  // Bounded, since anyone can put any workspace into a URL.
+  // `max` would reserve room for all entries up front, 0.3 MB for each of the dozen caches of a process.
   const made = new LRUCache<string, T>({ maxSize: MAX_KEPT, sizeCalculation: () => 1 });
   return (key) => {
     const existing = made.get(key) ?? make(key);
@@ -63,7 +63,7 @@ function createQueue<T, R>(
     if (waiting.length === 0 || (running > 0 && waiting.length < minParallelItems)) return;
     isPlanned = true;
     const waitMs = startedAtMs + spacingMs - performance.now();
-    // Not within this turn of the event loop: calls of the same turn share a statement.
+    // Waits for the end of this turn of the event loop: calls of the same turn share a statement.
     if (waitMs <= 0) setImmediate(runNext);
     else setTimeout(runNext, waitMs);
   }

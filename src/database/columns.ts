@@ -10,7 +10,7 @@ export const boolean = (): Column<boolean> => ({ type: 'boolean' });
 export const integer = (): Column<number> => ({ type: 'integer' });
 export const timestamptz = (): Column<Date> => ({ type: 'timestamptz' });
 export const jsonb = <T>(): Column<T> => ({ type: 'jsonb' });
-/** Ids and times in ms fit into a number; PostgreSQL's driver would return texts. */
+/** Ids and times in ms fit into a number, but PostgreSQL's driver returns a bigint as a string. */
 export const bigint = (): Column<number> => ({
   type: 'bigint',
   transformer: { to: (value: unknown) => value, from: (value: string | null) => value && Number(value) },

@@ -10,7 +10,7 @@ export type DatabaseConnection = Awaited<ReturnType<typeof connectDatabase>>;
 /**
  * Opens the configured database, or the embedded one, and runs the missing migrations.
  *
- * @param options.forServer whether to open `DATABASE_READ_URL`, and to start the embedded database again when it ends:
+ * @param options.forServer whether to open `DATABASE_READ_URL`, and to restart the embedded database when it ends:
  *   the command line needs neither
  * @param options.stopping ends the wait for a lock that a migration needs
  */
@@ -69,8 +69,8 @@ export async function openServer(config: Config, opening: AsyncDisposableStack):
 }
 
 /**
- * Reverts the newest migrations of the configured database. No process of the app may run at the same time: the one
- * that starts next runs its own migrations again.
+ * Reverts the newest migrations of the configured database. No process of the app may run at the same time: the next
+ * one that starts runs its migrations again.
  *
  * @returns names of the migrations that were reverted, newest first
  */
@@ -82,7 +82,7 @@ export async function rollBack(config: Config, logger: Logger, count: number): P
   return await undoMigrations(dataSource, count, { onBlocked: logBlocked(logger) });
 }
 
-/** @param url past the pooler, where there is a way past it */
+/** @param url of the server itself, if there is a way past the pooler */
 async function migrateOn(url: string, logger: Logger, signal?: AbortSignal): Promise<void> {
   await using opening = new AsyncDisposableStack();
   const { dataSource, close } = await openDatabase({ url, logger, poolSize: 2 });

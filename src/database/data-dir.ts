@@ -18,7 +18,7 @@ const FULL = new Set(['ENOSPC', 'EDQUOT']);
 /**
  * Creates the folder of the embedded database and of the keys, and checks that it can be written.
  *
- * @throws AppError that a person can act on
+ * @throws AppError with the reason and a remedy, when the folder cannot be used
  */
 export async function openDataDir(dataDir: string): Promise<void> {
   const probe = join(dataDir, `.probe-${randomBytes(6).toString('hex')}`);
@@ -29,7 +29,7 @@ export async function openDataDir(dataDir: string): Promise<void> {
   } catch (error) {
     await rm(probe, { force: true }).catch(() => {});
     const code = codeOf(error) ?? '';
-    // Another folder would be another, empty database.
+    // No advice to use another folder when the disk is full: there the database would be a new, empty one.
     const remedy = FULL.has(code)
       ? 'Make room there.'
       : 'Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.';
@@ -40,7 +40,7 @@ export async function openDataDir(dataDir: string): Promise<void> {
   }
 }
 
-/** Not by `recursive`: on Linux it never returns where nothing can be created, such as in /proc. */
+/** Avoids the option `recursive`: on Linux it never returns where nothing can be created, such as in /proc. */
 async function createFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
@@ -50,7 +50,7 @@ async function createFolder(path: string): Promise<void> {
     if (codeOf(error) !== 'ENOENT' || (await isFolder(parent))) throw error;
     await createFolder(parent);
     await mkdir(path).catch(async (again) => {
-      // Another process that starts together with this one.
+      // Another process that started together with this one may have created it.
       if (!(await isFolder(path))) throw again;
     });
   }

@@ -26,7 +26,7 @@ export async function openDatabase(options: {
   url: string;
   logger: Logger;
   poolSize?: number;
-  /** A connection that does not answer a statement in this time is closed; without it, when TCP gives up. */
+  /** A connection that does not answer a statement in this time is closed; if unset, it is closed when TCP gives up. */
   statementTimeoutMs?: number;
 }) {
   const { url, logger, poolSize = 20, statementTimeoutMs } = options;
@@ -42,16 +42,16 @@ export async function openDatabase(options: {
     migrationsTransactionMode: 'each',
     installExtensions: false,
     logging: false,
-    // The usual one prints a migration that fails as text, also one that is tried again.
+    // The default logger prints each migration that fails as text, even one that is retried.
     logger: 'debug',
     poolErrorHandler: (error: Error) => logger.warn({ err: error }, 'database connection lost'),
     extra: {
-      // A router drops a silent connection after minutes: Linux would first probe it after two hours.
+      // Routers drop a silent connection after minutes, but Linux would first probe it after two hours.
       keepAlive: true,
       keepAliveInitialDelayMillis: 60_000,
       // Statements of one transaction that do not wait for each other share a round trip.
       pipeline: true,
-      // Stay open when nothing happens: opening one takes longer than all statements of a lone webhook.
+      // These stay open when idle: opening one takes longer than all statements of a lone webhook.
       min: Math.min(poolSize, MIN_CONNECTIONS),
       query_timeout: statementTimeoutMs,
       onConnect: prepareConnection,
@@ -70,18 +70,18 @@ export async function openDatabase(options: {
   };
 }
 
-/** A transaction that holds locks on tables, for a while already. */
+/** A transaction that holds locks on tables and has been open for a while. */
 export interface LongTransaction {
   readonly pid: number;
   readonly application: string;
-  /** Since it began; `null`: of another user. */
+  /** Seconds since it began; `null`: unknown, since it belongs to another user. */
   readonly seconds: number | null;
 }
 
 interface LockWait {
-  /** Called after each attempt of a migration that did not get a lock in time. */
+  /** Called each time a migration did not get a lock in time. */
   readonly onBlocked?: (by: readonly LongTransaction[]) => void;
-  /** Ends the wait for a lock, which rejects; a migration that runs is finished. */
+  /** Ends the wait for a lock with a rejection; a running migration still finishes. */
   readonly signal?: AbortSignal;
 }
 
@@ -92,7 +92,7 @@ interface LockWait {
  */
 export async function migrate(dataSource: DataSource, wait: LockWait = {}): Promise<string[]> {
   return withMigrationLock(dataSource, wait, async () => {
-    // Those that were run before one that had to wait are not in the result of the attempt that ends it.
+    // Read first: the result of the last attempt leaves out migrations that an earlier, blocked attempt has run.
     const missing = await new MigrationExecutor(dataSource).getPendingMigrations();
     await retryWhileBlocked(dataSource, wait, () => dataSource.runMigrations());
     return missing.map((migration) => migration.name);
@@ -130,7 +130,7 @@ export async function undoMigrations(
 }
 
 const LOCK_NOT_AVAILABLE = '55P03';
-/** Between two attempts, longer than an attempt may make others wait. The last one counts for all that follow, ms. */
+/** Pauses between attempts, which let the statements through that an attempt blocks, ms. The last one is repeated. */
 const LOCK_RETRY_DELAYS_MS = [1_000, 2_000, 4_000, 8_000];
 const MAX_LOCK_WAIT_MS = 600_000;
 
@@ -170,7 +170,7 @@ const LONG_TRANSACTIONS = `
 
 const MIGRATION_LOCK_POLL_MS = 200;
 
-/** A transaction's lock, not a session's: a connection pooler would leave the latter on a pooled connection. */
+/** Uses a transaction lock: behind a connection pooler, a session lock would stay on a pooled connection. */
 async function withMigrationLock<T>(
   dataSource: DataSource,
   { signal }: LockWait,

@@ -26,7 +26,7 @@ import {
 export type EmbeddedPostgres = Awaited<ReturnType<typeof startEmbeddedPostgres>>;
 
 const DATABASE = 'subscription_timeline';
-/** Owns the app's database. A superuser could read files and run programs of the machine. */
+/** Owns the app's database. Not a superuser, which could read files and run programs on the machine. */
 const APP_ROLE = 'subscription_timeline_app';
 /** Name of the connection that each process keeps while it uses the database. */
 const USER_SESSION = 'embedded-user';
@@ -38,16 +38,16 @@ const USER_SESSION = 'embedded-user';
  */
 export async function startEmbeddedPostgres(dataDir: string, options: { fast?: boolean } = {}) {
   await openDataDir(dataDir);
-  // Of two processes that start together, one creates and starts the database and the other joins it.
+  // When two processes start together, one creates and starts the database and the other joins it.
   const { access, session } = await withFileLock(lockOf(dataDir), async () => {
     const reached = await startOrJoin(dataDir, options.fast ?? false);
-    // Tells other processes that this one uses the database, from before its first statement until it stops.
+    // Shows other processes that this one uses the database, from before its first statement until it stops.
     return { access: reached, session: await connect(reached, USER_SESSION) };
   });
   return {
     /** Connection URL of the app's own database, as a role that owns it and nothing else. */
     url: urlOf(access, APP_ROLE, DATABASE),
-    /** The same as the superuser, for tests and benchmarks. */
+    /** The same database as the superuser, for tests and benchmarks. */
     superuserUrl: urlOf(access, SUPERUSER, DATABASE),
     /** Stops the server, unless another process of ours still uses it. */
     stop: (): Promise<void> =>
@@ -66,11 +66,11 @@ const CHECK_EVERY_MS = 1_000;
 /**
  * Restarts the database when it has ended unexpectedly, most often because memory ran out. Its address stays the same.
  *
- * @returns stops watching
+ * @returns a function that stops watching
  */
 export function restartWhenEnded(dataDir: string, logger: Logger): () => Promise<void> {
   const stopping = new AbortController();
-  // A process of another container cannot be seen at all: only one that was seen can be missed.
+  // A server in another container is never visible: only one that was visible before can have ended.
   let wasSeen = false;
   const watching = repeat(CHECK_EVERY_MS, stopping.signal, check);
   return async () => {
@@ -101,7 +101,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // Of another user, but there.
+    // The process exists but belongs to another user.
     return codeOf(error) === 'EPERM';
   }
 }
@@ -121,8 +121,8 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
       `${clusterOf(dataDir)} is a database, and ${accessFileOf(dataDir)} with its password is missing or damaged. Restore that file from a backup, or move the folder away to begin with an empty database.`,
     );
   const access: Access = { port: await freePort(stored.port), password: stored.password };
-  // A process that crashes or is killed takes the database with it; other processes that use it start it again. From its
-  // first moment: one that was left behind before its port was stored could neither be joined nor started again.
+  // If this process crashes or is killed, the guard stops the database; other processes that use it start it again.
+  // Set on spawn: a server left behind before its port was stored could neither be joined nor started again.
   const onSpawned = (pid: number): void => {
     releaseFromExit(dataDir);
     guards.set(dataDir, { pid, release: runAfterExit('kill -INT "$1"', [String(pid)]) });
@@ -133,7 +133,7 @@ async function startOrJoin(dataDir: string, fast: boolean): Promise<Access> {
   return access;
 }
 
-/** Databases that this process started, with what releases them from its end. */
+/** Databases that this process started and that stop when it ends; `release` lets one outlive it. */
 const guards = new Map<string, { readonly pid: number; release(): void }>();
 
 function releaseFromExit(dataDir: string): void {
@@ -217,18 +217,18 @@ async function readPid(dataDir: string): Promise<number | null> {
   return Number.isInteger(pid) && pid > 0 ? pid : null;
 }
 
-/** Ends connections, and waits until the server has ended. */
+/** Stops the server, which ends its connections, and waits until it has ended. */
 async function shutDown(pid: number): Promise<void> {
   try {
     process.kill(pid, 'SIGINT');
   } catch {
-    // It has ended.
+    // The process has already ended.
     return;
   }
   for (const deadline = Date.now() + 15_000; isAlive(pid) && Date.now() < deadline; ) await sleep(50);
 }
 
-/** The port that it had before, so that processes which know it find it again; else any. */
+/** The preferred port, so that processes that know it find the server again; if it is taken, any other. */
 async function freePort(preferred: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -20,12 +20,12 @@ import {
 import type { Entities } from './sql.ts';
 
 /**
- * The ordinary tables, for repositories: each declares its columns once, and the type of its rows follows. By SQL in the
- * repositories that own them: the hot tables (webhooks, events, deliveries, subscribers), reads from a replica, locks, and
+ * Entities of the ordinary tables: each declares its columns once, and the type of its rows follows. Repositories use
+ * SQL instead for the hot tables (webhooks, events, deliveries, subscribers), reads from a replica, locks, and
  * statements over all workspaces. A test compares the entities with the migrated schema.
  */
 
-/** A select list that gives rows the shape of the entity, for statements by hand; of all columns by default. */
+/** A select list for SQL by hand that gives rows the shape of the entity; all columns by default. */
 export function columnsOf<R extends object>(
   { options }: EntitySchema<R>,
   properties: readonly (keyof R & string)[] = Object.keys(options.columns) as (keyof R & string)[],
@@ -113,7 +113,7 @@ export const WorkspaceEntity = entity('workspaces', {
   erasureKey: nullable(text()),
   /** Whether Intercom lets only verified users into the Messenger; `null`: not known. */
   identityVerification: nullable(boolean()),
-  /** Of earlier versions, as the time: the audit log says who installed the app and when. */
+  /** Not used any more, like `installedAt`: the audit log says who installed the app and when. */
   installedBy: nullable(jsonb<unknown>()),
   installedAt: timestamptz(),
   uninstalledAt: nullable(timestamptz()),
@@ -151,12 +151,12 @@ export const ProjectEntity = entity('projects', {
   lastRefusedAt: nullable(timestamptz()),
   refusedFor: nullable(text<'authorization' | 'signature'>()),
   disconnectedAt: nullable(timestamptz()),
-  /** What undoing the disconnection restores. */
+  /** The `webhookAuthHash` that undoing the disconnection restores. */
   disconnectedAuthHash: nullable(text()),
   createdAt: timestamptz(),
 });
 
-/** The OAuth `state` that a browser was sent away with. */
+/** The OAuth `state` of a browser that was redirected to Intercom. */
 export const OAuthStateEntity = entity('oauth_states', {
   stateHash: key(text()),
   purpose: text(),
@@ -217,11 +217,11 @@ export const ImportEntity = entity('imports', {
   state: text<'running' | 'paused' | 'cancelled' | 'done' | 'failed'>(),
   /** Error code: why it has failed, or what it waits for. */
   reason: nullable(text()),
-  /** Events since then are delivered to contacts; `null`: none. */
+  /** Events since this time are delivered to contacts; `null`: none are. */
   eventsSinceMs: { ...nullable(bigint()), name: 'events_since' },
   /** Whether RevenueCat offers the events; `null`: unknown yet. */
   hasEvents: nullable(boolean()),
-  /** Of the next page of RevenueCat's list. */
+  /** Points to the next page of RevenueCat's list. */
   cursor: nullable(text()),
   /** Whether all customers are listed: only then is `listed` the total. */
   isListed: boolean(),
@@ -236,12 +236,12 @@ export const ImportEntity = entity('imports', {
   purchases: integer(),
   newEvents: integer(),
   knownEvents: integer(),
-  /** Of earlier versions: the audit log says who. */
+  /** Not used any more: the audit log says who started it. */
   startedBy: jsonb<unknown>(),
   startedAt: timestamptz(),
   finishedAt: nullable(timestamptz()),
   seenAt: timestamptz(),
-  /** How many were done at two earlier times, 20 s apart or more: the rate is counted from the first. */
+  /** Customers done at two earlier times, at least 20 s apart. The rate is measured from the earlier one. */
   paceAt: timestamptz(),
   paceDone: integer(),
   paceBeforeAt: timestamptz(),
@@ -256,7 +256,7 @@ export const ImportCustomerEntity = entity('import_customers', {
   customerId: key(text()),
   attempts: integer(),
   notBefore: timestamptz(),
-  /** Why it was not read; `null`: it was, or is still to be. */
+  /** Why it was not read; `null`: it was read, or has yet to be. */
   code: nullable(text()),
   doneAt: nullable(timestamptz()),
 });
@@ -276,7 +276,7 @@ export const BulkGrantEntity = entity('bulk_grants', {
   admin: jsonb<Teammate>(),
   /** Who approved or declined it. */
   decidedBy: nullable(jsonb<Teammate>()),
-  /** How its customers are chosen; `null`: they are those of a list. */
+  /** How its customers are chosen; `null`: a list names them. */
   customerGroup: nullable(jsonb<unknown>()),
   state: text<
     | ('choosing' | 'draft' | 'awaiting_approval' | 'declined' | 'withdrawn')
@@ -285,7 +285,7 @@ export const BulkGrantEntity = entity('bulk_grants', {
   /** Customers of the list that have been erased: they get nothing, and are not stored. */
   leftOut: integer(),
   createdAt: timestamptz(),
-  /** Of earlier versions. */
+  /** Written by earlier versions only. */
   startedAt: nullable(timestamptz()),
   finishedAt: nullable(timestamptz()),
 });

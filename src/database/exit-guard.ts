@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process';
 
 /**
  * Runs a shell script when this process ends, however it ends: a small shell waits for the end of a pipe that only
- * this process holds open. In a process group of its own, so that Ctrl-C does not end the shell.
+ * this process holds open. The shell has its own process group, so that Ctrl-C does not end it.
  *
  * @param args `$1`, `$2` … of the script
- * @returns cancels it
+ * @returns a function that cancels it
  */
 export function runAfterExit(script: string, args: readonly string[]): () => void {
   // Windows has no POSIX shell; the embedded database is for trying the app there.

@@ -6,10 +6,7 @@ const UNAVAILABLE =
 const NOTHING_ANSWERS =
   'Nothing answers there: check host and port in {setting}, and the firewall between this machine and PostgreSQL.';
 
-/**
- * Where an error names its cause, what helps: by SQLSTATE (PostgreSQL, appendix A), errno, Node's code of TLS, or by the
- * message.
- */
+/** What helps against each cause, by SQLSTATE (PostgreSQL, appendix A), errno, Node's TLS error code or the message. */
 const REMEDIES: readonly (readonly [codeOrMessage: RegExp, remedy: string])[] = [
   [
     /^(ENOTFOUND|EAI_AGAIN)$/,
@@ -68,7 +65,7 @@ export type DatabaseSetting = 'DATABASE_URL' | 'DATABASE_READ_URL' | 'DATABASE_D
 /**
  * Why a database cannot be used, and what helps against this cause.
  *
- * @returns `remedy` is `null` when the error is none of the connection's
+ * @returns `remedy` is `null` when the cause is unknown and the error does not mean that the database is unavailable
  */
 export function explainDatabaseError(
   error: unknown,

@@ -9,9 +9,9 @@ const RETRY_MS = 50;
 
 /**
  * Runs work that only one process at a time may do: the others wait. The holder touches the file while it
- * works; a process id would say nothing across containers that share the folder.
+ * works; a process id would mean nothing across containers that share the folder.
  *
- * @param file its folder exists; without it no other process can hold the lock
+ * @param file in a folder that exists; if it does not, no other process can hold the lock
  */
 export async function withFileLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   while (!(await tryLock(file))) await sleep(RETRY_MS);
@@ -38,7 +38,7 @@ async function tryLock(file: string): Promise<boolean> {
     if (code !== 'EEXIST') throw error;
   }
   const found = await stat(file).catch(() => null);
-  // In the future: the clock was set back since.
+  // A time in the future counts as stale, too: the clock was set back since.
   if (found && Math.abs(Date.now() - found.mtimeMs) > STALE_MS) await rm(file, { force: true });
   return false;
 }

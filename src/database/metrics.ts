@@ -3,7 +3,7 @@ import { withTimeout } from '../time.ts';
 import type { ReadDatabase } from './replica.ts';
 import { type Database, isReadOnly, queryRow, type Sql } from './sql.ts';
 
-/** Scrapes that come closer together share one read of the database. */
+/** Scrapes within this time share one read of the database. */
 const SHARE_FOR_MS = 15_000;
 const MAX_AGE_OF_UP_MS = 1_000;
 /** A database that hangs must not hold back the other metrics: a scrape times out after ten seconds. */
@@ -12,10 +12,10 @@ const READ_TIMEOUT_MS = 3_000;
 /** One number, or one for each value of the gauge's label. */
 type GaugeValue = number | Iterable<readonly [string, number]>;
 type GaugeValues<Name extends string> = Readonly<Record<Name, GaugeValue>>;
-/** What the gauge says; with the name of its label, if it has one. */
+/** The help text of the gauge, with the name of its label if it has one. */
 type Help = string | { readonly help: string; readonly label: string };
 
-/** Adds gauges that share one read: `subscription_timeline_<name>`. While it gives `null` they are absent. */
+/** Adds gauges named `subscription_timeline_<name>` that share one read. They are absent while it gives `null`. */
 export function addGauges<Name extends string>(
   registry: Registry,
   read: () => GaugeValues<Name> | null | Promise<GaugeValues<Name> | null>,
@@ -54,9 +54,9 @@ export function addDatabaseGauges<Name extends string>(
 }
 
 /**
- * A read that hangs is not started again in parallel: it would take one connection of the pool after the other.
+ * A read that hangs is not repeated in parallel, which would take up the pool's connections one after the other.
  *
- * @returns the read that several share; `null`: not in time
+ * @returns gives the shared read, which resolves with `null` when it fails or is not ready in time
  */
 function shareReads<T>(read: () => Promise<T>, shareForMs = SHARE_FOR_MS): () => Promise<T | null> {
   let last: { atMs: number; value: Promise<T | null> } | null = null;
@@ -111,7 +111,7 @@ export function addDatabaseMetrics(
   });
 }
 
-/** Indexes included. On Citus: of the coordinator. */
+/** Includes indexes. On Citus it is the size on the coordinator. */
 async function readDatabaseBytes(sql: Sql) {
   const { bytes } = await queryRow<{ bytes: string }>(
     sql,

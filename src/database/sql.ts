@@ -9,7 +9,7 @@ import { codeOf } from '../errors.ts';
  */
 export const STATEMENT_TIMEOUT_MS = 20_000;
 
-/** What a store needs: a pool or an open transaction. */
+/** Runs statements on a pool or in an open transaction. */
 export interface Sql {
   /**
    * Runs one statement and gives its rows; outside of a transaction it is repeated after a deadlock. Statements are
@@ -43,7 +43,7 @@ export interface Database extends Sql, Entities {
 
 /** Counting stops here: beyond it nobody needs an exact number, and a table may hold millions of rows. */
 export const MAX_COUNTED = 100_000;
-/** Events are counted and listed of so many due subscribers: of all 200,000 took 18 s, and pages and metrics failed. */
+/** Events are counted and listed for at most this many due subscribers: 200,000 took 18 s; pages and metrics failed. */
 export const MAX_DUE_COUNTED = 5_000;
 
 /** The row of a statement that always has exactly one, such as a count. */
@@ -58,14 +58,14 @@ export async function queryRow<Row extends QueryResultRow>(
 }
 
 /**
- * @param options.prepare not behind a pooler: a named statement may meet a connection that has never prepared it
+ * @param options.prepare `false` behind a pooler: a named statement may reach a connection that has not prepared it
  * @param options.statementTimeoutMs instead of the connection's
  */
 export function sqlOn(
   target: Pool | PoolClient | Client,
   options: { readonly prepare: boolean; readonly statementTimeoutMs?: number },
 ): Sql {
-  // The driver takes it with each statement, which its types do not say.
+  // The driver accepts it for each statement, although its types do not say so.
   const timeout = { query_timeout: options.statementTimeoutMs };
   return {
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = [], name?: string) {
@@ -101,7 +101,7 @@ async function runTransaction<T>(
   dataSource: DataSource,
   options: Parameters<typeof sqlOn>[1],
 ): Promise<T> {
-  // The same connection for SQL and for repositories.
+  // SQL and repositories share this connection.
   const runner = dataSource.createQueryRunner();
   try {
     const client = (await runner.connect()) as PoolClient;
@@ -127,8 +127,8 @@ async function runTransaction<T>(
 const ignore = (): void => {};
 
 /**
- * The pool takes its error listener off a connection that it hands out, and who asked for it adds one a moment later.
- * A server that ends the connection in between (it is restarted while connections are opened) would end the process.
+ * The pool removes its error listener from a connection that it hands out, and the caller adds one a moment later. A
+ * server that ends the connection in between (it is restarted while connections are opened) would end the process.
  * The statement that the connection was for fails anyway.
  */
 export function ignoreErrorsInUse(pool: Pool): void {
@@ -136,14 +136,14 @@ export function ignoreErrorsInUse(pool: Pool): void {
 }
 
 /**
- * Whether a pooler is between us and the server: it reports process numbers of its own, so the one reported on
- * connecting is not the one that answers.
+ * Whether a pooler is between us and the server. A pooler reports process ids of its own, so the id reported on
+ * connecting is not that of the process that answers.
  */
 export async function isPooled(pool: Pool): Promise<boolean> {
   const client = await pool.connect();
   const result = await client
     .query<{ pid: number }>('select pg_backend_pid() as pid')
-    // A connection that has gone silent would be used again.
+    // Closes the connection: one that has gone silent would be used again.
     .catch((error) => {
       client.release(true);
       throw error;
@@ -153,16 +153,16 @@ export async function isPooled(pool: Pool): Promise<boolean> {
 }
 
 /**
- * For each new connection. The driver reads dates in the ISO style only, and a database or a role may set another. A
- * statement that is given up ends on the server too, which otherwise notices a closed connection at its end. Not as
- * parameters of the connection, which poolers refuse.
+ * Prepares each new connection. The driver reads dates in the ISO style only, and a database or a role may set another.
+ * A statement that is given up ends on the server too, which without the check notices a closed connection only at the
+ * statement's end. Not set as connection parameters, which poolers refuse.
  */
 export async function prepareConnection(client: ClientBase): Promise<void> {
   try {
     await client.query(`set datestyle = 'ISO'`);
     await client.query(`set client_connection_check_interval = '1s'`);
   } catch {
-    // A lost connection fails the statement that it is for, too. Not every server can check its connections.
+    // Not every server can check its connections. If this connection is lost, the statement that it is for fails, too.
   }
 }
 
@@ -173,26 +173,26 @@ export async function isReadOnly(sql: Sql): Promise<boolean> {
 }
 
 /**
- * Joined in a lateral subquery with an `order by`, it makes the planner use the index that has this order: of this
- * function it expects a hundred rows, and sorting those would cost more. Without it the planner expects one row of a
- * workspace that its statistics do not know, and takes any index: 5,000 customers read all events of the workspace each.
+ * Joined in a lateral subquery with an `order by`, it makes the planner use the index that has this order: the planner
+ * expects a hundred rows from it, which would cost more to sort. Without it the planner expects one row of a workspace
+ * that its statistics do not know, and takes any index: 5,000 customers read all events of the workspace each.
  */
 export const ONE_ROW = `json_array_elements('[0]')`;
 
-/** Some fields of rows as lists, the parameters of an unnest. */
+/** Fields of rows as lists, the parameters of an unnest. */
 export function listsOf<Row>(rows: readonly Row[], ...fields: readonly (keyof Row)[]): unknown[][] {
   return fields.map((field) => rows.map((row) => row[field]));
 }
 
 /**
- * The clock of the database as a row to join, `clock.at`: the one clock that all processes share. Citus refuses a
- * call of now() inside CASE and COALESCE of an UPDATE and in RETURNING, and takes a column. `offset 0` keeps
- * PostgreSQL from putting the call back into the column's place.
+ * The database's clock as a row to join, `clock.at`: all processes share this clock. Citus refuses a call of now()
+ * inside CASE and COALESCE of an UPDATE and in RETURNING, but accepts a column. `offset 0` keeps PostgreSQL from
+ * replacing the column with the call.
  */
 export const CLOCK = `(select now() as at offset 0) as clock`;
 
 /**
- * The same clock as one more list of an unnest. A row to join would change PostgreSQL's plan of the other joins.
+ * The same clock as one more list of an unnest. A row to join would change PostgreSQL's plan for the other joins.
  *
  * @param list one of the other lists, as SQL
  */
@@ -215,7 +215,7 @@ async function retryAfterDeadlock<T>(work: () => Promise<T>): Promise<T> {
       return await work();
     } catch (error) {
       if (codeOf(error) !== DEADLOCK || tries === MAX_TRIES) throw error;
-      // Until the other one has woken and has the rows.
+      // Gives the other transaction time to lock the rows.
       await sleep(50);
     }
   }
@@ -234,7 +234,7 @@ export async function deleteInBatches(deleteBatch: () => Promise<readonly unknow
 /** The channel that delivery workers listen on; the payload is the workspace. */
 export const DELIVERY_CHANNEL = 'delivery';
 
-/** Wakes the delivery workers: something of the workspace is due. In a transaction they are woken by its commit. */
+/** Wakes the delivery workers: the workspace has something due. In a transaction they are woken by its commit. */
 export async function notifyDelivery(sql: Sql, workspaceId: string): Promise<void> {
   await sql.query(`select pg_notify('${DELIVERY_CHANNEL}', $1)`, [workspaceId]);
 }

@@ -6,7 +6,7 @@ export type SecretKind = 'accessToken' | 'messengerSecret' | 'apiKey' | 'signing
 
 /** How the rows of a table belong to a subscriber, and what happens to them. */
 interface CustomerRows {
-  /** The rows of some subscribers, given as `$2`, in a statement whose workspace is `$1`. */
+  /** SQL condition for the rows of the subscribers `$2` in the workspace `$1`. */
   readonly where: string;
   /** When two subscribers are merged. `drop`: derived data of both, which is rebuilt. */
   readonly onMerge: 'move' | 'drop' | 'nothing';
@@ -14,7 +14,7 @@ interface CustomerRows {
   readonly onErase: 'delete' | 'anonymize';
   /** Whether the rows are part of what is stored about the customer, or only bookkeeping. */
   readonly isExported: boolean;
-  /** Of a list of customers, who may not be stored: the column with their app user IDs. */
+  /** For a table that lists customers who may not be stored: the column with their app user IDs. */
   readonly idColumn?: string;
 }
 
@@ -92,7 +92,7 @@ export const CUSTOMER_TABLES = Object.entries(TABLES).flatMap(([table, { custome
   customer ? [{ table, ...customer }] : [],
 );
 
-/** Lists of customers: all that names one who is not stored. */
+/** Tables that list customers: the only ones that name a customer who is not stored. */
 export const LIST_TABLES = CUSTOMER_TABLES.flatMap(({ table, idColumn }) =>
   idColumn === undefined ? [] : [{ table, idColumn }],
 );
@@ -102,7 +102,7 @@ export const ENCRYPTED_COLUMNS = Object.entries(TABLES).flatMap(([table, { secre
     table,
     column,
     kind,
-    /** With the workspace, the table's key. */
+    /** The column that forms the table's key together with the workspace. */
     idColumn: table === 'workspaces' ? 'workspace_id' : 'project_id',
   })),
 );

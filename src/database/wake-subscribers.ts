@@ -1,28 +1,28 @@
 import { notifyDelivery, type Sql } from './sql.ts';
 
-/** What waking changes of subscribers `s`; more may follow. One that is due already keeps its place in the queue. */
+/** The assignments that wake subscribers `s`; more may follow. A subscriber that is already due keeps its place. */
 export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
-/** With nothing written, all attributes are written again. */
+/** Also clears what was written, so that all attributes are written again. */
 export const REWRITE = `${DUE}, attributes_written = null`;
-/** As if none of its deliveries had failed. */
+/** Also retries as if no delivery had failed before. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
 /** Selects subscribers by their ids. */
 export const byIds = (ids: readonly string[]) => ({ where: 's.subscriber_id = any($2)', values: [ids] });
 
 /**
- * Makes subscribers due and wakes delivery when there are any. They are locked by id, as in every statement that writes
- * several: in different orders, it and a delivery could deadlock.
+ * Makes subscribers due and, if there are any, wakes delivery. Locks them in the order of their ids, as every statement
+ * that writes several does: in different orders, this statement and a delivery could deadlock.
  *
- * @param wake.where on subscribers `s`; its parameters after the workspace are `values`
- * @returns their number
+ * @param wake.where a condition on subscribers `s`; `values` are its parameters after the workspace
+ * @returns number of subscribers that were woken
  */
 export async function wakeSubscribers(
   sql: Sql,
   workspaceId: string,
   wake: { set: string; where: string; values: readonly unknown[]; name?: string },
 ): Promise<number> {
-  // Only counted: there may be a million.
+  // Returns only a count: there may be a million rows.
   const [woken] = await sql.query<{ count: number }>(
     `with woken as (
        update subscribers s

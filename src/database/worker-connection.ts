@@ -6,10 +6,10 @@ import { type Sql, STATEMENT_TIMEOUT_MS, sqlOn } from './sql.ts';
 /** Any number that nothing else in this database uses for advisory locks of two integers. */
 const WORKER_LOCK = 719_040_251;
 
-/** The lock that a worker holds while it is connected, from the first 32 bits of its id. */
+/** Key of the lock that a worker holds while it is connected: the first 32 bits of its id. */
 const lockOf = (column: string): string => `('x' || substr(${column}::text, 1, 8))::bit(32)`;
 
-/** Registers a worker as alive while this connection lasts: one of its own, not of a pool. */
+/** Registers a worker as alive while this connection lasts, which must be its own and not from a pool. */
 export async function registerWorker(sql: Sql, workerId: string): Promise<void> {
   await sql.query(`select pg_advisory_lock($1, ${lockOf('$2')}::integer)`, [WORKER_LOCK, workerId]);
   await sql.query(`insert into workers (worker_id) values ($1)`, [workerId]);
@@ -37,19 +37,19 @@ export async function unregisterWorker(sql: Sql, workerId: string): Promise<bool
 }
 
 const RECONNECT_DELAY_MS = 500;
-/** A connection that only listens would not notice that the network was cut. Longer than a statement may take. */
+/** Without this, a connection that only listens would not notice a cut network. Longer than a statement may take. */
 const HEARTBEAT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 export type WorkerConnection = ReturnType<typeof createWorkerConnection>;
 
 /**
- * A worker's own connection: it receives notifications, and it shows that the worker is alive. It connects again when
- * that is lost, each time under a new worker id: others may have ended what was begun under the old one.
+ * A worker's own connection: it receives notifications and shows that the worker is alive. A lost connection is opened
+ * again under a new worker id, since other workers may have released the leases of the old one.
  *
  * @param options.sessionUrl `null`: only a transaction pooler is reachable, where nothing can listen or be registered
- * @param options.channels by name, what to do with a payload
- * @param options.onReady called on each new connection: what was announced before was missed
+ * @param options.channels handlers of payloads, by channel
+ * @param options.onReady called on each new connection: notifications before it were missed
  */
 export function createWorkerConnection(options: {
   sessionUrl: string | null;
