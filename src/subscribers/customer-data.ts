@@ -24,8 +24,8 @@ export async function exportSubscribers(
 }
 
 /**
- * Together with those that they were merged with: a delivery or a card that began before the merge has stored rows under
- * the one that it knew, and who was to be erased may have been merged into another one since.
+ * Adds the subscribers that these were merged with. A delivery or a card that began before a merge stores rows under
+ * the subscriber it knew, and a subscriber that is to be erased may have been merged into another one since.
  */
 async function withMerged(
   sql: Sql,
@@ -55,7 +55,7 @@ export async function eraseSubscribers(
   workspaceId: string,
   erased: { readonly subscriberIds: readonly string[]; readonly by: object },
 ): Promise<void> {
-  // An import that reads one of the customers may hold rows of theirs and wait for the project's lock.
+  // Repeated after a deadlock: an import may hold rows of these customers while it waits for the project's lock.
   await database.transaction(async (sql) => {
     const projects = await sql.query<{ project_id: string }>(
       `select distinct project_id from subscribers
@@ -65,7 +65,7 @@ export async function eraseSubscribers(
     for (const { project_id: projectId } of projects) await lockProject(sql, { workspaceId, projectId });
     const subscriberIds = await withMerged(sql, workspaceId, erased.subscriberIds);
     const values = [workspaceId, subscriberIds];
-    // Waits for a delivery that works on one of them.
+    // Waits until deliveries that write rows of these subscribers have committed.
     await sql.query(
       `select 1 from subscribers where workspace_id = $1 and subscriber_id = any($2::uuid[])
         order by subscriber_id for update`,
@@ -75,7 +75,7 @@ export async function eraseSubscribers(
     await recordErased({ sql, secrets }, workspaceId, { ids: customers.ids, by: erased.by });
     await eraseFromOthers(sql, workspaceId, customers);
     await restartLists(sql, workspaceId, customers.appUserIds);
-    // Who shares the contact writes their own attributes again over those of the erased customer.
+    // Other subscribers of the contact write their own attributes again, over those of the erased customer.
     await wakeSubscribers(sql, workspaceId, {
       set: REWRITE,
       where: `s.contact_id in (select contact_id from subscribers
@@ -98,7 +98,7 @@ export async function eraseSubscribers(
   });
 }
 
-/** Ids of the projects in which an import or a grant to many still has to come to a customer, or keeps the result. */
+/** Ids of the projects in which an import or a bulk grant lists a customer, as pending or with the result. */
 export async function findListingProjects(
   sql: Sql,
   workspaceId: string,
@@ -116,7 +116,7 @@ export async function findListingProjects(
   return rows.map((row) => row.project_id);
 }
 
-/** Everything that is stored about a customer who is on lists and is not stored: a list of rows for each table. */
+/** Everything that is stored about a customer who is on lists but is no subscriber: a list of rows for each table. */
 export async function exportFromLists(
   sql: Sql,
   workspaceId: string,
@@ -131,7 +131,7 @@ export async function exportFromLists(
   return data;
 }
 
-/** Erases a customer who is on lists and is not stored: there is no subscriber to erase. */
+/** Erases a customer who is on lists but is no subscriber. */
 export async function eraseFromLists(
   { database, secrets }: { readonly database: Database; readonly secrets: SecretBox },
   workspaceId: string,
@@ -152,7 +152,7 @@ export async function eraseFromLists(
   });
 }
 
-/** An import continues its list after the customer that its cursor names: without it, from the beginning. */
+/** Restarts the lists of imports whose cursor names an erased customer: without a cursor they begin again. */
 async function restartLists(sql: Sql, workspaceId: string, appUserIds: readonly string[]): Promise<void> {
   await sql.query(`update imports set cursor = null where workspace_id = $1 and cursor = any($2)`, [
     workspaceId,
@@ -180,7 +180,7 @@ async function readErasedCustomers(sql: Sql, workspaceId: string, subscriberIds:
     attributes?.$email,
     attributes?.$displayName,
   ]);
-  // No other customer's rows may contain them.
+  // Texts that no other customer's rows may contain.
   const texts = [...appUserIds, ...personal].filter((each) => typeof each === 'string' && each !== '');
   const emails = rows.flatMap(({ email }) => email ?? []);
   return { subscriberIds, ids, appUserIds, emails, texts: new Set(texts as string[]) };
@@ -192,8 +192,8 @@ interface WebhookKey {
 }
 
 /**
- * Events of others that may name the customers. With `or` in place of `union` it read all events of all workspaces,
- * 4 s for a million, while no webhook of the project was interpreted.
+ * Events of other customers that may name these. With `or` in place of `union`, it read all events of all workspaces:
+ * 4 s for a million, during which no webhook of the project was interpreted.
  */
 export function findEventsOfOthers(
   sql: Sql,
@@ -213,7 +213,7 @@ export function findEventsOfOthers(
   );
 }
 
-/** The other side of transfers, what was sent of it, and webhooks that were never interpreted. */
+/** Erases the customers from rows of others: transfers, logged requests, webhooks, actions and the audit log. */
 async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedCustomers): Promise<void> {
   const { appUserIds, texts } = customers;
   const found = await findEventsOfOthers(sql, workspaceId, customers);
@@ -264,8 +264,8 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
 }
 
 /**
- * Webhooks that were not interpreted and would bring them back. One that waits and concerns another customer, too, stays:
- * the processor takes the erased customer out of it. One that failed goes, since nothing may ever interpret it.
+ * Uninterpreted webhooks that would bring the customers back. A waiting webhook that also concerns another customer
+ * stays: the processor takes the erased customer out of it. A failed one goes, since it may never be interpreted.
  */
 async function findOnlyTheirs(
   sql: Sql,
@@ -288,8 +288,8 @@ async function findOnlyTheirs(
 }
 
 /**
- * What is between quotes in JSON that holds this text: as we write it, and as a serializer does that writes only ASCII.
- * Of a text with quotes in it, what comes before the first.
+ * What JSON that holds this text has between quotes: as we write it, and as a serializer that writes only ASCII does.
+ * A text with quotes in it is cut at its first quote.
  */
 function partsOf(text: string): string[] {
   const written = JSON.stringify(text);
@@ -300,7 +300,7 @@ function partsOf(text: string): string[] {
   return [written, ascii].map((json) => json.split('"')[1] ?? '');
 }
 
-/** Whether JSON has one of these parts. A list is looked up by its hash; patterns took 28 s for 1,000 ids and 20,000 transfers. */
+/** SQL for "JSON has one of these parts". The list is hashed; patterns took 28 s for 1,000 ids and 20,000 transfers. */
 function hasPart(json: string, parts: string): string {
   return `exists (select 1 from string_to_table(${json}, '"') part where part = any(${parts}::text[]))`;
 }

@@ -8,7 +8,7 @@ import { newSecret, type SecretBox, secretLocation } from '../workspaces/secrets
 export interface ErasureContext {
   readonly sql: Sql;
   readonly secrets: SecretBox;
-  /** What {@link readErasureKey} returned, where it was read together with other things. */
+  /** The result of {@link readErasureKey}, if the caller has read it already. */
   readonly erasureKey?: string | null;
 }
 
@@ -54,15 +54,15 @@ export async function findErasedIds(
   return new Set(rows.flatMap((each) => byHash.get(each.id_hash) ?? []));
 }
 
-/** An anonymous alias that comes together with an erased id is the same customer and does not bring them back. */
+/** Removes erased ids. If only anonymous aliases are left, they belong to the erased customer and are removed, too. */
 export function withoutErased(ids: readonly string[], erased: ReadonlySet<string>): string[] {
   const left = ids.filter((id) => !erased.has(id));
   return left.length < ids.length && left.every(isAnonymous) ? [] : left;
 }
 
 /**
- * An event's fields without these texts: list items and properties with one of them are left out. What RevenueCat's own
- * fields say stays: anyone can take `TRANSFER` or a product's name as their id or name.
+ * An event's fields without these texts: list items and properties with one of them are left out. RevenueCat's own
+ * fields stay as they are: anyone can take `TRANSFER` or a product's name as their id or name.
  */
 export function fieldsWithout(
   fields: Readonly<Record<string, unknown>>,
@@ -105,7 +105,7 @@ export async function recordErased(
   );
   if (!row) throw new Error('The workspace of the customer does not exist');
   const key = decryptKey(secrets, workspaceId, row.erasure_key);
-  // Ids of one customer are allowed again together.
+  // One random id for each customer, so that all of their app user ids can be allowed again together.
   const customers = new Map(erased.ids.map(({ subscriberId }) => [subscriberId, randomUUID()]));
   await sql.query(
     `insert into erased_ids (workspace_id, project_id, id_hash, customer, erased_by)

@@ -11,10 +11,10 @@ import {
   toTimelineEntry,
 } from './stored-events.ts';
 
-/** Whose stored events are on a subscriber's timeline: all of its own, and of others those that came by transfer. */
+/** A subscriber whose stored events are on a timeline: its own, or that of a receiver of its purchases. */
 export interface HistorySource {
   readonly subscriberId: string;
-  /** Ids of the events that came by transfer; `null`: the subscriber's own, all of them. */
+  /** Ids of the events that came by transfer; `null`: all events, since the timeline is the subscriber's own. */
   readonly eventIds: readonly string[] | null;
 }
 
@@ -24,7 +24,7 @@ export interface History {
   readonly snapshot: Snapshot | null;
   /** Oldest first. */
   readonly events: readonly TimelineEntry[];
-  /** Of `events`, those stored for the subscriber itself. */
+  /** The part of `events` that is stored for the subscriber itself. */
   readonly own: readonly TimelineEntry[];
   readonly sources: readonly HistorySource[];
 }
@@ -36,8 +36,8 @@ export async function readHistory(sql: Sql, workspaceId: string, subscriberId: s
 }
 
 /**
- * Each of these subscribers, by id, in two statements; only transfers cost more. With three for each subscriber, two
- * thirds of PostgreSQL's time for deliveries went into looking up single rows.
+ * Reads the histories of subscribers, by id, in two statements; only transfers cost more. With three statements for
+ * each subscriber, two thirds of PostgreSQL's time for deliveries went into looking up single rows.
  */
 export async function readHistories(
   sql: Sql,
@@ -69,7 +69,7 @@ export function ownSource(subscriberId: string): HistorySource {
   return { subscriberId, eventIds: null };
 }
 
-/** The events of everyone whose transfers lead to this subscriber, however long the chain, by subscriber. */
+/** Events of all subscribers whose purchases came to this one through any number of transfers, by subscriber. */
 async function readTransferSources(
   sql: Sql,
   workspaceId: string,
@@ -113,8 +113,8 @@ async function readStoredEvents(
 }
 
 /**
- * Those whose state depends on what this subscriber had: its purchases were transferred to them, or went on to them
- * from there.
+ * Subscribers whose state depends on this one's events: its purchases were transferred to them, directly or by way of
+ * others.
  */
 export async function findTransferReceivers(
   sql: Sql,

@@ -15,12 +15,12 @@ export interface IdentityGroup {
   newIds: readonly string[];
 }
 
-/** PostgreSQL ends the transaction of a process that hangs for so long: the others would wait for its lock. */
+/** PostgreSQL ends the transaction of a process that hangs this long: other processes would wait for its lock. */
 const END_WHEN_HUNG = `set_config('idle_in_transaction_session_timeout', '10s', true)`;
 
 /**
  * Waits for the project's lock, which lasts until the transaction ends. Every transaction that creates, merges or
- * erases subscribers of a project takes it, so none of them meets another one.
+ * erases subscribers of a project takes it, so that no two of them overlap.
  *
  * @param sql an open transaction; a session's lock would not survive a transaction pooler
  */
@@ -49,12 +49,12 @@ export function newIdentityGroup(): IdentityGroup {
 }
 
 /**
- * Resolves app user ids to subscribers; those that turn out to be one customer are merged. In the same transaction the
- * caller stores the ids that are not known yet, and creates the subscribers of new groups.
+ * Resolves app user ids to subscribers, and merges those that turn out to be one customer. In the same transaction the
+ * caller must store the new ids and create the subscribers of new groups.
  *
  * @param sql a transaction that holds the project's lock
- * @param idLists app user ids; those of one customer together
- * @returns by app user id
+ * @param idLists lists of app user ids that belong to one customer
+ * @returns the group of each app user id
  */
 export async function resolveIdentities(
   sql: Sql,
@@ -74,8 +74,8 @@ export async function resolveIdentities(
     const subscriberIds = [...new Set([...group.ids].flatMap((id) => owners.get(id) ?? []))];
     return { group, subscriberIds };
   });
-  // Each merge locks its own. All of them by id first, as in every statement that writes several: in different orders,
-  // the batch and a delivery could deadlock.
+  // Each merge locks only its own subscribers. Locks all of them first, by id as in every statement that writes
+  // several: in different orders, the batch and a delivery could deadlock.
   if (resolved.some(({ subscriberIds }) => subscriberIds.length > 1))
     await sql.query(
       `select 1 from subscribers
@@ -141,11 +141,11 @@ async function findOwners(
 }
 
 /**
- * Makes one subscriber of several: the one with the oldest event stays and takes over what the others have. Its
- * contact is looked up again: the contact of either need not be the best match of all their app user ids.
+ * Merges subscribers into the one with the oldest event, which takes over what the others have. Its contact is looked
+ * up again: none of their contacts need be the best match for all of their app user ids.
  *
- * @param sql a transaction that holds the project's lock, and those of the subscribers, taken in their order
- * @returns the subscriber that stays
+ * @param sql a transaction that holds the lock of the project, and those of the subscribers, taken in the order of ids
+ * @returns the remaining subscriber
  */
 export async function mergeSubscribers(
   sql: Sql,
@@ -175,15 +175,15 @@ export async function mergeSubscribers(
       );
     }
   }
-  // The end of one delivery must not end the wait for another: no worker has this id, so that only time ends it.
+  // With several running deliveries, the end of one must not end the wait: no worker has this id, so only time ends it.
   const owner = rows.filter((row) => row.is_leased).length > 1 ? NIL_UUID : null;
   await mergeRows(sql, values, owner);
   return keeper;
 }
 
 /**
- * Counts an attempt for events that a worker may be sending: the subscriber that stays is not leased, and its delivery
- * must not move them to another second because events of another subscriber have theirs.
+ * Counts an attempt for events that a worker may be sending. An event that was tried keeps its second, so the delivery
+ * of the remaining subscriber does not move it when an event of another subscriber has the same second.
  */
 async function markBeingSent(sql: Sql, workspaceId: string, subscriberIds: readonly string[]): Promise<void> {
   await sql.query(

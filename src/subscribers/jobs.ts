@@ -14,7 +14,7 @@ declare module '../jobs/jobs.ts' {
   }
 }
 
-/** @param stopping aborts when the process stops: a refresh that waits for its turn is left to another one */
+/** @param stopping aborts when the process stops: a refresh that is waiting for its turn is left to another process */
 export function subscriberJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
   return {
     'subscriber.refresh': {
@@ -29,7 +29,7 @@ export function subscriberJobs(app: AppContext, stopping: AbortSignal): JobDefin
   };
 }
 
-/** An erased customer is not looked up, and its id enters no job: erasing takes the same lock. */
+/** Does nothing for an erased customer, whose id must not get into a job; erasing takes the same lock. */
 export async function queueCustomerImport(
   { database, secrets, jobs }: Pick<AppContext, 'database' | 'secrets' | 'jobs'>,
   customer: JobData['customer.import'],

@@ -15,12 +15,12 @@ import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
 type RefreshResult = 'refreshed' | 'no_key' | 'key_rejected' | 'unknown_customer';
 
-/** It continues in the background after an agent has stopped waiting. */
+/** The refresh continues in the background after an agent has stopped waiting. */
 const CALL_TIMEOUT_MS = 10_000;
 
 /**
- * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state that its
- * events gave; ids that RevenueCat has made one are joined here as well.
+ * Reads a subscriber again from RevenueCat. A customer that RevenueCat does not know keeps the state from its events;
+ * ids that RevenueCat has merged into one customer are merged here as well.
  *
  * @param calls.signal ends the waiting for a turn in the rate limit
  * @throws AppError when RevenueCat is unavailable or asks to wait
@@ -51,9 +51,9 @@ const MAX_SNAPSHOT_AGE_MS = 15 * MINUTE_MS;
 export type RefreshIfStale = ReturnType<typeof createRefreshIfStale>;
 
 /**
- * Queues refreshes of the subscribers that people look at, where the data is stale: a card or page calls no API itself.
- * Cards open often and many at a time: each process queues a subscriber once a minute, and the queue holds one job
- * for each.
+ * Queues a refresh of a subscriber that a person looks at, if its data is stale: a card or page calls no API itself.
+ * Cards open often and many at a time, so each process queues a subscriber at most once a minute, and the queue holds
+ * one job for each.
  */
 export function createRefreshIfStale({ jobs, logger, now }: AppContext) {
   const queued = new LRUCache<string, true>({ max: 10_000, ...expiresAfter(MINUTE_MS, now) });
@@ -75,8 +75,8 @@ export function createRefreshIfStale({ jobs, logger, now }: AppContext) {
 const AFTER_TRANSFER_SECONDS = 120;
 
 /**
- * Reads the customers of transfers again a little later. RevenueCat's API may still have shown the purchases with
- * their source when they were read last, and a snapshot overrules older events.
+ * Queues a later refresh of the customers of transfers. When they were last read, RevenueCat's API may still have shown
+ * the purchases with their source, and a snapshot overrules older events.
  */
 export async function refreshAfterTransfer(
   { database, jobs }: Pick<AppContext, 'database' | 'jobs'>,
@@ -85,10 +85,10 @@ export async function refreshAfterTransfer(
 ): Promise<void> {
   const { workspaceId } = project;
   const subscriberIds = new Set(await findInProject(database, project, appUserIds));
-  // The processor waits for it.
+  // In parallel, because the processor waits for this.
   await Promise.all(
     Array.from(subscriberIds, (subscriberId) => {
-      // With a key of its own: a refresh that is needed now is not dropped as its duplicate.
+      // A key of its own: otherwise a refresh that is needed now would be dropped as a duplicate.
       const key = `${workspaceId}|${subscriberId}|transfer`;
       const options = { key, afterSeconds: AFTER_TRANSFER_SECONDS };
       return jobs.send('subscriber.refresh', { workspaceId, subscriberId }, options);
@@ -96,7 +96,7 @@ export async function refreshAfterTransfer(
   );
 }
 
-/** Stores RevenueCat's snapshot of one customer, who is then due. @returns `false` for an erased customer */
+/** Stores RevenueCat's snapshot of a customer and makes the subscriber due. @returns `false`: the customer is erased */
 export async function storeCustomer(
   app: AppContext,
   project: Project,
@@ -113,8 +113,8 @@ export async function storeCustomer(
 }
 
 /**
- * Logs where the API and the events disagree: a webhook that was lost, or an event that is read wrongly. By
- * codes only, without anything of the customer.
+ * Logs where RevenueCat's API and the events disagree: a webhook was lost, or an event was misread. Logs only codes and
+ * nothing about the customer.
  */
 export async function reportDisagreement(
   app: AppContext,

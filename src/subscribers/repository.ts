@@ -21,7 +21,7 @@ export interface Subscriber {
   readonly waiting: boolean;
 }
 
-/** Whether a teammate made a link `l`: what follows a merge of contacts has no author. */
+/** Whether a teammate made a link `l`: a link that follows a merge of contacts has no author. */
 export const MADE_BY_TEAMMATE = `l.made_by ? 'id'`;
 
 export async function readSubscriber(
@@ -32,7 +32,7 @@ export async function readSubscriber(
   return (await readSubscribers(sql, workspaceId, [subscriberId])).get(subscriberId) ?? null;
 }
 
-/** By id; those that were merged away or erased are missing. */
+/** Reads subscribers, by id; merged and erased ones are missing. */
 export async function readSubscribers(
   sql: Sql,
   workspaceId: string,
@@ -58,8 +58,8 @@ export async function readSubscribers(
 /** Whether an e-mail that was set later replaces another, in ON CONFLICT of subscribers `s`. */
 export const REPLACES_EMAIL = `excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms`;
 /**
- * Keeps the e-mail that was set last, in ON CONFLICT of subscribers `s`. The contact may have been matched by the one
- * that is replaced: with nothing written it is looked up again.
+ * Keeps the e-mail that was set last, in ON CONFLICT of subscribers `s`. The contact may have been matched by the
+ * e-mail that is replaced, so clearing `attributes_written` makes delivery look it up again.
  */
 export const KEEP_LAST_EMAIL = `
   attributes_written = case when ${REPLACES_EMAIL} then null else s.attributes_written end,

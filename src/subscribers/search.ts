@@ -28,7 +28,7 @@ export async function findInProject(
   return found.filter((each) => each.projectId === projectId).map(({ subscriberId }) => subscriberId);
 }
 
-/** An app user id of subscriber `s`, an identified one where there is one; $1 is the workspace. */
+/** An app user id of subscriber `s`, an identified one if there is one; $1 is the workspace. */
 const BEST_ID = `(select i.app_user_id from subscriber_ids i
   where i.workspace_id = $1 and i.subscriber_id = s.subscriber_id order by ${IDENTIFIED_FIRST} limit 1)`;
 
@@ -44,9 +44,9 @@ export interface FoundSubscriber {
 }
 
 /**
- * Searches by an app user id, an e-mail in any case, or a store's transaction id, as written on receipts: of any
- * period, or the first. Each subscriber once, by the first of these fields; at most 20 for an e-mail and for a
- * transaction.
+ * Searches by an app user id, an e-mail in any case, or a store's transaction id as on receipts: that of any period or
+ * the original one. Lists each subscriber once, under the first field that matches: at most 20 for an e-mail, for a
+ * transaction id and for an original transaction id.
  */
 export function searchSubscribers(
   sql: Sql,
@@ -90,8 +90,8 @@ function orderOf(transactionId: string): string {
 }
 
 /**
- * Subscribers of a project by id, those after one of them; without those that have no app user id, as merged ones.
- * Without a name: the plan of a prepared statement, made for a workspace of average size, read all that follow each time.
+ * Lists subscribers of a project by id, after the given one. Leaves out those without app user ids, such as merged
+ * ones. Not prepared (no name): a plan for a workspace of average size read all following rows each time.
  */
 export function listSubscribers(
   sql: Sql,
@@ -99,7 +99,7 @@ export function listSubscribers(
   { after = NIL_UUID, limit }: { readonly after: string | undefined; readonly limit: number },
 ): Promise<{ readonly subscriberId: string; readonly version: number; readonly appUserId: string }[]> {
   return sql.query(
-    // Not with "exists": of 200,000 customers it was planned as a join that read the ids of all for each page.
+    // Without "exists": for 200,000 customers it was planned as a join that read the ids of all of them for each page.
     `select s.subscriber_id as "subscriberId", s.version::float8 as version, i.app_user_id as "appUserId"
        from subscribers s cross join lateral ${BEST_ID} i
       where s.workspace_id = $1 and s.project_id = $2 and s.subscriber_id > $3::uuid

@@ -21,11 +21,11 @@ export interface StoredCustomer {
  * are merged, and a snapshot replaces an older one, never a newer. Events are not touched, and those that are newer
  * than the snapshot still count.
  *
- * A subscriber becomes pending delivery only when the API says something about purchases that was not known:
- * a project has many customers who never bought anything, and searching Intercom for each would be wasted.
+ * A subscriber becomes pending delivery only when the API reports something new about purchases: many customers of a
+ * project never bought anything, and searching Intercom for each would be wasted.
  *
  * @param context with an open transaction
- * @returns for each customer, in order; `null`: one who is erased, or has only blocked ids
+ * @returns one result for each customer, in order; `null`: the customer is erased or has only blocked ids
  */
 export async function storeCustomers(
   context: ErasureContext,
@@ -41,7 +41,7 @@ export async function storeCustomers(
   const resolved = remaining.map(({ customer, ids: [id = ''] }) => ({ customer, group: groups.get(id) }));
   const newest = new Map<IdentityGroup, RevenueCatCustomer>();
   for (const { customer, group } of resolved) {
-    // Customers that were merged between two reads: the newer one counts.
+    // When customers were merged between two reads, the newer snapshot counts.
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
       newest.set(group, customer);
   }
@@ -55,7 +55,7 @@ export async function storeCustomers(
   });
 }
 
-/** Each customer with the app user ids that are left. */
+/** Each customer with the app user ids that are not erased. */
 async function dropErased(
   context: ErasureContext,
   project: ProjectKey,
@@ -70,7 +70,7 @@ async function dropErased(
   return identified.map(({ customer, all }) => {
     const ids = withoutErased(all, erased);
     if (ids.length === all.length) return { customer, ids };
-    // An identified customer who shares ids with an erased one. Attributes may be those of either.
+    // The customer shares ids with an erased one, and the attributes may be those of either.
     const { snapshot } = customer;
     const customerId = ids.includes(snapshot.customerId) ? snapshot.customerId : (ids[0] ?? '');
     const aliases = snapshot.aliases.filter((id) => ids.includes(id));
@@ -83,10 +83,10 @@ function hasPurchases({ subscriptions, purchases, activeEntitlements }: Snapshot
 }
 
 /**
- * Creates subscribers, or replaces snapshots that are not newer. They are pending where the API says something about
- * purchases that was not known, or under another app user id.
+ * Creates subscribers, or replaces snapshots that are not newer. Marks subscribers as pending when the API reports
+ * something new about purchases, or a new app user id.
  *
- * @returns those that were stored, with whether they have events
+ * @returns the subscribers that were stored, with whether they have events
  */
 async function saveSnapshots(
   sql: Sql,
@@ -94,10 +94,10 @@ async function saveSnapshots(
   received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
 ): Promise<Map<string, boolean>> {
   if (received.length === 0) return new Map();
-  // Locked by id, as in every statement that writes several: in different orders, two could deadlock.
+  // Sorted: rows are locked by id, as in every statement that writes several. In different orders, two could deadlock.
   const customers = received.toSorted(([a], [b]) => compareTexts(a.subscriberId, b.subscriberId));
   const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
-    // The time of the statement is in created_at: Citus takes no call of now() in ON CONFLICT.
+    // `created_at` carries the statement's time, because Citus accepts no call of now() in ON CONFLICT.
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
                                    snapshot, snapshot_at, created_at)
      select $1, $2, subscriber_id, case when is_due then now() end, 1, email, email_at_ms, snapshot,
@@ -129,7 +129,7 @@ async function saveSnapshots(
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
-/** In ON CONFLICT; the first snapshot of a history may contradict it, whatever it says. */
+/** For ON CONFLICT. The first snapshot of a subscriber with events counts as a change: it may contradict them. */
 const IS_CHANGED = `excluded.due_at is not null or (s.snapshot is null and s.first_event_at_ms is not null)
   or (${REPLACES_EMAIL}) or ${['subscriptions', 'purchases', 'activeEntitlements']
     .map((list) => `coalesce(s.snapshot->'${list}', '[]') is distinct from excluded.snapshot->'${list}'`)

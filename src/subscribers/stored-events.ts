@@ -11,7 +11,7 @@ export interface EventDelivery {
   readonly firstTriedAtMs: number | null;
   /** Name and second under which it was or is to be sent; `null`: not planned yet. */
   readonly sentAs: SentAs | null;
-  /** Where Intercom has accepted it, also when it was queued again since; `null`: nowhere yet. */
+  /** The contact on which Intercom has accepted it, even if it was queued again since; `null`: none yet. */
   readonly contactId: string | null;
 }
 
@@ -57,12 +57,12 @@ export const DELIVERY_OF_EVENT = `select * from event_deliveries
      and e.side = 'customer' offset 0`;
 
 /**
- * Events `e` with their delivery `d`, which is missing while an event is not planned. A plain join, planned for the
- * tables of the first day, read all deliveries for each event.
+ * Events `e` with their delivery `d`, which is missing until the event is planned. A plain join, with a plan made for
+ * almost empty tables, read all deliveries for each event.
  */
 export const EVENTS_WITH_DELIVERY = `events e left join lateral (${DELIVERY_OF_EVENT}) d on true`;
 
-/** The event that a row of `table` names, read by key as well: only the key has this order. */
+/** The event that a row of `table` names. Only the key has this order, so the event is read by key. */
 export const eventOf = (table: string): string => `select events.* from events, ${ONE_ROW}
    where workspace_id = $1 and project_id = ${table}.project_id and event_id = ${table}.event_id
    order by side limit 1`;
@@ -70,7 +70,7 @@ export const eventOf = (table: string): string => `select events.* from events, 
 /** Deliveries `d` with their event `e`. */
 export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (${eventOf('d')}) e`;
 
-/** Events of the subscribers `s` with their delivery, in the order that only the index of timelines has. */
+/** Events of the subscribers `s` with their delivery. Only the index of timelines has this order, so it is used. */
 export const EVENTS_OF_SUBSCRIBERS = `cross join lateral (
   select events.* from events, ${ONE_ROW}
    where workspace_id = $1 and subscriber_id = s.subscriber_id

@@ -12,19 +12,18 @@ import { type HistorySource, readHistories } from './history.ts';
 
 export interface NewSummary {
   readonly subscriberId: string;
-  /** The subscriber's, read before the history was. */
+  /** The subscriber's version, read before its history. */
   readonly version: number;
   readonly summary: SubscriberSummary;
   /** When it was made, UTC, ms. */
   readonly nowMs: number;
-  /** Whose events are in it. */
+  /** The subscribers whose events are in it. */
   readonly sources: readonly HistorySource[];
 }
 
 /**
- * Stores one summary per subscriber; those of an older version or an erased subscriber are discarded. A history with
- * transfers is not worth storing: late events of the transfer's source change it without changing the receiver's
- * version.
+ * Stores one summary per subscriber, but none of an older version or of an erased subscriber. A summary with transfers
+ * is not worth storing: late events of the transfer's source change it without changing the receiver's version.
  */
 export async function saveSummaries(
   sql: Sql,
@@ -90,7 +89,7 @@ export async function deriveSummary(
   return derived;
 }
 
-/** The summaries of subscribers, by id. Where none is stored or time has ended it, one is derived and stored. */
+/** The summaries of subscribers, by id. A summary that is missing or outdated is derived and stored. */
 export async function readSummaries(
   database: Database,
   workspaceId: string,
