@@ -19,7 +19,7 @@ export type ApiKeyKind = (typeof API_KEY_KINDS)[number];
 
 const PREFIXES: Readonly<Record<ApiKeyKind, string>> = { messenger: 'stm', fin: 'stf' };
 const RANDOM_BYTES = 32;
-/** Digits of the random part by which people tell keys apart. */
+/** How many digits of the random part are shown, so that people can tell keys apart. */
 const VISIBLE_DIGITS = 6;
 
 const KEY_PATTERN = new RegExp(`^(stm|stf)_([A-Za-z0-9_-]{1,64})_([0-9a-f]{${RANDOM_BYTES * 2}})$`);

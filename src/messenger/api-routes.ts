@@ -34,7 +34,7 @@ export function messengerApiRouter(app: AppContext): Router {
   const supportLink: RequestHandler = async (req, res) => {
     const holder = await authenticate(req, res, 'messenger');
     const user = readFields(userSchema, req.body);
-    // Without a translation the page uses the browser's language.
+    // For a language that is not supported, the page uses the browser's language.
     const locale = languageOf(readFields(localeSchema, req.body).locale);
     // A missing secret is reported to the engineer now, not to the customer later.
     messengerSecretOf(app, holder);

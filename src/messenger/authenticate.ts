@@ -43,8 +43,8 @@ export function createAuthenticate(app: AppContext) {
     };
     const header = req.get('authorization') ?? '';
     const parsed = parseApiKey(/^Bearer +(\S+)$/i.exec(header)?.[1] ?? '');
-    // Before the database is read: guessing keys must cost only the sender. A key that was right before is not held
-    // up by others who share its address.
+    // Checked before the database is read, so that guessing keys costs only the sender. A key that was accepted before
+    // is not limited by others who share its address.
     if (!parsed || !acceptedKeys.has(parsed.hash)) await wrongKeys.check(sender, res);
     if (header === '')
       return refuse('api_key_missing', 'Send a workspace API key: Authorization: Bearer <key>');

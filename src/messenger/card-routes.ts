@@ -79,7 +79,7 @@ export function messengerCardRouter(app: AppContext, refreshIfStale: RefreshIfSt
 
   const submit: RequestHandler = async (req, res) => {
     const request = readMessengerRequest(req);
-    // Back on its first canvas the card is live again, so that it stays current from view to view.
+    // On its first canvas the card is live again, so that Intercom requests its content at each view.
     const isHome = request.componentId === null || request.componentId === 'home';
     res.json({ canvas: isHome ? liveCanvas(publicUrl) : contentOf(await renderInTime(req, request)) });
   };
@@ -109,8 +109,8 @@ function readMessengerRequest(req: Request) {
 }
 
 /**
- * A lead's external id is made by Intercom and proves nothing. A contact without a role is neither user nor lead,
- * and the legacy model has a type instead: the first one that says which it is decides.
+ * A lead's external id is made by Intercom and proves nothing. The first object with a role decides. A contact's role
+ * may be missing; the legacy model has a type instead.
  */
 function viewerOf(people: readonly Person[]): Viewer {
   for (const person of people) {

@@ -19,14 +19,14 @@ const MAX_HOLDINGS = 2;
 const EVENTS_PER_PAGE = 4;
 
 /**
- * The card before the customer is known: an initialize request names no contact, so each view requests the content
- * for the contact who looks.
+ * The card before the customer is known: an initialize request names no contact, so Intercom requests the content at
+ * each view, for the contact who is looking.
  */
 export function liveCanvas(publicUrl: string) {
   return { content_url: `${publicUrl}/canvas/messenger/live` };
 }
 
-/** @param from index of the first subscription shown; after the first page, of those that have not ended */
+/** @param from index of the first subscription shown; after the first page, among those that have not ended */
 export function cardHoldings(view: CustomerView, messages: Messages, from: number): Part[] {
   const { holdings, history, summary } = view;
   if (holdings.length === 0 && history.length === 0) return plainCard(summary, messages);

@@ -17,7 +17,7 @@ export type HistoryLine = CustomerView['history'][number];
 export type Holding = ReturnType<typeof holdingOf>;
 
 const MAX_ENDED = 3;
-/** A cancellation usually comes within two hours. Source: RevenueCat, "Webhooks". */
+/** RevenueCat usually reports a cancellation within two hours. Source: RevenueCat, "Webhooks". */
 const MAX_REPORT_DELAY_MS = DAY_MS;
 
 /** A customer's own subscriptions and history. Test purchases are shown only to customers who have nothing else. */
@@ -34,7 +34,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
   const running = held.filter(isRunning);
-  // Access that no purchase explains is in the summary: what ended is not all.
+  // If the summary lists access that no purchase explains, ended purchases are hidden: they are not the whole picture.
   const isListed = described.some(({ statements }) => statements.some(({ kind }) => kind === 'listed'));
   const ended = isListed ? [] : held.filter((each) => !isRunning(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
@@ -44,7 +44,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
       .map((event) => ({ event, names, withStore: isInSeveralStores(state) })),
   );
   return {
-    /** Everything current in one text; where nothing is, what ended last or where it went. */
+    /** Everything current in one text; if nothing is current, what ended last or where the purchases went. */
     summary: customerText(messages, described),
     /** What gives access first. */
     holdings: [...running, ...ended.slice(0, MAX_ENDED)].map((description) =>
@@ -63,7 +63,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   };
 }
 
-/** Where it was bought. Another store may be anything that RevenueCat adds later, and Apple's rule forbids to name it. */
+/** Where it was bought; `null`: some other store, which RevenueCat may add later. Apple's rule forbids naming it. */
 function placeOf(store: string | null, { t }: Messages): string | null {
   return isWebStore(store) ? t('messenger.web') : appStoreName(store);
 }
@@ -94,7 +94,7 @@ const isRunning = ({ tone }: SubscriptionDescription): boolean => tone !== 'ende
 
 const ENDED_KINDS: ReadonlySet<string> = new Set(['expired', 'trialEnded', 'cancelled', 'trialCancelled']);
 
-/** After a change of the plan, for one: "Pro ended" is not true of a customer who has Pro by another purchase. */
+/** For example after a plan change: "Pro ended" is wrong for a customer who has Pro through another purchase. */
 function isReplaced(
   { statements, label, subscription }: SubscriptionDescription,
   running: readonly SubscriptionDescription[],
@@ -102,7 +102,7 @@ function isReplaced(
   const { entitlements } = subscription;
   return (
     statements.every(({ kind }) => ENDED_KINDS.has(kind)) &&
-    // The store may still charge.
+    // During a billing retry the store may still charge.
     label !== 'billing_retry' &&
     entitlements.length > 0 &&
     entitlements.every((key) => running.some((each) => each.subscription.entitlements.includes(key)))
@@ -144,7 +144,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     tone,
     rows: rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const])),
     manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
-    /** Of something that runs, where no page can be linked; what was bought on the web is changed by asking. */
+    /** For a running subscription without a page to link: where to change it, or to write to us for a web purchase. */
     howToChange:
       canChange && !isGrant && url === null
         ? t('messenger.howToChange', { store: appStoreName(store) })

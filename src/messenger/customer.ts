@@ -9,7 +9,7 @@ import { compareTexts } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { HAS_WORKING_KEY, IS_CONNECTED } from '../workspaces/projects.ts';
 
-/** What a subscriber's attributes are made of. */
+/** What the attributes of a subscriber's contact are derived from. */
 export interface CustomerState {
   readonly subscriberId: string;
   readonly appUserIds: readonly string[];
@@ -68,8 +68,8 @@ interface SummaryRow extends Omit<CustomerState, 'state'> {
 }
 
 /**
- * Only the state of the customer with access, from the stored summary where there is one instead of the whole
- * history: apps request an identity token at every start. `null`: unknown app user ID.
+ * Only the state of the customer with access. Reads the stored summary instead of the whole history if there is one,
+ * because apps request an identity token at every start. `null`: unknown app user ID.
  */
 export async function findCustomerState(
   app: AppContext,

@@ -40,7 +40,7 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
       .map(({ lookupKey }) => entitlementLabel(lookupKey, each.names)),
   );
   const { history, summary, isTester } = viewCustomer(customers, messages, nowMs);
-  // The other fields are about real purchases: beside "We found no subscription" a test must not read as one.
+  // The other fields are about real purchases: next to "We found no subscription" a test must not look like one.
   const last = isTester ? undefined : history[0];
   const { subscription } = primary ?? {};
   return {
@@ -67,7 +67,7 @@ export function answerFin(customers: readonly Customer[], timeZone: string, nowM
  * never, or unknown.
  */
 function accessEndOf({ primary, entitlements }: SubscriberState): number | null {
-  // Beside a plan that has ended, access is what RevenueCat lists without a purchase.
+  // If the plan has ended, the remaining access is what RevenueCat lists without a purchase.
   const plan = primary?.givesAccess ? primary : null;
   const ends = entitlements
     .filter(({ lookupKey }) => plan === null || plan.entitlements.includes(lookupKey))

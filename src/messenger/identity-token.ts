@@ -37,7 +37,7 @@ export function signIdentityToken(
   return { token: jwt.sign(claims, secret, { algorithm: 'HS256' }), expiresAtS };
 }
 
-/** What is wrong with a field of a request, by the error's code, which the schemas have as their messages. */
+/** What is wrong with a field of a request, by error code. The schemas use the codes as their messages. */
 const PROBLEMS = {
   user_id_missing: 'Send "user_id": the RevenueCat app user ID of the signed-in customer',
   user_id_invalid: `"user_id" must be the RevenueCat app user ID: a string of 1 to ${MAX_LENGTH} characters, no leading or trailing space and no control characters`,
@@ -60,7 +60,7 @@ export const userIdSchema = z.object({
 /** `user_id` becomes the contact's `external_id`. */
 export const userSchema = userIdSchema
   .extend({
-    /** Internationalised addresses are common; whether one exists is not checked. */
+    /** Internationalized addresses are common; whether one exists is not checked. */
     email: z
       .email({ pattern: z.regexes.unicodeEmail, error: 'email_invalid' })
       .refine((email) => email.length <= 254 && isPlainText(email), 'email_invalid')
@@ -72,7 +72,7 @@ export const userSchema = userIdSchema
   })
   .transform(({ user_id: userId, email = null, name = null }) => ({ userId, email, name }));
 
-/** Phones add preferences, such as `en-US-u-hc-h23` for a clock of 24 hours. */
+/** Phones add preferences, such as `en-US-u-hc-h23` for a 24-hour clock. */
 export const localeSchema = z.object({
   locale: z
     .string('locale_invalid')
@@ -90,7 +90,7 @@ export function readFields<T>(schema: z.ZodType<T>, body: unknown): T {
   throw new AppError(code, PROBLEMS[code]);
 }
 
-/** The body's parser has replaced a NUL with U+FFFD, which nothing else contains. */
+/** U+FFFD is refused, too: the body parser puts it in place of NUL, and nothing else contains it. */
 function isPlainText(text: string): boolean {
   return text.length <= MAX_LENGTH && !/[\p{Cc}\ufffd]/u.test(text) && text.isWellFormed();
 }

@@ -5,7 +5,7 @@ import type { Region } from '../workspaces/repository.ts';
 /** The SDKs call Australia `ap`. Source: `@intercom/messenger-js-sdk`. */
 export const SDK_REGIONS: Readonly<Record<Region, 'us' | 'eu' | 'ap'>> = { US: 'us', EU: 'eu', AU: 'ap' };
 
-/** With the packages that each needs. The code is in `snippets/`, with the placeholders `PUBLIC_URL`, `WORKSPACE_ID` and `REGION`. */
+/** Files of `snippets/` with the packages each needs. Placeholders: `PUBLIC_URL`, `WORKSPACE_ID` and `REGION`. */
 const SNIPPETS: readonly (readonly [file: string, platform: string, needs: string])[] = [
   ['backend.js', 'Your backend', 'Any language. Keep the API key there: never in an app or a web page.'],
   ['web.js', 'Web', 'npm install @intercom/messenger-js-sdk @revenuecat/purchases-js'],

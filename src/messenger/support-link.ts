@@ -31,14 +31,14 @@ export type SupportClaims = Omit<z.infer<typeof claimsSchema>, 'expiresAtS'> & {
   readonly workspaceId: string;
 };
 
-/** Authenticated with the token: a link is not accepted as a session, nor in another workspace. */
+/** Bound to the token by its encryption: a link is not accepted as a session, nor in another workspace. */
 function locationOf(purpose: Purpose, workspaceId: string): SecretLocation {
   return `support-${purpose}:${workspaceId}` as SecretLocation;
 }
 
 /**
  * Makes the token of a support link or of the session that it began. It is encrypted, not only signed: an address ends
- * up in logs and histories, and must not tell the customer's id or e-mail.
+ * up in logs and histories, and must not reveal the customer's id or e-mail.
  */
 export function encryptClaims(
   { secrets, now }: Pick<AppContext, 'secrets' | 'now'>,

@@ -1,7 +1,7 @@
 /**
  * Our own files, and the hosts that Intercom's Messenger needs in every region. Source: Intercom, "Using Intercom with
- * Content Security Policy". A host is HTTPS where nothing else is said; an indented line continues the one above it. The
- * Messenger styles its own elements.
+ * Content Security Policy". A host without a scheme is HTTPS; an indented line continues the one above it. Styles may
+ * be inline, because the Messenger styles its own elements.
  */
 const POLICY = `default-src 'none'
 script-src 'self' app.intercom.io widget.intercom.io js.intercomcdn.com
@@ -39,8 +39,8 @@ function withScheme(source: string): string {
 }
 
 /**
- * The content security policy of the support page. Intercom's script runs in our origin, so it may call only the support
- * page's addresses there, never an admin's settings.
+ * The content security policy of the support page. Intercom's script runs in our origin, so the policy lets it call
+ * only the support page's addresses there, never an admin's settings.
  *
  * @param ownUrls where this server answers the support page, each ending in a slash
  */

@@ -59,7 +59,7 @@ async function bundle(entryPoint: string): Promise<string> {
       minify: true,
       write: false,
       format: 'iife',
-      // Web views of phones that are some years old.
+      // Supports web views of phones that are some years old.
       target: 'es2020',
       logLevel: 'silent',
     });
@@ -92,7 +92,7 @@ export function supportRouter(app: AppContext, refreshIfStale: RefreshIfStale): 
   return router;
 }
 
-/** The page of every other error is for admins: it is in English and leads to the settings. */
+/** Other routes show errors with a page for admins: it is in English and links to the settings. */
 function explainErrors({ app }: SupportSite, req: Request, res: Response): void {
   res.locals.errorPage = ({ code, status }: AppError): string => {
     const { language, t } = messagesOf(req, null, 'UTC');
@@ -116,7 +116,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
     throw access;
   }
   const { claims, holder, isLink } = access;
-  // A session never prolongs itself. Where the rest fails, it opens the used link again.
+  // A session never extends itself. If the rest fails, the session lets the browser open the used link again.
   if (isLink) setSession(app, claims, res);
   const { workspaceId, region, timezone } = holder;
   const messages = messagesOf(req, claims.locale, timezone);
@@ -203,7 +203,7 @@ function setHeaders(app: AppContext, req: Request, res: Response): void {
     'Content-Security-Policy': supportPolicy([...origins].map((origin) => `${origin}/support/`)),
     // The link must not reach other sites.
     'Referrer-Policy': 'no-referrer',
-    // Another value than the settings have: else Intercom's script could open them in a window, and act there as an admin.
+    // Differs from the settings' value, or Intercom's script could open them in a window and act there as an admin.
     'Cross-Origin-Opener-Policy': 'same-origin-allow-popups',
   });
 }
@@ -219,7 +219,7 @@ function messagesOf(req: Request, locale: string | null, timeZone: string): Mess
   return messagesFor(languageOf(accepted) ?? 'en', timeZone);
 }
 
-/** Behind a proxy that keeps the host this is the public address; `null`: the request names no usable host. */
+/** The request's origin: the public address, behind a proxy that keeps the host. `null`: no usable host is named. */
 function originOf(req: Request): string | null {
   return URL.parse(`${req.protocol}://${req.get('host') ?? ''}`)?.origin ?? null;
 }

@@ -46,7 +46,7 @@ function start() {
   });
 }
 
-/** By this device's clock, which may be hours wrong: only the token's validity is taken from the server. */
+/** By this device's clock, which may be hours wrong: only how long the token is valid comes from the server. */
 function expiryOf(token) {
   const payload = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
   const { iat, exp } = JSON.parse(atob(payload));
