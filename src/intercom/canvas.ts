@@ -85,10 +85,10 @@ export interface InboxCanvas {
   readonly stored_data?: Readonly<Record<string, unknown>>;
 }
 
-/** Bytes that Intercom takes of `content` and of `stored_data`, each. */
+/** Intercom's limit for `content` and for `stored_data`, each. */
 const MAX_BYTES = 64 * 1024;
 
-/** Something of a canvas; what is absent is left out. */
+/** A part of a canvas; an absent one is left out. */
 export type Part = Component | readonly Part[] | false | null | undefined;
 
 export function componentsOf(part: Part): Component[] {
@@ -108,20 +108,20 @@ export function canvas(parts: readonly Part[], storedData?: Readonly<Record<stri
   };
 }
 
-/** Whether nothing has to be stripped; JSON escapes control characters, some of them by a letter. */
+/** Whether nothing has to be stripped. JSON escapes control characters, some of them with a letter. */
 function isReadable(json: string): boolean {
   return !/\\(?:u00|[bfr])/.test(json) && stripInvisible(json) === json;
 }
 
-/** Ids stay: they are not read, and what is pressed is found by them. */
+/** Ids stay unchanged: nobody reads them, and they identify the component that was clicked. */
 function withoutInvisible(key: string, value: unknown): unknown {
   return typeof value === 'string' && key !== 'id' ? stripInvisible(value) : value;
 }
 
 /**
- * Customers' words in a text are shown as they are. Canvas Kit reads links and bold there; whether it honours
- * backslashes is UNVERIFIED, and an id must stay copyable: an invisible space breaks the marks, and only those. What
- * the canvas strips is stripped before: it would join marks that it had kept apart.
+ * Shows customers' words literally: Canvas Kit interprets links and bold in a text. Whether it honors backslashes is
+ * UNVERIFIED, and an id must stay copyable, so an invisible space breaks the marks, and only those. Characters that the
+ * canvas strips are stripped first: stripping them later would join marks that they kept apart.
  */
 export function escapeMarkdown(text: string): string {
   return stripInvisible(text).replaceAll(/\](?=\()|\*(?=\*)|_(?=_)/g, '$&\u200b');
@@ -133,7 +133,7 @@ export function text(content: string, style: TextStyle = 'paragraph'): Component
   return { type: 'text', text: content, style };
 }
 
-/** Belongs to what follows: without a margin below it. */
+/** Has no margin below it, because it belongs to what follows. */
 export function tightText(content: string, style: TextStyle): Component {
   return { type: 'text', text: content, style, bottom_margin: 'none' };
 }
@@ -203,7 +203,7 @@ export function choice(field: Field & { options: readonly Option[] }): Component
   return { type: 'dropdown', id, label, options, ...(value !== undefined && isOffered ? { value } : {}) };
 }
 
-/** A field of one line with what was typed before, cut. */
+/** A single-line field with what was typed before, cut to a maximum length. */
 export function input({ value, isWrong, ...field }: Field & { isWrong?: boolean }): Component {
   return {
     type: 'input',

@@ -78,7 +78,7 @@ const dataAttributeSchema = z.object({
   api_writable: z.boolean().nullish(),
   messenger_writable: z.boolean().nullish(),
   archived: z.boolean().nullish(),
-  /** Only on lists, whose `data_type` is given as `string`. */
+  /** Only for attributes with a list of options, whose `data_type` Intercom gives as `string`. */
   options: z.array(z.unknown()).nullish(),
 });
 
@@ -223,7 +223,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
       });
       return found.data;
     },
-    /** The contacts that were merged into this one, the newest first. Source: API 2.16; a lead is answered 404. */
+    /** The contacts that were merged into this one, newest first. Source: API 2.16, which answers 404 for a lead. */
     async listMerged(contactId: string): Promise<string[]> {
       const url = `/contacts/${encode(contactId)}/merge_history?per_page=10`;
       const schema = z.object({ data: z.array(z.object({ source_contact_id: idField })) });
@@ -270,7 +270,7 @@ export function createIntercomClient(options: IntercomClientOptions) {
         type: 'admin',
         admin_id: note.adminId,
         body: note.html,
-        // It documents what the teammate has just done. Whether a note ends a snooze is not documented, and 2.16
+        // The note documents what the teammate has just done. Whether a note ends a snooze is not documented, and 2.16
         // cannot prevent it (`skip_unsnooze` is Preview only).
         skip_notifications: true,
       }),

@@ -7,9 +7,9 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
 /**
  * Creates the contact attributes that a workspace lacks: lists, then creates. Safe to repeat.
  *
- * A name can be refused because company data has it, or because the workspace has its 250: the others are still
- * created. An existing attribute that the Messenger may write is closed to it: customers could give themselves a
- * subscription there. Source: Intercom API 2.16, "Data attributes".
+ * A name can be refused because company data uses it, or because the workspace has its 250 attributes: the others are
+ * still created. An existing attribute that the Messenger may write is made read-only there, or customers could give
+ * themselves a subscription. Source: Intercom API 2.16, "Data attributes".
  *
  * @throws AppError when Intercom cannot be reached
  */
@@ -18,7 +18,7 @@ export async function provisionAttributes(client: IntercomClient) {
   /** Names that can be written now, each with the type that it has in the workspace. */
   const available = new Map<string, AttributeType>();
   const created: string[] = [];
-  /** With Intercom's reason: contacts are written without them. */
+  /** Contacts are written without these attributes; each has its reason. */
   const failed: { name: string; reason: string }[] = [];
   const refused: typeof failed = [];
   for (const attribute of CONTACT_ATTRIBUTES) {
@@ -78,7 +78,7 @@ export function attributeType(attribute: AttributeType): string {
 
 const SAMPLES = { string: 'active', float: 9.99, boolean: true, date: 1_800_000_000 } as const;
 
-/** A list may have our values among its options. */
+/** Why an attribute cannot hold our values; `null`: it can. A list of options may contain our values. */
 function whyUnusable(found: IntercomDataAttribute, ours: keyof typeof SAMPLES): string | null {
   const type = attributeType(found);
   if (found.custom === false || found.api_writable === false)
@@ -106,7 +106,7 @@ export function fitAttribute(value: unknown, attribute: AttributeType): unknown 
     case 'boolean':
       return typeof value === 'boolean' ? value : undefined;
     default:
-      // A list takes none but its own options.
+      // A list of options accepts only those.
       return attribute.options?.includes(value) ? value : undefined;
   }
 }

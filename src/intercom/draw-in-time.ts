@@ -22,7 +22,7 @@ export async function drawInTime<T>(
   const { place, logger, workspaceId, componentId: component } = card;
   const fields = () => ({ place, workspaceId, component, requestId: requestId(headers['x-request-id']) });
   const drawn = drawing.catch((error: unknown) => {
-    // An outage has a message of its own.
+    // A database outage has its own line in the log, as an error.
     const level = isDatabaseUnavailable(error) ? 'warn' : 'error';
     logger[level]({ err: error, ...fields() }, 'card failed');
     return card.fallback('failed');

@@ -52,7 +52,7 @@ function meaningOf(
   if (isProxyRefusal(response)) return UNAVAILABLE;
   switch (status) {
     case 401:
-      // Without a known code it may pass: a token that is declared invalid stops all deliveries.
+      // An error without a known code may be temporary: declaring the token invalid would stop all deliveries.
       return INVALID_TOKEN.test(code)
         ? { code: 'intercom_unauthorized', remedy: { kind: 'reauthorize' } }
         : UNAVAILABLE;
@@ -77,7 +77,7 @@ function meaningOf(
     default:
       // Below 400 it comes from a proxy: Intercom's API does not redirect, and sends no pages.
       if (status >= 500 || status < 400) return UNAVAILABLE;
-      // About every call: what is sent must not count as refused.
+      // The error is about our version header: the data that was sent must not count as refused.
       if (code === 'intercom_version_invalid') return UNAVAILABLE;
       if (ATTRIBUTE_MISSING.test(text))
         return { code: 'intercom_attribute_missing', remedy: { kind: 'retry' } };

@@ -8,5 +8,5 @@ export const optional = <Schema extends z.ZodType>(schema: Schema) => schema.nul
 
 export const optionalId = optional(idField);
 
-/** `null` also when it is empty. */
+/** `null`: absent, of another type, or empty. */
 export const optionalText = optional(z.string().min(1));

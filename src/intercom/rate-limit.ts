@@ -1,7 +1,7 @@
 import { readCount, readRetryAfter } from '../http/client.ts';
 import { HOUR_MS } from '../time.ts';
 
-/** Of the current ten-second window. */
+/** The rate limit in the current ten-second window. */
 export type RateLimit = Readonly<NonNullable<ReturnType<typeof readRateLimit>>>;
 
 /** Intercom counts calls in windows of this length, ms. */
@@ -27,7 +27,7 @@ export function rateLimitReset(headers: Readonly<Record<string, unknown>>, nowMs
   const resetMs = Number(headers['x-ratelimit-reset']) * 1_000;
   // Windows are ten seconds long: a reset far in the future is wrong.
   if (resetMs > nowMs && resetMs <= nowMs + 120_000) return resetMs;
-  // One that has just passed by our clock has not passed by Intercom's.
+  // A reset that our clock has just passed may still be ahead by Intercom's clock.
   if (resetMs <= nowMs && resetMs > nowMs - MAX_CLOCK_DIFFERENCE_MS) return nowMs + 250;
   const retryAfterMs = readRetryAfter(headers['retry-after'], nowMs);
   if (retryAfterMs > 0 && retryAfterMs <= HOUR_MS) return nowMs + retryAfterMs;
