@@ -63,7 +63,7 @@ export async function findPreferred(
   if (shared.others.length === 0) return [];
   const rows = await sql.query<{ subscriber_id: string }>(
     `with linked as (
-       -- Its newest link, or an older one where that contact is unusable. It may not have delivered there yet.
+       -- The newest link of a subscriber; an older one only for this subscriber, or for one that delivers there.
        select l.project_id, l.subscriber_id from contact_links l
          join subscribers h on h.workspace_id = $1 and h.subscriber_id = l.subscriber_id
         where l.workspace_id = $1 and l.contact_id = $4
@@ -73,11 +73,11 @@ export async function findPreferred(
      )
      select s.subscriber_id from subscribers s
       where s.workspace_id = $1 and s.subscriber_id = any($3)
-        -- Of the same project the linked one.
+        -- In the same project: the linked subscriber.
         and (s.project_id = $2 and s.subscriber_id in (select subscriber_id from linked)
-          -- Of any connected one, who has the contact and the later event.
+          -- In any connected project: a subscriber that has the contact and a later event.
           or s.contact_id = $4
-             -- One that is hidden itself hides none of another project: otherwise three hid each other in a circle.
+             -- Not if it is hidden itself by its own project's link: three could hide each other in a circle.
              and s.project_id not in (select project_id from linked where subscriber_id <> s.subscriber_id)
              and exists (select 1 from projects p
                           where p.workspace_id = $1 and p.project_id = s.project_id and ${IS_CONNECTED})

@@ -52,9 +52,9 @@ export async function claimNext(
      )
      update subscribers s
         set lease_until = now() + make_interval(secs => $4), lease_owner = $2,
-            -- A delivery that did not end may have written some: what is on the contact is unknown.
+            -- A delivery that did not end may have written attributes: null means unknown.
             attributes_written = case when s.lease_owner is null then s.attributes_written end
-      -- By key, as a plan for a small table does not join them.
+      -- Looked up by key: while the table is small, a planned join would scan it.
       where s.workspace_id = $1 and s.subscriber_id = any(array(select subscriber_id from due))
      returning s.subscriber_id as "subscriberId", s.project_id as "projectId", s.version::float8,
                case when s.failing_since is null then s.attempts else 0 end as lookups,
@@ -158,19 +158,19 @@ export async function finishClaims(
 ): Promise<Set<string>> {
   const rows = await sql.query<{ subscriber_id: string; merged_into: string | null; due: boolean }>(
     `with locked as (
-       -- By id, as in every statement that writes several: in different orders, two could deadlock.
+       -- Every statement that locks several subscribers does so in the order of their ids, to avoid deadlocks.
        select subscriber_id from subscribers
         where workspace_id = $1 and subscriber_id = any($2) order by subscriber_id for no key update
      )
      update subscribers s
         set lease_until = null, lease_owner = null,
-            -- What arrived while it was claimed makes it due now.
+            -- A newer version means that more has arrived since the claim: it is due now.
             due_at = case when s.version = f.version then to_timestamp(f.now_s + f.due_in_ms / 1000.0)
                           else f.now end,
-            -- What became known of its contact since (deleted, merged) is not overwritten.
+            -- A contact that was deleted or merged in between is not overwritten.
             contact_id = case when s.contact_id is not distinct from f.contact_before
                               then f.contact_id else s.contact_id end,
-            -- Unknown for another contact, or where something since wants them written again.
+            -- Unknown if the contact has changed, or if they were reset in between to be written again.
             attributes_written = case when s.contact_id is not distinct from f.contact_before
                                        and (s.attributes_written is not null
                                             or (f.unwritten_before and s.version = f.version))

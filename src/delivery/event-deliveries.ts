@@ -186,7 +186,7 @@ async function updateDeliveries(
             as o (subscriber_id, event_id, state, reason, counts, next_try_ms, contact_id, now)
       where d.workspace_id = $1 and d.subscriber_id = any($3) and d.project_id = $2 and d.event_id = any($4)
         and d.subscriber_id = o.subscriber_id and d.event_id = o.event_id
-        -- After its lease a worker may learn of a failure when another one has sent the event.
+        -- A worker whose lease has ended may report a failure after another one has sent the event.
         and (o.state = 'delivered' or (d.delivered_at is null and d.not_sent is null))
      returning 1`,
     [

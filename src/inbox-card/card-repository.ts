@@ -83,7 +83,7 @@ select ${WORKSPACE_COLUMNS},
                   select a.nr, a.contact_id, l.subscriber_id, 'link'
                     from asked a join contact_links l on l.workspace_id = $1 and l.contact_id = a.contact_id
                    where l.subscriber_id is distinct from a.chosen
-                  -- A link of the same project comes first, also one that no teammate made.
+                  -- A link in the same project takes precedence, even one that no teammate made.
                   union all
                   select a.nr, a.contact_id, i.subscriber_id, 'external_id'
                     from asked a
@@ -97,7 +97,7 @@ select ${WORKSPACE_COLUMNS},
            cross join lateral (select * from subscribers
                                 where workspace_id = $1 and subscriber_id = f.subscriber_id and merged_into is null
                                offset 0) s
-           -- The chosen one first, then the newest activity.
+           -- The chosen subscriber first, then by newest activity.
            order by f."matchedBy" <> 'chosen', s.last_event_at_ms desc nulls last) m) as candidates
   from workspaces where workspace_id = $1`;
 

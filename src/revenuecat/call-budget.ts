@@ -72,7 +72,7 @@ with stored as (
    where workspace_id = $1 and project_id = $2 and domain = $3
      for update
 ), before as (
-  -- The clock was set back: until it had caught up, nothing would be refilled, and an old pause would hold again.
+  -- After the clock was set back: without this, nothing would be refilled until it has caught up.
   select per_minute, tokens, now_ms, coalesce($6::integer, per_minute) as allowed,
          least(at_ms, now_ms + 1000) as at_ms,
          case when at_ms > now_ms + 10000 then 0 else hold_until_ms end as hold_until_ms
@@ -82,7 +82,7 @@ with stored as (
 ), paced as (
   select *, greatest(allowed - capacity - ceil(allowed / 48.0), 1)::float8 / 60000 as per_ms from sized
 ), filled as (
-  -- What is left of the former limit is the same share of a new one.
+  -- When the limit changes, the share that is left stays the same.
   select *, least(capacity, tokens * allowed / per_minute + greatest(0, now_ms - at_ms) * per_ms,
                   case when $6::integer is null then capacity else greatest(0, $6::integer - $7::integer) end) as have
     from paced

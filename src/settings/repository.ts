@@ -21,7 +21,7 @@ export async function readOverview(sql: Sql, workspaceId: string) {
          select coalesce(pending_reason, '') as reason, pending_events as events from subscribers
           where workspace_id = $1 and pending_events > 0 and (due_at is null or due_at > now()) limit $2
        ), due as (
-         -- More may have arrived since their last delivery.
+         -- Counted from the events: more may have arrived since the last delivery of these subscribers.
          select coalesce(d.reason, '') as reason, 1 as events from ${DUE_SUBSCRIBERS} s ${EVENTS_OF_SUBSCRIBERS}
           where ${IS_PENDING}
           limit $2

@@ -204,7 +204,7 @@ async function mergeRows(
   await sql.query(
     `update subscribers s
         set ${DUE},
-            -- What a worker is sending for another one would go to the contact of this one as well.
+            -- Waits for deliveries of the merged subscribers that are still running: they may write to the same contact.
             lease_until = greatest(s.lease_until, o.lease_until),
             lease_owner = coalesce($4, s.lease_owner),
             snapshot = null, snapshot_at = null, attributes_written = null,

@@ -68,8 +68,8 @@ export function searchSubscribers(
                (select distinct subscriber_id, 'transaction' from events
                  where workspace_id = $1 and transaction_id = any($4) and 'transaction' = any($3) limit 20)
                union all
-               -- PostgreSQL keeps no statistics for a partial index: it expected so many that it read all events in the
-               -- order of another index until 20 were found. 'offset 0' keeps the limit from it.
+               -- PostgreSQL has no statistics for a partial index: it expected many rows, and read events in the order of
+               -- another index until it had 20. 'offset 0' hides the limit from the planner.
                (select distinct subscriber_id, 'transaction'
                   from (select subscriber_id from events
                          where workspace_id = $1 and fields->>'original_transaction_id' = any($4)

@@ -40,7 +40,7 @@ export async function claimCustomers(
           and (c.claimed_until is null or c.claimed_until < now())
         order by c.app_user_id limit $3
           for update skip locked)
-     -- In whole ms, as it is compared later.
+     -- Truncated to ms, which is all that a Date holds: later statements compare it.
      update bulk_grant_customers c set claimed_until = date_trunc('ms', now()) + make_interval(secs => $4)
        from free
       where c.workspace_id = $1 and c.bulk_grant_id = $2 and c.app_user_id = free.app_user_id
