@@ -213,7 +213,6 @@ export function input({ value, isWrong, ...field }: Field & { isWrong?: boolean 
   };
 }
 
-/** A field of several lines. */
 export function textarea({ value, isWrong, ...field }: Field & { isWrong?: boolean }): Component {
   return { type: 'textarea', ...field, ...(value ? { value } : {}), ...(isWrong ? { error: true } : {}) };
 }

@@ -99,7 +99,6 @@ export function forAction(
   };
 }
 
-/** The form that extends a grant. */
 export function extendGrant(context: ViewContext, action: Action): Promise<InboxCanvas> {
   if (action.kind !== 'grant') return actionResult(context, action);
   return actionForm(context, { kind: 'grant', entitlement: action.target, extends: true });
