@@ -24,18 +24,18 @@ export function contactJobs(app: AppContext): JobDefinitions {
 }
 
 const CLEAR_AFTER_S = 5;
-/** How often it is checked whether an admin has connected Intercom again: the job's own retries last half an hour. */
+/** How often a clear is queued again while Intercom is disconnected: the job's own retries last half an hour. */
 const DISCONNECTED_RETRY_S = 600;
 
-/** Queues a clear of the contact, for later: its customer, or another, may get it again. */
+/** Queues a delayed clear of the contact: in the meantime its customer, or another, may get it again. */
 export function queueContactClear(jobs: Jobs, contact: JobData['contact.clear'], sql?: Sql): Promise<void> {
   return jobs.send('contact.clear', contact, { sql, afterSeconds: CLEAR_AFTER_S });
 }
 
 /**
- * Clears the attributes of a contact that was unlinked, or whose customer has another one now: filters would find it by
- * a subscription that is not its own. A customer who writes theirs there by then, or gets the contact in between, writes
- * all attributes anyway.
+ * Clears the attributes of a contact that was unlinked, or whose customer now has another contact. Filters would find
+ * it by a subscription that is not its own. A customer who gets the contact before the clear, or has already written to
+ * it, writes all attributes again anyway.
  *
  * @throws AppError when Intercom is unavailable; the job is retried
  */
@@ -49,7 +49,7 @@ async function clearContact(
   if (!client) return;
   const status = await readAttributesStatus(app.database, workspaceId, contactId);
   if (status === 'written') {
-    // The attempt before may have cleared what was written since.
+    // An earlier attempt may have cleared attributes that were written in between.
     if (isRetry) await rewriteContactAttributes(app.database, workspaceId, contactId);
     return;
   }
@@ -58,7 +58,7 @@ async function clearContact(
     return app.jobs.send('contact.clear', { workspaceId, contactId }, options);
   }
   if (status === 'pending') return queueContactClear(app.jobs, { workspaceId, contactId });
-  // It may be deleted, or merged into another: whether a write to the old ID reaches that one is UNVERIFIED.
+  // The contact may be deleted or merged. Whether a write to its ID then reaches the surviving contact is UNVERIFIED.
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);
   const nothing = Object.fromEntries([...available.keys()].map((name) => [name, null]));
@@ -72,8 +72,8 @@ async function clearContact(
 }
 
 /**
- * `contact.merged` does not say which contact is gone, where `merged_from` is missing: Intercom's history does. The
- * card of the one that stays must not wait for the next event to find its customer.
+ * Follows a merge when `contact.merged` has no `merged_from`: Intercom's merge history names the merged contacts. The
+ * card of the surviving contact must not wait for the next event to find its customer.
  *
  * @throws AppError when Intercom is unavailable; the job is retried
  */

@@ -8,11 +8,11 @@ const MAX_ANONYMOUS_LOOKUPS = 10;
 
 /**
  * Finds the contact of a subscriber: by a saved link, by `external_id` equal to any app user id (identified
- * ones first), then, where the workspace wants it, by exact e-mail, if just one contact has it.
+ * ones first), then, if the workspace has switched that on, by exact e-mail when just one contact has it.
  *
  * @param input.gone contacts that were just found to be deleted or archived
- * @returns `null`: none; `mergedLink`: the linked contact, where it was merged into this one and the link must follow;
- * `survivor`: this one, where the contact with the app user id was merged into it; `isOwn`: it has the app user id
+ * @returns `null`: none; `mergedLink`: the linked contact, if it was merged into this one and the link must follow;
+ * `survivor`: this contact, if the one with the app user id was merged into it; `isOwn`: it has the app user id itself
  */
 export async function findContact(
   client: IntercomClient,
@@ -63,7 +63,7 @@ export function idToCreate(appUserIds: readonly string[], settings: WorkspaceSet
  * its id in the message; an archived one is unarchived.
  *
  * A contact that only has the same e-mail is a different person: anyone can write `$email` with a public key. The new
- * contact is then created without it, also when Intercom does not accept the e-mail.
+ * contact is then created without the e-mail, as it is when Intercom does not accept the e-mail.
  *
  * @returns `null`: Intercom refuses, and the contact that it names does not have the app user id
  */
@@ -84,8 +84,8 @@ export async function createContact(
 }
 
 /**
- * Whether an archived contact can be read is UNVERIFIED. One that cannot be read is taken when only the app user id
- * was sent: nothing else can have conflicted.
+ * Whether an archived contact can be read is UNVERIFIED. If it cannot, it counts as the customer's when only the app
+ * user id was sent: nothing else can have conflicted.
  */
 async function existingContact(
   client: IntercomClient,

@@ -15,7 +15,7 @@ export async function findSharedSubscribers(
   workspaceId: string,
   subscriberIds: readonly string[],
 ): Promise<Map<string, string[]>> {
-  // Each part reads an index for each row: joins would be planned for the tables' size on the first day.
+  // Each part reads an index for each row: a plain join would use a plan made for small tables.
   const rows = await sql.query<{ subscriber_id: string; others: string[] }>(
     `with contact as (
        select subscriber_id, contact_id from contact_links
@@ -51,9 +51,9 @@ export async function findSharedSubscribers(
 }
 
 /**
- * Other subscribers whose attributes the contact shows instead of this one's: of the same project, the one that is
- * linked to it, as on its card; else those of connected projects that have the contact and an event later than
- * `lastEventMs`.
+ * Other subscribers whose attributes the contact shows instead of this one's: the subscriber of the same project that is
+ * linked to the contact, as on its card; else the subscribers of connected projects that have the contact and an event
+ * later than `lastEventMs`.
  */
 export async function findPreferred(
   sql: Sql,
@@ -93,11 +93,11 @@ export async function findPreferred(
 interface ContactIdentity {
   readonly contactId: string;
   readonly externalId: string | null;
-  /** In small letters, as those of subscribers are stored. */
+  /** In lower case, as the e-mails of subscribers are stored. */
   readonly email: string | null;
 }
 
-/** With nothing written the contact is looked up; the one before is cleared when another one is found. */
+/** Also clears what was written: the contact is looked up again, and a former one is cleared if another is found. */
 const REMATCH = `${TRY_AGAIN}, attributes_written = null`;
 
 /** Subscribers with the contact's external id ($2), or linked to it ($4). */
@@ -108,8 +108,8 @@ const OWNERS = `
 
 /**
  * Wakes the subscribers that a contact may belong to: those with its external id, linked to it, or waiting with its
- * e-mail. Those that already have this contact are not woken, unless a worker is delivering them: it may just have
- * failed to find the contact, and its result is not stored yet.
+ * e-mail. Subscribers that already have this contact are not woken, unless a worker is delivering them: the worker may
+ * just have failed to find the contact and not have stored this yet.
  *
  * @returns number of subscribers woken
  */
@@ -129,14 +129,14 @@ export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactId
 }
 
 /**
- * Whether a worker is looking for the contact of subscriber `s`, and may just not have found it; or Intercom refused the
- * lookup or the creation, which is tried again in a day.
+ * Whether subscriber `s` has no contact while a worker may be looking for it, or because Intercom refused the lookup or
+ * the creation, which is tried again in a day.
  */
 export const IS_LOOKED_UP = `(s.contact_id is null and (s.lease_owner is not null or s.failing_since is not null))`;
 
 /**
- * Wakes only the subscribers that wait for a contact with this external id: for a card that shows the contact, after
- * Intercom's webhook was lost. Nearly always there are none, and nothing is written.
+ * Wakes only the subscribers that wait for a contact with this external id. A card that shows the contact calls this,
+ * in case Intercom's webhook was lost. Nearly always there are none, and nothing is written.
  *
  * @returns number of subscribers woken
  */
@@ -152,8 +152,8 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
 }
 
 /**
- * Matching by e-mail was switched off: subscribers that it may have matched are matched again, and those that a worker
- * is just matching.
+ * Matches subscribers again after matching by e-mail was switched off: those that it may have matched, and those that a
+ * worker is matching right now.
  */
 export function rematchByEmail(sql: Sql, workspaceId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
@@ -174,8 +174,8 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
 }
 
 /**
- * A contact's e-mail has changed: subscribers that only the old one matched are matched again, and those that a
- * worker is just matching.
+ * Matches subscribers again after a contact's e-mail has changed: those that only the old e-mail matched, and those
+ * that a worker is matching right now.
  */
 export function rematchByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
@@ -194,7 +194,7 @@ export function rematchByOldEmail(sql: Sql, workspaceId: string, contact: Contac
  * merged contact may have replaced what we wrote.
  *
  * @param sql an open transaction
- * @param from `null`: Intercom did not say; a job reads it, and the next call for that contact is answered 410
+ * @param from `null`: Intercom did not name it; a job reads it, and the next call for that contact is answered 410
  */
 export async function followMerge(
   sql: Sql,
@@ -218,8 +218,8 @@ export function rewriteContactAttributes(sql: Sql, workspaceId: string, contactI
 }
 
 /**
- * Whether a customer's attributes are on the contact. `pending`: one who has it is due, and may write them; one who has
- * only tests writes none.
+ * Whether a customer's attributes are on the contact. `pending`: a customer who has the contact is due and may write
+ * them; a customer with only test events writes none.
  */
 export async function readAttributesStatus(
   sql: Sql,
@@ -238,8 +238,8 @@ export async function readAttributesStatus(
 type ContactLinkKey = Pick<ContactLinkRow, 'workspaceId' | 'contactId' | 'projectId'>;
 
 /**
- * Links a subscriber to the contact that theirs was merged into, whose card has another external id and would not find
- * them. A customer with that external id comes first. The link has no author: deliveries still match by external id.
+ * Links a subscriber to the survivor of its merged contact, whose card has another external id and would not find them.
+ * A customer with that external id takes precedence. The link has no author: deliveries still match by external id.
  */
 export async function linkSurvivor(
   sql: Sql,
@@ -258,7 +258,7 @@ export async function linkSurvivor(
   );
 }
 
-/** Removes what `linkSurvivor` linked for another customer, now that there is one with the contact's external id. */
+/** Removes a link that `linkSurvivor` made for another customer, now that one has the contact's external id. */
 export async function unlinkSurvivor(sql: Sql, link: ContactLinkKey & SubscriberKey): Promise<void> {
   await sql.query(
     `delete from contact_links l
@@ -268,7 +268,7 @@ export async function unlinkSurvivor(sql: Sql, link: ContactLinkKey & Subscriber
   );
 }
 
-/** Waits for another teammate who is linking the contact, until the transaction ends. */
+/** Locks the links of a contact until the transaction ends: another teammate may be linking it. */
 export async function lockLinks(sql: Sql, workspaceId: string, contactId: string): Promise<void> {
   await sql.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [
     `link/${workspaceId}/${contactId}`,
@@ -299,7 +299,7 @@ export async function deleteLink(
   await manager.delete(ContactLinkEntity, link);
 }
 
-/** Moves links to the contact that the linked one was merged into: its card finds the customer by them. */
+/** Moves links from a merged contact to the surviving one, whose card finds the customer by them. */
 export async function moveLinks(
   sql: Sql,
   workspaceId: string,
@@ -311,7 +311,7 @@ export async function moveLinks(
     [workspaceId, from],
   );
   if (rows.length === 0) return;
-  // Only these: a link that is made concurrently must not be deleted without being moved.
+  // Only the links read above: one that is made concurrently must not be deleted without being moved.
   const projectIds = rows.map((row) => row.project_id);
   await sql.query(
     `insert into contact_links (workspace_id, contact_id, project_id, subscriber_id, made_by, made_at)

@@ -13,7 +13,7 @@ import { followMerge, rematchByOldEmail, unassignContact, wakeForContact } from 
 const MAX_NOTIFICATION_BYTES = 1024 * 1024;
 
 const notificationSchema = z.object({
-  /** An id that no key can hold is not deduplicated. */
+  /** An id that is too long for a key becomes `null`, and is not deduplicated. */
   id: idField.nullish().transform((id) => (id != null && fitsKey(id) ? id : null)),
   app_id: idField,
   topic: z.string(),
@@ -50,12 +50,12 @@ export const HANDLED_TOPICS = [
   'visitor.signed_up',
 ] as const;
 
-/** The documentation says `contact.unarchive`; recorded was `contact.unarchived`. */
+/** The documentation names `contact.unarchive`; `contact.unarchived` was recorded. */
 const ACCEPTED_TOPICS: ReadonlySet<string> = new Set([...HANDLED_TOPICS, 'contact.unarchived']);
 
 /**
  * `HEAD`/`POST /webhooks/intercom`. New contacts get the events that waited for them; deleted ones are unassigned.
- * Other topics wake nothing: `contact.user.updated` follows each of our own writes. Answers within the 500 ms after
+ * Other topics are ignored: `contact.user.updated` follows each of our own writes. Answers within the 500 ms after
  * which Intercom lowers the priority of an endpoint.
  */
 export function intercomWebhookRouter(
@@ -67,8 +67,7 @@ export function intercomWebhookRouter(
     const { id, app_id: workspaceId, topic, data } = parsed.data;
     const item = itemSchema.safeParse(data?.item).data;
     if (item && ACCEPTED_TOPICS.has(topic)) {
-      // Repeated after a deadlock: a merge or a new e-mail locks subscribers in several statements, in no order that
-      // others know.
+      // Repeated after a deadlock: a merge or a new e-mail locks subscribers in several statements, in no fixed order.
       await options.database.transaction(async (sql) => {
         if (id && !(await isNew(sql, workspaceId, id))) return;
         await applyTopic(sql, workspaceId, { topic, item });
