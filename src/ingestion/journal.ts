@@ -8,8 +8,8 @@ import type { ProjectKey } from '../workspaces/projects.ts';
 export const WEBHOOK_CHANNEL = 'webhooks';
 
 /**
- * Rows of one statement: beyond 250 a batch takes longer without carrying more webhooks a second. A second
- * statement is sent only for 24: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
+ * Rows of one statement: beyond 250 a batch takes longer without carrying more webhooks a second. A second statement
+ * starts only for 24 or more: with 64 callers, two statements of any size carried 14 webhooks each, one at a time 17.
  */
 const BATCH_OPTIONS = { maxItems: 250, parallel: 2, minParallelItems: 24 };
 
@@ -69,7 +69,7 @@ async function appendWebhooks(
     'append-webhooks',
   );
   const appended = new Set(rows.map((row) => `${row.project_id} ${row.event_id}`));
-  // Of one event twice in a batch the first is the new one.
+  // When a batch holds an event twice, the first one counts as new.
   return entries.map((entry) =>
     appended.delete(`${entry.projectId} ${entry.eventId}`) ? 'accepted' : 'duplicate',
   );
@@ -113,7 +113,7 @@ export function readUnprocessed(
   );
 }
 
-/** Rows after a position that have their payload, whether they were processed or not. */
+/** Rows after a position that still have their payload, processed or not. */
 export function readJournal(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
@@ -147,7 +147,7 @@ export async function markProcessed(
   errors: ReadonlyMap<string, string>,
 ): Promise<void> {
   await sql.query(
-    // The bounds make every index good: without statistics, one was read whole for the project.
+    // With the bounds every index is fast: without statistics, PostgreSQL read a whole index for the project.
     `update webhooks set processed_at = now(), error = null
       where workspace_id = $1 and project_id = $2 and event_id = any($3) and sequence between $4 and $5`,
     [workspaceId, projectId, rows.map((row) => row.eventId), rows[0]?.sequence, rows.at(-1)?.sequence],
@@ -177,7 +177,7 @@ export async function pruneErased(
   );
 }
 
-/** At most every five seconds, and after a refused webhook: the settings and the health check show that some arrive. */
+/** Records for settings and health check that webhooks arrive: every five seconds at most, and after a refused one. */
 export async function markReceived(sql: Sql, { workspaceId, projectId }: ProjectKey): Promise<void> {
   await sql.query(
     `update projects set last_received_at = now()
@@ -210,8 +210,8 @@ export async function countFailedWebhooks(sql: Sql, workspaceId: string): Promis
 const PRUNE_BATCH = 500;
 
 /**
- * Deletes processed rows that were received longer ago. What the interpreted events keep is enough for timeline,
- * state and card; a webhook that comes again after that is still known by its event.
+ * Deletes processed rows that were received more than `days` ago. The interpreted events keep enough for timeline,
+ * state and card, and a webhook that arrives again later is recognized by its event.
  *
  * @param days `null`: the journal is kept forever
  * @returns number of rows deleted
@@ -230,7 +230,7 @@ export async function pruneJournal(
     pruned += await deleteInBatches(async () => {
       if (signal?.aborted) return [];
       return database.query(
-        // It begins at the journal's start, so that a day costs a day's rows and no index on the time is needed.
+        // Reads from the journal's start, so that pruning a day costs that day's rows and needs no index on the time.
         `delete from webhooks
           where workspace_id = $1 and project_id = $2 and received_at < now() - make_interval(days => $3)
             and event_id in (select event_id from webhooks

@@ -3,7 +3,7 @@ import { addDatabaseGauges, addGauges } from '../database/metrics.ts';
 import type { Sql } from '../database/sql.ts';
 import type { ReceiptStatus } from './journal.ts';
 
-/** @returns counts one stored webhook */
+/** @returns a function that counts one stored webhook */
 export function createReceiverMetrics(
   registry: Registry,
   uncommitted: () => number,
@@ -14,7 +14,7 @@ export function createReceiverMetrics(
     labelNames: ['status'] as const,
     registers: [registry],
   });
-  // A counter that first appears with its first count shows no increase: what alerts watch starts at zero.
+  // Starts at zero: a counter that first appears with its first count shows no increase to alerts.
   for (const status of ['accepted', 'duplicate']) received.inc({ status }, 0);
   addGauges(registry, () => ({ webhooks_uncommitted: uncommitted() }), {
     webhooks_uncommitted: 'Webhooks received and not yet stored',
@@ -30,7 +30,7 @@ export function addJournalMetrics(to: { readonly registry: Registry; readonly da
   });
 }
 
-/** Of all workspaces; counted up to 10,000. */
+/** Covers all workspaces; counts up to 10,000. */
 export async function readJournalBacklog(sql: Sql) {
   const [row] = await sql.query<{ unprocessed: number; lag: number | null; failed: number }>(
     `select (select count(*)::integer from (select 1 from webhooks where error is not null limit 10000) f) as failed,

@@ -20,11 +20,11 @@ type EventBody = Readonly<Record<string, unknown>>;
 /** An event with the customers it concerns, ready to be stored. */
 export interface PreparedEvent extends Identifiers {
   readonly event: LifecycleEvent;
-  /** The customer was erased, its source was not: nothing is stored for the customer. */
+  /** The customer was erased but the source was not: nothing is stored for the customer. */
   readonly isCustomerErased?: true;
   readonly email: { readonly value: string; readonly atMs: number } | null;
   readonly receivedAtMs: number;
-  /** JSON of what is stored with the event for good. */
+  /** JSON of the fields that are stored permanently. */
   readonly fields: string;
 }
 
@@ -44,8 +44,8 @@ export function prepareEvent(
 }
 
 /**
- * What is stored of an event for good, so that pruning the journal changes neither state nor card: all but the
- * customer attributes, which nothing reads from an event later, and fields without a value.
+ * The fields of an event that are stored permanently, so that pruning the journal changes neither state nor card. Left
+ * out are the customer attributes, which nothing reads from an event later, and fields without a value.
  */
 function fieldsOf(body: EventBody): string {
   const stored: Record<string, unknown> = {};
@@ -57,16 +57,16 @@ function fieldsOf(body: EventBody): string {
 
 function emailOf({ subscriber_attributes: attributes }: EventBody): PreparedEvent['email'] {
   const entry = isRecord(attributes) ? attributes.$email : null;
-  // Paywall events carry attributes flat.
+  // Paywall events have flat attributes.
   const value = toEmail(isRecord(entry) ? entry.value : entry);
   const atMs = isRecord(entry) ? Number(entry.updated_at_ms) : 0;
   return value === null ? null : { value, atMs: Number.isSafeInteger(atMs) ? atMs : 0 };
 }
 
 /**
- * Takes erased customers out of events. What another customer of the event needs stays: a transfer from or to them.
+ * Takes erased customers out of events, but keeps what other customers need: a transfer from or to an erased one.
  *
- * @returns the events to store, and the ids of all that named an erased customer
+ * @returns the events to store, and the ids of all events that named an erased customer
  */
 export async function dropErased(
   context: ErasureContext,

@@ -31,17 +31,17 @@ const MAX_BATCH = 250;
 const PROJECTS_IN_PARALLEL = 4;
 /** The safety net behind `wake` and NOTIFY. */
 const POLL_MS = 1_000;
-/** While another process works on the same project. */
+/** Pauses while another process works on the same project. */
 const BUSY_MS = { first: 20, last: 500 };
 
-/** Runs a batch when it is its turn: a project with a long backlog does not keep the others waiting. */
+/** Runs a batch in its turn, so that a project with a long backlog does not keep the others waiting. */
 const inSlot = pLimit(PROJECTS_IN_PARALLEL);
 
 /** Interprets the journal, one project's rows in order, several projects in parallel. */
 export function createProcessor(context: ProcessingContext) {
   const { database, logger } = context;
   const running = new Map<string, Promise<void>>();
-  /** Running projects that have received more. */
+  /** Running projects that have received more webhooks. */
   const wokenAgain = new Set<string>();
   const stopping = new AbortController();
   let polling: Promise<void> | null = null;
@@ -91,8 +91,8 @@ export function createProcessor(context: ProcessingContext) {
 }
 
 /**
- * Processes everything that a project has received. When a row breaks its batch's transaction, smaller batches find it;
- * alone in its batch it is marked with its error, and the rows after it continue.
+ * Processes everything that a project has received. When a row breaks its batch's transaction, smaller batches isolate
+ * it. Alone in its batch, it is marked with its error, and the rows after it continue.
  *
  * @param stopping ends it after the running batch
  * @returns numbers of webhooks; of those that were processed, `failed` could not be interpreted
@@ -132,13 +132,13 @@ async function processBatch(
   let rows: readonly JournalRow[] = [];
   const run = (limit: number, broken: Errors = new Map()) =>
     database.transaction(async (sql) => {
-      // Sent together, and read after the lock was taken.
+      // Sent together in this order, so that the rows are read after the lock was taken.
       const [isLocked, unprocessed, erasureKey] = await Promise.all([
         tryLockProject(sql, project),
         readUnprocessed(sql, project, limit),
         readErasureKey(sql, project),
-        // A crash of PostgreSQL may lose the batch: then its rows are unprocessed again. Before an event is sent, the worker
-        // commits its name and second synchronously, and everything that was committed before with them.
+        // A crash of PostgreSQL may lose the batch: its rows are then unprocessed again. Before it sends an event, the
+        // worker commits its name and second synchronously, and with them everything that was committed before.
         sql.query('set local synchronous_commit = off'),
       ]);
       if (!isLocked) return 'busy' as const;
@@ -162,7 +162,7 @@ async function processBatch(
       return {
         processed: rows.length,
         failed: errors.size,
-        /** App user ids of the customers of transfers. */
+        /** App user ids of the customers on both sides of transfers. */
         transferred: transfers.flatMap(({ customer, source }) => [...customer, ...source]),
         hasMore: rows.length === limit,
         nextLimit,
@@ -174,15 +174,15 @@ async function processBatch(
     const [broken] = rows;
     if (broken === undefined || !isCausedByData(error)) throw error;
     if (rows.length > 1) return { ...NOTHING_PROCESSED, hasMore: true, nextLimit: 1 };
-    // Without those that have arrived since.
+    // Limited to this row, without those that arrived since.
     return run(1, new Map([[broken.eventId, describeFailure(error)]]));
   }
 }
 
-/** Of webhooks that could not be interpreted, by event id. */
+/** Errors of webhooks that could not be interpreted, by event id. */
 type Errors = ReadonlyMap<string, string>;
 
-/** @param broken webhooks that can be interpreted and not stored */
+/** @param broken errors of webhooks that can be interpreted but not stored */
 export function interpretWebhooks(
   webhooks: readonly Omit<JournalRow, 'sequence'>[],
   broken: Errors = new Map(),
@@ -204,12 +204,12 @@ export function interpretWebhooks(
   return { events, errors };
 }
 
-/** What is stored with a webhook that could not be interpreted: nothing of the customer. */
+/** The error text that is stored with a webhook, without data of the customer. */
 function describeFailure(error: unknown): string {
   return withoutValues(error instanceof Error ? error.message : String(error));
 }
 
-/** PostgreSQL's classes for data that a column or an index cannot hold (appendix A), or an error of our own code. */
+/** Whether data caused it: PostgreSQL's classes for what a column or an index cannot hold (appendix A), or our code. */
 function isCausedByData(error: unknown): boolean {
   if (isDatabaseUnavailable(error)) return false;
   const code = codeOf(error);

@@ -25,9 +25,9 @@ const BATCH = 250;
 type Selection = Parameters<typeof readJournal>[2];
 
 /**
- * Interprets the journals of projects again, after the interpreter was corrected. What is right stays as it is, and
- * nothing that was sent is sent again: an event keeps its delivery, except that one which was not deliverable
- * before is sent while it is young.
+ * Interprets the journals of projects again, after the interpreter was corrected. Correct rows stay as they are, and
+ * nothing is sent twice: an event keeps its delivery. Only an event that was not deliverable before is sent, while it
+ * is younger than `SEND_WITHIN_DAYS`.
  *
  * @returns numbers of webhooks by what the interpretation changed
  */
@@ -92,15 +92,15 @@ async function reinterpretBatch(
   return {
     last: rows.length < BATCH ? undefined : rows.at(-1)?.sequence,
     unchanged: events.length - changedIds.size,
-    /** Stored events that are now another kind, time, transaction or customer. */
+    /** Stored events that now have another kind, time, transaction or customer. */
     corrected: changedIds.difference(addedIds).size,
-    /** Events that were not stored: their webhook could not be interpreted, or was interrupted. */
+    /** Events that were not stored before: interpreting their webhook failed or was interrupted. */
     added: addedIds.size,
     failed: errors.size,
   };
 }
 
-/** What is stored of an event in columns of its own. */
+/** The facts of an event that have columns of their own. */
 const FACTS = ['type', 'kind', 'environment', 'atMs', 'transactionId'] as const;
 
 interface StoredRow extends Pick<LifecycleEvent, (typeof FACTS)[number]> {
@@ -128,7 +128,7 @@ async function readStored(
   return new Map(rows.map((row) => [recordKey({ id: row.event_id, side: row.side }), row]));
 }
 
-/** An event that names no customer stays with the customer that was made for it. */
+/** An event that names no customer stays with the subscriber that was created for it. */
 function keepCustomer(record: EventRecord, row: StoredRow | undefined): EventRecord {
   if (!row || record.prepared[record.side].length > 0) return record;
   return { ...record, group: { ...record.group, subscriberId: row.subscriber_id, isNew: false } };
@@ -140,7 +140,7 @@ function isDifferent(row: StoredRow, { group, prepared }: EventRecord): boolean 
   return !isSame || FACTS.some((fact) => row[fact] !== event[fact]);
 }
 
-/** What was sent, or decided by the workspace's settings, stays; the rest follows the new interpretation. */
+/** Keeps what was sent or was decided by the workspace's settings; the rest follows the new interpretation. */
 function keepDelivery(record: EventRecord, row: StoredRow): EventRecord {
   const isUnplanned = row.skip_reason === null && !row.has_delivery;
   const isDecidedAgain =
@@ -148,7 +148,7 @@ function keepDelivery(record: EventRecord, row: StoredRow): EventRecord {
   return { ...record, skipReason: isDecidedAgain ? record.skipReason : row.skip_reason };
 }
 
-/** Those that are stored differently, and rows of transfer sources that the new interpretation does not name. */
+/** Deletes events that are stored differently, and transfer sources that the new interpretation does not name. */
 async function deleteEvents(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
@@ -165,7 +165,7 @@ async function deleteEvents(
   await markPending(sql, workspaceId, subscriberIds);
 }
 
-/** A delivery belongs to the subscriber of its event. */
+/** Moves deliveries with their events, whose subscriber they belong to. */
 async function moveDeliveries(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,

@@ -120,7 +120,7 @@ const SIGNATURE_TOLERANCE_S = 300;
 
 /**
  * Verifies `X-RevenueCat-Webhook-Signature: t=<unix s>,v1=<hex>`, where v1 is
- * HMAC-SHA256(secret, "<t>.<raw body>"). Several `v1` are accepted, as a rotation may send (UNVERIFIED).
+ * HMAC-SHA256(secret, "<t>.<raw body>"). Accepts several `v1`, since a rotation may send them (UNVERIFIED).
  */
 export function verifyWebhookSignature(
   secret: string,
@@ -136,7 +136,7 @@ export function verifyWebhookSignature(
     if (name === 't') timestamp = value;
     if (name === 'v1') signatures.push(value);
   }
-  // Also where it is not a number.
+  // A timestamp that is not a number fails this comparison, too.
   if (!(Math.abs(nowMs / 1_000 - Number(timestamp)) <= SIGNATURE_TOLERANCE_S)) return false;
   const expected = createHmac('sha256', secret).update(`${timestamp}.`).update(rawBody).digest('hex');
   return signatures.some((given) => equalInConstantTime(given.toLowerCase(), expected));
@@ -144,7 +144,7 @@ export function verifyWebhookSignature(
 
 /**
  * @param signingSecret decrypted; `null` when the project has none
- * @returns what does not match, when the request does not come from the project's webhook; else `null`
+ * @returns what does not match; `null`: the request comes from the project's webhook
  */
 export function authenticateWebhook(input: {
   target: Pick<WebhookTarget, 'webhookAuthHash'>;
@@ -196,7 +196,7 @@ function namesNoCustomer(event: unknown): boolean {
   return customer.length + source.length === 0;
 }
 
-/** At least its depth, and found in a sixth of the time. */
+/** An upper bound of the nesting depth, found in a sixth of the time. */
 function countBrackets(json: string): number {
   let count = 0;
   for (const bracket of ['{', '['])

@@ -52,7 +52,7 @@ export function storeEvents(
  * and marks the subscribers of these as pending delivery. The caller wakes delivery.
  *
  * @param sql a transaction that holds the project's lock
- * @returns number of events that were new, or known only by an import
+ * @returns number of events that were new, or known only from an import
  */
 export async function storeEventsIn(
   sql: Sql,
@@ -60,7 +60,7 @@ export async function storeEventsIn(
   events: readonly PreparedEvent[],
   shouldDeliver: DeliveryRule = () => true,
 ): Promise<number> {
-  // Of one event twice in a batch only the first counts, also for its app user ids.
+  // When a batch holds an event twice, only the first one counts, including its app user ids.
   const first = new Map<string, PreparedEvent>();
   for (const event of events) if (!first.has(event.event.id)) first.set(event.event.id, event);
   const records = await resolveRecords(sql, project, [...first.values()], shouldDeliver);
@@ -105,7 +105,7 @@ export async function resolveRecords(
 }
 
 /**
- * An import can read an event before its webhook arrives, which is then delivered as any other.
+ * An import can store an event before its webhook arrives. The event of the webhook is then delivered like any other.
  *
  * @returns keys of the rows that were not stored yet, or only by an import
  */
@@ -151,7 +151,7 @@ export async function upsertSubscribers(
   if (records.length === 0) return;
   const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
     .map(([subscriberId, own]) => ({ subscriberId, ...subscriberValues(own) }))
-    // Locked by id, as in every statement that writes several: in different orders, two could deadlock.
+    // Sorted: rows are locked by id, as in every statement that writes several. In other orders, two could deadlock.
     .sort((a, b) => compareTexts(a.subscriberId, b.subscriberId));
   await sql.query(
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
