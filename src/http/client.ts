@@ -191,7 +191,7 @@ function unavailable(platform: Platform, message: string): AppError {
   return new AppError(code, message, { remedy: { kind: 'retry' } });
 }
 
-/** The error of a call without a response: a reset, a timeout, an unknown host. Interceptors' errors stay as they are. */
+/** The error of a call without a response: a reset, a timeout, an unknown host. Keeps errors of interceptors. */
 export function noResponseError(platform: Platform, error: unknown): unknown {
   if (!axios.isAxiosError(error)) return error;
   const code = error.code ? ` (${error.code})` : '';
