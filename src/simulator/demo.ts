@@ -34,7 +34,7 @@ const REMOVE_DATA_DIR =
   'while pid=$(head -n 1 "$1/postgres/postmaster.pid") && kill -0 "$pid"; do sleep 0.1; done; rm -rf "$1"';
 
 export interface Demo {
-  /** For the person who started it. */
+  /** Printed for the person who started the demo. */
   readonly greeting: string;
   readonly inboxUrl: string;
   readonly appUrl: string;
@@ -42,14 +42,14 @@ export interface Demo {
 }
 
 export interface DemoOptions {
-  /** The app's; the demo's pages are on the next one. 0: any free ports. */
+  /** The app's port; the demo's pages use the next one. 0: any free ports. */
   readonly port: number;
   readonly logger: Logger;
-  /** An empty database; without one an embedded PostgreSQL is started. */
+  /** An empty database; left out: an embedded PostgreSQL is started. */
   readonly databaseUrl?: string;
-  /** Kept when the demo stops, together with the state of the simulated platforms; by default a temporary folder. */
+  /** Kept when the demo stops, with the state of the simulated platforms. Default: a temporary folder. */
   readonly dataDir?: string;
-  /** Is called when a step of the start begins. */
+  /** Called when a step of the start begins. */
   onProgress?(step: string): void;
 }
 
@@ -73,7 +73,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   });
 
   onProgress('Starting PostgreSQL and the app');
-  // Once the server has stopped: what it delivered last belongs to the platforms' state.
+  // Runs after the server has stopped, because its last deliveries belong to the platforms' state.
   let save = async (): Promise<void> => {};
   starting.defer(() => save());
   const server = await startServer(config, options.logger);
@@ -137,7 +137,7 @@ async function openDataDir(
       return dataDir;
     }
     const made = await mkdtemp(join(tmpdir(), 'subscription-timeline-demo-'));
-    // A demo that is killed leaves nothing: the folder is removed once its database has stopped.
+    // Even a demo that is killed leaves nothing behind: the folder is removed once its database has stopped.
     starting.defer(runAfterExit(REMOVE_DATA_DIR, [made]));
     starting.defer(() => rm(made, { recursive: true, force: true }));
     return made;
@@ -214,7 +214,7 @@ async function addSamples(world: DemoWorld, onProgress: (step: string) => void):
   return messengerKey;
 }
 
-/** So that a conversation shows what a shared card looks like. */
+/** Adds a card to a conversation, which shows what a shared card looks like. */
 function shareOneCard({ cards, publicUrl }: DemoWorld): void {
   const sentence = 'This card shows each customer their own subscription.';
   cards.push({

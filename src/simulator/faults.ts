@@ -3,13 +3,13 @@ import { json, type Request, type RequestHandler, type Response, Router } from '
 import { z } from 'zod';
 
 const faultSchema = z.strictObject({
-  /** Only requests whose path starts with this; all but the control paths without it. */
+  /** Only requests whose path starts with this; unset: all but the control paths. */
   pathPrefix: z.string().startsWith('/').optional(),
   method: z
     .string()
     .transform((method) => method.toUpperCase())
     .optional(),
-  /** Number of requests it applies to; unset: until it is cleared. */
+  /** Number of requests that the fault applies to; unset: until it is cleared. */
   times: z.int().positive().optional(),
   /** Probability for each request, 0 to 1. */
   share: z.number().min(0).max(1).optional(),
@@ -30,7 +30,7 @@ interface LoggedRequest {
   readonly path: string;
   /** `null`: the connection was cut before an answer. */
   readonly status: number | null;
-  /** Without the values of secrets. */
+  /** The body without the values of secrets. */
   readonly body: unknown;
 }
 

@@ -10,7 +10,7 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** As load balancers do: with Node's 5 s a busy client could send on a connection that is just being closed. */
+/** As long as load balancers do: with Node's 5 s a busy client could send on a connection that is being closed. */
 const KEEP_ALIVE_MS = 60_000;
 
 /** Serves an app on loopback only: the simulators have no access control. @param port 0 for any free port */
@@ -26,13 +26,13 @@ export async function listenOnLoopback(app: Express, port = 0): Promise<Listenin
     close: () =>
       new Promise((resolve, reject) => {
         server.close((error) => (error ? reject(error) : resolve()));
-        // Clients keep connections alive, and hanging requests are one of the faults: neither may delay closing.
+        // Neither idle keep-alive connections nor requests that a fault makes hang may delay closing.
         server.closeAllConnections();
       }),
   };
 }
 
-/** A free port, below those that systems give to connections: one of them could take it before it is used. */
+/** A free port below those that systems give to outgoing connections, which could take the port before it is used. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   const port = randomInt(20_000, 32_000);

@@ -36,7 +36,7 @@ function createProgress(): { begin(step: string): void; end(): void } {
     begin(step) {
       end();
       current = { step, startedAtMs: performance.now() };
-      // Without a terminal a step is one line, when it is done.
+      // Without a terminal, a step is printed as one line when it is done.
       if (process.stdout.isTTY) process.stdout.write(`  … ${step}`);
     },
     end,

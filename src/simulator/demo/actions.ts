@@ -26,7 +26,7 @@ interface ActionInput {
   readonly nowMs: number;
   /** The customer's newest store subscription. */
   readonly subscription: Subscription;
-  /** An event about it as it is when this is called, or about another one. */
+  /** Creates an event about the subscription as it is at the time of the call, or about another subscription. */
   event(type: string, extra?: Record<string, unknown>, about?: Subscription): RevenueCatEvent;
 }
 
@@ -35,7 +35,7 @@ export interface DemoAction {
   readonly id: string;
   readonly label: string;
   isPossible(subscription: Subscription | null, customer: Customer): boolean;
-  /** Changes what the API returns, and gives the webhooks' events that follow, in order. */
+  /** Changes what the API returns. @returns the webhook events that follow, in order */
   run(input: ActionInput): readonly RevenueCatEvent[];
 }
 
@@ -212,7 +212,7 @@ export const ACTIONS: readonly DemoAction[] = [
       const { status, periodEndsAtMs } = subscription;
       endSubscription(subscription, nowMs);
       if (status !== 'in_grace_period') return [event('EXPIRATION', { expiration_reason: 'UNSUBSCRIBE' })];
-      // The end stays that of the period, although access lasted longer.
+      // The event has the end of the period, although access lasted longer.
       Object.assign(subscription, { periodEndsAtMs, endsAtMs: periodEndsAtMs });
       return [event('EXPIRATION', { expiration_reason: 'BILLING_ERROR' })];
     },
@@ -222,7 +222,7 @@ export const ACTIONS: readonly DemoAction[] = [
 const YEARLY = { storeIdentifier: 'pro_yearly', displayName: 'Pro Yearly', duration: 'P1Y' } as const;
 const MONTHLY = { storeIdentifier: 'pro_monthly', displayName: 'Pro Monthly', duration: 'P1M' } as const;
 
-/** Nothing of what was bought but the product, as in events about consent to a price. */
+/** Removes everything about the purchase but the product, as in events about consent to a price. */
 function withoutPurchase(event: RevenueCatEvent): RevenueCatEvent {
   const left = Object.entries(event).filter(([key]) => CONSENT_FIELDS.includes(key));
   return { ...Object.fromEntries(left), type: event.type };
@@ -241,7 +241,7 @@ function period(nowMs: number, lengthMs: number): Partial<Subscription> {
   return { givesAccess: true, periodStartsAtMs: nowMs, periodEndsAtMs: endsAtMs, endsAtMs };
 }
 
-/** A new period, of the new product where a change was waiting for it. */
+/** Starts a new period, with the new product if a change was pending. */
 function renewal(
   { subscription, project, nowMs, event }: ActionInput,
   { is_trial_conversion }: { is_trial_conversion: boolean } = { is_trial_conversion: false },
@@ -284,7 +284,7 @@ function upgradeOnGoogle({ customer, subscription, project, nowMs, event }: Acti
   ];
 }
 
-/** To the first customer who has nothing: their app found the purchases of this store account. */
+/** Transfers to the first customer who has bought nothing, as if their app had found this store account's purchases. */
 function transfer({ project, customer, subscription, nowMs }: ActionInput): readonly RevenueCatEvent[] {
   const receiver = [...project.customers.values()].find(
     (each) => each !== customer && each.subscriptions.length === 0 && each.purchases.length === 0,
@@ -294,16 +294,16 @@ function transfer({ project, customer, subscription, nowMs }: ActionInput): read
   return [transferEvent(project, { from: customer, to: receiver, first: subscription, atMs: nowMs })];
 }
 
-/** Which actions make sense for a customer now. */
+/** The actions that make sense for a customer now. */
 export function possibleActions(customer: Customer): readonly DemoAction[] {
   const subscription = newestSubscription(customer);
   return ACTIONS.filter((action) => action.isPossible(subscription, customer));
 }
 
 /**
- * Lets something happen to a customer. The simulated API returns the new state from now on.
+ * Runs an action on a customer. The simulated API returns the new state from now on.
  *
- * @returns the events for the webhooks, in order; empty: it cannot happen to this customer
+ * @returns the events for the webhooks, in order; empty: the action is not possible for this customer
  */
 export function happen(
   project: Project,

@@ -61,7 +61,7 @@ const CAST: readonly SampleCustomer[] = [
   { story: 'stripe_monthly', name: 'Olga Petrov', says: 'Which card do you charge?' },
 ];
 
-/** Teammates whose language the requests name. */
+/** Teammates whose language is sent in the requests. */
 const TEAMMATES = [
   ['Lena', 'de'],
   ['Chloé', 'fr'],
@@ -71,7 +71,7 @@ const TEAMMATES = [
 ] as const;
 
 const FIRST_CONVERSATION = 501;
-/** A conversation's first message is this old. */
+/** The age of a conversation's first message. */
 const HOURS_AGO_S = 3 * 3_600;
 const MINUTE_S = 60;
 

@@ -22,11 +22,11 @@ export interface InboxMessage {
   /** Intercom's message HTML, or plain text. The page keeps paragraphs, bold, lists and links of it. */
   readonly html: string;
   readonly atMs: number;
-  /** A Messenger card in it, as a teammate sees it; `null`: it could not be drawn. */
+  /** A Messenger card in the message, as a teammate sees it; `null`: it could not be drawn. */
   readonly card?: unknown;
 }
 
-/** What a teammate writes: plain text, a reply to the customer or a note for the team. */
+/** Plain text that a teammate writes: a reply to the customer or a note for the team. */
 export interface InboxOwnMessage {
   readonly conversationId: string;
   readonly adminId: string;
@@ -71,7 +71,7 @@ export type InboxCanvasAnswer =
   | {
       readonly ok: true;
       readonly canvas: unknown;
-      /** What Intercom draws but its reviewers reject. */
+      /** Problems that Intercom can draw but its reviewers reject. */
       readonly findings?: readonly string[];
       /** A Messenger card that the app puts into the reply. */
       readonly replyCard?: unknown;
@@ -94,7 +94,7 @@ export interface InboxPageDeps {
   sendMessage(message: InboxOwnMessage): Promise<void>;
   /** Sends a card that the app added to the reply. */
   sendCard(card: { conversationId: string; adminId: string; canvas: Canvas }): Promise<void>;
-  /** What can happen to this customer next. */
+  /** Actions that are possible for this customer now. */
   listActions(contactId: string): Promise<readonly { readonly id: string; readonly label: string }[]>;
   runAction(contactId: string, actionId: string): Promise<{ readonly message: string }>;
   listFaults(): Promise<readonly { readonly name: string; readonly label: string; readonly on: boolean }[]>;

@@ -21,7 +21,7 @@ interface Fault {
   start(): () => void;
 }
 
-/** Conversations from here on show states of the card instead of tickets. */
+/** Conversations with this ID or a higher one show states of the card instead of tickets. */
 const FIRST_STATE_ID = 599;
 
 /** Connects the inbox page to the simulators. */
@@ -60,7 +60,7 @@ export function createDemoInbox(world: DemoWorld): Router {
     return project && customer ? { project, customer } : null;
   };
 
-  /** As Intercom does: the card is requested from the Messenger side, before any customer has seen it. */
+  /** Like Intercom, requests the card from the app's Messenger URL, before any customer has seen it. */
   async function cardForReply(conversationId: string, cardCreationOptions: Record<string, unknown>) {
     const { canvas, problems } = await intercom.callCanvas({
       appUrl: world.appUrl,
@@ -247,7 +247,7 @@ export function createDemoInbox(world: DemoWorld): Router {
   });
 }
 
-/** The inbox folds quoted mail away. */
+/** The inbox hides quoted mail. */
 function withoutQuotes(html: string): string {
   const at = html.indexOf('<blockquote>');
   return at < 0 ? html : html.slice(0, at);

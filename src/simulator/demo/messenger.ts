@@ -20,7 +20,7 @@ const canvasCallSchema = z.object({
 /**
  * The customer's Messenger: its home with the app's card, and the conversation with the cards in it.
  *
- * @param apiKey with which the customer's backend requests support links
+ * @param apiKey the key with which the customer's backend requests support links
  */
 export function createDemoMessenger(world: DemoWorld, apiKey: string): Router {
   const { intercom, appUrl } = world;
@@ -31,7 +31,7 @@ export function createDemoMessenger(world: DemoWorld, apiKey: string): Router {
   };
   const router = createPageRouter();
   router.get('/messenger', (request, response) => {
-    // Whose Messenger it is: the inbox knows, a typed address does not.
+    // The inbox's link names the contact. A URL that someone typed may not.
     if (typeof request.query.contact !== 'string') return response.redirect('/inbox');
     sendPage(response, 'messenger.html', { isFramed: true });
   });
@@ -51,7 +51,7 @@ export function createDemoMessenger(world: DemoWorld, apiKey: string): Router {
       messages: conversation ? messagesOf(world, conversation, shownName) : [],
     });
   });
-  /** What the customer's own backend does when they tap on help: it gets a fresh link to the support page. */
+  /** Does what the customer's own backend does when they tap on help: gets a fresh link to the support page. */
   api.get('/people/:contactId/support', async (request, response) => {
     const { externalId, email, name } = contactOf(request.params.contactId);
     const answer = await fetch(`${appUrl}/api/messenger/support-link`, {
@@ -82,7 +82,7 @@ export function createDemoMessenger(world: DemoWorld, apiKey: string): Router {
   return router;
 }
 
-/** Without notes, which only teammates see. */
+/** The messages without notes, which only teammates see. */
 function messagesOf({ intercom, cards }: DemoWorld, conversation: Conversation, name: string) {
   const replies = conversation.parts
     .filter((part) => part.partType !== 'note')

@@ -17,7 +17,7 @@ const CONTENT_SECURITY_POLICY = [
   "style-src 'self'",
   "connect-src 'self'",
   "img-src 'self' data:",
-  // The customer's Messenger in the inbox.
+  // For the customer's Messenger, which the inbox shows in a frame.
   "frame-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
@@ -68,7 +68,7 @@ const answerError: ErrorRequestHandler = (error: unknown, _request, response, ne
     response.status(error.status).json({ error: { code: error.code, message } });
     return;
   }
-  // The body parser marks errors of the client.
+  // The body parser sets a 4xx status on errors that the client caused.
   const status = (error as { status?: unknown } | null)?.status;
   const isClientError = typeof status === 'number' && status >= 400 && status < 500;
   response

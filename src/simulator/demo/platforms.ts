@@ -16,7 +16,7 @@ const webhookSchema = z.object({
   authorization: z.string().max(5_000),
 });
 
-/** The trial's events, by what is chosen on the page. */
+/** What can happen to a trial, by the choice on the page. */
 const HAPPENINGS: Readonly<Record<string, { readonly action: string; readonly label: string }>> = {
   start: { action: 'trial', label: 'started a free trial' },
   cancel: { action: 'cancel', label: 'cancelled the trial' },

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import type { DemoWorld } from './world.ts';
 
-/** What the simulated platforms hold in memory, so that it matches the database in `DATA_DIR` at the next start. */
+/** The simulated platforms' memory, saved so that it matches the database in `DATA_DIR` at the next start. */
 type SavedState = {
   readonly intercom: object;
   readonly revenueCat: object;

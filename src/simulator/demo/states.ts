@@ -139,9 +139,9 @@ export async function addStates(world: DemoWorld): Promise<void> {
   for (const each of CONVERSATIONS) {
     const { id, name, says, label, quotingReplies = 0 } = each;
     const workspaceId = each.workspaceId ?? WORKSPACE_ID;
-    // Through Intercom's webhook: events that wait for the contact are sent to it.
+    // Sends Intercom's webhook, so that the app delivers the events that wait for this contact.
     const contact = intercom.contacts.create(workspaceId, { role: 'user', name, ...each.contact });
-    // Canvas requests have the whole thread: one is as large as a long exchange by e-mail.
+    // Canvas requests contain the whole thread. One of these threads is as large as a long exchange by e-mail.
     const quoted = quotingReplies > 0 ? `<blockquote>${LONG_EMAIL}</blockquote>` : '';
     const body = `<p>${says}</p>${quoted}`;
     intercom.addConversation(workspaceId, { id, contactIds: [contact.id], body, quotingReplies });
@@ -155,7 +155,7 @@ export async function addStates(world: DemoWorld): Promise<void> {
   }
 }
 
-/** A workspace with the app installed and projects connected. Gives the key of the first project. */
+/** Adds a workspace with the app installed and projects connected. @returns the key of the first project */
 async function addWorkspace(
   world: DemoWorld,
   workspaceId: string,
@@ -173,7 +173,7 @@ async function addWorkspace(
   return firstKey;
 }
 
-/** The workspace in which the person at the demo installs the app; its RevenueCat project waits with a key. */
+/** Adds the workspace in which the person at the demo can install the app, and a RevenueCat project that has a key. */
 async function addOwnWorkspace({ intercom, revenueCat }: DemoWorld): Promise<null> {
   intercom.addWorkspace({ id: OWN_WORKSPACE_ID, name: 'Your workspace' });
   intercom.addAdmin(OWN_WORKSPACE_ID, { id: `${OWN_WORKSPACE_ID}-admin`, name: 'You' });
@@ -185,7 +185,7 @@ async function addOwnWorkspace({ intercom, revenueCat }: DemoWorld): Promise<nul
   return null;
 }
 
-/** The app learns that RevenueCat rejects its key; if a background refresh was faster, there is no button. */
+/** Makes the app notice that RevenueCat rejects its key. If a background refresh was faster, there is no button. */
 async function pressRefresh(
   { intercom, appUrl }: DemoWorld,
   card: { workspaceId: string; conversationId: string; contactId: string },

@@ -14,11 +14,11 @@ import { findProject } from '../revenuecat/state.ts';
 export const WORKSPACE_ID = 'demo1234';
 export const PROJECT_ID = 'projdemo1';
 /**
- * The app's HTTPS address for pictures, which only the simulated Intercom resolves: no certificate of this machine
- * would be trusted by a browser.
+ * The app's HTTPS origin for pictures. Only the simulated Intercom resolves it, because browsers would not trust a
+ * certificate of this machine.
  */
 export const PICTURES_URL = 'https://app.demo.test';
-/** The workspace and project with which a person plays the installation. */
+/** The workspace and project with which a person can try the installation. */
 export const OWN_WORKSPACE_ID = 'demogone';
 export const OWN_PROJECT_ID = 'projyours';
 
@@ -26,9 +26,9 @@ export const OWN_PROJECT_ID = 'projyours';
 interface SharedCard {
   readonly conversationId: string;
   readonly adminName: string;
-  /** As the app initialized it: live, so that each viewer gets their own content. */
+  /** The canvas from the app's initialize response. It is live, so that each viewer gets their own content. */
   readonly canvas: Canvas;
-  /** What a teammate sees of it; `null`: it could not be drawn. */
+  /** The card as a teammate sees it; `null`: it could not be drawn. */
   readonly teammateCanvas: Canvas | null;
   readonly atMs: number;
 }
@@ -37,15 +37,15 @@ interface SharedCard {
 export interface DemoWorld {
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
-  /** Where the app is called. */
+  /** Where the simulated platforms call the app. */
   readonly appUrl: string;
-  /** Where the app's pages are opened in a browser. */
+  /** Where browsers open the app's pages. */
   readonly publicUrl: string;
   readonly database: Database;
   readonly secrets: SecretBox;
   /** Intercom stores shared cards itself; neither its API nor its webhooks have them. */
   readonly cards: SharedCard[];
-  /** What a conversation is an example of, by its id. */
+  /** What each conversation is an example of, by conversation ID. */
   readonly labels: Map<string, string>;
 }
 
@@ -86,7 +86,7 @@ export async function connect(
   return { apiKey };
 }
 
-/** A customer with a history: in the API, and sent as webhooks in order. */
+/** Adds a customer with a history to the API, and sends the history as webhooks in order. */
 export async function addCustomer(
   { revenueCat }: Pick<DemoWorld, 'revenueCat'>,
   projectId: string,

@@ -17,7 +17,7 @@ export interface CanvasCall extends CanvasRequest {
   /** Origin of the app; the paths are those that it registers in the Developer Hub. */
   readonly appUrl: string;
   readonly workspaceId: string;
-  /** Inbox only: the teammate who looks. */
+  /** Inbox only: the teammate who looks at the card. */
   readonly adminId?: string;
   readonly conversationId?: string | undefined;
   readonly contactId?: string | undefined;
@@ -28,7 +28,7 @@ export interface CanvasCall extends CanvasRequest {
   readonly inputValues?: Readonly<Record<string, unknown>> | undefined;
   /** Submit and live: the canvas that is on the screen. */
   readonly currentCanvas?: Canvas | undefined;
-  /** Messenger: where the card stands and in which language. */
+  /** Messenger: where the card is shown, and in which language. */
   readonly location?: 'conversation' | 'home' | 'message' | 'operator';
   readonly locale?: string;
   readonly cardCreationOptions?: Readonly<Record<string, unknown>>;
@@ -42,7 +42,7 @@ export interface CanvasAnswer {
   /** `null` when Intercom could not draw the response; `problems` says why. */
   readonly canvas: Canvas | null;
   readonly problems: string[];
-  /** What Intercom's reviewers would reject. */
+  /** Problems that Intercom's reviewers would reject. */
   readonly findings: string[];
   readonly cardCreationOptions: Record<string, unknown> | null;
   readonly durationMs: number;
@@ -88,7 +88,7 @@ export function createAppCaller(options: {
   const { state, now, clientSecret } = options;
   const http = createHttpClient();
 
-  /** The signed bytes are the ones that are sent. */
+  /** Signs exactly the bytes that it sends. */
   async function post(
     url: string,
     payload: unknown,
@@ -222,14 +222,14 @@ function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, u
   };
 }
 
-/** The contact, and the same in the legacy model; real requests have been seen with both. */
+/** The contact in the current and in the legacy model: real requests have been seen with both. */
 function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknown> {
   if (call.withoutContact) return {};
   const fallback = state.conversations.get(call.conversationId ?? '')?.contactIds[0];
   const id = call.contactId ?? fallback;
   if (id === undefined && call.place === 'messenger') return {};
   const contact = known(state.contacts.get(id ?? ''), `contact ${id}`);
-  // What a conversation shows of a deleted contact is UNVERIFIED; its webhook names just these.
+  // UNVERIFIED which fields of a deleted contact a request has. The webhook of the deletion has just these.
   if (contact.deleted) {
     return { contact: { type: 'contact', id: contact.id, external_id: contact.externalId, deleted: true } };
   }

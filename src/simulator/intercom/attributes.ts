@@ -20,7 +20,7 @@ const TYPES: readonly AttributeType[] = [
   'options',
 ];
 
-/** What an attribute is listed as, where that is not what it was created as. */
+/** The types that attributes are listed with, where they differ from the types they were created with. */
 const LISTED_TYPES: Partial<Record<AttributeType, string>> = { options: 'string', datetime: 'date' };
 
 /** Part of Intercom's own attributes of people. */
@@ -104,7 +104,7 @@ export function attributeRoutes(context: Context): Router {
     }
     const dataType = TYPES.find((type) => type === body.data_type);
     if (dataType === undefined) throw invalid("Data Type isn't an option");
-    // The message forbids underscores, Intercom's own examples have them (CONFLICT): they are let through.
+    // CONFLICT: the message forbids underscores, but Intercom's own examples have them. They are accepted here.
     if (!/^[\p{L}\p{N}\p{Sc}_ -]+$/u.test(name) || name.trim() === '') {
       throw invalid(
         'Your name for this attribute must only contain alphanumeric characters, currency symbols, and hyphens',
@@ -161,7 +161,7 @@ export function attributeRoutes(context: Context): Router {
 function refuseMoreThanMax(state: IntercomState, workspaceId: string): void {
   const active = state.attributes.filter((each) => each.workspaceId === workspaceId && !each.archived);
   if (active.length < MAX_ATTRIBUTES) return;
-  // The code is mapped to this limit by intercom-ruby; its status is UNVERIFIED.
+  // intercom-ruby maps this code to the limit; the HTTP status is UNVERIFIED.
   throw refusal(
     400,
     'custom_data_limit_reached',

@@ -3,7 +3,7 @@ import type { Canvas, CanvasComponent } from './canvas-rules.ts';
 const UNIT = '(?:second|minute|hour|day|week|month|year)s?';
 const RELATIVE_DATE = new RegExp(
   [
-    // Not the word alone: August is "ago" in Spanish and Portuguese.
+    // Does not match "ago" alone, which is short for August in Spanish and Portuguese.
     `\\b(?:${UNIT}|while) ago\\b`,
     '\\b(?:yesterday|today|tomorrow|just now|recently)\\b',
     `\\bin (?:a|an|\\d+|a few) ${UNIT}\\b`,
@@ -15,8 +15,8 @@ const RELATIVE_DATE = new RegExp(
 const NAVIGATION = /^(?:back|cancel|done|home|close|ok)\b/i;
 
 /**
- * What Intercom's reviewers reject although it can be drawn; empty: nothing found. The height of the first
- * canvas (400 px) is not judged here, since only a browser knows it.
+ * Finds what Intercom's reviewers reject although Intercom can draw it; empty: nothing found. Does not check the height
+ * of the first canvas (400 px), which only a browser can measure.
  *
  * Source: Intercom, "Canvas Kit: Inbox best practices".
  *

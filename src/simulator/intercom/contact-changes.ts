@@ -4,7 +4,7 @@ import { type Contact, indexKey, insertContact, seconds } from './state.ts';
 
 export type NewContact = Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>;
 
-/** Changes of contacts, each with its webhook. Items are as sparse as the recorded ones. */
+/** Changes of contacts. Each sends its webhook, whose item has only the fields that were recorded. */
 export interface ContactChanges {
   create(workspaceId: string, fields: NewContact): Contact;
   /** Sends the webhook of an e-mail that was already written to the contact. */
@@ -42,7 +42,7 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
     },
     visitorSignUp(workspaceId, fields) {
       const contact = insertContact(state, now(), workspaceId, { ...fields, signedUpAtS: seconds(now()) });
-      // Whether `contact.user.created` is sent as well is UNVERIFIED.
+      // UNVERIFIED whether `contact.user.created` is sent as well.
       context.emit('visitor.signed_up', workspaceId, legacyUserView(contact));
       return contact;
     },
@@ -104,7 +104,7 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
     unarchive(contactId) {
       const contact = find(contactId);
       contact.archived = false;
-      // Listed as `contact.unarchive`, recorded with this name.
+      // Intercom lists the topic as `contact.unarchive`, but it was recorded with this name.
       emit('contact.unarchived', contact);
       return contact;
     },

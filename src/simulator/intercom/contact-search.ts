@@ -6,7 +6,7 @@ import type { Contact } from './state.ts';
 
 const MAX_FILTERS = 15;
 const MAX_LEVELS = 2;
-/** The searchable texts that a simulated contact has, and the one operator that the app uses. */
+/** The searchable text fields of a simulated contact. The only operator is the one that the app uses. */
 const FIELDS: Readonly<Record<string, (contact: Contact) => string | null>> = {
   id: ({ id }) => id,
   role: ({ role }) => role,

@@ -18,7 +18,7 @@ import { type Contact, type IntercomState, indexKey } from './state.ts';
 
 const contactSchema = z.object({
   role: z.enum(['user', 'lead']).optional(),
-  // Other fields can be cleared with `null`; these two, and the role, not.
+  // These two fields and the role cannot be cleared with `null`; the others can.
   external_id: z.string().min(1).max(255).optional(),
   email: z.string().includes('@').max(254).optional(),
   email_verified: z.boolean().nullish(),
@@ -149,7 +149,7 @@ function findContact(state: IntercomState, id: string, res: Response): Contact {
   return contact;
 }
 
-/** 410 with the way to the surviving contact from 2.16 on, a plain 404 before. */
+/** From version 2.16 on, 410 with a link to the surviving contact; before, a plain 404. */
 function refuseMerged(state: IntercomState, merged: Contact, res: Response): never {
   if (!isAtLeast(sessionOf(res).version, 16)) throw notFound('User Not Found');
   let canonical = merged;
@@ -166,7 +166,7 @@ function refuseMerged(state: IntercomState, merged: Contact, res: Response): nev
   );
 }
 
-/** Users are unique by external id and, where they have none, by e-mail. The wording is what clients parse. */
+/** Users are unique by external ID or, if they have none, by e-mail. Clients parse the wording of the message. */
 function refuseDuplicate(
   state: IntercomState,
   workspaceId: string,
@@ -192,7 +192,7 @@ function refuseDuplicate(
   throw refusal(409, 'conflict', `${what} matching those details already exists with id=${duplicate.id}`);
 }
 
-/** Only what was sent: a partial update must not clear the rest. */
+/** Only the fields that were sent: a partial update must not clear the others. */
 function fieldsOf(body: ContactBody): NewContact {
   const fields: NewContact = {
     role: body.role,

@@ -41,7 +41,7 @@ const healthSchema = z
     }
   });
 
-/** What is wrong with an app's health response; empty: nothing. Source: Intercom, "Installation health check". */
+/** The problems of an app's health response; empty: none. Source: Intercom, "Installation health check". */
 function healthProblems(body: unknown): string[] {
   const parsed = healthSchema.safeParse(body);
   if (parsed.success) return [];

@@ -22,7 +22,7 @@ const monetarySchema = z.strictObject({
   currency: z.string().regex(/^[A-Za-z]{3}$/),
 });
 
-/** Source: Intercom API 2.16, "Data events", and the help centre on the limit of event names. */
+/** Source: Intercom API 2.16, "Data events", and the help center on the limit of event names. */
 export function eventRoutes(context: Context): Router {
   const { state, now } = context;
   const router = Router();
@@ -102,7 +102,7 @@ function findContact(
   return matches[0];
 }
 
-/** The first ten keys in the order sent; the others are dropped silently. */
+/** Keeps the first ten keys in the order sent, and silently drops the others. */
 function readMetadata(metadata: Record<string, unknown>): Record<string, unknown> {
   const tracked = Object.entries(metadata).slice(0, MAX_METADATA_KEYS);
   for (const [key, value] of tracked) {

@@ -27,7 +27,7 @@ export function oauthPages(context: Pick<Context, 'state' | 'now' | 'clientId'>)
   router.get('/appstore', (_req, res) => {
     if (state.installUrl === null)
       return page(res, 404, 'App Store', '<p>The app has no direct installation URL.</p>');
-    // Whoever comes from here wants to install, so the authorization page suggests a workspace without the app.
+    // A visitor from here wants to install, so the authorization page suggests a workspace without the app.
     res.cookie(FROM_STORE, '1', { path: '/oauth', maxAge: 600_000, sameSite: 'lax', httpOnly: true });
     page(
       res,

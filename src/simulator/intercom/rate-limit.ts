@@ -4,8 +4,8 @@ import { refusal, sessionOf } from './refusals.ts';
 const WINDOW_MS = 10_000;
 
 /**
- * Counts calls of a workspace in ten-second windows that follow the clock, and names the window's rest in the
- * headers of every authenticated answer. Source: Intercom, "Rate limiting".
+ * Counts a workspace's calls in ten-second windows of the clock. The headers of every authenticated response say how
+ * many calls are left in the window. Source: Intercom, "Rate limiting".
  */
 export function rateLimit(limit: number, now: () => number): RequestHandler {
   const windows = new Map<string, { index: number; used: number }>();

@@ -60,7 +60,7 @@ export function readBody<T>(schema: z.ZodType<T>, body: unknown): T {
 /** Times in requests; one in milliseconds is refused. */
 export const unixSeconds = z.int().min(0).max(99_999_999_999);
 
-/** What the request's token opens. */
+/** What the request's token gives access to. */
 export interface Session {
   readonly token: Token;
   readonly workspace: Workspace;
@@ -70,7 +70,7 @@ export interface Session {
 
 export const sessionOf = (res: Response): Session => res.locals.session as Session;
 
-/** What every group of routes gets. */
+/** Passed to every group of routes. */
 export interface Context {
   readonly state: IntercomState;
   readonly now: () => number;
@@ -89,7 +89,7 @@ export interface Context {
 export function requireScope(res: Response, scope: IntercomScope): Session {
   const session = sessionOf(res);
   const { planRefusal } = session.workspace;
-  // 402 was seen by an older connector and is not in today's table.
+  // An older connector has received 402, which is not in today's table.
   if (planRefusal !== null) throw refusal(planRefusal, 'api_plan_restricted', 'Active subscription needed.');
   if (!session.token.scopes.has(scope)) {
     throw refusal(403, 'forbidden', `You do not have the required scope (${scope})`);

@@ -36,7 +36,7 @@ import {
 } from './state.ts';
 
 export interface IntercomSimulator extends AppCaller {
-  /** Mount it or listen. */
+  /** To mount in another app; or call `listen`. */
   readonly app: Express;
   /** Intercom's pages in the browser; part of `app`, for another origin as well. */
   readonly pages: Router;
@@ -62,7 +62,7 @@ export interface IntercomSimulator extends AppCaller {
       locale?: string;
     },
   ): Admin;
-  /** Without a webhook: the contact existed before. */
+  /** Sends no webhook, as if the contact had existed before. */
   addContact(workspaceId: string, fields: NewContact): Contact;
   addAttribute(workspaceId: string, name: string, dataType?: AttributeType): DataAttribute;
   addConversation(
@@ -72,13 +72,13 @@ export interface IntercomSimulator extends AppCaller {
       contactIds: string[];
       subject?: string;
       body?: string;
-      /** Now by default. */
+      /** Default: now. */
       createdAtS?: number;
-      /** Replies by e-mail, each quoting all before it, as e-mail programs do. */
+      /** Number of replies by e-mail. Each quotes all messages before it, as e-mail programs do. */
       quotingReplies?: number;
     },
   ): Conversation;
-  /** A token as from an installation; by default with the scopes that the app needs. */
+  /** Issues a token like an installation does; by default with the scopes that the app needs. */
   issueToken(workspaceId: string, scopes?: readonly IntercomScope[]): string;
   revokeTokens(workspaceId: string): void;
 }
@@ -191,7 +191,7 @@ export function createIntercomSimulator(options: {
         health: null,
       };
       state.workspaces.set(id, workspace);
-      // Every workspace has one, and it is listed among the admins.
+      // Every workspace has a bot, which is listed among the admins.
       const botId = newId();
       state.admins.set(botId, {
         id: botId,

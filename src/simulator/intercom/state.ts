@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The app's permissions as machine names. Only some are published; the others follow their form (INFERRED). */
+/** The app's permissions as machine names. Only some are published; the others are INFERRED from their form. */
 export type IntercomScope =
   | 'read_users'
   | 'write_users'
@@ -13,7 +13,7 @@ export type IntercomScope =
   | 'write_conversations'
   | 'read_admins';
 
-/** What Canvas Kit forces on an app, and what recording events and leaving notes needs. */
+/** The scopes that Canvas Kit forces on an app, and those for recording events and leaving notes. */
 export const DEFAULT_SCOPES: readonly IntercomScope[] = [
   'read_users',
   'read_conversations',
@@ -50,7 +50,7 @@ export interface Admin {
   emailVerified: boolean;
   /** Fin or another bot: listed among the admins like a teammate. */
   readonly isBot: boolean;
-  /** BCP 47, sent in Canvas Kit requests. Not a documented field: for how an app handles it. */
+  /** BCP 47, sent in Canvas Kit requests. The field is not documented: it is here to try how an app handles it. */
   readonly locale?: string;
 }
 
@@ -143,19 +143,19 @@ export interface IntercomState {
   readonly workspaces: Map<string, Workspace>;
   readonly admins: Map<string, Admin>;
   readonly contacts: Map<string, Contact>;
-  /** By `indexKey(workspace, external id)`; archived ones too, merged and deleted ones not. */
+  /** By `indexKey(workspace, external id)`. Includes archived contacts, but no merged or deleted ones. */
   readonly externalIds: Map<string, Contact>;
   readonly attributes: DataAttribute[];
   readonly events: RecordedEvent[];
   readonly eventKeys: Set<string>;
   /** Active event names by workspace, in lower case. */
   readonly eventNames: Map<string, Set<string>>;
-  /** Events that got 202 but were stored already. */
+  /** Number of events that got 202 but were already stored. */
   duplicateEvents: number;
   readonly conversations: Map<string, Conversation>;
   readonly tokens: Map<string, Token>;
   readonly codes: Map<string, { workspaceId: string; adminId: string; expiresAtMs: number }>;
-  /** The app's page in the Developer Hub. The first redirect URI is the default one. */
+  /** From here on: the app's settings in the Developer Hub. The first redirect URI is the default one. */
   readonly redirectUris: string[];
   appScopes: readonly IntercomScope[];
   /** The direct installation URL, behind *Install* in the App Store; `null`: not set. */
@@ -172,12 +172,12 @@ export interface IntercomState {
 /** Intercom's responses have times in whole seconds. */
 export const seconds = (ms: number): number => Math.floor(ms / 1_000);
 
-/** What the Developer Hub contains: the app is simulated as it would be registered. */
+/** The contents of the Developer Hub: the app is simulated as it would be registered. */
 const manifest = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../../app-manifest.json'), 'utf8'),
 ) as { readonly webhooks: { readonly topics: readonly string[] } };
 
-/** Object ids of contacts have 24 hex digits. */
+/** Contact IDs have 24 hex digits. */
 const newContactId = (): string => randomBytes(12).toString('hex');
 
 export const indexKey = (workspaceId: string, externalId: string): string => `${workspaceId}\n${externalId}`;

@@ -56,9 +56,9 @@ const extendSchema = z.strictObject({
 });
 
 /**
- * What support can do to what a customer bought. Source: RevenueCat API v2 ("Cancel an active Web Billing
- * subscription", "Refund …", "Transfer …", "Get an authenticated Web Billing customer portal URL"), for `extend` and
- * `restore_purchase_by_order_id` the newer description in RevenueCat/cli, for Apple's limits API v1.
+ * Support's actions on a customer's purchases. Sources: RevenueCat API v2 ("Cancel an active Web Billing subscription",
+ * "Refund …", "Transfer …", "Get an authenticated Web Billing customer portal URL"); for `extend` and
+ * `restore_purchase_by_order_id`, the newer description in RevenueCat/cli; for Apple's limits, API v1.
  */
 export function actionRoutes(context: Context): Router {
   const { state, now, announce } = context;
@@ -310,7 +310,7 @@ export function actionRoutes(context: Context): Router {
   return router;
 }
 
-/** What a refund gives back: RevenueCat's description of the call says "the most recent payment". */
+/** The amount of a refund: RevenueCat's description of the call says "the most recent payment". */
 function lastPaymentUsd({ events }: Customer, own: Subscription): number {
   const original = own.storeSubscriptionId ?? own.id;
   const payment = events.findLast(

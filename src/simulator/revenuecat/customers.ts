@@ -15,7 +15,7 @@ const CUSTOMERS = 'customer_information:customers:read';
 const SUBSCRIPTIONS = 'customer_information:subscriptions:read';
 const PURCHASES = 'customer_information:purchases:read';
 
-/** Source: RevenueCat API v2, "Customer", "Subscription", "Purchase". Reading never creates anybody. */
+/** Source: RevenueCat API v2, "Customer", "Subscription", "Purchase". Reading never creates a customer. */
 export function customerRoutes(context: Context): Router {
   const { state, now } = context;
   const router = Router();

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Customer, Project, Purchase, RevenueCatEvent, Subscription } from './state.ts';
 
-/** What an event is about; the rest of its fields follow. */
+/** What an event is about. The event's other fields are derived from these. */
 export interface EventFacts {
   readonly appUserId: string;
   readonly originalAppUserId?: string;
@@ -100,7 +100,7 @@ export function promotionalEvent(
   return { ...rest, type };
 }
 
-/** A subscription, or a one-time purchase as one. */
+/** A subscription, or a one-time purchase in the form of one. */
 type Bought = Pick<
   Subscription,
   | 'id'
@@ -151,7 +151,7 @@ export function purchaseEvent(
       currency: 'USD',
       atMs,
     },
-    // The end of a trial is an event of the trial.
+    // Keeps the period type of the last event: the end of a trial is an event of the trial.
     { ...(last ? { period_type: last.period_type } : {}), ...about.extra },
   );
 }
@@ -161,7 +161,7 @@ export function originalIdOf({ id, aliases }: Customer): string {
   return aliases.find((alias) => alias.startsWith('$RCAnonymousID:')) ?? id;
 }
 
-/** Without an app user id; `first` of what moves says from where. Source: RevenueCat, "Webhooks: event types and fields". */
+/** Has no app user ID; app and store are those of `first`. Source: RevenueCat, "Webhooks: event types and fields". */
 export function transferEvent(
   project: Project,
   transfer: {

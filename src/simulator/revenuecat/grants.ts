@@ -21,7 +21,7 @@ const revokeSchema = z.strictObject({ entitlement_id: entitlementId });
 
 /**
  * Grants and revocations. Source: RevenueCat API v2, "Grant an entitlement", "Revoke a granted entitlement";
- * v1 names the two hours within which an end counts as the same.
+ * v1 documents the two hours within which an end counts as the same.
  */
 export function grantRoutes(context: Context): Router {
   const { state, now, announce } = context;
@@ -45,7 +45,7 @@ export function grantRoutes(context: Context): Router {
     ) {
       return answer();
     }
-    // Clients that met a 409 have read it as "has a grant" and, after revoking, as "has a paid subscription".
+    // Clients that received a 409 took it for "has a grant" and, after revoking, for "has a paid subscription".
     const hasIt = customer.subscriptions.some(
       (each) => each.entitlementIds.includes(entitlement.id) && givesAccess(each, now()),
     );

@@ -15,13 +15,13 @@ const TYPES: Readonly<Record<number, string>> = {
 };
 
 interface ErrorDetails {
-  /** By default that of the status. */
+  /** Default: the type that belongs to the status. */
   readonly type?: string | undefined;
   readonly param?: string | undefined;
   readonly backoffMs?: number | undefined;
 }
 
-/** Source: RevenueCat API v2, "Errors": only what can be retried has `backoff_ms`, a second in the examples. */
+/** Source: RevenueCat API v2, "Errors": only retryable errors have `backoff_ms`, one second in the examples. */
 export function errorBody(
   status: number,
   message: string,
@@ -116,7 +116,7 @@ export function requireCustomer(project: Project, req: Request): Customer {
   return customer;
 }
 
-/** Source: RevenueCat API v2, "Authentication" and "Rate limits": counted a key, a domain and a minute. */
+/** Counts calls per key, domain and minute. Source: RevenueCat API v2, "Authentication" and "Rate limits". */
 export function authenticate(context: Context): RequestHandler {
   const windows = new Map<string, { minute: number; used: number }>();
   return (req, res, next) => {
@@ -145,7 +145,7 @@ export function authenticate(context: Context): RequestHandler {
   };
 }
 
-/** Only JSON is read, and a call without a body needs no type. */
+/** Accepts only JSON. A call without a body needs no content type. */
 export const requireJson: RequestHandler = (req, _res, next) => {
   // `null`: no body.
   if (req.is('application/json') === false && req.headers['content-length'] !== '0')
@@ -153,7 +153,7 @@ export const requireJson: RequestHandler = (req, _res, next) => {
   next();
 };
 
-/** One page of a list: `limit` 1 to 100, `starting_after` an id; real answers name absolute addresses. */
+/** One page of a list: `limit` is 1 to 100, `starting_after` an ID. Like real responses, it has absolute URLs. */
 export function listPage<T extends { readonly id: string }>(
   req: Request,
   items: readonly T[],

@@ -72,13 +72,13 @@ export interface StoryOptions {
   /** All times are relative to this one. */
   readonly nowMs: number;
   readonly email?: string;
-  /** Of the project's app in which everything was bought. */
+  /** The project's app in which everything was bought. */
   readonly appId?: string;
 }
 
 const MONTH_MS = 30 * DAY_MS;
 
-/** What stories are made of: one customer, with all times relative to now. */
+/** Building blocks of stories about one customer, with all times relative to now. */
 function createKit({ appUserId, nowMs, email, appId }: StoryOptions) {
   const anonymousId = `$RCAnonymousID:${Buffer.from(appUserId.padEnd(16, '0')).toString('hex').slice(0, 32)}`;
   const transaction = `2000000${Buffer.from(appUserId).reduce((sum, byte) => (sum * 31 + byte) % 1e9, 7)}`;
@@ -170,7 +170,7 @@ function createKit({ appUserId, nowMs, email, appId }: StoryOptions) {
 
 type Kit = ReturnType<typeof createKit>;
 
-/** What is different from story to story. */
+/** The parts that differ from story to story. */
 interface StoryParts {
   readonly events: RevenueCatEvent[];
   readonly subscriptions: StorySubscription[];

@@ -30,7 +30,7 @@ export interface RevenueCatSimulator {
   readonly faults: Faults;
   listen(port?: number): Promise<Listening>;
   addProject(fields?: { id?: string; name?: string }): Project;
-  /** A secret key; by default with every scope. */
+  /** Issues a secret key; by default with every scope. */
   issueKey(projectId: string, scopes?: readonly string[]): string;
   addEntitlement(projectId: string, lookupKey: string, displayName?: string): Entitlement;
   addProduct(projectId: string, fields: Pick<Product, 'storeIdentifier'> & Partial<Product>): Product;

@@ -36,9 +36,9 @@ export interface Subscription {
   periodEndsAtMs: number | null;
   endsAtMs: number | null;
   readonly entitlementIds: readonly string[];
-  /** Of its first charge, the events' `original_transaction_id`. */
+  /** The store's ID of the first charge, which events have as `original_transaction_id`. */
   readonly storeSubscriptionId: string | null;
-  /** With the renewal `will_change_product`. */
+  /** Set while `autoRenewalStatus` is `will_change_product`. */
   pendingProductId?: string;
   grossUsd: number;
   readonly country: string | null;
@@ -48,7 +48,7 @@ export interface Subscription {
 export interface Purchase {
   readonly id: string;
   customerId: string;
-  /** Of a purchase that was transferred. */
+  /** Set once the purchase was transferred. */
   originalCustomerId?: string;
   readonly productId: string;
   readonly store: string;
@@ -125,19 +125,19 @@ export interface RevenueCatState {
   readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
   /** Every store action that was requested, whatever the result, oldest first. */
   readonly actionRequests: { kind: string; id: string; atMs: number }[];
-  /** By subscription, as far as they were asked for. */
+  /** By subscription; only of subscriptions whose transactions were requested. */
   readonly transactions: Map<string, Transaction[]>;
   readonly appleExtensions: { customerId: string; atMs: number }[];
-  /** The events endpoint is newer than the published description; off, it is a 404. */
+  /** The events endpoint is newer than the published description; `false`: it answers 404. */
   customerEventsEnabled: boolean;
   /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
   existingGrant: 'ignore' | 'conflict409' | 'second';
   /**
-   * By customer id: how long after the request a grant is made and answered, ms, even if the client has hung up. A
-   * response that comes first is one whose grant cannot be read yet.
+   * By customer ID: how long after the request a grant is made and answered, ms, even if the client has hung up. If the
+   * answer comes first, the client cannot read the grant yet.
    */
   readonly grantTimings: Map<string, { readonly madeAfterMs: number; readonly answeredAfterMs: number }>;
-  /** How long after a grant or revocation its webhook leaves; `null`: only by `flushWebhooks()`. */
+  /** How long after a grant or revocation its webhook is sent; `null`: only by `flushWebhooks()`. */
   grantWebhookDelayMs: number | null;
   limitsPerMinute: { customer: number; configuration: number };
 }
@@ -173,7 +173,7 @@ export function givesAccess(subscription: Subscription, nowMs: number): boolean 
   return subscription.givesAccess && (subscription.endsAtMs === null || subscription.endsAtMs > nowMs);
 }
 
-/** The events of what was charged for a subscription, oldest first. */
+/** The events of a subscription's charges, oldest first. */
 export function paymentsOf(project: Project, own: Subscription): RevenueCatEvent[] {
   const owners = new Set([own.originalCustomerId, own.customerId].map((id) => project.aliases.get(id)));
   return [...owners]
@@ -186,7 +186,7 @@ export function paymentsOf(project: Project, own: Subscription): RevenueCatEvent
     );
 }
 
-/** The store's ids of a subscription, of past periods as well. */
+/** The store's IDs of a subscription, including those of past periods. */
 export const storeIdsOf = (project: Project, own: Subscription): unknown[] => [
   own.storeSubscriptionId,
   ...paymentsOf(project, own).map(({ transaction_id: id }) => id),

@@ -72,12 +72,12 @@ export function customerView(project: Project, customer: Customer): Record<strin
 }
 
 export interface ActiveEntitlement {
-  /** The entitlement's. */
+  /** The entitlement's ID. */
   readonly id: string;
   readonly expiresAtMs: number | null;
 }
 
-/** The latest end among everything that gives an entitlement; `null`: it never ends. */
+/** Active entitlements, each with the latest end of everything that gives it; `null`: it never ends. */
 export function activeEntitlements(customer: Customer, nowMs: number): ActiveEntitlement[] {
   const ends = new Map<string, number | null>();
   const note = (entitlementId: string, end: number | null): void => {
@@ -104,7 +104,7 @@ export function activeView(active: ActiveEntitlement): Record<string, unknown> {
   };
 }
 
-/** The single customer, which alone carries its entitlements. */
+/** The response for a single customer. Lists of customers do not have their entitlements. */
 export function fullCustomerView(
   project: Project,
   customer: Customer,
@@ -155,7 +155,7 @@ export function subscriptionView(
     starts_at: own.startsAtMs,
     current_period_starts_at: own.periodStartsAtMs,
     current_period_ends_at: own.periodEndsAtMs,
-    // Access outlasts the period while a payment is retried; the API names the period's end (v2 description).
+    // While a payment is retried, access outlasts the period, but `ends_at` is the period's end (v2 description).
     ends_at: own.status === 'in_grace_period' ? own.periodEndsAtMs : own.endsAtMs,
     gives_access: access,
     pending_payment: false,
@@ -166,7 +166,7 @@ export function subscriptionView(
     entitlements: entitlementsOf(project, own.entitlementIds, `subscriptions/${own.id}`),
     environment: own.environment,
     store: own.store,
-    // Apple's and Google's is that of the latest charge.
+    // Apple's and Google's identifier is that of the latest charge.
     store_subscription_identifier: NAMED_BY_LATEST.has(own.store)
       ? storeIdsOf(project, own).at(-1)
       : own.storeSubscriptionId,

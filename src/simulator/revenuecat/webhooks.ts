@@ -5,7 +5,7 @@ import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook }
 export interface WebhookAnswer {
   readonly webhookId: string;
   readonly url: string;
-  /** Of the last attempt; `null`: no answer within 60 s. Only 200 counts as success. */
+  /** The status of the last attempt; `null`: no answer within 60 s. Only 200 counts as success. */
   readonly status: number | null;
   readonly body: unknown;
   readonly attempts: number;
@@ -14,7 +14,7 @@ export interface WebhookAnswer {
 export interface SendOptions {
   /** Waits before each further attempt (ms); none by default. {@link RETRY_AFTER_MS} is RevenueCat's own rule. */
   readonly retryAfterMs?: readonly number[];
-  /** Only to this one; by default to all that want the event. */
+  /** Sends to this webhook only. Default: all that want the event. */
   readonly webhookId?: string;
 }
 

@@ -1,8 +1,8 @@
-/** An answer that the server gave on purpose, with its message. */
+/** An error that the server answered on purpose, with its message. */
 export class ApiError extends Error {}
 
 /**
- * Calls of a page's script.
+ * Creates the function with which a page's script calls the server.
  * @param {string} base
  * @returns {(path: string, options?: {method?: string, body?: unknown}) => Promise<any>}
  */
@@ -30,7 +30,7 @@ export const callMessenger = createApi('/messenger/api');
 export const callPlatform = createApi('/platforms/api');
 
 /**
- * Shows what happened in the notice of the page, for some seconds.
+ * Shows a message in the page's notice for some seconds.
  * @param {string} message
  */
 export function notify(message, isProblem = false) {

@@ -292,7 +292,7 @@ function drawDataTable(component) {
   return element('dl', { class: 'pairs' }, ...rows);
 }
 
-/** Images are loaded by the server. */
+/** The server loads the images. */
 function proxied(address) {
   return `/inbox/api/image?url=${encodeURIComponent(address)}`;
 }

@@ -16,7 +16,7 @@ export function createCard({ onReplyCard }) {
   const root = document.getElementById('card');
   const note = document.getElementById('card-note');
   const live = document.getElementById('card-live');
-  // Takes the focus when the focused control was replaced.
+  // The card takes the focus when the focused control was replaced.
   root.tabIndex = -1;
   let subject = null;
   let canvas = null;
@@ -50,7 +50,7 @@ export function createCard({ onReplyCard }) {
     root.classList.add('is-reloaded');
   }
 
-  /** Whether anything on it was pressed since it was opened. */
+  /** Whether anything on the card was pressed since it was opened. */
   const isInUse = () => root.dataset.flow !== 'initialize';
 
   async function submit(componentId, control) {
@@ -97,7 +97,7 @@ export function createCard({ onReplyCard }) {
     showNote(answer, call.flow);
   }
 
-  /** Only what Intercom's reviewers would reject. */
+  /** Notes only what Intercom's reviewers would reject, and the measurements if they are on. */
   function showNote({ durationMs, findings = [] }, flow) {
     const height = Math.ceil(view.root.getBoundingClientRect().height);
     const isTooHigh = flow === 'initialize' && height > 400;
@@ -126,7 +126,7 @@ export function createCard({ onReplyCard }) {
     );
     root.replaceChildren(panel, ...(view === null ? [] : [view.root]));
     note.textContent = '';
-    // It appears above the button that was pressed.
+    // The panel appears above the button that was pressed.
     panel.scrollIntoView({ block: 'nearest' });
   }
 

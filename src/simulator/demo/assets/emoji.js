@@ -23,7 +23,7 @@ const SHAPES = {
 const MARKS = new RegExp(`(${Object.keys(SHAPES).join('|')})(\u00a0\\S+)?`, 'g');
 
 /**
- * Draws the marks, since a system without an emoji font leaves a gap in their place. The text stays the same.
+ * Draws the marks, because a system without an emoji font shows a gap in their place. The text stays the same.
  * @param {string} text
  * @returns {(Node | string)[]}
  */

@@ -25,7 +25,7 @@ export function dateAndTime(ms) {
 }
 
 /**
- * A value as it was written; a timestamp has its date beside it.
+ * A value as it was written, and for a timestamp its date as a hint.
  * @param {string} name
  * @param {unknown} value
  */

@@ -62,7 +62,7 @@ function drawConversations() {
             dataset: { conversationId: each.id },
             'data-testid': `conversation-${each.id}`,
             'aria-current': each.id === openId ? 'true' : null,
-            // The list is one stop of the Tab key, so that the card is near.
+            // The Tab key stops only once in the list, so that the card is a few stops away.
             tabindex: each.id === openId ? null : '-1',
             onclick: () => attempt(() => openConversation(each.id, { remember: true })),
           },
@@ -105,7 +105,7 @@ async function openConversation(id, { remember }) {
   await refreshConversation();
 }
 
-/** Not by `scrollIntoView`: Chromium moves the start of the Tab order with it. */
+/** Does not use `scrollIntoView`, with which Chromium moves the start of the Tab order. */
 function centerOpenConversation() {
   const list = byId('conversations');
   const open = list.querySelector('[aria-current]');
@@ -151,7 +151,7 @@ function setUpTour() {
   tour.open = localStorage.getItem('tour') !== 'closed' && matchMedia('(min-width: 861px)').matches;
   tour.addEventListener('toggle', () => localStorage.setItem('tour', tour.open ? 'open' : 'closed'));
   byId('tour-actions').addEventListener('click', (event) => {
-    // Its own click would close the menu again.
+    // Otherwise this same click would close the menu again.
     event.stopPropagation();
     byId('actions-menu').open = true;
     byId('actions-menu').querySelector('summary').focus();
@@ -203,7 +203,7 @@ function drawThread(conversation) {
   if (isAtEnd || isOther) thread.scrollTop = thread.scrollHeight;
 }
 
-/** A Messenger card in the thread. What a teammate sees of it cannot be used. */
+/** A Messenger card in the thread. A teammate can see it but not use it. */
 function sharedCard(canvas) {
   const content = canvas?.content && drawCanvas(canvas.content, () => {}).root;
   if (content) for (const control of content.querySelectorAll('button')) control.disabled = true;
@@ -325,8 +325,8 @@ function metadataPair(name, value) {
 }
 
 /**
- * Loads the card again each time the webhooks' events reach the contact, for three seconds, until the card is used
- * again. What changes nothing on the contact shows on the card all the same.
+ * For three seconds, or until the card is used again, reloads the card each time the webhooks' events reach the
+ * contact. If nothing changed on the contact, reloads the card once at the end.
  */
 async function reloadCard(before) {
   let seen = before;

@@ -231,7 +231,7 @@ function attributeRow([name, value]) {
 
 async function refresh() {
   latest = await callPlatform('/intercom/people');
-  // The same times as in the inbox.
+  // Shows the same times as the inbox.
   useTimeZone(latest.timeZone);
   draw();
 }

@@ -4,7 +4,7 @@ import { emojiNodes } from './emoji.js';
 const MARKS = /\*\*(?<bold>[^\n]+?)\*\*|\[(?<label>[^\]\n]+)\]\((?<address>(?:[^()\s]|\([^()\s]*\))+)\)/g;
 
 /**
- * Canvas Kit's text knows bold and links, nothing else.
+ * Canvas Kit's text supports bold and links, nothing else.
  * @param {string} text
  * @returns {(Node | string)[]}
  */

@@ -111,7 +111,7 @@ async function refresh() {
   const person = await callMessenger(`/people/${encodeURIComponent(contactId)}`);
   byId('greeting').textContent = `Hi ${person.name.split(' ')[0]}`;
   byId('identity').textContent = person.role === 'user' ? 'Signed in' : 'Not signed in';
-  // A link is good for some minutes: it is made when it is tapped.
+  // A support link is valid for some minutes, so it is created when the customer taps on it.
   byId('support').hidden = person.role !== 'user';
   byId('support').href = `/messenger/api/people/${encodeURIComponent(contactId)}/support`;
   drawMessages(person);
