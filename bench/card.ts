@@ -10,8 +10,8 @@ import { keepSummaries } from './summaries.ts';
 const CONNECTIONS = 16;
 
 /**
- * Processor time per card with many customers, against Express that verifies the same signature and answers a constant
- * (the same canvas); and the slowest of a hundred with many events against that with few.
+ * Measures processor time per card with many customers, against Express that verifies the same signature and answers a
+ * constant (the same canvas). Then compares the 99th percentile with many events with that with few events.
  */
 export async function measureCard(setting: Setting): Promise<Row[]> {
   const customers = { many: setting.quick ? 10_000 : 100_000, few: 1_000 };
@@ -84,7 +84,7 @@ function targetOf(server: Running, customers: number) {
   return { server, load };
 }
 
-/** A real card, for the baseline to answer; it must be one with a subscription on it. */
+/** A real card as the baseline's constant response. It must show a subscription. */
 async function oneCard(url: string): Promise<string> {
   const body = JSON.stringify({
     workspace_id: WORKSPACE_ID,

@@ -23,7 +23,7 @@ export async function fill(client: Client, customers: number): Promise<void> {
      select $1, $2, 'user-' || n, md5('user-' || n)::uuid from generate_series(0, $3::integer - 1) as n`,
     [WORKSPACE_ID, PROJECT_ID, customers],
   );
-  // Many at a time, in the order in which they would have come.
+  // Inserts many events at a time, in the order in which they would have arrived.
   for (let turn = 0; turn < EVENTS_EACH; turn += 1) await fillTurn(client, customers, turn);
   await client.query('analyze');
   await client.query('set synchronous_commit = on');
@@ -65,7 +65,7 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
   );
 }
 
-/** An event of `user-<customer>` on a monthly subscription, as a webhook brings it. */
+/** An event of `user-<customer>` on a monthly subscription, as a webhook contains it. */
 export function eventOf(
   customer: number,
   { id = randomUUID(), turn, atMs }: { id?: string; turn: number; atMs: number },

@@ -47,10 +47,10 @@ async function queueEvents(databaseUrl: string, customers: number, eventsEach: n
 }
 
 const INTERCOM_CALL_MS = 50;
-/** The first webhooks open connections and compile code: they are not measured. */
+/** The first webhooks are not measured, because they open connections and compile code. */
 const WARM_UP = 20;
 
-/** From the webhook to the event on the contact, five a second: in one process, and with web and worker apart. */
+/** Times from webhook to event on the contact, five a second: in one process, then with separate web and worker. */
 export async function measureLatency(setting: Setting): Promise<Row[]> {
   const one = await timesToContact(setting, ['all']);
   const apart = await timesToContact(setting, ['web', 'worker']);
@@ -81,7 +81,7 @@ function describeTimes(times: readonly number[]): string {
   return `p50 ${median(times)} ms, p99 ${quantile(times, 0.99)} ms`;
 }
 
-/** From the webhook to its event in Intercom, ms. @param roles of the processes; the first takes the webhooks */
+/** Times from webhook to event in Intercom, ms. @param roles the processes' roles; the first receives the webhooks */
 async function timesToContact(
   setting: Setting,
   roles: readonly ('all' | 'web' | 'worker')[],
@@ -125,7 +125,7 @@ async function timesToContact(
 export async function measureQuota(setting: Setting): Promise<Row[]> {
   const windows = setting.quick ? 2 : 6;
   const rate = 1_667;
-  // Two calls for each event, one for each customer; more than the windows take.
+  // A customer takes five calls: the contact, three events, the attributes. More customers than the windows allow.
   const customers = Math.ceil((rate * (windows + 2)) / 5);
   const db = await setting.createDatabase('full_window');
   await queueEvents(db.url, customers, 3);
@@ -143,7 +143,7 @@ export async function measureQuota(setting: Setting): Promise<Row[]> {
   const memory = workers[0]?.peakMemory() ?? 0;
   for (const worker of workers) await worker.stop();
   await intercom.stop();
-  // The first began before the workers did, the last is not over.
+  // The first window began before the workers did, and the last is not over.
   const full = Object.entries(seen)
     .sort(([a], [b]) => Number(a) - Number(b))
     .map(([, window]) => window)
@@ -163,7 +163,7 @@ export async function measureQuota(setting: Setting): Promise<Row[]> {
   ];
 }
 
-/** What a round of deliveries reached. */
+/** The result of a round of deliveries. */
 interface Throughput {
   /** Events a second. */
   readonly rate: number;
@@ -172,7 +172,7 @@ interface Throughput {
   readonly postgresUs: number;
 }
 
-/** Events a second into a destination that takes 30 ms and fails 5 %, against a job an event. */
+/** Events a second into a destination that takes 30 ms and fails 5 %, against one pg-boss job per event. */
 export async function measureThroughput(setting: Setting): Promise<Row[]> {
   const eventsEach = 4;
   const customers = setting.quick ? 500 : 2_500;
@@ -269,7 +269,7 @@ async function queueJobs(
   await boss.stop();
 }
 
-/** Until 99 % are there: the rest waits for its retries in either design. */
+/** Measures until 99 % of the events have arrived: the rest waits for retries in either design. */
 async function timeToDeliver(
   setting: Setting,
   { intercom, worker, total }: { intercom: Running; worker: Running; total: number },

@@ -32,7 +32,7 @@ const WRONG_KEY = { Authorization: 'Bearer whk_wrong' };
 const CARD = '/canvas/inbox/initialize';
 const WEBHOOK = `/webhooks/revenuecat/${input.projectId}`;
 const smallBody = JSON.stringify({ workspace_id: input.workspaceId, app_id: input.workspaceId, contact: {} });
-/** 720 ms of a JSON parser with a reviver. */
+/** A JSON parser with a reviver takes 720 ms for it. */
 const costlyBody = `{"z":"\\u0000","k":[${'1,'.repeat(MIB / 2 - 20)}1]}`;
 const hugeBody = Buffer.alloc(10 * MIB, 'x');
 
@@ -70,7 +70,7 @@ function count(status: string): void {
   responses[status] = (responses[status] ?? 0) + 1;
 }
 
-/** One connection, and another whenever it ends. */
+/** Keeps one connection open, and opens another whenever it ends. */
 function keepOpen(behave: (socket: Socket) => void): void {
   if (Date.now() > endsAtMs) return;
   const socket = connect(Number(port), hostname);
@@ -93,7 +93,7 @@ function sendRepeatedly(socket: Socket, bytes: Buffer): void {
     if (status === undefined) return;
     isWaiting = false;
     count(status);
-    // What was announced is sent, whatever the response: then the next one.
+    // Sends the announced body to its end, whatever the response is, and then the next request.
     if (socket.writableLength === 0) send();
     else socket.once('drain', send);
   });

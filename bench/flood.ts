@@ -16,15 +16,15 @@ import {
 import { keepSummaries } from './summaries.ts';
 
 /**
- * `npm run bench:flood`: cards and webhooks with the right key, a few a second, while another process floods the
- * server with unsigned, wrongly signed, slow and huge requests.
+ * `npm run bench:flood`: a few valid cards and webhooks a second, while another process floods the server with
+ * unsigned, wrongly signed, slow and huge requests.
  */
 const FLOOD_CONNECTIONS = Number(process.env.FLOOD_CONNECTIONS ?? 800);
 const SECONDS = Number(process.env.FLOOD_SECONDS ?? 40);
 /** The flood has filled the server by then. */
 const BEFORE_SECONDS = 5;
 const CUSTOMERS = 1_000;
-/** Of each, a second. */
+/** Cards a second, and the same number of webhooks. */
 const RATE = 20;
 const MAX_P99_MS = 1_000;
 const MAX_MEMORY_MIB = 400;

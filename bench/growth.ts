@@ -40,7 +40,7 @@ try {
   await rm(dataDir, { recursive: true, force: true });
 }
 
-/** @param fast without durability, to fill it; what is measured is durable */
+/** @param fast runs without durability, to fill the database; measurements run with durability */
 async function withDatabase<T>(
   fast: boolean,
   work: (client: pg.Client, url: string) => Promise<T>,
@@ -92,7 +92,7 @@ async function memory(webhooks: number): Promise<void> {
   });
 }
 
-/** Nothing is delivered while it is measured. */
+/** Starts a web process only, so that nothing is delivered during a measurement. */
 function startApp(url: string): Promise<Running> {
   const key = randomBytes(32).toString('base64');
   return startServer({ DATABASE_URL: url, DATA_DIR: dataDir, ENCRYPTION_KEYS: key, ROLE: 'web' });

@@ -27,7 +27,7 @@ export interface LoadResult {
   readonly failures: number;
 }
 
-/** Bodies that are signed before: the load generator shares the machine with what it measures. */
+/** Number of bodies that are signed in advance: the load generator shares the machine with what it measures. */
 const SIGNED_CARDS = 2_000;
 
 const input = JSON.parse(process.argv[2] ?? '{}') as LoadInput;
@@ -115,7 +115,7 @@ const result = await autocannon({
       setupRequest(request) {
         sent += 1;
         if (input.kind === 'card') {
-          // Steps through the customers in no order that a cache would like.
+          // Steps through the customers in an order that makes caches useless.
           const card = prepared[(sent * 7_919) % prepared.length];
           return {
             ...request,

@@ -3,9 +3,9 @@ import type { Client } from 'pg';
 import { createSetting, PROJECT_ID, WORKSPACE_ID } from './setting.ts';
 
 /**
- * Run by hand: `node bench/outcome-cost.ts`. What planning an event and storing its outcome cost PostgreSQL, with the
- * outcome in the events' own row and in event_deliveries: bytes of WAL and processor time of the backend per event, and how many
- * updates were HOT. 20,000 events with fields of 1.1 kB, in statements of 16, as a worker writes them.
+ * Run by hand: `node bench/outcome-cost.ts`. Measures what planning an event and storing its outcome costs PostgreSQL,
+ * with the outcome in the event's own row and in event_deliveries: bytes of WAL and processor time of the backend per
+ * event, and how many updates were HOT. 20,000 events with fields of 1.1 kB, in statements of 16, as a worker writes.
  */
 const EVENTS = 20_000;
 const BATCH = 16;
@@ -13,7 +13,7 @@ const BATCH = 16;
 const EVENT_COLUMNS =
   'workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, transaction_id, fields';
 
-/** The table as it was: delivery columns beside the fields, in the predicates of three indexes. */
+/** The former table: delivery columns next to the fields, and used in the predicates of three indexes. */
 const IN_EVENTS = `
 create table old_events (like events including all, delivery text not null default 'pending', reason text,
   attempts integer not null default 0, next_try_at timestamptz, first_tried_at timestamptz, delivered_at timestamptz,
@@ -53,7 +53,7 @@ interface Cost {
   us: number;
 }
 
-/** Bytes of WAL and processor time of the session's backend, added to `total`. */
+/** Adds bytes of WAL and processor time of the session's backend to `total`. */
 async function measure(
   client: Client,
   pid: number,

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** A child of the benchmark: a server under load, or what loads it. */
+/** A child process of the benchmark: a server under load, or a load generator. */
 export interface Running {
   readonly url: string;
   /** Resident memory now, and its highest so far, MiB. */
@@ -17,7 +17,7 @@ export interface Running {
 
 const children = new Set<ChildProcess>();
 
-/** Starts a TypeScript file and waits until it says `{"msg":"listening","port":…}`. */
+/** Starts a TypeScript file and waits until it logs `{"msg":"listening","port":…}`. */
 export async function startProcess(
   file: string,
   env: Readonly<Record<string, string>>,
@@ -74,7 +74,7 @@ function profiling(env: Readonly<Record<string, string>>): string[] {
 
 const TICK_US = 10_000;
 
-/** User and system time of a process and of its children that have ended, µs; 0: it has ended itself. */
+/** User and system time of a process and of its children that have ended, µs; 0: the process itself has ended. */
 export function processorUs(pid: number): number {
   let stat: string;
   try {
@@ -90,7 +90,7 @@ export function killAll(): void {
   for (const child of children) child.kill('SIGKILL');
 }
 
-/** An interrupted benchmark leaves no process. */
+/** Kills all child processes when the benchmark is interrupted. */
 export function stopOnSignals(): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

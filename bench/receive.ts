@@ -11,8 +11,8 @@ import { AUTHORIZATION, PROJECT_ID, type Setting, WORKSPACE_ID } from './setting
 const CONNECTIONS = 64;
 
 /**
- * Webhooks until acknowledged, durable, against the same requests handled the way one would at first; then how fast
- * the processor interprets what was received.
+ * Measures webhooks until they are acknowledged and durable, against the same requests handled in the obvious ways.
+ * Then measures how fast the processor interprets the received webhooks.
  */
 export async function measureReceive(setting: Setting): Promise<Row[]> {
   const db = await setting.createDatabase('receive');

@@ -7,10 +7,10 @@ export interface Row {
   readonly row: string;
   readonly what: string;
   readonly value: string;
-  /** Against which baseline of the same run, and how that did. */
+  /** The baseline in the same run, and its result. */
   readonly against?: string;
   readonly ratio?: number;
-  /** The ratio that it must reach; `atMost` turns it round. */
+  /** The ratio to reach; with `atMost`, the ratio not to exceed. */
   readonly goal?: number;
   readonly atMost?: boolean;
 }
@@ -53,7 +53,7 @@ export function printTable(rows: readonly Row[]): void {
   for (const texts of cells) process.stdout.write(`${line(texts)}\n`);
 }
 
-/** Writes all figures, with what they were measured on. */
+/** Writes all figures, with the commit and the machine that they were measured on. */
 export async function writeResults(rows: readonly Row[], options: { quick: boolean }): Promise<string> {
   const at = new Date().toISOString();
   const file = `bench/results/${at.replaceAll(':', '-').slice(0, 19)}${options.quick ? '-quick' : ''}.json`;

@@ -17,7 +17,7 @@ export function runLoad(input: LoadInput): Promise<LoadResult> {
   return runToEnd<LoadResult>('bench/load.ts', input);
 }
 
-/** Loads servers in turn, several times: the machine's speed changes; processor time hardly does. */
+/** Loads servers in turn, several times, because the machine's speed changes. Processor time hardly changes. */
 export async function loadInTurn<Name extends string>(
   setting: Setting,
   targets: Readonly<Record<Name, Target>>,

@@ -15,7 +15,7 @@ export const WORKSPACE_ID = 'bench1';
 export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
 export const AUTHORIZATION = 'whk_benchmark-authorization';
 export const CLIENT_SECRET = 'benchmark_client_secret';
-/** The token that the simulated Intercom must take. */
+/** The token that the simulated Intercom accepts. */
 export const INTERCOM_TOKEN = 'benchmark-token';
 
 /** One durable PostgreSQL for a run; each row has databases of its own. */
@@ -124,7 +124,7 @@ export function startServer(env: Readonly<Record<string, string>>): Promise<Runn
   return startProcess('src/main.ts', { ...settings, ...env }, ['serve']);
 }
 
-/** PostgreSQL does not start while processes of the killed one still end. */
+/** Retries, because PostgreSQL does not start until all processes of the killed server have ended. */
 async function startAfterCrash(dataDir: string): Promise<EmbeddedPostgres> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -136,7 +136,7 @@ async function startAfterCrash(dataDir: string): Promise<EmbeddedPostgres> {
   }
 }
 
-/** The simulated Intercom in a process of its own: `bench/servers/intercom.ts` says what `env` may hold. */
+/** Starts the simulated Intercom in a process of its own. `bench/servers/intercom.ts` describes `env`. */
 export function startIntercom(env: Readonly<Record<string, string>>): Promise<Running> {
   return startProcess('bench/servers/intercom.ts', {
     WORKSPACE: WORKSPACE_ID,

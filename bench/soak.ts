@@ -17,8 +17,8 @@ import {
 } from './setting.ts';
 
 /**
- * Load that lasts: webhooks and cards at a steady rate while every minute something fails. At its end each event
- * must be on its contact once. `npm run bench:soak -- --minutes 30`; results: docs/performance.md.
+ * A long test: webhooks and cards at a steady rate, and a failure every minute. At the end each event must be on its
+ * contact exactly once. `npm run bench:soak -- --minutes 30`; results: docs/performance.md.
  */
 const options = new Command('soak')
   .option('--minutes <number>', 'how long', '30')
@@ -32,7 +32,7 @@ const CUSTOMERS = Number(options.customers);
 /** Calls that the simulated Intercom allows in ten seconds: one workspace has the traffic of many here. */
 const RATE = 20_000;
 const LATENCY_MS = 30;
-/** A card this soon after a fault began is counted apart. */
+/** A card this soon after a fault began is counted separately. */
 const AFFECTED_MS = 20_000;
 const CATCH_UP_MS = 300_000;
 
@@ -127,7 +127,7 @@ async function failIntercom(intercom: Running, status: number, forMs: number): P
   await add({ latencyMs: LATENCY_MS });
 }
 
-/** The way to Intercom: what is cut here is a broken connection on both sides. */
+/** A proxy between the app and Intercom. A cut breaks the connections on both sides. */
 async function startNetwork(
   target: string,
 ): Promise<{ url: string; cut(forMs: number): Promise<void>; close(): Promise<void> }> {
@@ -196,7 +196,7 @@ function startLoad(url: string): Load {
 
   async function sendWebhook(number: number): Promise<void> {
     const { id, body } = webhook(number);
-    // As RevenueCat does, it sends again what was not answered with 200.
+    // Like RevenueCat, sends the webhook again until it is answered with 200.
     for (;;) {
       const status = await post(
         `${url}/webhooks/revenuecat/${PROJECT_ID}`,

@@ -8,8 +8,8 @@ import { summarize } from '../src/subscription/summary.ts';
 import { WORKSPACE_ID } from './setting.ts';
 
 /**
- * Leaves every customer's summary as a delivery leaves it. The histories of the benchmark are alike, so that of
- * the first customer is made by the app; the others are copies.
+ * Stores every customer's summary as a delivery does. All histories of the benchmark are alike, so the app computes the
+ * first customer's summary, and the others are copies of it.
  */
 export async function keepSummaries(client: Client & { readonly url: string }): Promise<void> {
   const { database, close } = await openDatabase({ url: client.url, logger: pino({ level: 'silent' }) });

@@ -70,7 +70,7 @@ const HEAVY = `select 0 as c, k, '${WORKSPACE_ID}' as w,
 /**
  * Fills a migrated database up to a number of events.
  *
- * @param from events that it holds already, filled by this function
+ * @param from the number of events that this function has already filled in
  */
 export async function fill(client: pg.Client, from: number, to: number): Promise<void> {
   await client.query(`set maintenance_work_mem = '512MB'`);
@@ -104,7 +104,7 @@ async function fillHeavy(client: pg.Client): Promise<void> {
   await client.query(deliveriesOf(HEAVY));
 }
 
-/** The secondary ones; building them afterwards takes a third of the time. */
+/** Drops the secondary indexes: building them after filling takes a third of the time. */
 async function dropIndexes(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ indexname: string; indexdef: string }>(
     `select indexname, indexdef from pg_indexes i

@@ -47,7 +47,7 @@ export async function measure(input: {
 }) {
   const { events, database, client, seconds } = input;
   const customers = events / 10;
-  /** Even numbers are of the large workspace. */
+  /** Customers with even numbers belong to the large workspace. */
   const randomCustomer = (): string => `user-${2 * Math.floor(1 + Math.random() * (customers / 2 - 1))}`;
   const openCard = createOpener(input.appUrl);
   return {
@@ -61,7 +61,7 @@ export async function measure(input: {
   };
 }
 
-/** A customer's first card makes its summary, the second finds it. */
+/** A customer's first card computes the summary, the second reads the stored one. */
 async function measureCards(openCard: OpenCard, randomCustomer: () => string) {
   const first: number[] = [];
   const again: number[] = [];
@@ -82,7 +82,7 @@ async function measurePages(openCard: OpenCard) {
   return { firstPage: timesOf(pages.slice(0, 60)), deepPage: timesOf(pages.slice(-60)) };
 }
 
-/** Appends webhooks to the journal, of which the first second is not measured, and interprets them. */
+/** Appends webhooks to the journal, without measuring the first second, and then interprets them. */
 async function measureWebhooks(database: Database, randomCustomer: () => string, seconds: number) {
   const journal = createJournal(database, () => {});
   const warmUntilMs = performance.now() + 1_000;
@@ -118,7 +118,7 @@ async function measureClaims(database: Database, client: pg.Client): Promise<Tim
     const claims = await claimNext(database, WORKSPACE_ID, { owner, limit: CLAIM_SIZE });
     const tookMs = performance.now() - begunMs;
     if (claims.length < CLAIM_SIZE) {
-      // A small database has fewer subscribers than all rounds take: they are set free, and this round is not counted.
+      // A small database has too few subscribers for all rounds. Releases them and does not count this round.
       if (round === 0) throw new Error('too few were due');
       await client.query(
         `update subscribers set lease_until = null, lease_owner = null where workspace_id = $1 and lease_owner = $2`,
@@ -146,7 +146,7 @@ async function readSizes(client: pg.Client) {
   };
 }
 
-/** What the settings' pages read: the slowest of them. */
+/** Times of the slowest of the reads that the settings pages make. */
 async function measureSettings(database: Database): Promise<Times> {
   const everything = { show: 'all', customer: null, kind: null, before: null, limit: 50 } as const;
   const reads: readonly (() => Promise<unknown>)[] = [
@@ -215,7 +215,7 @@ export function renewal(appUserId: string): Record<string, unknown> {
 
 type OpenCard = ReturnType<typeof createOpener>;
 
-/** Cards of the running app, one request at a time over one connection. */
+/** Opens cards of the running app, one request at a time over one connection. */
 function createOpener(appUrl: string) {
   const agent = new Agent({ connections: 1 });
   return async (externalId: string, componentId: string | null, storedData: unknown = {}) => {

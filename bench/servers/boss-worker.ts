@@ -3,9 +3,9 @@ import { createHttpClient } from '../../src/http/client.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 /**
- * The delivery that one would write first: one job per event, which finds the contact, sends the event and writes the
- * attributes. It keeps no order within a customer. As many jobs in parallel as the app delivers customers, in batches
- * that are fetched without a pause while they are full: its fastest setting.
+ * The obvious way to deliver: one job per event, which finds the contact, sends the event and writes the attributes. It
+ * keeps no order within a customer. Runs as many jobs in parallel as the app delivers customers, and fetches full
+ * batches without a pause, which is pg-boss's fastest setting.
  */
 const { DATABASE_URL = '', INTERCOM_URL = '', TOKEN = '' } = process.env;
 const CONCURRENCY = 256;
@@ -17,7 +17,7 @@ interface Job {
   readonly atS: number;
 }
 
-/** The app's own HTTP client: what is compared is the queue. */
+/** The app's own HTTP client, because only the queues are compared. */
 const http = createHttpClient({
   baseURL: INTERCOM_URL,
   headers: { authorization: `Bearer ${TOKEN}`, 'intercom-version': '2.16' },

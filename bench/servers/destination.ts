@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * A destination that costs next to nothing, so that what is measured is who sends: it takes LATENCY_MS, answers a
- * share of FAILING with 500, and removes duplicates by contact, name and second as Intercom does. The contact of
- * `user-7` is `c-user-7`. `GET /counts` returns the number of events.
+ * A destination that costs next to nothing, so that only the sender is measured. It takes LATENCY_MS, answers a share
+ * of FAILING with 500, and removes duplicates by contact, name and second as Intercom does. The contact of `user-7` is
+ * `c-user-7`. `GET /counts` returns the number of events.
  */
 const { LATENCY_MS = '0', FAILING = '0', TOKEN = '' } = process.env;
 

@@ -4,8 +4,8 @@ import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 /**
- * The strict simulator in a process of its own, with one workspace. LATENCY_MS and FAILING (a share) make it
- * slow and unreliable; CUSTOMERS have contacts. `GET /counts` tells what it saw.
+ * The strict simulator in a process of its own, with one workspace. LATENCY_MS and FAILING (a share) make it slow and
+ * unreliable; CUSTOMERS is the number of contacts. `GET /counts` returns the events and calls that it has counted.
  */
 const {
   LATENCY_MS = '0',
@@ -33,7 +33,7 @@ if (token) intercom.state.tokens.set(TOKEN, { ...token, token: TOKEN });
 if (Number(LATENCY_MS) > 0) intercom.faults.add({ latencyMs: Number(LATENCY_MS) });
 if (Number(FAILING) > 0) intercom.faults.add({ status: 500, share: Number(FAILING) });
 
-/** Calls that took part of the quota, and those refused, by ten-second window. */
+/** Calls that used up quota, and calls that were refused, by ten-second window. */
 const windows = new Map<number, { used: number; refused: number }>();
 
 const app = express();

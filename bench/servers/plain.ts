@@ -5,7 +5,7 @@ import pg from 'pg';
 import { PgBoss } from 'pg-boss';
 
 /**
- * What the app is measured against: the same requests and answers, written the way one would at first.
+ * The baselines that the app is measured against: the same requests and answers, written in the obvious way.
  * BASELINE is `insert` (one INSERT per request into the app's own journal; nothing is queued), `nothing` (no database),
  * `pg-boss` (one job per request) or `card` (a signature verified, a constant returned).
  */
