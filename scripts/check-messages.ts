@@ -4,8 +4,8 @@ import { LANGUAGES } from '../src/i18n/languages.ts';
 import { report } from './report.ts';
 
 /**
- * Fails when a message of `locales/` is missing in a language, unused, malformed, or takes other placeholders; or when
- * a French line may break before its punctuation.
+ * Fails when a message of `locales/` is missing in a language, unused, malformed, or has other placeholders, and when a
+ * French line may break before its punctuation.
  */
 
 const catalogs = new Map(

@@ -3,8 +3,8 @@ import { dirname, join, normalize } from 'node:path';
 import { report } from './report.ts';
 
 /**
- * Fails when a folder of `src/` imports one of its own level or above it, and when files import each other in a circle:
- * so dependencies point one way. ARCHITECTURE.md shows the same levels.
+ * Makes sure that dependencies point one way: fails when a folder of `src/` imports one of its own level or above, and
+ * when files import each other in a circle. ARCHITECTURE.md shows the same levels.
  */
 const LEVELS: readonly (readonly string[])[] = [
   ['main.ts'],
@@ -60,7 +60,7 @@ for (const [file, targets] of imports) {
 
 const finished = new Set<string>();
 
-/** Follows imports from a file; one that leads back to a file on the way closes a circle. */
+/** Follows imports from a file. An import of a file that is already on the path closes a circle. */
 function findCircles(file: string, way: readonly string[]): void {
   if (way.includes(file)) problems.push([...way.slice(way.indexOf(file)), file].join(' imports '));
   if (finished.has(file) || way.includes(file)) return;

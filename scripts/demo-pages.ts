@@ -27,12 +27,12 @@ export async function shootCard(page: Page, demo: Demo, scene: Omit<Scene, 'name
     await answered;
     await cardIsReady(page);
   }
-  // Away from what was pressed, so that nothing looks hovered.
+  // Moves the pointer away from the pressed button, so that nothing looks hovered.
   await page.mouse.move(0, 0);
   return card.screenshot();
 }
 
-/** Intercom sends the browser back to the public address, and cookies belong to one host. */
+/** Uses the host of the public URL: Intercom sends the browser back there, and cookies belong to one host. */
 export function settingsUrl(demo: Demo, path: string): string {
   return demo.appUrl.replace('127.0.0.1', 'localhost') + path;
 }

@@ -64,7 +64,7 @@ npm run -s cli -- backfill --workspace ${WORKSPACE_ID}
   }
 }
 
-/** @returns what ends the database again */
+/** @returns a function that stops the database */
 async function seed(
   config: Config,
   revenueCat: ReturnType<typeof createRevenueCatSimulator>,
@@ -90,7 +90,7 @@ async function seed(
   return () => connected.close();
 }
 
-/** Waits until the import is well on its way and knows how long it takes. */
+/** Waits until the import has made good progress and shows an estimate of the time left. */
 async function watch(capture: () => Promise<string>): Promise<string> {
   for (let tries = 0; tries < 600; tries += 1) {
     const screen = await capture();
@@ -101,7 +101,7 @@ async function watch(capture: () => Promise<string>): Promise<string> {
   throw new Error(`The import never came so far:\n${await capture()}`);
 }
 
-/** A cell for each character: the picture is the same whatever face the machine has. */
+/** Draws each character in a cell of its own, so that the picture is the same with any font of the machine. */
 async function draw(screen: string, path: string): Promise<void> {
   const rows = screen.trimEnd().split('\n').map(cellsOf);
   const browser = await launchBrowser();
@@ -127,7 +127,7 @@ async function draw(screen: string, path: string): Promise<void> {
 function cellsOf(line: string): string {
   const cells: string[] = [];
   let colour = '';
-  // Escape sequences begin with a character that no text has.
+  // Makes escape sequences begin with a character that no text has.
   for (const [, code, character] of line
     .replaceAll('\u001b', '\ue000')
     .matchAll(/\ue000\[([\d;]*)m|([^\ue000])/gu)) {

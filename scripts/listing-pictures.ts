@@ -9,12 +9,12 @@ import { launchBrowser } from '../test/support/browser.ts';
 import { settingsUrl, shootCard, signIn } from './demo-pages.ts';
 
 /**
- * Creates what the App Store listing shows, from the running demo: the icon, and one picture for each entry of
- * `listing.images` in the manifest, in marketing format: a frame, a background and the entry's caption.
+ * Creates the App Store listing's pictures from the running demo: the icon, and one picture for each entry of
+ * `listing.images` in the manifest, in marketing format (a frame, a background and the entry's caption).
  */
 const ROOT = join(import.meta.dirname, '..');
 const ICON = join(ROOT, 'src/settings/assets/icon.svg');
-/** Intercom's guide names the icon's size. That of the pictures is not in the part that is public (UNVERIFIED). */
+/** Intercom's guide states the icon's size. The public part of the guide has no size for the pictures (UNVERIFIED). */
 const ICON_SIZE = 512;
 const PICTURE = { width: 1600, height: 1000 };
 
@@ -28,7 +28,7 @@ const SUBJECTS: Readonly<Record<string, (page: Page, demo: Demo) => Promise<Buff
 };
 
 async function shootActive(page: Page, demo: Demo, press: readonly string[]): Promise<Buffer> {
-  // The inbox scrolls a card that is higher than its window, which would cut the picture.
+  // The inbox scrolls a card that is taller than the window, which would cut the picture off.
   await page.setViewportSize({ width: 1280, height: 1_200 });
   return shootCard(page, demo, { conversation: '501', press });
 }

@@ -1,8 +1,8 @@
-/** One state of the card: a conversation of the demo, what is pressed in it, and which teammate looks. */
+/** One state of the card: a conversation of the demo, what is pressed in it, and which teammate looks at it. */
 export interface Scene {
   readonly name: string;
   readonly conversation: string;
-  /** Ids of components, with a star: the first that begins so; `id=value` fills in or chooses. */
+  /** Component IDs to press. `event:*` presses the first ID with that beginning; `id=value` fills in or chooses. */
   readonly press?: readonly string[];
   readonly admin?: string;
 }
@@ -36,7 +36,7 @@ const STATES: readonly (readonly [conversation: string, name: string])[] = [
   ['610', 'Not installed'],
 ];
 
-/** Not Japanese: the Chromium that comes with the packages has no face for it. */
+/** Without Japanese: the Chromium from the packages has no font for it. */
 const LANGUAGES: readonly (readonly [admin: string, name: string])[] = [
   ['1011', 'German'],
   ['1012', 'French'],

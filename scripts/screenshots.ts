@@ -95,7 +95,7 @@ async function shootSettings(browser: Browser, demo: Demo): Promise<{ desk: Pict
   return { desk, phone };
 }
 
-/** One picture of many, each with its name below it. */
+/** Combines many pictures into one, each with its name below. */
 async function sheet(
   browser: Browser,
   file: string,

@@ -7,7 +7,7 @@ import { deriveState } from '../src/subscription/state.ts';
 import { CASES } from '../test/subscription/cases.ts';
 import { day } from '../test/subscription/histories.ts';
 
-/** Writes `docs/sentences.md`: what the card and the Messenger say of each case, in every language. */
+/** Writes `docs/sentences.md`: the sentences of the card and the Messenger about each case, in every language. */
 
 export const SENTENCES_PAGE = 'docs/sentences.md';
 
