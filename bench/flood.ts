@@ -21,7 +21,7 @@ import { keepSummaries } from './summaries.ts';
  */
 const FLOOD_CONNECTIONS = Number(process.env.FLOOD_CONNECTIONS ?? 800);
 const SECONDS = Number(process.env.FLOOD_SECONDS ?? 40);
-/** The flood has filled the server by then. */
+/** After this time the flood has reached its full load. */
 const BEFORE_SECONDS = 5;
 const CUSTOMERS = 1_000;
 /** Cards a second, and the same number of webhooks. */

@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 
-/** One measured line. */
 export interface Row {
   readonly row: string;
   readonly what: string;

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { PROJECT_ID, WORKSPACE_ID } from '../setting.ts';
 
-/** Events of each customer; one in a thousand customers has 2,000, as a heavy user of consumables may. */
+/** Events of each customer. One customer has 2,000, as a heavy user of consumables may. */
 const EVENTS_EACH = 10;
 export const HEAVY_EVENTS = 2_000;
 export const HEAVY_CUSTOMER = 'heavy';

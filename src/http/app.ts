@@ -21,7 +21,7 @@ interface Mounted {
 export function createApp(options: {
   logger: Logger;
   production: boolean;
-  /** Where forms may lead: Intercom's own pages. */
+  /** Forms may redirect to this origin: Intercom's own pages. */
   intercomAppUrl: string;
   /** Proxies whose `X-Forwarded-For` is trusted: addresses, subnets, or names such as `loopback`. */
   trustedProxies?: readonly string[];

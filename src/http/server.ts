@@ -15,7 +15,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** How often both are checked; Node's default is 30 s, ms. */
 const TIMEOUT_CHECK_MS = 2_000;
-/** After this time from closing the port, requests that are still open are cut off, ms. */
+/** Requests that are still open this long after the port was closed are cut off, ms. */
 const MAX_DRAIN_MS = 10_000;
 
 /**

@@ -10,7 +10,7 @@ const MAX_AGE_MS = MINUTE_MS;
 const EMPTY_MAX_AGE_MS = 5_000;
 const MAX_PROJECTS = 500;
 
-/** A project's entitlements and products, as last read from RevenueCat. Uses SQL, because it may run on a replica. */
+/** A project's entitlements and products as last read from RevenueCat. SQL, because it may run on a replica. */
 export function readCatalog(sql: Sql, workspaceId: string, projectId: string): Promise<CatalogRow[]> {
   return sql.query<CatalogRow>(
     `select ${columnsOf(CatalogEntity)} from catalog where workspace_id = $1 and project_id = $2`,

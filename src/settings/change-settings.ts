@@ -48,7 +48,7 @@ export async function changeSettings<Section extends keyof WorkspaceSettings>(
 ): Promise<void> {
   const { app, session, workspace, workspaceId } = request;
   await app.database.transaction(async (sql) => {
-    // Under the lock, the records of two admins who save concurrently each have only that admin's changes.
+    // With the lock, two admins who save concurrently each leave a record of their own changes only.
     await lockWorkspace(sql, workspaceId);
     const before = ((await readWorkspace(sql, workspaceId)) ?? workspace).settings[section];
     const value = typeof change === 'function' ? change(before) : change;

@@ -50,7 +50,7 @@ export function newWebhook(request: PageRequest, project: Project): Promise<Outc
 
 /**
  * Two requests at the same time could leave one value in the database and the other one at RevenueCat, whose webhooks
- * would then be refused. The second request is refused: waiting would hold a connection that the first may need.
+ * would then be refused. The second request fails: waiting would hold a connection that the first may need.
  */
 function withWebhookLock({ app, workspaceId }: PageRequest, work: () => Promise<Outcome>): Promise<Outcome> {
   return app.database.transaction(async (sql) => {

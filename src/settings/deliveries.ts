@@ -114,7 +114,7 @@ function contactUrl({ app, workspace }: PageRequest, contactId: string): string 
   return `${host}/a/apps/${encodeURIComponent(workspace.workspaceId)}/users/${encodeURIComponent(contactId)}`;
 }
 
-/** Reasons for which an event was skipped that an admin can still send, such as after a change of the settings. */
+/** An admin can still send an event that was skipped for one of these reasons, such as after changing the settings. */
 const CAN_BE_SENT: ReadonlySet<string | null> = new Set(['switched_off', 'sandbox', 'imported']);
 
 function describeRow(row: DeliveryRow) {

@@ -4,7 +4,7 @@ import texts from './texts.json' with { type: 'json' };
 
 /** Texts that do not belong to one view are in texts.json; this module chooses among them. */
 
-/** A message after a form was saved, or that says why not everything was done. URLs contain only its code. */
+/** A message that a form was saved, or why not everything was done. URLs contain only its code. */
 export type FlashCode = keyof typeof texts.flashes | keyof typeof texts.warnings;
 
 /** The message for a code from a URL; `null`: unknown. */
@@ -15,7 +15,7 @@ export function flashOf(code: string): { readonly text: string; readonly tone: '
 }
 
 const MEANINGS: Readonly<Record<DeliverableKind, string>> = texts.kinds;
-/** Labels of the kinds whose code would not be a clear one. */
+/** Labels of kinds whose code does not make a clear label. */
 const LABELS: Readonly<Partial<Record<DeliverableKind, string>>> = texts.kindLabels;
 
 export const KIND_TEXTS = Object.fromEntries(

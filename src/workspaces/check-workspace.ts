@@ -80,7 +80,7 @@ async function checkKey(app: AppContext, project: Project, settings: WorkspaceSe
   if (await setApiKeyState(database, project, state))
     logger.info({ workspaceId, projectId, state }, 'state of the RevenueCat key changed');
   if (check.outcome !== 'valid') return true;
-  // A key that has replaced this one keeps its own. A project that was connected without a name is called by its id.
+  // A key that has replaced this one keeps its own permissions. A project that was connected without a name gets one.
   await updateProject(
     database,
     { ...project, condition: { apiKey } },

@@ -172,7 +172,7 @@ const KEEP_UNINSTALLED_DAYS = 30;
 /** The checks of all workspaces are spread over this time, s. */
 const SPREAD_S = 3_600;
 
-/** Runs daily: ends abandoned installations and erases old ones, then cleans up each other one and queues its check. */
+/** Runs daily: ends abandoned installations, erases old ones, and cleans up all others and queues their checks. */
 export async function checkInstallations(app: AppContext): Promise<void> {
   const { database, jobs, logger } = app;
   for (const workspace of await listAbandoned(database, ABANDONED_AFTER_DAYS)) {

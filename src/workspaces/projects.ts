@@ -54,7 +54,7 @@ export async function readProject(sql: Sql, workspaceId: string, projectId: stri
   return row ? toProject(row) : null;
 }
 
-/** The connected projects, oldest first. Uses SQL, because pages read from a replica. */
+/** The connected projects, oldest first. SQL instead of TypeORM, because pages read from a replica. */
 export async function listProjects(sql: Sql, workspaceId: string): Promise<Project[]> {
   const rows = await sql.query<ProjectRow>(
     `select ${PROJECT_COLUMNS} from projects p

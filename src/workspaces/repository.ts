@@ -57,7 +57,7 @@ export function toWorkspace(row: StoredWorkspace): Workspace {
   return { ...row, settings: readSettings(row.settings) };
 }
 
-/** Uses SQL, because it may be read from a replica, and every delivery and every card reads it. */
+/** SQL instead of TypeORM, because it may run on a replica, and for every delivery and every card. */
 export async function readWorkspace(sql: Sql, workspaceId: string): Promise<Workspace | null> {
   const [row] = await sql.query<StoredWorkspace>(
     `select ${WORKSPACE_COLUMNS} from workspaces where workspace_id = $1`,
@@ -113,7 +113,7 @@ export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<voi
   await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
 }
 
-/** A workspace with the token that Intercom refused or accepted. It matches nothing once a reinstall replaced that. */
+/** A workspace with the token that Intercom refused or accepted. Matches nothing once a reinstall has replaced it. */
 type ByToken = Pick<Workspace, 'workspaceId' | 'accessToken'>;
 
 function byToken({ workspaceId, accessToken }: ByToken) {

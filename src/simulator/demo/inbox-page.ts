@@ -71,7 +71,7 @@ export type InboxCanvasAnswer =
   | {
       readonly ok: true;
       readonly canvas: unknown;
-      /** Problems that Intercom can draw but its reviewers reject. */
+      /** Problems for which Intercom's reviewers would reject a canvas that Intercom can draw. */
       readonly findings?: readonly string[];
       /** A Messenger card that the app puts into the reply. */
       readonly replyCard?: unknown;

@@ -42,7 +42,7 @@ export interface CanvasAnswer {
   /** `null` when Intercom could not draw the response; `problems` says why. */
   readonly canvas: Canvas | null;
   readonly problems: string[];
-  /** Problems that Intercom's reviewers would reject. */
+  /** Problems for which Intercom's reviewers would reject the canvas. */
   readonly findings: string[];
   readonly cardCreationOptions: Record<string, unknown> | null;
   readonly durationMs: number;

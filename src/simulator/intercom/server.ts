@@ -36,7 +36,7 @@ import {
 } from './state.ts';
 
 export interface IntercomSimulator extends AppCaller {
-  /** To mount in another app; or call `listen`. */
+  /** For mounting in another app, instead of calling `listen`. */
   readonly app: Express;
   /** Intercom's pages in the browser; part of `app`, for another origin as well. */
   readonly pages: Router;

@@ -207,7 +207,6 @@ export function createState(): IntercomState {
   };
 }
 
-/** Adds a part at the end of a conversation. */
 export function addPart(conversation: Conversation, part: Omit<ConversationPart, 'id'>): void {
   const id = String(Number(conversation.id) * 1_000 + conversation.parts.length + 1);
   conversation.parts.push({ ...part, id });

@@ -45,7 +45,6 @@ type StorySubscription = Omit<
   readonly entitlements: readonly string[];
 };
 
-/** A one-time purchase. */
 interface StoryPurchase {
   readonly product: string;
   readonly productName: string;
