@@ -51,9 +51,9 @@ export async function findSharedSubscribers(
 }
 
 /**
- * Other subscribers whose attributes the contact shows instead of this one's: the subscriber of the same project that is
- * linked to the contact, as on its card; else the subscribers of connected projects that have the contact and an event
- * later than `lastEventMs`.
+ * Other subscribers whose attributes the contact shows instead of this one's: the subscriber of the same project that
+ * is linked to the contact, as on its card; else the subscribers of connected projects that have the contact and an
+ * event later than `lastEventMs`.
  */
 export async function findPreferred(
   sql: Sql,

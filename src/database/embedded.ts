@@ -183,7 +183,7 @@ async function answers(access: Access): Promise<boolean> {
   return access.port !== 0 && withClient(access, async () => true).catch(() => false);
 }
 
-/** On a busy machine the server processes of our own closed connections take a moment to end. */
+/** On a busy machine, the server processes of our own closed connections take some time to end. */
 const CONNECTIONS_END_WITHIN_MS = 1_000;
 
 async function usedByOthers(access: Access): Promise<boolean> {

@@ -15,7 +15,7 @@ const FIRST_TIMESTAMP = 1_790_000_000_000;
 
 type Migration = new () => MigrationInterface & { name: string };
 
-/** @param file such as `0001_initial.up.sql`; statements end at the end of a line; a `.down.sql` is next to it */
+/** @param file such as `0001_initial.up.sql`, with each `;` at the end of a line; a `.down.sql` is next to it */
 function migrationOf(file: string): Migration {
   const [, number = '', title = ''] = /^(\d{4})_(\w+)\.up\.sql$/.exec(file) ?? [];
   if (number === '') throw new Error(`migrations/${file}: name it 0002_what_it_does.up.sql`);

@@ -35,8 +35,8 @@ const POLL_MS = 250;
 /** A replica that does not answer within this is unavailable. */
 const ANSWER_TIMEOUT_MS = 1_000;
 /**
- * After this long a write is on the replica, or every process has found it to be more than `MAX_LAG_MS` behind
- * and reads from the primary: that takes `MAX_LAG_MS` and two polls, one to sample the primary, one to see the lag.
+ * After this long a write is on the replica, or every process has found the replica more than `MAX_LAG_MS` behind
+ * and reads from the primary. That takes `MAX_LAG_MS` and two polls, one to sample the primary, one to see the lag.
  */
 export const MAX_CATCH_UP_MS = MAX_LAG_MS + 2 * POLL_MS;
 const RECHECK_MS = 5;

@@ -108,8 +108,8 @@ export const ENCRYPTED_COLUMNS = Object.entries(TABLES).flatMap(([table, { secre
 );
 
 /**
- * Updates the planner's statistics. Autovacuum does it when a table has grown by a tenth: until then the planner expects
- * a single row of a new workspace, takes any index, and reads the whole workspace for each key.
+ * Updates the planner's statistics. Autovacuum does it when a table has grown by a tenth. Until then the planner
+ * expects a single row for a new workspace, takes any index, and reads the whole workspace for each key.
  */
 export async function analyzeTables(database: Database): Promise<void> {
   const names = CUSTOMER_TABLES.map(({ table }) => table).join(', ');

@@ -7,7 +7,6 @@ export const REWRITE = `${DUE}, attributes_written = null`;
 /** Also retries as if no delivery had failed before. */
 export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
 
-/** Selects subscribers by their ids. */
 export const byIds = (ids: readonly string[]) => ({ where: 's.subscriber_id = any($2)', values: [ids] });
 
 /**

@@ -28,7 +28,7 @@ export interface DeliveryRun {
   /** `subscriber` and `history` are read after the claim. */
   readonly subscriber: Subscriber;
   readonly history: History;
-  /** Called before each call that changes something. @throws LeaseLostError when the lease is no longer this worker's */
+  /** Called before each call that changes something. @throws LeaseLostError when this worker has lost the lease */
   requireLease(): void;
 }
 

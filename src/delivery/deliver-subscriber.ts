@@ -133,7 +133,7 @@ export function unchanged(claim: Claim): FinishedClaim {
 }
 
 interface Work {
-  /** The best first. */
+  /** Best id first. */
   readonly appUserIds: readonly string[];
   readonly toSend: readonly PlannedSend[];
   readonly wanted: Readonly<Record<string, unknown>>;

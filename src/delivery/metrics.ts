@@ -23,7 +23,7 @@ export function createDeliveryMetrics(registry: Registry) {
     registers,
   });
   return {
-    /** The outcome of an attempt; `code` is `ok` or a failure's code. */
+    /** Counts an attempt; `code` is `ok` or a failure's code. */
     attempt: (outcome: 'delivered' | 'failed' | 'retried', code: string) => attempts.inc({ outcome, code }),
     /** Records how long after its webhook an event reached its contact. */
     delivered: (afterMs: number) => delay.observe(Math.max(0, afterMs) / 1_000),

@@ -124,7 +124,7 @@ export class DeliveryWorker {
     }, RENEW_MS);
   }
 
-  /** Finishes what is claimed; claims nothing new. */
+  /** Finishes the claimed deliveries; claims no new ones. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.wake();

@@ -288,8 +288,8 @@ async function findOnlyTheirs(
 }
 
 /**
- * What JSON that holds this text has between quotes: as we write it, and as a serializer that writes only ASCII does.
- * A text with quotes in it is cut at its first quote.
+ * What to look for between quotes in JSON that may contain this text: as we write it, and as a serializer that writes
+ * only ASCII does. A text with quotes in it is cut at its first quote.
  */
 function partsOf(text: string): string[] {
   const written = JSON.stringify(text);

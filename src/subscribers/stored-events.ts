@@ -9,7 +9,7 @@ export interface EventDelivery {
   readonly nextTryAtMs: number | null;
   readonly deliveredAtMs: number | null;
   readonly firstTriedAtMs: number | null;
-  /** Name and second under which it was or is to be sent; `null`: not planned yet. */
+  /** Name and second under which it was or will be sent; `null`: not planned yet. */
   readonly sentAs: SentAs | null;
   /** The contact on which Intercom has accepted it, even if it was queued again since; `null`: none yet. */
   readonly contactId: string | null;
