@@ -8,7 +8,7 @@ export interface RawRequest extends Request {
 
 /** Bodies of all requests together may take this much memory; more are refused with 503. */
 const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
-/** Bodies up to this size are read even above that limit: large ones must not block webhooks and cards. */
+/** Bodies up to this size are read even above that limit: webhooks and cards are smaller, and must not be blocked. */
 const SMALL_BODY_BYTES = 64 * 1024;
 
 interface OpenBody {

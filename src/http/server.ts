@@ -162,7 +162,7 @@ function explainListenError(error: Error, { port, host }: Address): Error {
  * Keeps V8 from allocating short-lived objects in the old generation. While many requests wait for the database, small
  * objects of parsing survive a young collection by chance. From then on V8 allocates such objects in the old
  * generation, whose collections are expensive, and never stops doing so.
- * Measured while receiving webhooks: 119 µs of processor time each with it, 54 µs without.
+ * Measured while receiving webhooks: 119 µs of processor time each with V8's default, 54 µs with this flag.
  */
 function tuneRuntime(): void {
   setFlagsFromString('--no-allocation-site-pretenuring');

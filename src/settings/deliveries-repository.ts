@@ -136,8 +136,8 @@ const FILTERS: Readonly<Record<DeliveryFilter, { where: string; sources?: readon
 };
 
 /**
- * The keys of a source's newest events. Without a kind, the query must not match the index of kinds: a planner without
- * statistics read all of that index instead of the newest events in order.
+ * The keys of a source's newest events. Without a kind, the query must not match the index of kinds: without good
+ * estimates, the planner read all of that index instead of the newest events in order.
  */
 function newestOf({ from, where, order = 'e' }: Source, ofKind: boolean) {
   return `(select e.project_id, e.event_id from ${from}

@@ -22,7 +22,7 @@ const CALL_TIMEOUT_MS = 2_500;
  * token or key would be noticed only by the next event, which in a quiet workspace may be weeks away.
  *
  * @param deadlineMs a platform whose check takes longer counts as not answering; its late result is still stored
- * @returns the platforms that did not answer
+ * @returns the platforms that did not answer: nothing new is known about them
  */
 export async function checkWorkspace(
   app: AppContext,

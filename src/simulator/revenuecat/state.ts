@@ -38,7 +38,7 @@ export interface Subscription {
   readonly entitlementIds: readonly string[];
   /** The store's ID of the first charge, which events have as `original_transaction_id`. */
   readonly storeSubscriptionId: string | null;
-  /** Set while `autoRenewalStatus` is `will_change_product`. */
+  /** Counts only while `autoRenewalStatus` is `will_change_product`. */
   pendingProductId?: string;
   grossUsd: number;
   readonly country: string | null;
