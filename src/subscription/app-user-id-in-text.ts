@@ -1,11 +1,11 @@
 import { isBlockedId } from './app-user-ids.ts';
 
-/** What is read of one text: far more than any message, and a bound on the work that an unauthenticated sender can cause. */
+/** Only this much of a text is read: more than any message has, and a bound on the work of unauthenticated senders. */
 const MAX_TEXT_LENGTH = 100_000;
 
 const MAX_ID_LENGTH = 100;
 
-/** No two gaps follow each other: `user` and many spaces would take quadratic time. */
+/** No two optional gaps are adjacent: `user` followed by many spaces would take quadratic time. */
 const LABEL = /^(?:RC[ _-]*)?(?:customer|user|install)(?:[ _-]*id|[ _-]*)$/i;
 
 /**
@@ -27,7 +27,7 @@ export function appUserIdInText(body: string): string | null {
 }
 
 function plainText(body: string): string {
-  // `[^<>]` instead of `[^>]`: a run of unclosed brackets is passed over once, not once for each of them.
+  // `[^<>]` instead of `[^>]`: a run of unclosed brackets is scanned once, not once per bracket.
   const lines = body
     .replaceAll(/\r\n?/g, '\n')
     .replaceAll(/<(?:br|\/?p|\/?div|\/?li|\/?h[1-6]|\/?tr)\b[^<>]*>/gi, '\n')

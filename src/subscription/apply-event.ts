@@ -19,8 +19,8 @@ export function isPurchase({ type, kind }: LifecycleEvent): boolean {
 }
 
 /**
- * Applies one event to its subscription. Events come in order of time; one about an earlier period or a replaced
- * product changes nothing, since stores announce ends and cancellations up to hours late.
+ * Applies one event to its subscription. Events are applied in time order. An event about an earlier period or a
+ * replaced product changes nothing: stores announce ends and cancellations up to hours late.
  */
 export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   if (builder.entitlements.length === 0) builder.entitlements = event.entitlements;
@@ -31,15 +31,15 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
   else if (event.kind === 'temporary_entitlement_grant') grantTemporarily(builder, event);
   else if (!isOutdated(builder, event)) {
     startMissedPeriod(builder, event);
-    // The API knows no introductory period. A price increase names no period.
+    // The API does not report introductory periods, so events decide. A price increase event names no period.
     if (event.purchasedAtMs !== null) builder.periodType = event.periodType ?? builder.periodType;
     CHANGES[event.kind]?.(builder, event);
   }
 }
 
 /**
- * Where an event is about a period that began when the known one had ended, or later: its purchase was not received.
- * A price that ended with the known period says nothing about it.
+ * Starts a new period if an event is about one whose purchase event was never received. A temporary price of the known
+ * period does not carry over to it.
  */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const { purchasedAtMs, expiresAtMs } = event;
@@ -56,7 +56,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   } satisfies Partial<StateBuilder>);
 }
 
-/** What each kind of event changes of the period in force. */
+/** How each kind of event changes the current period. */
 const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: LifecycleEvent) => void>> = {
   cancellation: cancel,
   trial_cancelled: cancel,
@@ -80,9 +80,9 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
     revive(builder, atMs);
   },
   billing_issue(builder, { atMs, gracePeriodEndsAtMs }) {
-    // The charge that ends a pause.
+    // The charge that ends the pause has failed.
     if (builder.pausedAtMs !== null && builder.pausedAtMs < atMs) endPause(builder);
-    // Announced again with each retry.
+    // Stores announce the failed payment again with each retry.
     builder.billingIssueAtMs ??= atMs;
     builder.gracePeriodEndsAtMs = gracePeriodEndsAtMs ?? builder.gracePeriodEndsAtMs;
   },
@@ -96,7 +96,7 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
     const isUnpaid = builder.expirationReason === 'BILLING_ERROR';
     extend(builder, expiresAtMs);
     revive(builder, atMs);
-    // The store had given the payment up: what it gives now is a period in force, and not one to be paid for.
+    // The store had given up on the payment: the extended period does not wait for it and renews as usual.
     if (isUnpaid && builder.endedAtMs === null && builder.cancelledAtMs === null)
       Object.assign(builder, {
         billingIssueAtMs: null,
@@ -106,8 +106,8 @@ const CHANGES: Partial<Record<EventKind, (builder: StateBuilder, event: Lifecycl
       });
   },
   product_change(builder, { newProductId, store, atMs, expiresAtMs }) {
-    // The event's dates are the old product's. A change back to it withdraws the announced one. Where the new product is
-    // not named, only Google starts another subscription: Stripe's is the same one, and its renewal names the product.
+    // The event's dates belong to the old product. A change back to it withdraws the announced one. If no new product
+    // is named, only Google starts another subscription: Stripe keeps the same one, and its renewal names the product.
     const isChange = newProductId === null ? store === 'PLAY_STORE' : newProductId !== builder.productId;
     const changesAtMs = newProductId === null ? Math.min(expiresAtMs ?? atMs, atMs) : (expiresAtMs ?? atMs);
     builder.changesAtMs = isChange ? changesAtMs : null;
@@ -123,18 +123,18 @@ function cancel(builder: StateBuilder, event: LifecycleEvent): void {
   builder.cancelReason = event.cancelReason;
   builder.endsAtMs = event.expiresAtMs ?? builder.endsAtMs;
   const { endsAtMs: expiresAtMs } = builder;
-  // Sent for a failed payment, which the store retries: the customer has not switched renewal off.
+  // The cancellation reports a failed payment, which the store retries: the customer has not turned renewal off.
   if (event.cancelReason === 'BILLING_ERROR' && !isCancelledByStore({ ...event, expiresAtMs })) {
     builder.billingIssueAtMs ??= event.atMs;
     return;
   }
   builder.cancelledAtMs = event.atMs;
   builder.willRenew = false;
-  // The announced product was to begin with the next renewal.
+  // The announced product would have started with the next renewal.
   if (builder.pendingProductId !== null) builder.changesAtMs = null;
   builder.pendingProductId = null;
   builder.awaitsPriceConsent = false;
-  // It no longer resumes either: what was paused has ended for the cancellation's reason.
+  // The pause no longer resumes: the subscription has ended for the cancellation's reason.
   if (builder.pausedAtMs !== null) endPause(builder);
 }
 
@@ -143,23 +143,23 @@ function endPause(builder: StateBuilder): void {
 }
 
 /**
- * A refund leaves renewal as it is ("refunds can be given without cancelling a subscription"). RevenueCat may set
- * the end back to the purchase; access ended with the refund all the same. Google refunds without ending access, and
- * what gives back a part of the charge ends no period: an EXPIRATION or the snapshot does.
+ * A refund does not turn renewal off ("refunds can be given without cancelling a subscription"). RevenueCat may set the
+ * end back to the purchase, but access lasted until the refund. Google refunds without ending access, and a partial
+ * refund ends no period; an EXPIRATION or the snapshot does.
  */
 function refund(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs, store } = event;
   const { charge, endedAtMs, expirationReason } = builder;
   builder.refundedAtMs = atMs;
-  // The refund's own expiration may be the earlier event: its reversal undoes both.
+  // The refund's own EXPIRATION may come before the refund; a reversal undoes both.
   builder.beforeRefund = expirationReason === 'CUSTOMER_SUPPORT' ? null : { endedAtMs, expirationReason };
   const rest = restOfCharge(charge?.price, event);
-  // Several refunds in part may add up to the whole charge.
+  // Several partial refunds may add up to the whole charge.
   if (charge && rest) builder.charge = { ...charge, price: rest };
   builder.isRefundedInPart = rest !== null;
-  // Apple revokes what it refunds in part, too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
+  // Apple revokes access after a partial refund, too. Source: Apple, "Revoke Subscription" and `REFUND_PRORATED`.
   const leavesAccess = (rest !== null && !isApple(store)) || (store === 'PLAY_STORE' && expiresAtMs !== null);
-  // The end of the period is unchanged, so a grace period after it continued until now.
+  // If the end of the period is unchanged, a grace period after it may have lasted until now.
   const isUnchanged = expiresAtMs === null || expiresAtMs === builder.endsAtMs;
   const endMs = isUnchanged ? accessEndMs(builder) : expiresAtMs;
   if (leavesAccess && endMs > atMs) return;
@@ -167,7 +167,7 @@ function refund(builder: StateBuilder, event: LifecycleEvent): void {
   endAccess(builder, Math.min(isSetBack(event) ? periodEndMs : endMs, atMs));
 }
 
-/** What a refund in part leaves of the charge; `null`: nothing, or it is unknown. */
+/** What a partial refund leaves of the charge; `null`: nothing, or unknown. */
 function restOfCharge(charged: Money | null | undefined, { price }: LifecycleEvent): Money | null {
   if (!price?.amountMinor || charged?.currency !== price.currency) return null;
   const amountMinor = charged.amountMinor - Math.abs(price.amountMinor);
@@ -179,13 +179,13 @@ function isSetBack({ purchasedAtMs, expiresAtMs }: LifecycleEvent): boolean {
 }
 
 /**
- * The expiration at the end of a grace period names the end of the paid period; access lasted longer. The
- * expiration of a refund does not switch renewal off.
+ * The EXPIRATION after a grace period names the end of the paid period, although access lasted longer. The EXPIRATION
+ * of a refund does not turn renewal off.
  */
 function expire(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs, expirationReason } = event;
   const graceEndsAtMs = builder.gracePeriodEndsAtMs ?? 0;
-  // The API does not say when a grace period ends: its expiration comes when it has.
+  // The API does not say when a grace period ends. The EXPIRATION comes when it has ended.
   const isEndKnown = graceEndsAtMs !== builder.trustedUntilMs && !isSetBack(event);
   const endMs = isEndKnown ? Math.max(expiresAtMs ?? atMs, graceEndsAtMs) : atMs;
   endAccess(builder, Math.min(endMs, atMs));
@@ -203,7 +203,7 @@ function extend(builder: StateBuilder, endsAtMs: number | null): void {
   if (builder.pausedAtMs !== null) builder.pausedAtMs = builder.endsAtMs;
 }
 
-/** Access comes back to a period that has time left, unless its money was given back. */
+/** Restores access to a period that has time left, unless it was refunded. */
 function revive(builder: StateBuilder, atMs: number): void {
   if (builder.refundedAtMs !== null || builder.endsAtMs === null || builder.endsAtMs <= atMs) return;
   builder.endedAtMs = null;
@@ -223,11 +223,11 @@ function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
   return isEarlierPeriod(builder, purchasedAtMs, event) || (isFormer && purchasedAtMs === periodStartedAtMs);
 }
 
-/** Stores and the API round the start of a period differently from event to event: of one product its end decides. */
+/** Stores and the API round a period's start differently each time: for one product, the period's end decides. */
 function isEarlierPeriod(builder: StateBuilder, startMs: number, event: LifecycleEvent): boolean {
   const earlierMs = (builder.periodStartedAtMs ?? 0) - startMs;
   if (isOtherProduct(builder.productId, event.productId)) return earlierMs > 0;
-  // Within a minute it is the same period, whatever its end: a refund may set the end back.
+  // Starts within a minute mean the same period, whatever the ends: a refund may set the end back.
   if (earlierMs <= MINUTE_MS) return false;
   return event.expiresAtMs === null || builder.endsAtMs === null || event.expiresAtMs < builder.endsAtMs;
 }
@@ -238,7 +238,7 @@ export function isOtherProduct(one: string | null, other: string | null): boolea
   return one !== other && !one.startsWith(`${other}:`) && !other.startsWith(`${one}:`);
 }
 
-/** The end of a grant that was replaced by a longer one ends nothing; a removal takes all of them. */
+/** Whether this is the end of a grant that a longer one replaced, which ends no access. A removal ends all grants. */
 function isEndOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boolean {
   const { kind, transactionId, purchasedAtMs, expiresAtMs } = event;
   if (kind !== 'expiration') return false;
@@ -256,24 +256,24 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     builder.startedAtMs = startedAtMs;
     return;
   }
-  // What the family paid for before is not this customer's own.
+  // Periods that the family paid for earlier are not this customer's own.
   builder.startedAtMs = builder.isFamilyShare && !event.isFamilyShare ? startMs : startedAtMs;
   const isChanged = isOtherProduct(builder.productId, event.productId);
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
-  // A payment that succeeds in a grace period may leave the day of the next one as it was, and keeps the plan.
+  // A payment that succeeds during a grace period may keep the original billing day, and it keeps the plan.
   const { endsAtMs: dueAtMs, gracePeriodEndsAtMs, periodLengthMs: knownMs } = builder;
   const isRetried =
     !isChanged && dueAtMs !== null && startMs > dueAtMs && startMs <= (gracePeriodEndsAtMs ?? 0);
   const isSamePeriod = isRetried && event.periodType === builder.periodType;
-  // The month after February is not of 28 days, which would be four weeks.
+  // After February, a monthly plan gets at least 30 days: 28 days would count as four weeks.
   const keptMs = periodOf(builder)?.unit === 'month' ? Math.max(knownMs ?? 0, 30 * DAY_MS) : knownMs;
   const lengthMs = event.expiresAtMs === null ? null : event.expiresAtMs - (isRetried ? dueAtMs : startMs);
   keepPrice(builder, event, isChanged);
   if (isChanged && builder.productId !== null)
     builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
-  // A renewal of the same product leaves an announced change ahead; the API names products by other ids than
-  // events, so any new product counts as the announced one. Subscribing again withdraws it.
+  // A renewal of the same product keeps an announced change pending. The API uses other product ids than events, so any
+  // new product counts as the announced one. Subscribing again withdraws the change.
   const isNewStart = accessEndMs(builder) < startMs - HOUR_MS;
   if (isNewStart || event.productId !== builder.productId || builder.pendingProductId === event.productId)
     builder.pendingProductId = null;
@@ -286,12 +286,12 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     isPriceRising: false,
     periodStartedAtMs: startMs,
     transactionId: event.transactionId ?? builder.transactionId,
-    // Of a pass only the API knows the end.
+    // Only the API knows when a pass ends.
     endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
     periodLengthMs: hasRepeatedStart ? null : ((isSamePeriod ? keptMs : null) ?? lengthMs),
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
-    // Another product without one does not give the old product's.
+    // A new product without entitlements does not inherit those of the old product.
     entitlements: event.entitlements.length > 0 || isChanged ? event.entitlements : builder.entitlements,
     isFamilyShare: event.isFamilyShare,
     willRenew: !builder.isOneTime && event.periodType !== 'PREPAID',
@@ -299,8 +299,8 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
 }
 
 /**
- * A price belongs to its product: `price` is documented as null when unknown, and neither the old product's nor a
- * temporary one may take its place. The zero of a free trial says nothing about what a period will cost.
+ * A price belongs to its product. `price` is documented as null when unknown; neither the old product's price nor a
+ * temporary one may replace it. A free trial's price of zero says nothing about what a period will cost.
  */
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
   const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;
@@ -313,7 +313,7 @@ function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: bool
   builder.charge = { price, usdCents };
 }
 
-/** Grants of one entitlement add up to the latest end. */
+/** Of several grants of one entitlement, the latest end counts. */
 function grant(builder: StateBuilder, event: LifecycleEvent): void {
   const { atMs, expiresAtMs } = event;
   const isActive = builder.isPurchaseKnown && accessEndMs(builder) > atMs;

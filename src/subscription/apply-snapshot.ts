@@ -21,14 +21,14 @@ import {
 } from './state-builder.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from './types.ts';
 
-/** Applies RevenueCat's API response to what the events before it added up to. */
+/** Applies RevenueCat's API response on top of the events before it. */
 export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   const { takenAtMs } = snapshot;
   listEntitlements(fold, snapshot);
   const matched = new Set<StateBuilder>();
   const ifUnmatched = (found: StateBuilder | undefined) => (found && !matched.has(found) ? found : undefined);
   const isKnown = (item: SnapshotSubscription) => findByTransaction(fold, item) !== undefined;
-  // A customer who resubscribed has two subscriptions to one product: those known by their transaction come first.
+  // A customer who resubscribed has two subscriptions to one product: those known by transaction are matched first.
   const subscriptions = snapshot.subscriptions
     .filter((item) => !isNamelessGrant(fold, item))
     .sort((a, b) => Number(isKnown(b)) - Number(isKnown(a)) || currentFirst(a, b));
@@ -40,7 +40,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
       takenAtMs,
       graceEndsAtMs: graceEnd(fold, item, snapshot),
     });
-    // A product whose entitlements were deleted still runs.
+    // A subscription still runs after the entitlements of its product were deleted.
     if (item.givesAccess && item.entitlements.length === 0 && givesNothing(builder, snapshot))
       builder.entitlements = [];
     endTrialEarly(fold, builder, trialEndsAtMs);
@@ -51,7 +51,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
         endedAtMs: builder.endedAtMs,
       });
   }
-  // Newest first: of several passes, the last one gives an entitlement until the listed end.
+  // Newest first: of several passes, the newest one gives an entitlement until the listed end.
   for (const item of [...snapshot.purchases].sort((a, b) => b.purchasedAtMs - a.purchasedAtMs)) {
     const builder = ifUnmatched(findPurchase(fold, item)) ?? addPurchase(fold, item);
     if (!builder) continue;
@@ -62,7 +62,7 @@ export function applySnapshot(fold: HistoryFold, snapshot: Snapshot): void {
   applyRevenue(fold, matched, snapshot);
 }
 
-/** RevenueCat may list an ended grant without its entitlement: the events of the customer's grants say more. */
+/** RevenueCat may list an ended grant without its entitlement; the events of the customer's grants are more precise. */
 function isNamelessGrant(fold: HistoryFold, item: SnapshotSubscription): boolean {
   const { store, givesAccess, entitlements } = item;
   return (
@@ -73,7 +73,7 @@ function isNamelessGrant(fold: HistoryFold, item: SnapshotSubscription): boolean
   );
 }
 
-/** Of several subscriptions to one product, the one in force is matched with the events first. */
+/** Among several subscriptions to one product, the active one is matched with the events first. */
 function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number {
   return (
     Number(b.givesAccess) - Number(a.givesAccess) ||
@@ -82,7 +82,7 @@ function currentFirst(a: SnapshotSubscription, b: SnapshotSubscription): number 
   );
 }
 
-/** RevenueCat lists entitlements of sandbox purchases, too: the purchase with the listed end is the one that gives it. */
+/** RevenueCat lists entitlements of sandbox purchases, too. The purchase with the same end gives the entitlement. */
 function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
   const items = [
     ...snapshot.subscriptions.filter(({ givesAccess }) => givesAccess),
@@ -99,8 +99,8 @@ function listEntitlements(fold: HistoryFold, snapshot: Snapshot): void {
 }
 
 /**
- * What RevenueCat no longer lists gives nothing any more, unless it says that the entitlement is active and lists
- * nothing else that gives it. Temporary grants are never listed; they end within a day.
+ * A purchase that RevenueCat no longer lists gives no access, unless RevenueCat lists its entitlement as active and no
+ * listed purchase gives it. Temporary grants are never listed; they end within a day.
  */
 function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, takenAtMs: number): void {
   const given = new Set(
@@ -119,15 +119,15 @@ function endUnlisted(fold: HistoryFold, matched: ReadonlySet<StateBuilder>, take
   }
 }
 
-/** It has ended by the time of the response, if not before. */
+/** Ends access at the time of the response, unless it ended before. */
 function endBy(builder: StateBuilder, takenAtMs: number): void {
   if (accessEndMs(builder) > takenAtMs) endAccess(builder, takenAtMs);
 }
 
 /**
- * Where RevenueCat lists more revenue than the events add up to, the history began before the first event: its sum
- * counts, and later charges add to it. Prices in dollars have three decimals: what was lost by rounding each charge to
- * cents is not more revenue, and must not undo a refund.
+ * If RevenueCat lists more revenue than the events add up to, there were purchases before the first event. RevenueCat's
+ * sum then counts, and later charges add to it. Dollar prices have three decimals: the difference that comes from
+ * rounding each charge to cents is not extra revenue, and must not undo a refund.
  */
 function applyRevenue(
   fold: HistoryFold,
@@ -156,7 +156,7 @@ function matchSubscription(
     productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
   const known = ifUnmatched(findByTransaction(fold, item));
   const bought = ifUnmatched(sameProduct);
-  // A trial that Google changed is one subscription to the API, and two purchases in events: the new one has the price.
+  // After Google changes a trial, the API shows one subscription and events show two: the new one has the price.
   const isContinued = isOtherProduct(known?.productId ?? null, productId);
   return isContinued && (bought?.startedAtMs ?? 0) > (known?.startedAtMs ?? 0) ? bought : (known ?? bought);
 }
@@ -179,11 +179,11 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
   const key =
     isGrant && entitlement !== undefined ? grantKey(environment, entitlement) : (transactionKey ?? ownKey);
   const builder = addBuilder(fold, {
-    // An older grant of the same entitlement is listed together with the one in force.
+    // RevenueCat also lists older grants of an entitlement next to the current one.
     ...emptyBuilder(fold.builders.has(key) ? ownKey : key, environment),
     store,
     isGrant,
-    // It renews unless the snapshot or a later event says otherwise.
+    // Assumed to renew unless the snapshot or a later event says otherwise.
     willRenew: !isGrant,
     transactionId: storeSubscriptionId,
   });
@@ -194,8 +194,8 @@ function addSubscription(fold: HistoryFold, item: SnapshotSubscription): StateBu
 }
 
 /**
- * The period that was paid last, as its RENEWAL has it: stores charge up to a day before the current one ends, a trial
- * included. Its end is `ends_at`. Source: RevenueCat, API v2, `has_already_renewed`.
+ * The last paid period, as in its RENEWAL: stores charge up to a day before the current period or free trial ends. The
+ * end of the paid period is `ends_at`. Source: RevenueCat, API v2, `has_already_renewed`.
  */
 function latestPaidPeriod(item: SnapshotSubscription): SnapshotSubscription {
   const { autoRenewalStatus, status, periodEndsAtMs, endsAtMs } = item;
@@ -207,8 +207,8 @@ function latestPaidPeriod(item: SnapshotSubscription): SnapshotSubscription {
 }
 
 /**
- * When the grace period ends: only the entitlement's end says it, where nothing else gives that entitlement. `null`:
- * unknown, or there is none.
+ * When the grace period ends. Only the end of an entitlement shows it, if nothing else gives that entitlement. `null`:
+ * unknown, or no grace period.
  */
 function graceEnd(fold: HistoryFold, item: SnapshotSubscription, snapshot: Snapshot): number | null {
   if (item.status !== 'in_grace_period') return null;
@@ -222,16 +222,16 @@ function graceEnd(fold: HistoryFold, item: SnapshotSubscription, snapshot: Snaps
   return endMs > (item.endsAtMs ?? 0) ? endMs : null;
 }
 
-/** What RevenueCat's API says overrules older events; prices and renewals are only in events. */
+/** RevenueCat's API overrules older events. Only events contain prices and the number of renewals. */
 function applySubscription(
   builder: StateBuilder,
   item: SnapshotSubscription,
   { takenAtMs, graceEndsAtMs }: { readonly takenAtMs: number; readonly graceEndsAtMs: number | null },
 ): void {
-  // What was known to be the end of access, a grace period included, before the API's fields replace it.
+  // The known end of access, including a grace period, before the API's fields replace it.
   const knownEndMs = accessEndMs(builder);
   const plannedEndMs = builder.endsAtMs;
-  // The API lists what the store has confirmed.
+  // The API lists only purchases that the store has confirmed.
   builder.isTemporary = false;
   builder.isIncomplete = item.status === 'incomplete' && !item.givesAccess;
   const isSamePeriod = applyPeriod(builder, item);
@@ -247,7 +247,7 @@ function applySubscription(
     return;
   }
   const ends = [isSamePeriod ? knownEndMs : Infinity, builder.endsAtMs ?? Infinity];
-  // What was only planned may have moved.
+  // A planned end may have moved.
   if (knownEndMs === plannedEndMs) ends.reverse();
   builder.endedAtMs = ends.find((atMs) => atMs <= takenAtMs) ?? takenAtMs;
 }
@@ -255,8 +255,8 @@ function applySubscription(
 function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
   if (isOtherProduct(builder.productId, item.productId))
     Object.assign(builder, { price: null, charge: null });
-  // Where the key may not read products, the API names them by its own ids (`prod4f31bd16ab`): what events call them
-  // says more.
+  // If the key may not read products, the API names them by its own ids (`prod4f31bd16ab`). The ids in events are then
+  // better.
   if (builder.productId === null || !isInternalId(item.productId ?? ''))
     builder.productId = item.productId ?? builder.productId;
   builder.productName = item.productName ?? builder.productName;
@@ -267,18 +267,18 @@ function applyProduct(builder: StateBuilder, item: SnapshotSubscription): void {
 /** @returns whether it is the period that was known before */
 function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean {
   const startedAtMs = item.periodStartsAtMs ?? builder.periodStartedAtMs;
-  // The API knows the current end, and not whether it was extended or its start repeated: what a purchase said of the
-  // same period stays.
+  // The API has the current end, but not whether it was extended or the start repeated. Within the same period, the
+  // length that a purchase stated stays.
   const laterMs = (startedAtMs ?? 0) - (builder.periodStartedAtMs ?? 0);
-  // A change of product begins a period, be it on the first day; Stripe's repeats the start.
+  // A product change begins a new period, even on the first day; Stripe repeats the old start for it.
   const minLaterMs = isOtherProduct(builder.productId, item.productId) ? MINUTE_MS : DAY_MS;
   const isSamePeriod = Math.abs(laterMs) < minLaterMs;
-  // What events said of an earlier period, such as a refund or who paid, says nothing about this one.
+  // Facts about an earlier period, such as a refund or who paid, do not apply to a new one.
   const isNew = laterMs >= minLaterMs;
   if (isNew && item.status !== 'paused') Object.assign(builder, NEW_PERIOD);
   builder.isFamilyShare = item.isFamilyShare || (builder.isFamilyShare && !isNew);
-  // The API has no prices: a temporary one, and a trial, have ended with the earlier period. A new period of a product
-  // that is only known by RevenueCat's id may be another product's.
+  // The API has no prices, so a temporary price and a trial end with their period. If only RevenueCat's id of the
+  // product is known, a new period may even be for another product.
   const isPriceOver = isTemporaryPrice(builder) || isInternalId(item.productId ?? '');
   if (!isSamePeriod && isPriceOver) builder.price = null;
   if (!isSamePeriod && ['INTRO', 'TRIAL'].includes(builder.periodType ?? '')) builder.periodType = 'NORMAL';
@@ -287,7 +287,7 @@ function applyPeriod(builder: StateBuilder, item: SnapshotSubscription): boolean
   if (!isStatedByPurchase)
     builder.periodLengthMs = startedAtMs === null || endMs === null ? null : endMs - startedAtMs;
   builder.periodStartedAtMs = startedAtMs;
-  // The first event known may be a renewal.
+  // The first known event may be a renewal, so the API may know an earlier start.
   const startMs = item.startsAtMs;
   if (startMs !== null) builder.startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
   builder.endsAtMs = item.endsAtMs;
@@ -301,14 +301,14 @@ function applyPeriodType(builder: StateBuilder, status: string): void {
   builder.periodType ??= builder.isGrant ? 'PROMOTIONAL' : 'NORMAL';
 }
 
-/** Whether the API says that access lasts although its end has passed: it is believed until the next response. */
+/** Whether the API reports access although its end has passed. This is trusted for a day after the response. */
 function isOverdue(builder: StateBuilder, item: SnapshotSubscription, takenAtMs: number): boolean {
   const { endsAtMs, gracePeriodEndsAtMs, isGrant } = builder;
   const graceEndsAtMs = item.status === 'in_grace_period' ? (gracePeriodEndsAtMs ?? 0) : 0;
   return item.givesAccess && !isGrant && endsAtMs !== null && Math.max(endsAtMs, graceEndsAtMs) <= takenAtMs;
 }
 
-/** While paused, the period's end may be the end of the pause. @param latestMs when the pause had begun */
+/** While paused, the period's end may be the end of the pause. @param latestMs the pause had begun by then */
 function applyPause(builder: StateBuilder, item: SnapshotSubscription, latestMs: number): void {
   const endsAtMs = builder.endsAtMs ?? latestMs;
   if (item.status === 'paused') builder.pausedAtMs ??= Math.min(endsAtMs, latestMs);
@@ -327,7 +327,7 @@ const RENEWS: Readonly<Record<string, boolean>> = {
 
 function applyRenewal(builder: StateBuilder, item: SnapshotSubscription): void {
   const { autoRenewalStatus, pendingProductId } = item;
-  // Of what a refund ended: its reversal brings back the renewal as it was.
+  // Keeps the renewal setting of a refunded subscription: a reversal of the refund restores it.
   if (builder.refundedAtMs !== null && item.status === 'expired') return;
   const renews = RENEWS[autoRenewalStatus ?? ''];
   if (renews !== undefined && !builder.isGrant) {
@@ -351,7 +351,7 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
   const { gracePeriodEndsAtMs, endsAtMs, trustedUntilMs } = builder;
   // The store charges at the period's end.
   const failedAtMs = Math.min(item.periodEndsAtMs ?? takenAtMs, takenAtMs);
-  // The expiration that comes when it has ended names the end of the period instead.
+  // Without access, the end of the grace period stays known: the EXPIRATION that follows names only the period's end.
   if (item.givesAccess) builder.gracePeriodEndsAtMs = null;
   switch (item.status) {
     case 'in_grace_period':
@@ -363,7 +363,7 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
       builder.expirationReason = 'BILLING_ERROR';
       break;
     case 'expired':
-      // The store has given up: the failed payment is why it ended, and no longer something to wait for.
+      // The store has given up: the failed payment is why the subscription ended, and no longer an open issue.
       if (builder.billingIssueAtMs !== null && builder.cancelledAtMs === null) {
         builder.expirationReason ??= 'BILLING_ERROR';
         builder.cancelReason = null;
@@ -372,7 +372,7 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
       break;
     case 'trialing':
     case 'active':
-      // Charged again since the failure, unless the period that it was about still runs.
+      // A payment has succeeded since the failure, unless the period that the failure was about still runs.
       if (builder.willRenew || builder.cancelReason !== 'BILLING_ERROR') builder.billingIssueAtMs = null;
       break;
     default:
@@ -380,8 +380,8 @@ function applyBilling(builder: StateBuilder, item: SnapshotSubscription, takenAt
 }
 
 /**
- * Purchases have neither an end nor `gives_access`: the list of active entitlements says what they give, except for
- * those that another item gives until their end.
+ * Purchases have neither an end nor `gives_access`: the list of active entitlements shows what they give, except for
+ * entitlements that another item gives until the listed end.
  */
 function applyPurchase(
   builder: StateBuilder,
@@ -418,8 +418,8 @@ function applyPurchase(
 }
 
 /**
- * Whether a purchase gives nothing, now that none of its entitlements is listed as active. It is uncertain while one is
- * listed that no item names: a new entitlement is listed by its id until its lookup key is known.
+ * Whether a purchase gives no access, given that none of its entitlements is listed as active. This is uncertain while
+ * an entitlement is listed that no item names: a new one is listed by its id until its lookup key is known.
  */
 function givesNothing({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {
   const items = [...snapshot.subscriptions, ...snapshot.purchases];

@@ -4,11 +4,11 @@ import type { SubscriberState } from './types.ts';
 const MAX_ROUNDING_MS = 60_000;
 
 /**
- * Where the state that events gave disagrees with the one that RevenueCat's API gave, for the log.
+ * Lists where the state from events differs from the state from RevenueCat's API, for the log.
  *
- * @returns stable codes, sorted: `status`, `product`, `store`, `will_renew`, `ends_at`,
- *   `entitlement_missing:<key>` (events do not give it), `entitlement_extra:<key>` (only events give it),
- *   `entitlement_end:<key>`; empty: they agree
+ * @returns stable codes, sorted: `status`, `product`, `store`, `will_renew`, `ends_at`, `entitlement_missing:<key>`
+ *   (events do not give it), `entitlement_extra:<key>` (only events give it), `entitlement_end:<key>`; empty: they
+ *   agree
  */
 export function compareWithSnapshot(eventsState: SubscriberState, snapshotState: SubscriberState): string[] {
   const codes: string[] = [];
@@ -32,7 +32,7 @@ export function compareWithSnapshot(eventsState: SubscriberState, snapshotState:
   return codes.sort();
 }
 
-/** Each of these codes once, without the entitlement, as a name of what is counted. */
+/** The distinct codes without their entitlements, for counting. */
 export function codeNames(codes: readonly string[]): Set<string> {
   return new Set(codes.map((code) => code.replace(/:.*$/s, '')));
 }

@@ -41,7 +41,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
   const bought = primary ?? consumables.find(({ environment }) => environment === 'production');
   return {
     subscription_status: state.status,
-    // As RevenueCat's own integration, also for purchases without access.
+    // RevenueCat's own integration also writes the store of a purchase that gives no access.
     latest_store: fitText(bought?.store ?? null),
     latest_entitlement: fitText(primary?.entitlements[0] ?? null),
     expires_at: seconds(primary?.isEndKnown ? primary.accessEndsAtMs : null),
@@ -64,7 +64,7 @@ export function contactAttributes(state: SubscriberState, appUserIds: readonly s
   };
 }
 
-/** As many keys as fit: half of one could be another entitlement's. */
+/** Joins as many whole keys as fit: a truncated key could be the key of another entitlement. */
 function joinKeys(keys: readonly string[]): string | null {
   let text = '';
   for (const key of keys) {
@@ -74,7 +74,7 @@ function joinKeys(keys: readonly string[]): string | null {
   return text || null;
 }
 
-/** A customer's app user ids: identified ones first, those that events named last before the others. */
+/** A customer's app user ids: identified ones first, those that the latest events named before the others. */
 export function bestAppUserIds(
   { seenAs }: Pick<SubscriberState, 'seenAs'>,
   appUserIds: readonly string[],
@@ -89,14 +89,14 @@ function seconds(atMs: number | null | undefined): number | null {
 const ISO_CURRENCY = /^[A-Z]{3}$/;
 
 /**
- * Metadata of a data event: at most ten flat keys in this order, because Intercom keeps the first ten it is
- * sent. Values are written as RevenueCat's own integration writes them, so that existing filters match;
- * `expires_date` repeats `expires_at` (Unix s) under a name that Intercom treats as a date.
+ * Metadata of a data event: at most ten flat keys in this order, because Intercom keeps only the first ten. Values are
+ * written as RevenueCat's own integration writes them, so that existing filters match; `expires_date` repeats
+ * `expires_at` (Unix s) under a name that Intercom treats as a date.
  *
- * A price is `{amount, currency}` in minor units and must be a positive integer: a refund's is its absolute
- * value, and nothing is sent for a free trial. How Intercom shows currencies without decimals is UNVERIFIED;
- * the amount is in minor units of its currency in any case. Intercom takes ISO codes only,
- * and a sum in it is left out rather than have it refuse the event.
+ * A price is `{amount, currency}` in minor units and must be a positive integer: a refund's is its absolute value, and
+ * nothing is sent for a free trial. How Intercom shows currencies without decimals is UNVERIFIED; the amount is always
+ * in minor units of its currency. Intercom accepts only ISO codes: a price in another currency is left out so that
+ * Intercom does not reject the event.
  */
 export function eventMetadata(event: LifecycleEvent): Record<string, unknown> {
   const expiresAtS = event.expiresAtMs === null ? null : Math.floor(event.expiresAtMs / 1_000);

@@ -30,15 +30,15 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
   const grants = state.grants.map(describe);
   const sandbox = state.sandbox.map(describe);
   const primary = [...subscriptions, ...grants].find(
-    // A stored state was parsed from JSON: its primary is another object.
+    // A stored state was parsed from JSON, so its primary is another object.
     ({ subscription }) => subscription.key === state.primary?.key,
   );
   const running = subscriptions.filter(({ tone }) => tone !== 'ended');
   const listed = listedStatements(state, context);
-  // Where RevenueCat also lists an entitlement without its purchase, an ended subscription is not the whole answer.
+  // If RevenueCat lists an entitlement without its purchase, an ended subscription is not the whole answer.
   const isPrimaryAll = listed.length === 0 || primary?.subscription.givesAccess;
   const fallback = primary && isPrimaryAll ? [primary] : [];
-  /** What the sentences are about: all that runs, else the primary one, also when it has ended. */
+  /** What the sentences describe: everything that runs, otherwise the primary one, even if it has ended. */
   const shown = running.length > 0 ? running : fallback;
   const [main] = shown;
   const paid = state.paid.filter((money) => money.amountMinor > 0);
@@ -66,17 +66,17 @@ export function describeCustomer(state: SubscriberState, context: DescriptionCon
     subscriptions,
     grants,
     sandbox,
-    /** The one that the contact's attributes describe. */
+    /** The subscription or grant that the contact's attributes describe. */
     primary: primary ?? null,
     nextCharge: firstCharge(running),
-    /** Sums actually paid and when the first of them was; empty: nothing. */
+    /** Sums paid so far, and when the first payment was; empty: nothing was paid. */
     paid,
     paidSinceMs: paid.length === 0 ? null : state.firstPaidAtMs,
     movedTo: state.movedTo,
   };
 }
 
-/** Access that something else, such as a grant, gives or gave for longer did not end with the failed payment. */
+/** If something else, such as a grant, gives or gave access for longer, the failed payment did not end access. */
 function failedPaymentStatements(
   subscriptions: readonly SubscriptionDescription[],
   state: SubscriberState,
@@ -97,7 +97,7 @@ function failedPaymentStatements(
     });
 }
 
-/** A grant in addition to what is shown: of something else, or for longer. One at most. */
+/** At most one grant in addition to what is shown, if it gives something else or lasts longer. */
 function alsoGrantedStatements(
   shown: readonly SubscriptionDescription[],
   grants: readonly SubscriptionDescription[],
@@ -126,17 +126,17 @@ function listedStatements(state: SubscriberState, { names }: DescriptionContext)
 
 /** For a customer who has neither a subscription nor a grant. */
 function nothingStatements(state: SubscriberState): Statement[] {
-  // Also where only the refund of a purchase was received.
+  // `firstPurchaseAtMs` is `null` if only the refund of a purchase was received.
   const hasBought = state.consumables.some(({ environment }) => environment === 'production');
   if (state.firstPurchaseAtMs !== null || hasBought) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
   if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
   if (state.sandbox.length + state.consumables.length > 0) return [{ kind: 'nothing', why: 'sandbox_only' }];
-  // What was bought before the first webhook, only the API can tell.
+  // Only the API lists purchases from before the first webhook.
   return [{ kind: 'nothing', why: state.snapshotAtMs === null ? 'unknown' : 'no_purchases' }];
 }
 
-/** Purchases that were transferred away, unless something newer was bought; with their store where others stayed. */
+/** Purchases that moved to another customer, unless something newer was bought. Names the store if others stayed. */
 function movedStatements({ movedTo, subscriptions }: SubscriberState, hasOthers: boolean): Statement[] {
   if (movedTo === null) return [];
   const isSuperseded = subscriptions.some(
@@ -168,7 +168,7 @@ function severalStatement(
   };
 }
 
-/** What is special about a subscription, beyond being charged by the period. A failed payment has its own sentence. */
+/** Statements that become a note in a list of several subscriptions. A failed payment has its own sentence. */
 const NOTED_KINDS: ReadonlySet<string> = new Set([
   'trial',
   'cancelled',
@@ -183,7 +183,7 @@ const NOTED_KINDS: ReadonlySet<string> = new Set([
   'pendingChange',
 ] satisfies Statement['kind'][]);
 
-/** Without its sum where another charge follows within a day: that of one would read as all of that date's. */
+/** The next charge; without its sum if another follows within a day, since it would read as the total of that date. */
 function firstCharge(running: readonly SubscriptionDescription[]): Charge | null {
   const charges = running.flatMap(({ nextCharge }) => nextCharge ?? []);
   const [first, second] = charges.sort((a, b) => a.atMs - b.atMs);

@@ -8,14 +8,14 @@ import type { Money, SubscriberState, SubscriptionState, SubscriptionStatus } fr
 type At = number | null;
 
 /**
- * One sentence as data: its message is `sentence.agent.<kind>`, for the customer `sentence.customer.<kind>`, and the
- * other fields are its values. Names are display names; `null`: unknown, and the sentence is made without it.
+ * One sentence as data. Its message is `sentence.agent.<kind>`, for the customer `sentence.customer.<kind>`, and the
+ * other fields are its values. Names are display names; `null`: unknown, and the sentence leaves the value out.
  */
 export type Statement =
   | { kind: 'active' | 'intro'; what: string; price: Price | null; next: At }
   | { kind: 'trial' | 'priceConsent'; what: string; price: Price | null; until: At }
   | { kind: 'family' | 'temporary' | 'prepaid'; what: string; until: At }
-  /** `charges` is of all that the customer has; `until` of what was bought is `null` for life. */
+  /** `charges` covers everything that the customer has; `until` of `bought` is `null` for a lifetime purchase. */
   | { kind: 'trialCancelled' | 'bought'; what: string; until: At; charges: 'again' | 'never' }
   | { kind: 'cancelled'; what: string; on: At; until: At; charges: 'again' | 'never' }
   | { kind: 'willPause'; what: string; until: At; resumes: At }
@@ -25,7 +25,7 @@ export type Statement =
   | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
   | { kind: 'trialEnded'; what: string; since: At; reason: EndReason | null }
   | { kind: 'familyEnded'; what: string; since: At }
-  /** `since` is `null` where access ended with the refund, or at a time that is not known. */
+  /** `since` is `null` if access ended with the refund, or at an unknown time. */
   | { kind: 'refunded'; what: string; on: At; sum: Money | null; since: At }
   | { kind: 'refundedInPart'; on: number; sum: Money | null }
   | { kind: 'granted'; what: string; by: string | null; until: At }
@@ -34,14 +34,14 @@ export type Statement =
   | { kind: 'grantEnded'; what: string; since: At; paid: 'ever' | 'never' }
   | { kind: 'pendingChange'; product: string | null }
   | { kind: 'moved'; on: number; store: string | null }
-  /** Purchases of another customer, of which nothing is known here. */
+  /** Purchases that came from another customer and are unknown here. */
   | { kind: 'received'; on: number }
   | { kind: 'nothing'; why: 'no_purchases' | 'one_time_only' | 'sandbox_only' | 'unknown' }
   // Only agents read these: a customer sees each subscription with its own sentence.
   | { kind: 'alsoGranted'; what: string; until: At }
-  /** `since` is the end of access, `null` while it lasts. */
+  /** `since` is the end of access; `null` while access lasts. */
   | { kind: 'paymentFailed'; what: string; on: At; since: At }
-  /** `charges` is `never` where nothing will be charged again. */
+  /** `charges` is `never` if nothing will be charged again. */
   | {
       kind: 'several';
       items: readonly SeveralItem[];
@@ -51,12 +51,12 @@ export type Statement =
       charges: 'again' | 'never';
     };
 
-/** One of several subscriptions: its name, and in brackets what follows. */
+/** One of several subscriptions: its name, followed by the other fields in parentheses. */
 export interface SeveralItem {
   readonly what: string;
   readonly period: Period | null;
   readonly store: string | null;
-  /** The statement that `sentence.note.<kind>` says in short. */
+  /** The statement whose short form is the message `sentence.note.<kind>`. */
   readonly note: Statement | null;
 }
 
@@ -79,7 +79,7 @@ export interface Charge {
   readonly sum: Money | null;
 }
 
-/** The row of a table that says when it renews or ends. `atMs` is `null` for never. */
+/** The table row that says when a subscription renews or ends. `atMs` is `null` for never. */
 export interface End {
   readonly label: 'renews' | 'ends' | 'ended' | 'resumes';
   readonly atMs: At;
@@ -135,8 +135,8 @@ function isRunning({ givesAccess, status }: SubscriptionState): boolean {
 }
 
 /**
- * Whether a newer subscription of the same store continues what a cancelled one gives. Google's old purchase may keep
- * its end after a change of plan or a new subscription: "Pro is cancelled" is not true of a customer whose Pro renews.
+ * Whether a newer subscription of the same store continues what a cancelled one gives. After a change of plan or a new
+ * subscription, Google's old purchase may keep its end: "Pro is cancelled" is wrong for a customer whose Pro renews.
  */
 function isReplaced(old: SubscriptionState, { subscriptions }: SubscriberState): boolean {
   return (
@@ -157,7 +157,7 @@ function isReplaced(old: SubscriptionState, { subscriptions }: SubscriberState):
 /** Apple retries a card for 60 days after the period's end, Google for up to 60 days on account hold. */
 const BILLING_RETRY_MS = 60 * DAY_MS;
 
-/** Whether the store still tries to collect a payment that failed: with access (grace) or without. */
+/** Whether the store still retries a failed payment, with access (grace period) or without. */
 export function isPaymentFailing(subscription: SubscriptionState, nowMs: number): boolean {
   const { status, cancelReason, expirationReason, cancelledAtMs, billingIssueAtMs, isFamilyShare } =
     subscription;
@@ -173,7 +173,7 @@ export function isPaymentFailing(subscription: SubscriptionState, nowMs: number)
   );
 }
 
-/** Access that a refund left may end later for another reason: a failed payment, or any after a refund in part. */
+/** Whether a refund ended access. If not, a failed payment may end it later; after a partial refund, anything may. */
 function isRefundTheEnd(subscription: SubscriptionState): boolean {
   if (!hasGivenBack(subscription)) return false;
   const { expirationReason, expiredAtMs, billingIssueAtMs, refundedAtMs, isRefundedInPart } = subscription;
@@ -182,7 +182,7 @@ function isRefundTheEnd(subscription: SubscriptionState): boolean {
   return !isRefundedInPart && !hasFailedSince && expirationReason !== 'BILLING_ERROR';
 }
 
-/** The refund of a free trial gives no money back. */
+/** Whether money was given back: the refund of a free trial returns none. */
 function hasGivenBack(
   subscription: SubscriptionState,
 ): subscription is SubscriptionState & { readonly refundedAtMs: number } {
@@ -197,14 +197,14 @@ function labelOf(subscription: SubscriptionState, state: SubscriberState, nowMs:
   return subscription.status === 'expired' && isRetried ? 'billing_retry' : subscription.status;
 }
 
-/** The next time that this customer's own money is collected; a family share is charged to another person. */
+/** The next charge to this customer; a family share is charged to another person. */
 export function chargeOf(subscription: SubscriptionState, nowMs: number): Charge | null {
   const { pausedAtMs, resumesAtMs, willRenew, givesAccess, endsAtMs } = subscription;
   const { pendingProductId, isFamilyShare } = subscription;
   if (isFamilyShare) return null;
   const isRenewed =
     willRenew && givesAccess && !isForever(endsAtMs) && !isPaymentFailing(subscription, nowMs);
-  // What is paused charges when it resumes.
+  // A paused subscription charges when it resumes.
   const isCharged = pausedAtMs === null ? isRenewed : isRunning(subscription);
   const atMs = pausedAtMs === null ? endsAtMs : resumesAtMs;
   if (!isCharged || atMs === null || atMs <= nowMs) return null;
@@ -221,7 +221,7 @@ export function endOf(subscription: SubscriptionState, nowMs: number): End | nul
     return { label: 'resumes', atMs: resumesAtMs };
   if (!givesAccess) return expiredAtMs === null ? null : { label: 'ended', atMs: expiredAtMs };
   const renews = subscription.willRenew && !isPaymentFailing(subscription, nowMs);
-  // Past its period it lasts as long as the grace period: of a family share, too, whose failing payment is another's.
+  // After the period, access lasts as long as the grace period, even if another family member's payment is failing.
   if (!renews || (endsAtMs !== null && endsAtMs <= nowMs))
     return isEndKnown ? { label: 'ends', atMs: accessEndDate(subscription) } : null;
   return isForever(endsAtMs) ? null : { label: 'renews', atMs: endsAtMs };
@@ -247,7 +247,7 @@ function statementsOf(
   const renews = ['active', 'intro', 'trial'].includes(statements[0]?.kind ?? '');
   if (renews && pendingProductId !== null)
     statements.push({ kind: 'pendingChange', product: productName(pendingProductId, context.names) });
-  // Google's refunds and those in part end no subscription.
+  // Google's refunds and partial refunds do not end a subscription.
   if (givesAccess && hasGivenBack(subscription))
     statements.push({ kind: 'refundedInPart', on: subscription.refundedAtMs, sum: refund });
   return statements;
@@ -271,7 +271,7 @@ function mainStatement(
       ? { kind: 'family', what, until: end?.label === 'ends' ? end.atMs : null }
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
-  // The end of what was cancelled or not paid is not the end of access where something else lasts longer.
+  // The end of a cancelled or unpaid subscription is not the end of access if something else lasts longer.
   const ownEnd = isOutlasted(subscription, state, names) ? null : until;
   const charges = chargesOf(state, nowMs);
   if (givesAccess && isPaymentFailing(subscription, nowMs)) {
@@ -306,13 +306,13 @@ function mainStatement(
     return { kind: 'trial', what, until, price: pendingProductId === null ? price : null };
   if (status === 'intro') return { kind: 'intro', what, price, next };
   if (subscription.willRenew) return { kind: 'active', what, price, next };
-  // Of a pass that RevenueCat still lists after its end, the end is not known: it is not for life.
+  // A pass that RevenueCat still lists after its end has an unknown end: it is not for life.
   if (subscription.periodType === 'PREPAID' || !subscription.isEndKnown)
     return { kind: 'prepaid', what, until };
   return { kind: 'bought', what, until, charges };
 }
 
-/** Whether anything of what a customer has or had may be charged to them again. */
+/** Whether anything that a customer has or had may be charged to them again. */
 export function chargesOf(state: SubscriberState, nowMs: number): 'again' | 'never' {
   const mayCharge = state.subscriptions.some(
     (each) =>
@@ -326,8 +326,8 @@ export function chargesOf(state: SubscriberState, nowMs: number): 'again' | 'nev
 }
 
 /**
- * Whether a newer subscription of the same store took the place of one that ended with a failed payment. A one-time
- * purchase does not: the store retries the payment all the same.
+ * Whether a newer subscription of the same store replaced one that ended with a failed payment. A one-time purchase
+ * does not replace it: the store still retries the payment.
  */
 export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: SubscriberState): boolean {
   const { store, billingIssueAtMs, givesAccess, isFamilyShare } = failed;
@@ -344,7 +344,7 @@ export function isBoughtAgain(failed: SubscriptionState, { subscriptions }: Subs
   );
 }
 
-/** Whether everything was free. Any other purchase counts: its price may be unknown, and one that moved is not listed. */
+/** Whether everything was free. Other purchases count as paid: prices may be unknown, and moved ones are not listed. */
 function hasNeverPaid({ paid, movedTo, subscriptions, consumables }: SubscriberState): boolean {
   const isFree = ({ isFamilyShare, periodType }: SubscriptionState) =>
     isFamilyShare || periodType === 'TRIAL';
@@ -367,7 +367,7 @@ function endedStatement(
   return { kind: 'refunded', what, on, sum, since: endedWithIt ? null : since };
 }
 
-/** `null`: unknown, or nothing to end. A store's cancellation of a paid period is not a failed payment. */
+/** `null`: unknown, or nothing that would renew. If the store cancelled a paid period, no payment failed. */
 function endReason(subscription: SubscriptionState): EndReason | null {
   const { expirationReason, cancelReason, billingIssueAtMs, periodType, isOneTime } = subscription;
   if (isOneTime || (periodType === 'PREPAID' && expirationReason === 'UNSUBSCRIBE')) return null;
@@ -378,7 +378,7 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   return END_REASONS.find((known) => known === reason) ?? null;
 }
 
-/** Whether a grant or a one-time purchase of the same gives access for longer. */
+/** Whether a grant or a one-time purchase with the same name gives access for longer. */
 function isOutlasted(
   subscription: SubscriptionState,
   { grants, subscriptions }: SubscriberState,

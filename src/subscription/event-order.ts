@@ -8,7 +8,7 @@ import type { LifecycleEvent } from './read-event.ts';
  *
  * | tie | result |
  * |---|---|
- * | first purchase + anything of it | the purchase comes first |
+ * | first purchase + any event about it | the purchase comes first |
  * | billing issue + cancellation + expiration | expired |
  * | pause + expiration | paused |
  * | cancellation + renewal, expiration + renewal | active: the renewal is the later act |
@@ -43,7 +43,7 @@ function tieOrder({ type, cancelReason }: LifecycleEvent): number {
   return type === 'CANCELLATION' && cancelReason === 'BILLING_ERROR' ? order - 0.5 : order;
 }
 
-/** By time, then by {@link TIE_ORDER}, then by id; what is left only orders differing copies of one event. */
+/** Orders by time, then by {@link TIE_ORDER}, then by id. The rest only orders differing copies of one event. */
 export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
   return (
     a.atMs - b.atMs ||
@@ -55,7 +55,7 @@ export function compareEvents(a: LifecycleEvent, b: LifecycleEvent): number {
   );
 }
 
-/** The events in order, each once: by {@link keysOfEvent}. */
+/** Sorts the events and drops duplicates: events that share one of {@link keysOfEvent}. */
 export function distinctInOrder<E extends LifecycleEvent>(events: readonly E[]): E[] {
   const seen = new Set<string>();
   return [...events].sort(compareEvents).filter((event) => {
@@ -67,9 +67,9 @@ export function distinctInOrder<E extends LifecycleEvent>(events: readonly E[]):
 }
 
 /**
- * What two copies of one event share: the id whatever its letter case, or what it says, because the events endpoint
- * may name the same event differently than the webhook did (UNVERIFIED). Kind, reason and product tell apart what one
- * transaction may bring in one millisecond: a cancellation and its refund, two cancellations, two products of one order.
+ * Keys that two copies of one event share: the id in lower case, and one made from the content, because the events
+ * endpoint may use another id than the webhook (UNVERIFIED). Kind, reason and product distinguish what one transaction
+ * may send in one millisecond: a cancellation and its refund, two cancellations, two products of one order.
  */
 export function keysOfEvent(event: LifecycleEvent): string[] {
   const { side, id, transactionId, kind, productId, cancelReason, atMs } = event;
@@ -78,7 +78,7 @@ export function keysOfEvent(event: LifecycleEvent): string[] {
   return [byId, [side, transactionId, kind, cancelReason, productId, atMs].join('|')];
 }
 
-/** An event may leave out the environment of a purchase that others name as one of the sandbox. */
+/** Marks an event without an environment as sandbox if other events of its transaction are. */
 export function withKnownEnvironments<E extends LifecycleEvent>(events: E[]): E[] {
   const idsOf = ({ transactionId, originalTransactionId }: E): (string | null)[] => [
     transactionId,

@@ -17,24 +17,24 @@ import type { Environment } from './types.ts';
 
 export type HistoryFold = ReturnType<typeof emptyFold>;
 
-/** What the events so far add up to: subscriptions, ways to find them, and sums of production. */
+/** State accumulated from the events so far: subscriptions, indexes to find them, and production totals. */
 export function emptyFold() {
   return {
     builders: new Map<string, StateBuilder>(),
     byTransaction: new Map<string, StateBuilder>(),
     byProduct: new Map<string, StateBuilder>(),
-    /** What a later purchase may replace: temporary grants, and subscriptions with an announced change of product. */
+    /** Temporary grants and subscriptions with an announced product change, which a later purchase may replace. */
     replaceable: new Set<StateBuilder>(),
     /** Active entitlements of the snapshot until a later event mentions them; values are ends, `null` for never. */
     listedEntitlements: new Map<string, number | null>(),
     lifetimeValueUsdCents: 0,
-    /** What was charged, refunds not subtracted. */
+    /** Total charged; refunds are not subtracted. */
     chargedUsdCents: 0,
-    /** Number of these charges, each of which was rounded to cents. */
+    /** Number of charges in `chargedUsdCents`, each rounded to cents. */
     charges: 0,
     firstPaidAtMs: null as number | null,
     trialEndsAtMs: null as number | null,
-    /** When the trial began that `trialEndsAtMs` is about. */
+    /** When the trial of `trialEndsAtMs` began. */
     trialStartedAtMs: 0,
   };
 }
@@ -68,7 +68,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   foldTotals(fold, event, sum && isCounted ? { ...sum, usdCents: 0 } : sum);
 }
 
-/** Whether the revenue that RevenueCat's API lists has the charge already: its event can be the later of both. */
+/** Whether the revenue that RevenueCat's API lists includes this charge already: its event may come later. */
 function isRevenueCounted(builder: StateBuilder, event: LifecycleEvent): boolean {
   const { isRevenueListed, periodStartedAtMs, productId } = builder;
   return (
@@ -79,19 +79,19 @@ function isRevenueCounted(builder: StateBuilder, event: LifecycleEvent): boolean
   );
 }
 
-/** When a free trial ends; `null`: it is none, or its end is not known. */
+/** When a free trial ends; `null`: not a free trial, or its end is unknown. */
 export function trialEnd({ periodType, endsAtMs }: StateBuilder): number | null {
   return periodType === 'TRIAL' ? endsAtMs : null;
 }
 
-/** A free trial that was paid for early ended then. @param trialEndsAtMs its end until now */
+/** Ends a free trial early if it was paid for early. @param trialEndsAtMs the end of the trial before this event */
 export function endTrialEarly(fold: HistoryFold, builder: StateBuilder, trialEndsAtMs: number | null): void {
   if (trialEndsAtMs === null || trialEndsAtMs !== fold.trialEndsAtMs || builder.periodType === 'TRIAL')
     return;
   fold.trialEndsAtMs = Math.min(trialEndsAtMs, builder.periodStartedAtMs ?? trialEndsAtMs);
 }
 
-/** Of several trials the one that began last: a late event about another one changes nothing. */
+/** Keeps the trial that began last: a late event about another trial changes nothing. */
 export function foldTrial(
   fold: HistoryFold,
   trial: Pick<StateBuilder, 'periodStartedAtMs' | 'endsAtMs' | 'endedAtMs'>,
@@ -114,7 +114,7 @@ function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): 
   if (usdCents > 0) fold.charges += 1;
 }
 
-/** The key of a purchase that is not known yet. */
+/** The key under which the purchase of an event is stored. */
 function keyOf(event: LifecycleEvent): string {
   const environment = environmentOf(event);
   const { transactionId, originalTransactionId, productId, store } = event;
@@ -126,7 +126,7 @@ function keyOf(event: LifecycleEvent): string {
   return indexKey(environment, store, originalTransactionId ?? `product:${productId ?? ''}`);
 }
 
-/** By the store's transaction, else by product, else by what it renews; grants and one-time purchases by key alone. */
+/** Finds a purchase by transaction, then product, then renewal; grants and one-time purchases only by key. */
 function findBuilder(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
   const same = fold.builders.get(keyOf(event));
   const isKeyed = event.kind === 'temporary_entitlement_grant' || event.type === 'NON_RENEWING_PURCHASE';
@@ -141,7 +141,7 @@ function findByTransaction(fold: HistoryFold, event: LifecycleEvent): StateBuild
   const ids = [transactionId, originalTransactionId].filter((id) => id !== null);
   const found = ids.map((id) => lookUp(fold.byTransaction, event, id)).find((each) => each !== undefined);
   if (!found?.isOneTime || productId === null || productId === found.productId) return found;
-  // One order of several products.
+  // One order may contain several products.
   const key = indexKey(environmentOf(event), event.store, `${ids.at(-1)}:${productId}`);
   return fold.builders.get(key) ?? found;
 }
@@ -152,20 +152,20 @@ function findByProduct(fold: HistoryFold, event: LifecycleEvent): StateBuilder |
   return event.originalTransactionId === null || found?.originalTransactionId === null ? found : undefined;
 }
 
-/** What renews was bought before: the API's response has it by an earlier transaction and product. */
+/** A renewal implies an earlier purchase, which the API may list under an earlier transaction and product. */
 function findRenewed(fold: HistoryFold, event: LifecycleEvent): StateBuilder | undefined {
   if (event.type !== 'RENEWAL') return undefined;
   return [...fold.builders.values()].find((each) => mayBeAbout(each, event));
 }
 
-/** Of the event's store, or one whose store is not known yet. */
+/** Finds an entry of the event's store, or one whose store is not known yet. */
 function lookUp(index: HistoryFold['byProduct'], event: LifecycleEvent, id: string) {
   const storeless = index.get(indexKey(environmentOf(event), null, id));
   const known = index.get(indexKey(environmentOf(event), event.store, id));
   return known ?? (storeless?.store === null ? storeless : undefined);
 }
 
-/** Whether an event may be about a subscription of which only the API's response is known. */
+/** Whether an event may be about a subscription that is known only from the API's response. */
 function mayBeAbout(builder: StateBuilder, event: LifecycleEvent): boolean {
   const { originalTransactionId, isOneTime, isGrant, isTemporary } = builder;
   return (
@@ -248,7 +248,7 @@ function isSameStore(one: StateBuilder, other: StateBuilder): boolean {
 }
 
 function replace(old: StateBuilder, bought: StateBuilder): void {
-  // The old one retries no failed payment, and resumes from no pause.
+  // The old subscription no longer retries a failed payment or resumes from a pause.
   Object.assign(old, {
     pendingProductId: null,
     changesAtMs: null,
@@ -257,13 +257,13 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
     pausedAtMs: null,
     resumesAtMs: null,
   });
-  // A change that keeps the day of the next charge costs a part, for the days until then.
+  // A change that keeps the billing day costs only a part of the price, for the days until then.
   if (bought.endsAtMs === old.endsAtMs) Object.assign(bought, { periodLengthMs: null, isOfferPrice: true });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }
 
-/** What an event adds to what was paid; negative for a refund, `null` for nothing. */
+/** The amount that an event adds to the total paid; negative for a refund, `null` for nothing. */
 function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
   if (event.isFamilyShare || builder.isGrant) return null;
   const stated = { price: event.price, usdCents: event.priceUsdCents };
@@ -274,7 +274,7 @@ function sumOf(builder: StateBuilder, event: LifecycleEvent): Sum | null {
     return withSign(completeSum(stated, isUnknown ? null : builder.charge), -1);
   }
   if (event.kind !== 'refund_reversed') return null;
-  // Of a refund that was not received nothing was subtracted.
+  // Nothing was subtracted for a refund that was never received.
   const isSubtracted =
     !builder.isPurchaseKnown ||
     builder.refundedAtMs !== null ||
@@ -297,7 +297,7 @@ function isChargedAlready(
   );
 }
 
-/** With what RevenueCat left out of a sum that is all of a known one: everything, or one of its two currencies. */
+/** Fills in what RevenueCat left out, if the sum equals the known one: everything, or one of its two currencies. */
 function completeSum(stated: Sum, known: Sum | null): Sum | null {
   const { price, usdCents } = stated;
   if (!price?.amountMinor && !usdCents) return known;

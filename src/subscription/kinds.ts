@@ -1,6 +1,6 @@
 import { DAY_MS } from '../time.ts';
 
-/** What an event means to people. The first ten are those of RevenueCat's own Intercom integration. */
+/** What an event means to a reader. The first ten kinds match RevenueCat's own Intercom integration. */
 export const EVENT_KINDS = [
   'initial_purchase',
   'trial_started',
@@ -29,7 +29,7 @@ export const EVENT_KINDS = [
 /** A kind that becomes a data event on the Intercom contact. */
 export type DeliverableKind = (typeof EVENT_KINDS)[number];
 
-/** Kinds that stay on the timeline. `unknown` is any type that this version does not know: shown as it is. */
+/** Kinds shown only on the timeline. `unknown` is any type that this version does not know, shown by its name. */
 export const TIMELINE_ONLY_KINDS = [
   'experiment_enrollment',
   'paywall',
@@ -41,7 +41,7 @@ export const TIMELINE_ONLY_KINDS = [
 
 export type EventKind = DeliverableKind | (typeof TIMELINE_ONLY_KINDS)[number];
 
-/** Kinds that follow from RevenueCat's type alone. */
+/** Kinds that depend only on RevenueCat's event type. */
 const BY_TYPE: Readonly<Record<string, EventKind>> = {
   UNCANCELLATION: 'uncancellation',
   SUBSCRIPTION_PAUSED: 'subscription_paused',
@@ -74,8 +74,8 @@ interface EventFacts {
 }
 
 /**
- * What an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
- * Source: RevenueCat, "Event types and fields"; the table of the ten kinds is that of its Intercom integration.
+ * Decides what an event means. A refund and the end of a grant arrive as CANCELLATION; a grant arrives as a purchase.
+ * Source: RevenueCat, "Event types and fields"; the first ten kinds come from the table of its Intercom integration.
  */
 export function classify(
   event: Pick<EventFacts, 'type' | 'periodType' | 'store' | 'cancelReason' | 'isTrialConversion'>,
@@ -110,7 +110,7 @@ export function isDeliverable(kind: EventKind): kind is DeliverableKind {
   return DELIVERABLE.has(kind);
 }
 
-/** Kinds that mean nothing to a customer, and those whose words would name buying outside the app stores. */
+/** Kinds that mean nothing to a customer, and kinds whose text would mention buying outside the app stores. */
 const HIDDEN_FROM_CUSTOMERS: ReadonlySet<EventKind> = new Set<EventKind>([
   ...TIMELINE_ONLY_KINDS,
   'invoice_issued',
@@ -125,7 +125,7 @@ export function isShownToCustomers(kind: EventKind): boolean {
 export function isGrant(event: Pick<EventFacts, 'store' | 'kind' | 'periodType'>): boolean {
   const { store, kind, periodType } = event;
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
-  // A store's own promotional period is paid; only without a store must it be a grant.
+  // A store's own promotional period is paid for; without a store, it must be a grant.
   return store === null && periodType === 'PROMOTIONAL';
 }
 
@@ -133,8 +133,8 @@ export function isGrant(event: Pick<EventFacts, 'store' | 'kind' | 'periodType'>
 const MAX_GRACE_MS = 31 * DAY_MS;
 
 /**
- * Whether the store cancelled the renewal of a period that is paid (Google does so in India for mandates above its
- * limit). The reason is BILLING_ERROR, yet no payment failed and none is retried: stores retry for weeks only.
+ * Whether the store cancelled the renewal of a period that is already paid, as Google does in India for mandates above
+ * its limit. The reason is BILLING_ERROR, but no payment failed: the period ends later than any grace period could.
  */
 export function isCancelledByStore(
   event: Pick<EventFacts, 'cancelReason' | 'expiresAtMs' | 'atMs'>,

@@ -2,8 +2,8 @@ import { DAY_MS } from '../time.ts';
 import type { Money, SubscriptionState } from './types.ts';
 
 /**
- * Currencies without hundredths, by ISO 4217 (list one). `Intl` follows usage instead: it writes no hundredths
- * of a forint or a rupiah, which the prices of stores may have.
+ * Currencies whose minor unit is not a hundredth, by ISO 4217 (list one). `Intl` follows common usage instead: it drops
+ * the hundredths of a forint or a rupiah, which store prices may have.
  */
 const DIGITS: ReadonlyMap<string, number> = new Map([
   ...codes('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', 0),
@@ -20,12 +20,12 @@ export function currencyDigits(currency: string): number {
   return DIGITS.get(currency) ?? 2;
 }
 
-/** A decimal amount in minor units. Rounds half away from zero by the decimal text, so that 1.005 is 101, not 100. */
+/** Converts a decimal amount to minor units. Rounds half away from zero on the decimal text: 1.005 is 101, not 100. */
 export function toMinor(amount: number, currency: string): number {
   const digits = currencyDigits(currency);
   const magnitude = Math.abs(amount);
   const shifted = Number(`${magnitude}e${digits}`);
-  // Numbers in exponent notation do not take a second exponent.
+  // A number that is already in exponent notation cannot take a second exponent.
   const minor = Math.round(Number.isNaN(shifted) ? magnitude * 10 ** digits : shifted);
   return amount < 0 && minor !== 0 ? -minor : minor;
 }
@@ -47,7 +47,7 @@ export interface Period {
   readonly count: number;
 }
 
-/** What one period costs; `period` is `null` for what was bought once, for an offer, or where its length is unknown. */
+/** What one period costs. `period` is `null` for a one-time purchase, for an offer, and for an unknown length. */
 export interface Price {
   readonly money: Money;
   readonly period: Period | null;
@@ -68,7 +68,7 @@ const PERIODS: readonly (readonly [fromDays: number, toDays: number, Period])[] 
   [1094, 1097, { unit: 'year', count: 3 }],
 ];
 
-/** The billing period, inferred from the period in force; `null`: unknown, or nothing recurs. */
+/** The billing period, inferred from the length of the current period; `null`: unknown, or nothing recurs. */
 export function periodOf(
   subscription: Pick<SubscriptionState, 'periodStartedAtMs' | 'periodLengthMs' | 'periodType' | 'isOneTime'>,
 ): Period | null {
@@ -83,15 +83,15 @@ export function periodOf(
   return PERIODS.find(([from, to]) => days >= from && days <= to)?.[2] ?? null;
 }
 
-/** Whether 28 days may be a month. A day more on both sides: the store's time zone is not known. */
+/** Whether 28 days may be a month with the end of February, give or take a day: the store's time zone is unknown. */
 function hasEndOfFebruary(startMs: number, endMs: number): boolean {
   const marchMs = Date.UTC(new Date(endMs).getUTCFullYear(), 2, 1);
   return startMs < marchMs + DAY_MS && endMs > marchMs - 2 * DAY_MS;
 }
 
 /**
- * `null`: free, or unknown, as after a price increase that was agreed to. An offer's has no period: "a month" would
- * promise the same for the months after it.
+ * `null`: free, or unknown, for example after the customer agreed to a price increase. The price of an offer has no
+ * period: "a month" would promise the same price for the months after it.
  */
 export function priceOf(subscription: SubscriptionState): Price | null {
   const { price, isOfferPrice, isPriceRising, willRenew } = subscription;

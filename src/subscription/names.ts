@@ -38,13 +38,13 @@ function storeOf(store: string | null): Store | undefined {
   return STORES[store?.toUpperCase() ?? ''];
 }
 
-/** A store's brand; one that RevenueCat adds later shows under its tidied code. `null`: unknown, or a grant. */
+/** A store's brand; a store that RevenueCat adds later shows as its code in title case. `null`: unknown, or a grant. */
 export function storeName(store: string | null): string | null {
   if (store === null || store === 'PROMOTIONAL') return null;
   return storeOf(store)?.name ?? titleCase(store);
 }
 
-/** The name of a store that comes with a device; by Apple's rule for cards customers may read of no other. */
+/** The name of a store that comes with a device; Apple's rule for cards forbids naming other stores to customers. */
 export function appStoreName(store: string | null): string | null {
   const known = storeOf(store);
   return known?.kind === 'device' ? known.name : null;
@@ -83,7 +83,7 @@ export function tidyId(id: string): string {
   const segments = main.split('.').filter((segment) => segment !== '');
   // Only the reverse domain of an app is dropped: `pro.v2` keeps both parts.
   const last = segments.length > 2 ? (segments.at(-1) ?? main) : main;
-  // A number alone names nothing: `com.example.coins.100` is `Coins 100`.
+  // A number alone is no name: `com.example.coins.100` is `Coins 100`.
   const named = segments.length > 3 ? segments.slice(-2).join(' ') : main;
   const tidy = capitalize(spaced(/^\d*$/.test(last) ? named : last));
   return plan ? `${tidy} (${spaced(plan)})` : tidy;

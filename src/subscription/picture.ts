@@ -7,7 +7,7 @@ import type { SubscriberState, SubscriptionState } from './types.ts';
 export type SegmentKind = 'trial' | 'paid' | 'grace' | 'paused' | 'granted';
 export type MarkerKind = 'payment' | 'refund' | 'failed' | 'cancelled';
 
-/** What is drawn of a customer's production history, on one line of time. */
+/** A customer's production history as it is drawn on one timeline. */
 export type Picture = NonNullable<ReturnType<typeof pictureOf>>;
 
 export interface Marker {
@@ -17,13 +17,13 @@ export interface Marker {
 
 const MAX_PAST_MS = 730 * DAY_MS;
 const MAX_FUTURE_MS = 366 * DAY_MS;
-/** The newest ones are drawn; more would be too close together to be seen. */
+/** Only the newest events are drawn; more would be too close together to be seen. */
 export const MAX_PICTURE_EVENTS = 500;
 
-/** Access, or a pause, for some time; without an end `toMs` is `FOREVER_MS`. */
+/** A span of access or of a pause; without an end, `toMs` is `FOREVER_MS`. */
 interface OpenSegment {
   readonly kind: SegmentKind;
-  /** Of one purchase, a period ends at the latest where the next one begins; so do grants of one entitlement. */
+  /** Periods of one purchase do not overlap: each ends when the next one begins. So do grants of one entitlement. */
   readonly purchase: string;
   readonly product: string;
   readonly store: string | null;
@@ -32,8 +32,8 @@ interface OpenSegment {
 }
 
 /**
- * Segments come from the events. How the last one of each product ends comes from the state, which also knows the
- * snapshot, extensions and refunds. `null`: nothing was ever bought or granted.
+ * Segments come from the events. The end of the last segment of each product comes from the state, which also includes
+ * the snapshot, extensions and refunds. `null`: nothing was ever bought or granted.
  */
 export function pictureOf(events: readonly LifecycleEvent[], state: SubscriberState, nowMs: number) {
   const segments: OpenSegment[] = [];
@@ -45,7 +45,7 @@ export function pictureOf(events: readonly LifecycleEvent[], state: SubscriberSt
   const seen = new Set<string>();
   for (const subscription of [...state.subscriptions, ...state.grants]) {
     const product = productKey(subscription);
-    // Of several subscriptions to one product the state lists the current one first.
+    // The state lists the current one of several subscriptions to a product first.
     if (!seen.has(product)) applyState(segments, subscription, product);
     seen.add(product);
   }
@@ -61,7 +61,7 @@ export function pictureOf(events: readonly LifecycleEvent[], state: SubscriberSt
     nowMs,
     segments: shown.map((segment) => ({
       ...segment,
-      /** Whether it is in the second row, since its purchase overlaps with an earlier one. */
+      /** Whether to draw it in the second row, because its purchase overlaps with an earlier one. */
       isOverlapping: isOverlapping(segment, shown),
     })),
     markers,
@@ -106,7 +106,7 @@ function applyState(segments: OpenSegment[], subscription: SubscriptionState, pr
     if (givesAccess) last.toMs = toMs;
     endAt(own, toMs);
   }
-  // Imported without its events.
+  // The subscription was imported without its events.
   else if (fromMs !== null && !subscription.isIncomplete) {
     const kind = product.startsWith('granted') ? 'granted' : status.includes('trial') ? 'trial' : 'paid';
     segments.push({ kind, purchase: product, product, store, fromMs, toMs });

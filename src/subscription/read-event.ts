@@ -6,8 +6,8 @@ import { classify } from './kinds.ts';
 import { toMinor } from './money.ts';
 import type { Environment, Money } from './types.ts';
 
-// A field of another type, or longer than any name or id, counts as absent: it must never cost the event. JSON can
-// escape half a surrogate pair, which the database would not return unchanged.
+// A field of the wrong type, or longer than any name or id, counts as absent: it must never make the event fail. JSON
+// can escape half a surrogate pair, which the database would not return unchanged.
 const text = z
   .union([z.string(), z.number().transform(String)])
   .nullish()
@@ -27,9 +27,9 @@ const number = z
   .nullish()
   .transform((value) => (value == null || !Number.isFinite(value) ? null : value))
   .catch(null);
-/** The end of the year 9999: a later time is a unit mistaken, such as microseconds. */
+/** The end of the year 9999: a later time has the wrong unit, such as microseconds. */
 const MAX_DATE_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
-/** Nothing was sold before 1970, and Intercom takes no second before it: such a time is a missing one. */
+/** Nothing was sold before 1970, and Intercom accepts no earlier time: such a time counts as absent. */
 const ms = number.transform((value) =>
   value === null || value <= 0 || value > MAX_DATE_MS ? null : Math.trunc(value),
 );
@@ -109,12 +109,12 @@ const CUSTOMER_FIELDS: ReadonlySet<string> = new Set<keyof EventBody>([
   'redeemed_by',
 ]);
 
-/** Whether a field may hold a customer's id or name: any field that is not known to hold a word of RevenueCat's. */
+/** Whether a field may hold a customer's id or name: every field that is not known to hold something else. */
 export function canNameCustomer(field: string): boolean {
   return CUSTOMER_FIELDS.has(field) || !Object.hasOwn(eventSchema.shape, field);
 }
 
-/** Each body is read for its fields and for its customers; parsing it took a fifth of the processor's time. */
+/** Each body is read twice, for its fields and for its customers; parsing it took a fifth of the processor's time. */
 const parsedBodies = new WeakMap<object, EventBody>();
 
 function parse(body: unknown): EventBody {
@@ -126,7 +126,7 @@ function parse(body: unknown): EventBody {
   return event;
 }
 
-/** The customer events endpoint prefixes its types. */
+/** The customer events endpoint prefixes types with `PURCHASES_`. */
 function typeOf(body: EventBody): string {
   return (body.type ?? 'UNKNOWN').toUpperCase().replace(/^PURCHASES_/, '');
 }
@@ -145,10 +145,10 @@ export function readEvent(
   return {
     /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
     id: event.id ?? event.event_id ?? received.fallbackId,
-    /** RevenueCat's type, as sent: `INITIAL_PURCHASE`. */
+    /** RevenueCat's type in upper case, without a prefix: `INITIAL_PURCHASE`. */
     type,
     kind: classify({ type, periodType, store, cancelReason, isTrialConversion: event.is_trial_conversion }),
-    /** The time of receipt where RevenueCat sent none. */
+    /** Falls back to the time of purchase, then to the time of receipt. */
     atMs: event.event_timestamp_ms ?? event.purchased_at_ms ?? received.receivedAtMs,
     /** The customer's id when it happened; `null`: the event names several customers, or none. */
     appUserId: event.app_user_id,
@@ -156,7 +156,7 @@ export function readEvent(
     side: received.side ?? 'customer',
     /** A transfer between two ids of this same customer, so that nothing moves. */
     isWithinCustomer: false,
-    /** Since when this customer holds what the event is about; `null`: it was theirs from the start. */
+    /** When a transfer brought the purchase to this customer; `null`: it was theirs from the start. */
     receivedByTransferAtMs: null as number | null,
     /** RevenueCat's id of the app in its store; absent for grants and in many events. */
     appId: event.app_id,
@@ -167,7 +167,7 @@ export function readEvent(
     newProductId: event.new_product_id,
     /** Lookup keys: `pro`. */
     entitlements: entitlementsOf(event),
-    /** `TRIAL`, `INTRO`, `NORMAL`, `PROMOTIONAL`, `PREPAID` or what RevenueCat will add. */
+    /** `TRIAL`, `INTRO`, `NORMAL`, `PROMOTIONAL`, `PREPAID`, or a value that RevenueCat adds later. */
     periodType,
     purchasedAtMs: event.purchased_at_ms,
     expiresAtMs: event.expiration_at_ms,
@@ -176,7 +176,7 @@ export function readEvent(
     cancelReason,
     expirationReason: event.expiration_reason,
     price: priceOf(event),
-    /** The same in US cents. */
+    /** The same price in US cents. */
     priceUsdCents: usdCentsOf(event),
     transactionId: event.transaction_id,
     originalTransactionId: event.original_transaction_id,
@@ -196,7 +196,7 @@ export function readEvent(
 /** In the currency paid; negative for a refund. */
 function priceOf(event: EventBody): Money | null {
   const currency = event.currency ?? 'USD';
-  // Without a currency nothing tells what was paid in; `price` is in US dollars in any case.
+  // Without a currency the paid amount means nothing; `price` is always in US dollars.
   const paid = event.currency === null ? null : event.price_in_purchased_currency;
   const amount = paid ?? (currency === 'USD' ? event.price : null);
   return amount === null ? null : { amountMinor: toMinor(amount, currency), currency };
@@ -207,7 +207,7 @@ function usdCentsOf({ currency, price, price_in_purchased_currency: paid }: Even
   return dollars === null ? null : toMinor(dollars, 'USD');
 }
 
-/** Older events name one. */
+/** Older events name a single entitlement. */
 function entitlementsOf({ entitlement_ids, entitlement_id }: EventBody): readonly string[] {
   if (entitlement_ids.length > 0) return entitlement_ids;
   return entitlement_id === null ? [] : [entitlement_id];
@@ -235,7 +235,7 @@ export function identifiersOf(body: unknown): Identifiers {
   const type = typeOf(event);
   const own = usableIds([event.app_user_id, event.original_app_user_id, ...event.aliases]);
   if (type === 'TRANSFER') {
-    // These list every id of each side. Another id, such as the original one, can be one of the source's.
+    // These lists are complete. Another id of the event, such as the original one, may belong to the source.
     const receiver = usableIds(event.transferred_to);
     return separateCustomers(receiver.length > 0 ? receiver : own, usableIds(event.transferred_from));
   }
@@ -257,7 +257,7 @@ function separateCustomers(customer: readonly string[], source: readonly string[
   return { customer, source: source.filter((id) => !received.has(id)) };
 }
 
-/** The current id leads when it is identified; otherwise any identified alias is the better name. */
+/** The current id comes first if it is identified; otherwise any identified alias is the better name. */
 function usableIds(ids: readonly (string | null)[]): string[] {
   return preferredAppUserIds(ids.filter((id) => id !== null));
 }

@@ -13,14 +13,14 @@ export interface Sum {
   readonly usdCents: number | null;
 }
 
-/** Whether a price says nothing about the next period's: an offer ends, or the customer agreed to pay more. */
+/** Whether the next period may cost something else: an offer ends, or the customer agreed to pay more. */
 export function isTemporaryPrice(
   subscription: Pick<SubscriptionState, 'periodType' | 'isOfferPrice' | 'isPriceRising'>,
 ): boolean {
   return subscription.periodType === 'INTRO' || subscription.isOfferPrice || subscription.isPriceRising;
 }
 
-/** What a new period clears. */
+/** Fields that a new period resets. */
 export const NEW_PERIOD = {
   /** Access ended before or at the period's end: expiration, refund, removal. */
   endedAtMs: null as number | null,
@@ -35,9 +35,9 @@ export const NEW_PERIOD = {
   resumesAtMs: null as number | null,
   refundedAtMs: null as number | null,
   isRefundedInPart: false,
-  /** What the last refund gave back: what its reversal without a sum restores. */
+  /** The sum of the last refund. A reversal without a sum restores it. */
   refunded: null as Sum | null,
-  /** How access was before the refund: what its reversal restores. */
+  /** How access had ended before the refund. A reversal restores it. */
   beforeRefund: null as { endedAtMs: number | null; expirationReason: string | null } | null,
 };
 
@@ -48,12 +48,12 @@ export function sharesEntitlement(
   return one.entitlements.some((key) => other.entitlements.includes(key));
 }
 
-/** An absent environment counts as production: grants have none, and old events neither. */
+/** An absent environment counts as production: old events have none. */
 export function environmentOf(event: LifecycleEvent): Environment {
   return event.environment ?? 'production';
 }
 
-/** Which entitlement a grant is of. RevenueCat names its product `rc_promo_<entitlement>_<duration>`. */
+/** The entitlement that a grant gives. RevenueCat names its product `rc_promo_<entitlement>_<duration>`. */
 export function grantedEntitlement(event: LifecycleEvent): string {
   return event.entitlements[0] ?? event.productId?.replace(/^rc_promo_/, '').replace(/_[^_]*$/, '') ?? '';
 }
@@ -70,9 +70,9 @@ export function emptyBuilder(key: string, environment: Environment) {
     isIncomplete: false,
     awaitsPriceConsent: false,
     isPriceRising: false,
-    /** Whether the purchase of the period in force is known, and not only events about it. */
+    /** Whether the purchase of the current period is known, not just later events about it. */
     isPurchaseKnown: false,
-    /** Whether the lifetime value has what RevenueCat's API said was paid for it. */
+    /** Whether the lifetime value includes the revenue that RevenueCat's API listed for this subscription. */
     isRevenueListed: false,
     willRenew: false,
     originalTransactionId: null as string | null,
@@ -101,7 +101,7 @@ export function emptyBuilder(key: string, environment: Environment) {
   };
 }
 
-/** How long the period is as it was bought; `null`: unknown, since an extension and a refund name another end. */
+/** Length of the period as it was bought; `null`: unknown, because an extension or a refund names another end. */
 export function boughtLengthMs(event: LifecycleEvent): number | null {
   const { kind, expirationReason, expiresAtMs, purchasedAtMs, atMs } = event;
   const isMoved =
@@ -116,7 +116,7 @@ export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
   const startsAtMs = event.purchasedAtMs ?? event.atMs;
   const isGranted = isGrant(event);
   const isTemporary = event.kind === 'temporary_entitlement_grant';
-  // Subscriptions always name their end, so the refund of something endless is that of a one-time purchase.
+  // Subscriptions always name their end, so a refund without one belongs to a one-time purchase.
   const isEndlessRefund = event.kind === 'refund' && expiresAtMs === null;
   const isOneTime = (event.type === 'NON_RENEWING_PURCHASE' || isEndlessRefund) && !isGranted;
   return {
@@ -139,14 +139,14 @@ export function builderFrom(event: LifecycleEvent, key: string): StateBuilder {
   };
 }
 
-/** When access ends; infinity: never. */
+/** When access ends; `Infinity`: never. */
 export function accessEndMs(builder: StateBuilder): number {
   if (builder.endedAtMs !== null) return builder.endedAtMs;
   if (builder.endsAtMs === null) return Number.POSITIVE_INFINITY;
   return Math.max(builder.endsAtMs, builder.gracePeriodEndsAtMs ?? 0, builder.trustedUntilMs ?? 0);
 }
 
-/** What only the API's response shows happened before it: a date that moves with each response is none. */
+/** `null` if the time is only that of the API's response: it happened before, and the date would move each time. */
 export function knownTime(atMs: number | null, snapshotAtMs: number | null): number | null {
   return atMs === snapshotAtMs ? null : atMs;
 }
@@ -156,7 +156,7 @@ export function endAccess(builder: StateBuilder, atMs: number): void {
   builder.endedAtMs = Math.min(builder.endedAtMs ?? atMs, atMs);
 }
 
-/** Time alone may have ended access. */
+/** The state at `nowMs`: access may have ended since the last event, just because time has passed. */
 export function buildState(
   builder: StateBuilder,
   nowMs: number,
@@ -167,14 +167,14 @@ export function buildState(
   const { refunded, beforeRefund, ...facts } = rest;
   const endMs = accessEndMs(builder);
   const givesAccess = !facts.isIncomplete && nowMs < endMs;
-  // Only a purchase or a grant can be for life.
+  // Only a one-time purchase or a grant can be for life.
   const isEndless = facts.isOneTime || isGrant;
   const isEndKnown =
     endMs !== snapshotAtMs && endMs !== trustedUntilMs && (isEndless || Number.isFinite(endMs));
   return {
     ...facts,
     status: statusOf(builder, givesAccess),
-    // One that was never paid has not started: it takes no other subscription's place.
+    // A subscription that was never paid has not started, so it replaces no other.
     startedAtMs: facts.isIncomplete ? null : facts.startedAtMs,
     endsAtMs: endedAtMs ?? facts.endsAtMs,
     willRenew: facts.willRenew && givesAccess && !facts.awaitsPriceConsent,
@@ -191,7 +191,7 @@ export function buildState(
 function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStatus {
   const { isGrant, pausedAtMs, periodType, cancelledAtMs } = builder;
   if (!givesAccess) {
-    // Access that ended before the pause, by a refund, is not paused. The API and events round times differently.
+    // Access that a refund ended before the pause is not paused. The API and events round times differently.
     if (pausedAtMs !== null && accessEndMs(builder) > pausedAtMs - MINUTE_MS) return 'paused';
     return isGrant ? 'expired_promotional' : 'expired';
   }
@@ -201,7 +201,7 @@ function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStat
   if (builder.billingIssueAtMs !== null && cancelledAtMs === null)
     return isTrial ? 'grace_period_trial' : 'grace_period';
   if (builder.isOneTime || builder.isTemporary) return 'active';
-  // A scheduled pause is not a cancellation, and a prepaid plan was never to renew.
+  // A scheduled pause is not a cancellation, and a prepaid plan never renews.
   const isStillRunning = pausedAtMs !== null || periodType === 'PREPAID';
   if ((cancelledAtMs !== null || !builder.willRenew) && !isStillRunning)
     return isTrial ? 'cancelled_trial' : 'cancelled';
@@ -209,7 +209,7 @@ function statusOf(builder: StateBuilder, givesAccess: boolean): SubscriptionStat
   return periodType === 'INTRO' ? 'intro' : 'active';
 }
 
-/** With access first, then paused, then what ended last; the key decides between equals. */
+/** Puts those with access first, then paused ones, then those that ended last; the key breaks ties. */
 export function compareSubscriptions(a: SubscriptionState, b: SubscriptionState): number {
   return (
     rankOf(a) - rankOf(b) ||
@@ -219,7 +219,7 @@ export function compareSubscriptions(a: SubscriptionState, b: SubscriptionState)
   );
 }
 
-/** What will be charged again matters most to the reader, then what lasts for life. */
+/** Subscriptions that will be charged again matter most to the reader, then those for life. */
 function rankOf(subscription: SubscriptionState): number {
   const { givesAccess, willRenew, isFamilyShare, endsAtMs, status, isIncomplete } = subscription;
   if (!givesAccess) return isIncomplete ? 6 : status === 'paused' ? 4 : 5;

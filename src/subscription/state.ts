@@ -25,14 +25,14 @@ import {
 import type { EntitlementState, Money, Snapshot, SubscriberState, SubscriptionState } from './types.ts';
 
 /**
- * What a history adds up to at one time, in one pass: the events in order, without those that moved to another customer,
- * are applied to the subscriptions that they belong to, and the subscriptions are summarized.
+ * Derives the state at one point in time, in one pass. The events are applied in order to the subscriptions that they
+ * belong to, except events that moved to another customer. Then the subscriptions are summarized.
  *
- * Pure: the same events in any order and any number of repetitions give the same state. A snapshot overrules
- * everything until it was taken; later events apply on top of it. Time alone ends access.
+ * Pure: the same events in any order and any number of repetitions give the same state. A snapshot overrules everything
+ * until it was taken; later events apply on top of it. Time alone ends access.
  *
- * @param events of one subscriber as `assembleHistory` returns them: with those received by transfer. An event on
- *   the `source` side takes away what was bought until then.
+ * @param events of one subscriber as `assembleHistory` returns them, including those received by transfer. A transfer
+ *   on the `source` side removes what was bought before it.
  */
 export function deriveState(
   events: readonly LifecycleEvent[],
@@ -53,7 +53,7 @@ function changesState(event: LifecycleEvent): boolean {
   return isDeliverable(event.kind) && !isTransfer(event) && event.kind !== 'invoice_issued';
 }
 
-/** A purchase that came by transfer was another customer's when RevenueCat answered before. */
+/** Before its transfer a purchase belonged to another customer, so an earlier response does not list it. */
 function knownSinceMs({ atMs, receivedByTransferAtMs }: LifecycleEvent): number {
   return Math.max(atMs, receivedByTransferAtMs ?? 0);
 }
@@ -79,7 +79,7 @@ function summarizeFold(
       if (isOwnPurchase(builder))
         firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
     }
-    // A purchase without access: it is on the timeline, in the sums and can be refunded, but decides no status.
+    // A purchase without an entitlement is on the timeline and in the sums and can be refunded, but decides no status.
     if (builder.isOneTime && builder.entitlements.length === 0) {
       consumables.push(state);
       continue;
@@ -105,7 +105,7 @@ function summarizeFold(
     sandbox,
     consumables: consumables.slice(0, MAX_CONSUMABLES),
     entitlements: entitlementsOf(active, fold.listedEntitlements, nowMs),
-    // A refund whose purchase is unknown would leave less than nothing.
+    // A refund whose purchase is unknown would make the sum negative.
     lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents) || (isUnpriced ? null : 0),
     paid: [...paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
@@ -149,7 +149,7 @@ function seenAs(ordered: readonly LifecycleEvent[]): string[] {
   return preferredAppUserIds(ids).filter((id) => !isAnonymous(id));
 }
 
-/** What is paid for and gives access; else a grant that does; else what ended last. */
+/** A subscription or purchase that gives access, else a grant that does, else what ended last. */
 function bestOf(
   subscriptions: readonly SubscriptionState[],
   grants: readonly SubscriptionState[],
@@ -162,8 +162,8 @@ function bestOf(
 }
 
 /**
- * One entitlement lasts as long as the longest of what gives it. Those that RevenueCat's API listed as active count
- * whatever the subscriptions say.
+ * An entitlement lasts as long as the longest purchase or grant that gives it. Entitlements that RevenueCat's API
+ * listed as active count regardless of the subscriptions.
  */
 function entitlementsOf(
   builders: readonly StateBuilder[],
@@ -181,7 +181,7 @@ function entitlementsOf(
     .sort((a, b) => compareTexts(a.lookupKey, b.lookupKey));
 }
 
-/** Active entitlements that RevenueCat's API lists, and nothing that is known gives. */
+/** Active entitlements that RevenueCat's API lists but no known subscription or grant gives. */
 export function unexplainedEntitlements(state: SubscriberState): EntitlementState[] {
   const giving = [...state.subscriptions, ...state.grants].filter(({ givesAccess }) => givesAccess);
   return state.entitlements.filter(

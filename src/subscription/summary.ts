@@ -20,12 +20,12 @@ const MINOR_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
 ]);
 
 /**
- * What a card needs of a subscriber's whole history, small enough to store with the subscriber. It is made again
- * when the subscriber changes or when time has changed the state.
+ * What a card needs from a subscriber's whole history, small enough to store with the subscriber. It is recomputed when
+ * the subscriber changes or when time alone changes the state.
  */
 export interface SubscriberSummary {
   readonly state: SubscriberState;
-  /** The newest of those about purchases, newest first. */
+  /** The latest events about purchases, newest first. */
   readonly latest: readonly LifecycleEvent[];
   readonly counts: Readonly<Record<Environment, number>>;
 }
@@ -46,19 +46,19 @@ export function summarize(
   };
 }
 
-/** A store that gives up on a card announces it twice: BILLING_ISSUE is the one that people ask about. */
+/** A failed payment arrives as BILLING_ISSUE and as CANCELLATION: people ask about the BILLING_ISSUE. */
 function isMajor(event: LifecycleEvent): boolean {
   if (MINOR_KINDS.has(event.kind)) return false;
   return event.type !== 'CANCELLATION' || event.cancelReason !== 'BILLING_ERROR' || isCancelledByStore(event);
 }
 
-/** Without what is only stored with an event. Only minor kinds are described by fields of the raw event. */
+/** Drops fields that are only for storage. Only minor kinds are described by fields of the raw event. */
 function prune(event: LifecycleEvent & { projectId?: string; delivery?: unknown }): LifecycleEvent {
   const { delivery, projectId, ...rest } = event;
   return MINOR_KINDS.has(event.kind) ? rest : { ...rest, raw: {} };
 }
 
-/** When time alone changes the state next, or what is said of it, epoch ms. */
+/** When time alone next changes the state or its description, epoch ms. */
 export function validUntil(state: SubscriberState, nowMs: number): number {
   const { subscriptions, grants, sandbox, consumables, entitlements } = state;
   const bought = [...subscriptions, ...grants, ...sandbox, ...consumables];
@@ -72,7 +72,7 @@ export function validUntil(state: SubscriberState, nowMs: number): number {
 /** Tells whether a stored summary may be used. */
 export interface SummaryValidity {
   readonly format: number;
-  /** The subscriber's version that it was made from. */
+  /** The version of the subscriber that the summary was made from. */
   readonly version: number;
   readonly validUntilMs: number;
 }
@@ -81,7 +81,7 @@ export interface StoredSummary extends SummaryValidity {
   readonly summary: SubscriberSummary;
 }
 
-/** @param version the subscriber's; `stored` is missing where no summary is stored */
+/** @param version the subscriber's current version; `stored` is absent if no summary is stored */
 export function isCurrentSummary(
   stored: SummaryValidity | null | undefined,
   version: number,

@@ -4,9 +4,9 @@ import type { LifecycleEvent } from './read-event.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription, SubscriberState } from './types.ts';
 
 /**
- * Which purchases move with a TRANSFER. RevenueCat documents that a transfer names the app and the store, that its
- * API can transfer the purchases of single apps, and that transactions belong to the store account; so purchases
- * of other stores and apps, and grants, stay. A transfer in the sandbox moves only what was bought there.
+ * Whether a purchase moves with a TRANSFER. RevenueCat documents that a transfer names the app and the store, that its
+ * API can transfer the purchases of single apps, and that transactions belong to the store account; so purchases of
+ * other stores and apps, and grants, stay. A transfer in the sandbox moves only what was bought there.
  */
 function isInScope(
   transfer: LifecycleEvent,
@@ -29,12 +29,12 @@ export function isTransfer({ kind }: LifecycleEvent): boolean {
 }
 
 /**
- * What one customer's state and timeline consist of: the events stored for them, and those that came by transfer
- * and are still theirs. Events that left again stay on the list as stored, for the timeline; `withoutMovedAway`
- * leaves them out. An event that came back is marked like one received.
+ * The events behind one customer's state and timeline: those stored for them, and those received by transfer that are
+ * still theirs. Events that moved away again stay on the list, for the timeline; `withoutMovedAway` leaves them out. An
+ * event that came back is marked as received.
  *
- * For any chain of transfers, back and forth included, exactly one customer holds an event: all transfers are
- * replayed in order, and each moves what its source holds at that time.
+ * For any chain of transfers, back and forth included, exactly one customer holds an event: all transfers are replayed
+ * in order, and each moves what its source holds at that time.
  *
  * @param stored events by subscriber id: of this one, and of everyone whose transfers lead to them
  */
@@ -55,7 +55,7 @@ export function assembleHistory<E extends LifecycleEvent>(
   return { events: received.length === 0 ? events : events.sort((a, b) => a.atMs - b.atMs), received };
 }
 
-/** Who owns each event in the end; `null`: a customer who is not among those in `stored`. */
+/** Finds the final owner of each event; `null`: a customer who is not in `stored`. */
 function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, readonly E[]>) {
   const all = [...stored].flatMap(([storedFor, events]) =>
     events.map((event) => ({
@@ -76,7 +76,7 @@ function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, r
     else if (transfer.side === 'source' && receivers.get(transfer.id) !== source) {
       for (const held of earlier) {
         if (held.owner !== source || !canMove(held.event) || !isInScope(transfer, held.event)) continue;
-        // It came after this transfer.
+        // The source received this event after the transfer.
         if ((held.event.receivedByTransferAtMs ?? 0) >= transfer.atMs) continue;
         held.owner = receivers.get(transfer.id) ?? null;
         held.sinceMs = transfer.atMs;
@@ -90,7 +90,7 @@ function isReceipt(event: LifecycleEvent): boolean {
   return isTransfer(event) && event.side === 'customer';
 }
 
-/** Both rows of a transfer between two ids of one customer become one event that moves nothing. */
+/** Joins the two rows of a transfer between two ids of one customer into one event that moves nothing. */
 export function joinTransfersWithin<E extends LifecycleEvent>(events: readonly E[]): E[] {
   const received = new Set(events.filter(isReceipt).map(({ id }) => id));
   const transfersAway = new Set(events.filter(({ side }) => side === 'source').map(({ id }) => id));
@@ -117,7 +117,7 @@ export function withoutMovedAway(events: readonly LifecycleEvent[]): LifecycleEv
   return held.map(({ event }) => event);
 }
 
-/** What is left of RevenueCat's answer after transfers that came later. */
+/** RevenueCat's response without the purchases that later transfers moved away. */
 export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly LifecycleEvent[]): Snapshot {
   const transfersAway = events.filter(({ side, atMs }) => side === 'source' && atMs > snapshot.takenAtMs);
   if (transfersAway.length === 0) return snapshot;
@@ -133,14 +133,14 @@ export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly Lifecy
     ...snapshot,
     subscriptions,
     purchases,
-    // What a subscription gives, it says itself: the listed end may be that of another one, which moved.
+    // A subscription that stays has its own end. The end listed here may be that of a subscription that moved.
     activeEntitlements: snapshot.activeEntitlements.filter(
       ({ lookupKey }) => isOf(purchases, lookupKey) || !isOf(moved, lookupKey),
     ),
   };
 }
 
-/** When the last transfer brought purchases that may be unknown here; `null`: RevenueCat's API lists them since. */
+/** When a transfer last brought purchases that may be unknown here; `null`: never, or the API was read since. */
 export function receivedAtMs(events: readonly LifecycleEvent[], snapshotAtMs: number | null): number | null {
   const last = events.findLast(
     (event) =>

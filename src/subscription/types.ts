@@ -30,7 +30,7 @@ export const SUBSCRIPTION_STATUSES = [
 
 export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
 
-/** One subscription, one-time purchase with an entitlement, or grant at one time. */
+/** The state of one subscription, one-time purchase or grant at one point in time. */
 export interface SubscriptionState {
   /** Stable within a subscriber: the store's original transaction, else product and store. */
   readonly key: string;
@@ -41,16 +41,16 @@ export interface SubscriptionState {
   readonly periodType: string | null;
   readonly entitlements: readonly string[];
   readonly startedAtMs: number | null;
-  /** When the period paid for began. */
+  /** When the latest period, paid or free trial, began. */
   readonly periodStartedAtMs: number | null;
   /** When it renews or ends; `null`: never (lifetime). */
   readonly endsAtMs: number | null;
-  /** How long the period paid for is as it was bought, whether or not it was extended or ended early. */
+  /** Length of the latest period as it was bought, ignoring extensions and early ends. */
   readonly periodLengthMs: number | null;
   readonly willRenew: boolean;
   /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
   readonly price: Money | null;
-  /** Whether the price is that of an offer code or of a part of a period, and the next period's another. */
+  /** Whether the price is special to this period (an offer, a discount, a part of a period), so the next may differ. */
   readonly isOfferPrice: boolean;
   readonly cancelledAtMs: number | null;
   readonly cancelReason: string | null;
@@ -67,9 +67,9 @@ export interface SubscriptionState {
   /** Everything paid, by currency, refunds subtracted. */
   readonly paid: readonly Money[];
   readonly isFamilyShare: boolean;
-  /** Bought once: a pass for some time, or for life. */
+  /** Bought once, such as a pass for a limited time or for life. */
   readonly isOneTime: boolean;
-  /** Given while the store could not confirm the purchase, for a day at most. */
+  /** Granted for at most a day, while the store cannot confirm the purchase. */
   readonly isTemporary: boolean;
   /** The first payment has not completed; there was never any access. */
   readonly isIncomplete: boolean;
@@ -85,26 +85,26 @@ export interface SubscriptionState {
   readonly givesAccess: boolean;
   /** When access ends or ended, grace period included; `null`: never. */
   readonly accessEndsAtMs: number | null;
-  /** Whether that is a date to name, and not just when RevenueCat's API showed that access had ended or still lasts. */
+  /** Whether `accessEndsAtMs` is a date to show, not just a time derived from when RevenueCat's API was read. */
   readonly isEndKnown: boolean;
-  /** `null`: it has not, or at a time that is not known. */
+  /** `null`: access has not ended, or it ended at an unknown time. */
   readonly expiredAtMs: number | null;
   /** Positive. */
   readonly refund: Money | null;
-  /** What was paid last, without the parts given back, positive; `null`: nothing, or unknown. */
+  /** The last payment minus partial refunds, positive; `null`: nothing was paid, or unknown. */
   readonly lastPayment: Money | null;
 }
 
 export interface EntitlementState {
   readonly lookupKey: string;
-  /** The latest end of all that gives it; `null`: never ends. */
+  /** The latest end among everything that gives the entitlement; `null`: never ends. */
   readonly endsAtMs: number | null;
 }
 
 export interface SubscriberState {
-  /** Of production; `null`: never bought anything and was never granted anything. */
+  /** Production only; `null`: the customer never bought anything and was never granted anything. */
   readonly status: SubscriptionStatus | null;
-  /** The one that `status` and the contact's attributes describe. */
+  /** The subscription or grant that `status` and the contact's attributes describe. */
   readonly primary: SubscriptionState | null;
   /** Paid subscriptions and purchases of production: those that give access first, then the latest. */
   readonly subscriptions: readonly SubscriptionState[];
@@ -112,35 +112,35 @@ export interface SubscriberState {
   readonly grants: readonly SubscriptionState[];
   /** One-time purchases without an entitlement, of both environments, newest first; at most ten. */
   readonly consumables: readonly SubscriptionState[];
-  /** Everything of the sandbox that gives an entitlement. */
+  /** Everything in the sandbox except `consumables`. */
   readonly sandbox: readonly SubscriptionState[];
-  /** Active ones of production, by lookup key. */
+  /** Active production entitlements, sorted by lookup key. */
   readonly entitlements: readonly EntitlementState[];
-  /** `null`: of what was bought no price is known. */
+  /** `null`: something was bought, but no price is known. */
   readonly lifetimeValueUsdCents: number | null;
   readonly paid: readonly Money[];
-  /** First purchase or trial of the customer's own, a family share excluded. */
+  /** The customer's own first purchase or trial; family shares are excluded. */
   readonly firstPurchaseAtMs: number | null;
   readonly firstPaidAtMs: number | null;
-  /** The transfer that took purchases away to another customer and was not undone since. */
+  /** The last transfer that moved purchases to another customer and was not undone. */
   readonly movedTo: {
     readonly atMs: number;
-    /** `null`: purchases of every store. */
+    /** `null`: purchases from every store moved. */
     readonly store: string | null;
     readonly appUserIds: readonly string[];
   } | null;
-  /** The last transfer that brought purchases, unless RevenueCat's API was read since. */
+  /** When a transfer last brought purchases; `null`: never, or RevenueCat's API was read since. */
   readonly receivedAtMs: number | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
-  /** Identified ids that the latest events named, the last seen first. */
+  /** Identified ids that the latest events named, most recent first. */
   readonly seenAs: readonly string[];
   readonly lastEvent: { readonly kind: EventKind; readonly type: string; readonly atMs: number } | null;
-  /** When RevenueCat's API was last read; `null`: the state rests on events alone. */
+  /** When RevenueCat's API was last read; `null`: the state is derived from events alone. */
   readonly snapshotAtMs: number | null;
 }
 
-/** What RevenueCat's v2 API says of subscriptions and one-time purchases alike. */
+/** Fields that RevenueCat's v2 API returns for both subscriptions and one-time purchases. */
 interface SnapshotItem {
   readonly id: string;
   readonly productId: string | null;
@@ -172,7 +172,7 @@ export interface SnapshotPurchase extends SnapshotItem {
   readonly storePurchaseId: string | null;
 }
 
-/** One customer as RevenueCat's v2 API lists them. */
+/** One customer as returned by RevenueCat's v2 API. */
 export interface Snapshot {
   readonly takenAtMs: number;
   readonly customerId: string;
