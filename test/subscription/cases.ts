@@ -15,8 +15,8 @@ import {
 } from './histories.ts';
 
 /**
- * What customers are, then faults that were reported for this app or for others of its kind, with their siblings in
- * other stores and orders. `docs/sentences.md` lists them in every language.
+ * Common customers, then bugs that were reported for this app or for similar ones, with their variants in other stores
+ * and orders of events. `docs/sentences.md` lists them in every language.
  */
 export interface Case {
   readonly name: string;
@@ -66,7 +66,7 @@ const expire = (at: number, reason: string, fields = {}): LifecycleEvent =>
   event('EXPIRATION', at, { ...period(0, 30), expiration_reason: reason, ...fields });
 const refund = (at: number, fields = {}): LifecycleEvent =>
   cancel(at, 'CUSTOMER_SUPPORT', { ...period(0, 30, -10), ...fields });
-/** What the API says of a subscription whose next period is paid already. */
+/** The API's response about a subscription whose next period is already paid. */
 const paidAhead = (status: string, periodEnd: number, nextEnd: number) =>
   apiSubscription({
     status,
@@ -93,7 +93,7 @@ const buyLifetime = (at: number, fields = {}): LifecycleEvent =>
   event('NON_RENEWING_PURCHASE', at, { ...lifetime, ...fields });
 const refundLifetime = (at: number): LifecycleEvent =>
   refund(at, { ...lifetime, price: -10, price_in_purchased_currency: -10 });
-/** What the API says on day 40 of someone who owns a one-time purchase. */
+/** The API's response on day 40 about a customer who owns a one-time purchase. */
 const ownedFor = (endDay: number | null): Snapshot => ({
   ...snapshotOf(40, []),
   purchases: [apiPurchase()],
@@ -101,7 +101,7 @@ const ownedFor = (endDay: number | null): Snapshot => ({
 });
 
 export const CASES: readonly Case[] = [
-  // What most customers are.
+  // The most common customers.
 
   {
     name: 'nothing',
@@ -1255,7 +1255,7 @@ export const CASES: readonly Case[] = [
       issue(30, null),
       cancel(30, 'BILLING_ERROR'),
       expire(30, 'BILLING_ERROR'),
-      // The renewals in between were not received.
+      // The renewals in between were never received.
       issue(120, null, period(90, 120)),
       expire(120, 'BILLING_ERROR', period(90, 120)),
       buy(110, 140, team),
@@ -2613,7 +2613,7 @@ export const CASES: readonly Case[] = [
     says: `Payment for Pro failed on ${date(30)}. No access since ${date(63)}. Pro had been granted.`,
   },
 
-  // Where purchases went.
+  // Transferred purchases.
   {
     name: 'purchases that moved away were bought',
     events: [

@@ -81,7 +81,7 @@ describe('attributes of a contact', () => {
       contactAttributes(deriveState(events, null, day(50)), ids).rc_app_user_id;
     assert.equal(named([buy(0, 30), renewed], ['ada', 'bob', 'zoe']), 'zoe');
     assert.equal(named([renewed, buy(0, 30)], ['ada', 'bob', 'zoe']), 'zoe');
-    // What came with a transfer names another customer.
+    // An event that came with a transfer names another customer.
     assert.equal(named([buy(0, 30), given], ['ada', 'bob']), 'ada');
     const anonymous = renew(30, 60, { app_user_id: '$RCAnonymousID:1' });
     assert.equal(named([buy(0, 30), anonymous], ['$RCAnonymousID:1', 'ada']), 'ada');

@@ -1,12 +1,12 @@
 import { type LifecycleEvent, readEvent } from '../../src/subscription/read-event.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription } from '../../src/subscription/types.ts';
 
-/** Midnight of a day of the tests' calendar, UTC ms; day 0 is January 1, 2026. Fractions are hours and less. */
+/** Midnight of a day, UTC epoch ms; day 0 is January 1, 2026. A fraction is a time on that day. */
 export function day(n: number): number {
   return Date.UTC(2026, 0, 1) + Math.round(n * 86_400_000);
 }
 
-/** A monthly subscription's event on the App Store, as a webhook brings it; `fields` replace what differs. */
+/** A webhook's event about a monthly App Store subscription; `fields` override. */
 export function body(
   type: string,
   atDay: number,

@@ -23,13 +23,13 @@ import {
   World,
 } from './simulated-stores.ts';
 
-/** 1,000 in the suite; `LIVES=100000` by hand, about four minutes. */
+/** Random histories: 1,000 in the suite. By hand, `LIVES=100000` takes about four minutes. */
 const LIVES = Number(process.env.LIVES ?? 1_000);
 
 const NAMES = { product: () => null, entitlement: () => null };
 const m = messagesFor('en');
 
-/** Everyone's events arrive shuffled, some of them twice. */
+/** Each customer's events as they arrive: shuffled, and some of them twice. */
 function arrive(world: World, seed: number): Map<string, LifecycleEvent[]> {
   const order = (event: LifecycleEvent): number => hash(`${event.id}${seed}`);
   return new Map(
@@ -46,7 +46,7 @@ function hash(text: string): number {
   return value;
 }
 
-/** The store's clock and RevenueCat's differ by less. */
+/** The store's clock and RevenueCat's differ by less than this. */
 const SAME_MS = 2_000;
 
 function assertAgrees(truth: Truth, states: ReadonlyMap<string, SubscriberState>, nowMs: number): void {
@@ -90,7 +90,7 @@ function assertTotals(world: World, who: string, state: SubscriberState): void {
   assert.deepEqual(derived, ends, `${who} entitlements`);
 }
 
-/** Nothing that is said to come lies in the past, and nothing that is said to be over in the future. */
+/** Dates of what is still to come must be in the future, and dates of what has ended must not. */
 function assertDates({ statements, subscriptions, nextCharge }: CustomerDescription, nowMs: number): void {
   if (nextCharge) assert.ok(nextCharge.atMs > nowMs);
   for (const statement of [...statements, ...subscriptions.flatMap((each) => each.statements)]) {
@@ -106,7 +106,7 @@ function assertDates({ statements, subscriptions, nextCharge }: CustomerDescript
   }
 }
 
-/** Card, table, Messenger, Fin and attributes say the same. */
+/** The card, its table, the Messenger, Fin and the attributes must agree. */
 function assertSurfacesAgree(
   state: SubscriberState,
   history: readonly LifecycleEvent[],
@@ -130,7 +130,7 @@ function assertSurfacesAgree(
   assert.equal(fin.status, written.subscription_status ?? 'none');
   assert.equal(fin.will_renew, written.rc_will_renew ?? false);
   const expiresOn = isoDay(written.expires_at);
-  // The attribute is one subscription's; what else gives the same plan may do so for longer.
+  // The attribute is about one subscription; another one may give the same plan for longer.
   if (state.subscriptions.filter(({ givesAccess }) => givesAccess).length < 2)
     assert.equal(fin.access_until, expiresOn);
   else assert.ok(fin.access_until === '' || fin.access_until >= expiresOn);
@@ -160,7 +160,7 @@ function assertSurfacesAgree(
   if (charge && shown.length > 1) assert.ok(text.includes(m.date(charge.atMs)), text);
 }
 
-/** Of two subscriptions with one name, a customer also reads where each was bought. */
+/** If two subscriptions have the same name, the customer's text also names the store of each. */
 function withoutStores(text: string): string {
   return text.replaceAll(/ \((?:App Store|Google Play|Roku|Amazon Appstore|on the web)\)/g, '');
 }

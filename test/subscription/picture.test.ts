@@ -14,7 +14,7 @@ const PICTURES: readonly {
   readonly events: readonly LifecycleEvent[];
   readonly snapshot?: Snapshot;
   readonly on: number;
-  /** Kind, and the days from which and to which; `null`: no end; `+`: in the second row. */
+  /** Kind, start day and end day; `null`: no end; `+`: in the second row. */
   readonly segments: readonly string[];
   readonly markers: readonly string[];
 }[] = [
@@ -170,7 +170,7 @@ const dayOf = (ms: number): number | null =>
 describe('the picture of a history', () => {
   for (const { name, events, snapshot = null, on, segments, markers } of PICTURES) {
     test(name, () => {
-      // In any order.
+      // The order of the events must not matter.
       for (const ordered of [events, events.toReversed()]) {
         const picture = pictureOf(ordered, deriveState(ordered, snapshot, day(on)), day(on));
         assert.ok(picture);

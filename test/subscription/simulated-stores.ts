@@ -5,8 +5,8 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/time.ts';
 import { apiSubscription, snapshotOf } from './histories.ts';
 
 /**
- * Simulated stores that sell subscriptions to two customers and send the webhooks that RevenueCat documents. What a
- * store knows is the truth that the derived state must agree with.
+ * Simulated stores that sell subscriptions to two customers and send the webhooks that RevenueCat documents. The
+ * stores' own records are the truth that the derived state must agree with.
  */
 const STORES = ['APP_STORE', 'PLAY_STORE', 'STRIPE', 'RC_BILLING', 'AMAZON', 'ROKU'] as const;
 type Store = (typeof STORES)[number];
@@ -45,7 +45,7 @@ export type Action =
       readonly which: number;
     }
   | { readonly kind: 'change'; readonly which: number; readonly plan: number; readonly deferred: boolean }
-  /** What the stores do with renewals that come due. */
+  /** How the stores handle renewals that come due. */
   | { readonly kind: 'wait'; readonly hours: number; readonly renewals: readonly Renewal[] };
 
 export type Renewal = 'paid' | 'grace' | 'no_grace' | 'recovers' | 'silent';
@@ -98,7 +98,7 @@ export const life = fc
   .tuple(subscribe, wait, fc.array(action, { maxLength: 12 }))
   .map(([first, second, rest]) => [first, second, ...rest]);
 
-/** One subscription as its store knows it. */
+/** A store's own record of one subscription. */
 export interface Truth {
   readonly store: Store;
   readonly id: string;
@@ -120,7 +120,7 @@ export interface Truth {
   resumesAtMs: number | null;
   isPaused: boolean;
   refundedAtMs: number | null;
-  /** Access ended before the period's end. */
+  /** When access ended, if that was before the end of the period. */
   revokedAtMs: number | null;
   awaitsConsent: boolean;
   isReplaced: boolean;
@@ -157,7 +157,7 @@ export class World {
     for (const each of actions) {
       if (each.kind === 'wait') this.#wait(each.hours * HOUR_MS, [...each.renewals]);
       else {
-        // Webhooks take up to two hours; the order of what happens in between, or in one millisecond, is unknown.
+        // Webhooks take up to two hours: the order of actions closer together, or in the same millisecond, is unknown.
         this.#wait(MINUTE_MS, ['paid']);
         this.#act(each);
         this.#wait(3 * HOUR_MS, ['paid']);
@@ -297,7 +297,7 @@ export class World {
       return;
     }
     truth.revokedAtMs = this.nowMs;
-    // RevenueCat may set the end to the refund or back to the purchase.
+    // RevenueCat may set the end to the time of the refund, or back to that of the purchase.
     const endMs = this.#count % 2 === 0 ? this.nowMs : truth.statedStartMs;
     this.#send(truth, 'CANCELLATION', { ...refund, expiration_at_ms: endMs });
     this.#send(
@@ -329,7 +329,7 @@ export class World {
       const offsetMs = [-1_000, 0, 1_000][this.#count % 3] ?? 0;
       this.#send(truth, 'PRODUCT_CHANGE', { ...change, expiration_at_ms: this.nowMs }, this.nowMs + offsetMs);
       this.#begin(truth, to, 'NORMAL');
-      // A late notice about what was replaced.
+      // A late webhook about the replaced subscription.
       this.#send(
         truth,
         'CANCELLATION',
@@ -406,7 +406,7 @@ export class World {
       const graceEndMs = truth.graceEndMs;
       truth.autoRenew = false;
       truth.isOver = true;
-      // The end stays that of the period.
+      // The webhook still names the end of the period, not that of the grace period.
       if (this.#next() !== 'silent')
         this.#send(truth, 'EXPIRATION', { expiration_reason: 'BILLING_ERROR' }, graceEndMs + HOUR_MS);
       return;
@@ -481,7 +481,7 @@ export class World {
     this.#send(truth, type, { ...price(cents), ...fields }, atMs);
   }
 
-  /** Sums travel with their purchase, so they are counted by subscription. */
+  /** A transfer moves what was paid along with the purchase, so payments are counted per subscription. */
   #add(truth: Truth, cents: number): void {
     this.paidCents.set(truth.id, (this.paidCents.get(truth.id) ?? 0) + cents);
   }
@@ -517,7 +517,7 @@ function price(cents: number): { price: number; price_in_purchased_currency: num
   return { price: cents / 100, price_in_purchased_currency: cents / 100 };
 }
 
-/** When something happens to a subscription on its own; infinity: nothing any more. */
+/** When the next thing happens to a subscription without anyone acting; infinity: never. */
 function dueAt(truth: Truth): number {
   if (truth.isReplaced) return Number.POSITIVE_INFINITY;
   if (truth.isPaused) return truth.resumesAtMs ?? Number.POSITIVE_INFINITY;
@@ -530,7 +530,7 @@ export function accessEndOf(truth: Truth): number {
   return truth.graceEndMs ?? truth.endMs;
 }
 
-/** What RevenueCat's API says of a customer now. It names a subscription by its last transaction, or by the first. */
+/** RevenueCat's API response about a customer now. It names a subscription by its last transaction, or by the first. */
 export function apiResponse({ truths, nowMs, paidCents }: World, who: string): Snapshot {
   const own = truths.filter(({ owner }) => owner === who);
   const subscriptions = own.map((truth) => {
@@ -584,7 +584,7 @@ function apiStatus(
   };
 }
 
-/** The status that RevenueCat's documentation gives to what the store knows. */
+/** The status that a subscription has according to RevenueCat's documentation. */
 export function statusOf(truth: Truth, nowMs: number): SubscriptionStatus {
   if (nowMs >= accessEndOf(truth)) return truth.isPaused ? 'paused' : 'expired';
   const isTrial = truth.period === 'TRIAL';

@@ -21,12 +21,12 @@ interface History {
   readonly name: string;
   readonly events: readonly LifecycleEvent[];
   readonly snapshot?: Snapshot;
-  /** The day on which one looks. */
+  /** The day for which the state is derived. */
   readonly on: number;
   readonly status: string | null;
   /** Active entitlements and the day on which they end; `null`: never. */
   readonly access: Readonly<Record<string, number | null>>;
-  /** Of the primary subscription; left out where nothing about it matters. */
+  /** Whether the primary subscription renews; absent: not checked. */
   readonly renews?: boolean;
   readonly usd?: number;
   readonly primary?: Readonly<Record<string, unknown>>;
@@ -317,7 +317,7 @@ const HISTORIES: readonly History[] = [
     access: {},
   },
 
-  // Ties of one millisecond.
+  // Ties within one millisecond.
   {
     name: 'billing issue, cancellation and expiration in one millisecond',
     events: [
@@ -454,7 +454,7 @@ const HISTORIES: readonly History[] = [
     primary: { startedAtMs: day(-335), periodStartedAtMs: null, endsAtMs: day(30) },
   },
 
-  // Shapes of a life.
+  // Life cycles.
   {
     name: 'trial, converted, renewed',
     events: [trial(0, 7), renew(7, 37, { is_trial_conversion: true }), renew(37, 67)],
@@ -568,7 +568,7 @@ const HISTORIES: readonly History[] = [
     renews: false,
   },
 
-  // Money given back.
+  // Refunds.
   {
     name: 'refunded',
     events: [buy(0, 30), refund(5)],

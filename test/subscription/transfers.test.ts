@@ -11,7 +11,7 @@ import { assembleHistory, markWithinCustomer } from '../../src/subscription/tran
 import type { Snapshot, SubscriberState } from '../../src/subscription/types.ts';
 import { apiSubscription, buy, day, event, grant, renew, snapshotOf } from './histories.ts';
 
-/** Everyone's stored events; a transfer is stored for both of its sides. */
+/** Each customer's stored events; a transfer is stored for both sides. */
 class Stored {
   readonly events = new Map<string, LifecycleEvent[]>();
   readonly #snapshots = new Map<string, Snapshot>();
