@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type axe from 'axe-core';
 import type { Frame, Page } from 'playwright-core';
 
-/** Less than half of what the package exports, which every page would have to parse. */
+/** The minified build, less than half of the source that the package exports: every page has to parse it. */
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
 
 interface Violation {
@@ -17,18 +17,18 @@ interface Look {
   /** A selector; by default the whole page. */
   readonly part?: string | undefined;
   /**
-   * `everything` by default. `changes`: everything if other elements are drawn than at the last look at another width,
-   * else what depends on colors and widths. `new colors`: the colors of elements that were not drawn at that look.
+   * What to check: `everything` by default. `changes`: everything if the other width draws other elements, else only
+   * what depends on colors and widths. `new colors`: the colors of elements that the other width does not draw.
    */
   readonly at?: 'everything' | 'changes' | 'new colors';
 }
 
-/** For a page that loads many documents: each has axe from its start. To send it to one takes a tenth of a second. */
+/** Loads axe with each document of a page. Sending axe to a document afterward takes a tenth of a second each time. */
 export async function bringAxe(page: Page): Promise<void> {
   await page.addInitScript(AXE);
 }
 
-/** What axe finds on a page, or in one part of it. The page's own policy does not apply to it. */
+/** What axe finds on a page, or in one part of it. The page's Content Security Policy does not apply to axe. */
 export async function axeFindings(page: Page | Frame, look: Look = {}): Promise<string[]> {
   if (!(await page.evaluate('"axe" in window'))) await page.evaluate(AXE);
   const violations = await page.evaluate(async ({ part, at = 'everything' }: Look) => {
@@ -62,10 +62,10 @@ export async function axeFindings(page: Page | Frame, look: Look = {}): Promise<
 }
 
 /**
- * No finding in light and dark, at phone and desktop width, and nothing wider than the screen. Axe takes most of a
- * browser test's time. Widths and color schemes do not affect each other, so it looks once at each, and at the colors of
- * what the page draws at one width only. Most rules read the document alone: they run again only where the other width
- * draws other elements. In this order one thing changes at a time: the browser draws the page again for each.
+ * Asserts no findings in light and dark, at phone and desktop width, and nothing wider than the screen. Axe takes most
+ * of a browser test's time. Widths and color schemes do not affect each other, so each is checked once, plus the colors
+ * of elements that only one width draws. Most rules read only the document: they run again only if the other width
+ * draws other elements. The order changes one thing per step, because the browser redraws the page for each change.
  */
 export async function assertAccessible(page: Page, name: string, part?: string): Promise<void> {
   const { SHOTS } = process.env;
@@ -90,8 +90,8 @@ export async function assertAccessible(page: Page, name: string, part?: string):
 }
 
 /**
- * For one more view of the card: no finding at desktop width, and nothing wider than a phone. The colors of each
- * component, in light and dark and at both widths, are those of the inbox page's own test, which draws them all.
+ * For one more view of the card: asserts no findings at desktop width, and nothing wider than a phone. The inbox page's
+ * own test draws every component, and checks their colors in light and dark and at both widths.
  */
 export async function assertViewAccessible(page: Page, name: string): Promise<void> {
   const { SHOTS } = process.env;
@@ -116,12 +116,12 @@ interface Focused {
   readonly isVisible: boolean;
 }
 
-/** The control that has the focus, and whether a keyboard user sees which it is. `null`: none, as after the last. */
+/** The focused control, and whether a keyboard user sees that it has the focus. `null`: none, as after the last one. */
 export async function focused(page: Page): Promise<Focused | null> {
   return page.evaluate(() => {
     const control = document.activeElement;
     if (!control || control === document.body) return null;
-    // A radio button hidden in its label, or a field in its frame, shows its focus there.
+    // The label of a hidden radio button, or the frame around a field, shows the focus instead of the control.
     const shownBy = [control, control.nextElementSibling, control.parentElement].filter(
       (each) => each !== null,
     );
@@ -142,8 +142,8 @@ export async function focused(page: Page): Promise<Focused | null> {
 }
 
 /**
- * Presses Tab until a control has the focus whose name or component id begins so. Each one on the way must show its
- * focus.
+ * Presses Tab until the focus is on a control whose name or component id starts with `wanted`. Every control on the way
+ * must show its focus.
  */
 export async function tabTo(page: Page, wanted: string, key = 'Tab'): Promise<void> {
   const passed: string[] = [];

@@ -21,7 +21,7 @@ const read = readConfig({
 if (!read.ok) throw new Error(JSON.stringify(read.problems));
 const CONFIG = read.config;
 
-/** The context of a process whose jobs are dropped, unless `jobs` says otherwise. */
+/** The app context of a process that drops its jobs, unless `given.jobs` is passed. */
 export function createTestContext(
   database: Database,
   given: Partial<Omit<AppContext, 'config'>> & {
@@ -36,7 +36,7 @@ export function createTestContext(
     jobs: { send: async () => {} },
     logger: silent,
     counters: createAppCounters(new Registry()),
-    // A test may replace `Date.now`.
+    // Looks `Date.now` up at each call, because a test may replace it.
     now: () => Date.now(),
     ...given,
     config: { ...CONFIG, ...given.config, intercom: { ...CONFIG.intercom, ...given.config?.intercom } },

@@ -10,7 +10,7 @@ import { atEnd } from './test-process.ts';
 
 const run = promisify(execFile);
 
-/** Chromium's, and that of its font configuration. */
+/** The version of Chromium, then that of its font configuration. */
 const VERSION = '147.3';
 
 const ARGUMENTS = [
@@ -26,7 +26,7 @@ const ARGUMENTS = [
 
 let shared: Promise<Browser> | null = null;
 
-/** The browser that the test files of a process share. `close` closes the pages of the file. */
+/** The browser that the test files of a process share. Its `close` closes only the pages of the current file. */
 export function sharedBrowser(): Promise<Browser> {
   shared ??= launchBrowser().then((browser) => {
     const end = browser.close.bind(browser);
@@ -39,7 +39,7 @@ export function sharedBrowser(): Promise<Browser> {
   return shared;
 }
 
-/** What the browser of an admin does who presses *Install* in the App Store, with the simulator's pages. */
+/** Installs the app as an admin who clicks *Install* in the App Store, through the simulator's pages. */
 export async function installApp(page: Page, appUrl: string, workspaceId: string): Promise<void> {
   await page.goto(`${appUrl}/install`);
   await page.getByLabel('Workspace').selectOption(workspaceId);
@@ -47,7 +47,7 @@ export async function installApp(page: Page, appUrl: string, workspaceId: string
   await page.waitForURL(/appstore\/redirect|\/settings/);
 }
 
-/** Starts a headless Chromium: `CHROMIUM_PATH`, the system's, or the one that `npm ci` brought. */
+/** Starts a headless Chromium: `CHROMIUM_PATH`, the system's, or the one that `npm ci` installed. */
 export async function launchBrowser(): Promise<Browser> {
   const installed = [process.env.CHROMIUM_PATH, '/usr/bin/chromium'].find(
     (path) => path !== undefined && path !== '' && existsSync(path),
@@ -63,9 +63,8 @@ export async function launchBrowser(): Promise<Browser> {
 }
 
 /**
- * The package unpacks to fixed names straight in the temporary folder and takes a half-written file for a
- * finished one. Test files run side by side, so each unpacks into a folder of its own, which becomes the
- * shared one by an atomic rename.
+ * The package unpacks to fixed names in the temporary folder, and mistakes a half-written file for a complete one.
+ * Test processes run in parallel, so each unpacks into its own folder. An atomic rename makes it the shared one.
  */
 async function unpackedChromium(): Promise<string> {
   const shared = join(tmpdir(), `subscription-timeline-chromium-${process.getuid?.() ?? 0}-${VERSION}`);
@@ -84,8 +83,8 @@ async function unpackedChromium(): Promise<string> {
 }
 
 /**
- * The target folder and the wish for the shared libraries can only be given through the environment. The
- * package reads both before its first await, so the change never outlives this synchronous stretch.
+ * The target folder and the request for the shared libraries can only be passed as environment variables. The package
+ * reads both before its first await, so they can be restored as soon as the call returns.
  */
 function extractInto(folder: string): Promise<string> {
   const before = { TMPDIR: process.env.TMPDIR, AWS_EXECUTION_ENV: process.env.AWS_EXECUTION_ENV };
@@ -113,8 +112,8 @@ async function environmentFor(folder: string, executablePath: string): Promise<R
 }
 
 /**
- * The same face on every machine, so that screenshots and heights agree; others only for what it lacks, and one for
- * the picture of a terminal.
+ * Uses the same typeface on every machine, so that screenshots and heights agree. Other fonts only supply missing
+ * characters, except DejaVu Sans Mono, which is for the picture of a terminal.
  */
 function fontConfiguration(folder: string): string {
   return `<?xml version="1.0"?>

@@ -3,15 +3,15 @@ import { after, before } from 'node:test';
 import type { Page } from 'playwright-core';
 import { sharedBrowser } from './browser.ts';
 
-/** Intercom, "Inbox best practices". */
+/** Source: Intercom, "Inbox best practices". */
 export const MAX_FIRST_CANVAS_PX = 400;
-/** Of the text of a card in a narrow sidebar; wider ones hold more. */
+/** Width of a card's text in a narrow sidebar. In a wider sidebar, a line holds more text. */
 const WIDTH_PX = 330;
 const ASSETS = new URL('../../src/simulator/demo/assets/', import.meta.url);
 
 /**
- * Heights in px of canvases as the demo's inbox draws them. Japanese is measured with dashes, which are as wide, and
- * spaces of no width where a line may break: the tests' Chromium has no face for it.
+ * Measures the heights in px of canvases as the demo's inbox draws them. The tests' Chromium has no Japanese font, so
+ * each Japanese character is replaced with a dash of the same width and a zero-width space, where a line may break.
  */
 export function useCardHeights(): (canvases: readonly { readonly content?: unknown }[]) => Promise<number[]> {
   let page: Page;

@@ -8,9 +8,9 @@ import { findUnbound, flatten, isCrossTenant, tenantTables } from './tenancy.ts'
  * Checks every statement that the tests made the product run: each must carry the workspace's id, and none may have a
  * form that Citus refuses.
  *
- * @param folder what `record-statements.ts` wrote
+ * @param folder where `record-statements.ts` wrote the statements
  * @param databaseUrl a migrated database
- * @returns whether all do
+ * @returns whether all statements pass
  */
 export async function checkStatements(folder: string, databaseUrl: string): Promise<boolean> {
   const statements = new Map<string, string>();

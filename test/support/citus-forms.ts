@@ -2,13 +2,13 @@ import { loadModule, parseSync } from 'libpg-query';
 import type pg from 'pg';
 
 /**
- * Forms of statements that Citus' router planner refuses even when everything they touch lies on one node, as its
- * source and its documentation ("SQL support and workarounds") say. The planner looks at the statement after
- * PostgreSQL has simplified it: a subquery that only computes is dissolved, and what it computes stands where its
- * column was named. `offset 0` keeps it apart.
+ * Forms of statements that Citus' router planner refuses even when all their rows are on one node. Sources: Citus' code
+ * and its documentation ("SQL support and workarounds"). The planner sees a statement after PostgreSQL has simplified
+ * it: a subquery that only computes is dissolved, which means that its expressions replace the references to its
+ * columns. `offset 0` prevents that.
  *
- * Read from the text alone, so of types only what the text says is known: where that leaves a doubt a function
- * counts as its least constant namesake.
+ * The check reads only the text, so it knows only the types that the text names. In doubt, a function counts as its
+ * most volatile overload.
  */
 export const FORMS = {
   insertInWith: 'inserts inside a WITH',
@@ -32,16 +32,16 @@ type Form = keyof typeof FORMS;
 /** 0 immutable, 1 stable, 2 volatile. */
 type Volatility = 0 | 1 | 2;
 
-/** What PostgreSQL's catalog says of functions and types. */
+/** What PostgreSQL's catalog says about functions and types. */
 export interface Catalog {
-  /** Tables that Citus spreads. */
+  /** Tables that Citus distributes. */
   readonly spread: ReadonlySet<string>;
   volatilityOf(name: string, argumentCount: number): Volatility;
-  /** Of reading a value of the type from text. */
+  /** The volatility of parsing a value of the type from text. */
   volatilityOfInput(type: string): Volatility;
 }
 
-/** Those of several whose namesakes for types that no table has are less constant. */
+/** Functions whose more volatile overloads are only for types that no table has. */
 const KNOWN: Readonly<Record<string, Volatility>> = { timezone: 0 };
 
 export async function readCatalog(client: pg.Client, spread: ReadonlySet<string>): Promise<Catalog> {
@@ -77,12 +77,12 @@ interface Node {
   readonly [field: string]: unknown;
 }
 
-/** Columns that stand for a call: those of subqueries that PostgreSQL dissolves. */
+/** Columns of the subqueries that PostgreSQL dissolves, with the volatility of the call that replaces each column. */
 type Scope = ReadonlyMap<string, Volatility>;
 
 const NOTHING: Scope = new Map();
 
-/** @returns what Citus would refuse; empty: nothing that is known */
+/** @returns the known forms that Citus refuses; empty: none */
 export function findCitusForms(catalog: Catalog, text: string): string[] {
   const found = new Set<Form>();
   for (const { stmt } of (parseSync(text) as { stmts?: { stmt?: unknown }[] }).stmts ?? []) {
@@ -91,14 +91,14 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
     each(stmt, (tag, node) => {
       if (tag === 'InsertStmt') checkInsert(node);
       if (tag === 'UpdateStmt' || tag === 'DeleteStmt') checkChange(node);
-      // With parameters, Citus writes a comparison for the node that is none.
+      // When the statement has parameters, the comparison that Citus writes for the node is not valid.
       if (/^(Insert|Update|Delete)Stmt$/.test(tag))
         each(node, (inner, { arg }) => {
           if (inner === 'CaseExpr' && arg !== undefined) found.add('simpleCase');
         });
       for (const cte of ctesOf(node)) {
         if (tagOf(cte.ctequery) === 'InsertStmt') found.add('insertInWith');
-        // A recursive one was never refused.
+        // A recursive WITH query was never refused.
         if (list(cte.aliascolnames).length > 0 && !(node.withClause as Node).recursive) found.add('namedCte');
       }
       if (
@@ -156,7 +156,7 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
     if (volatilityIn(node.returningClause, scope) > 0) found.add('callInReturning');
   }
 
-  /** The worst call in a tree, subqueries included. */
+  /** The volatility of the most volatile call in a tree, subqueries included. */
   function volatilityIn(tree: unknown, scope: Scope): Volatility {
     let worst: Volatility = 0;
     each(tree, (tag, node) => {
@@ -176,7 +176,7 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
     return catalog.volatilityOf(name, list(node.args).length);
   }
 
-  /** Columns of the subqueries and CTEs of a modification that PostgreSQL dissolves, with what they call. */
+  /** Columns of a modification's subqueries and CTEs that PostgreSQL dissolves, with the volatility of their calls. */
   function dissolvedIn(node: Node): Scope {
     const scope = new Map<string, Volatility>();
     const ctes = new Map<string, Node>();
@@ -199,7 +199,7 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
           const { name, val } = inside(target);
           const column = name ?? namesOf(inside(val).fields).at(-1) ?? namesOf(inside(val).funcname).at(-1);
           const volatility = volatilityIn(val, own);
-          // What is volatile is never dissolved.
+          // PostgreSQL never dissolves a volatile expression.
           if (volatility !== 1) continue;
           scope.set(`${String(alias)}.${String(column)}`, volatility);
           scope.set(String(column), volatility);
@@ -224,7 +224,7 @@ function comparesWorkspaces(tree: unknown): boolean {
   return compares;
 }
 
-/** Whether PostgreSQL puts a subquery's expressions in the place of its columns. */
+/** Whether PostgreSQL replaces a subquery's columns with their expressions. */
 function isDissolved(query: unknown): boolean {
   if (tagOf(query) !== 'SelectStmt') return false;
   const select = inside(query);
@@ -239,7 +239,7 @@ function isDissolved(query: unknown): boolean {
   return select.op === 'SETOP_NONE' && barriers.every((barrier) => select[barrier] === undefined);
 }
 
-/** A moment and a length of time: what a day is depends on the session's time zone. */
+/** Adding an interval to a timestamp is stable: how long a day is depends on the session's time zone. */
 function isStableArithmetic({ kind, name, lexpr, rexpr }: Node): boolean {
   const [operator] = namesOf(name);
   return (
@@ -253,20 +253,20 @@ function isInterval(node: unknown): boolean {
   return tagOf(node) === 'FuncCall' && namesOf(inner.funcname).at(-1) === 'make_interval';
 }
 
-/** Of two moments: a length of time, of which nothing depends on the session. */
+/** Subtracting two timestamps gives an interval, in which nothing depends on the session. */
 function isDifference(node: unknown): boolean {
   const inner = inside(node);
   return tagOf(node) === 'A_Expr' && namesOf(inner.name)[0] === '-' && !isStableArithmetic(inner);
 }
 
-/** Read when the statement is planned, or typed by the parameter itself. */
+/** A constant is parsed when the statement is planned, and a parameter already has its type. */
 function isConstant(node: unknown): boolean {
   return tagOf(node) === 'A_Const' || tagOf(node) === 'ParamRef';
 }
 
 function typeOf(cast: Node): string {
   const type = cast.typeName as Node;
-  // Whether an array's text is read depends on what is cast; ours are cast from arrays and parameters.
+  // A cast to an array only parses text if its operand is text; ours cast arrays and parameters.
   return type.arrayBounds === undefined ? (namesOf(type.names).at(-1) ?? '') : '';
 }
 
@@ -274,7 +274,7 @@ function ctesOf(node: Node): Node[] {
   return list((node.withClause as Node | undefined)?.ctes).map(inside);
 }
 
-/** Tables that a statement names; CTEs only when asked for. */
+/** Tables that a statement names; CTEs only if `withCtes`. */
 function tablesIn(tree: unknown, withCtes = false): string[] {
   const tables: string[] = [];
   const ctes = new Set<string>();
@@ -307,7 +307,7 @@ function each(tree: unknown, visit: (tag: string, node: Node) => void): void {
   }
 }
 
-/** What a wrapped node holds: `{FuncCall: {…}}` gives `{…}`. */
+/** Unwraps a node: `{FuncCall: {…}}` gives `{…}`. */
 function inside(node: unknown): Node {
   return typeof node === 'object' && node !== null
     ? ((Object.values(node)[0] as Node | undefined) ?? {})

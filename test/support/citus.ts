@@ -10,8 +10,8 @@ export const CITUS_URL = process.env.TEST_CITUS_URL || null;
 const SHARDS = 4;
 
 /**
- * Creates a database with the schema distributed over the cluster's nodes, on each of them. The URL's own database
- * must have the extension and know the worker nodes.
+ * Creates a database on each node of the cluster, with the schema distributed over the nodes. The URL's own database
+ * must have the extension and list the worker nodes.
  */
 export async function createCitusDatabase(name: string): Promise<string> {
   const admin = new URL(CITUS_URL ?? '');

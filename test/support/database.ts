@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import { CITUS_URL, createCitusDatabase, dropCitusDatabase } from './citus.ts';
 
-/** Set by the test runner, which starts one PostgreSQL for all files and fills a template database. */
+/** The test runner sets the URL: it starts one PostgreSQL for all files and fills a template database. */
 function serverUrl(): URL {
   const value = process.env.TEST_DATABASE_URL;
   if (!value) throw new Error('Run the tests with "npm test": it starts the database that they use');
@@ -15,7 +15,7 @@ export interface TestDatabase extends OpenDatabase {
   readonly url: string;
 }
 
-/** A migrated database of its own, copied from the template in a few milliseconds. */
+/** Creates a migrated database for the caller, copied from the template in a few milliseconds. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const url = CITUS_URL === null ? await copyTemplate(name) : await createCitusDatabase(name);
@@ -35,7 +35,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** Deletes all rows, which takes a fraction of what another database does. */
+/** Deletes all rows, in a fraction of the time that creating another database takes. */
 export async function emptyDatabase({ database }: TestDatabase): Promise<void> {
   const tables = await database.query<{ name: string }>(
     `select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'schema_migrations'`,

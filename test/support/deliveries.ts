@@ -1,6 +1,6 @@
 import type { Sql } from '../../src/database/sql.ts';
 
-/** To read from instead of `events`: with the columns of each event's delivery, and its state as `delivery`. */
+/** Select from this instead of `events`: it adds the columns of each event's delivery, and its state as `delivery`. */
 export const EVENT_STATES = `(
   select e.*, coalesce(e.skip_reason, d.reason) as reason, coalesce(d.attempts, 0) as attempts, d.next_try_at,
          d.delivered_at, d.contact_id, d.sent_name, d.sent_at_s,
@@ -18,7 +18,7 @@ export interface DeliveryState {
   readonly attempts?: number;
 }
 
-/** Gives an event a delivery in this state. `pending_events` of its subscriber follows. */
+/** Gives an event a delivery in this state, and updates `pending_events` of its subscriber. */
 export async function setDelivery(
   sql: Sql,
   workspaceId: string,

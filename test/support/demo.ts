@@ -5,7 +5,7 @@ import { sharedBrowser } from './browser.ts';
 import { createTestDatabase } from './database.ts';
 import { silent } from './world.ts';
 
-/** The demo and a browser, from before the first test of the caller's suite until after its last. */
+/** Runs the demo and a browser from before the first test of the caller's suite until after its last. */
 export function useDemo(): {
   demo(): Demo;
   newPage(viewport?: { readonly width: number; readonly height: number }): Promise<Page>;
@@ -29,7 +29,7 @@ export function useDemo(): {
   };
 }
 
-/** On a database of the tests' server: one of its own takes seconds to be made. */
+/** Uses a database of the tests' server: creating a server for the demo takes seconds. */
 async function startTestDemo(): Promise<Demo> {
   const db = await createTestDatabase();
   const demo = await startDemo({ port: 0, logger: silent, databaseUrl: db.url });

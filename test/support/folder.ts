@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const MEMORY = '/dev/shm';
-/** A run uses a tenth of it; a container often has only 64 MB. */
+/** A run uses a tenth of this. In a container, `/dev/shm` often has only 64 MB. */
 const MIN_FREE_BYTES = 4 * 1024 ** 3;
 
 /**
- * A folder for a database, in memory where there is room: the 530 files of each copy of the template take a tenth of
- * the processor time that they take on ext4.
+ * Makes a folder for a database, in memory if there is room: writing the 530 files of each copy of the template there
+ * takes a tenth of the processor time that it takes on ext4.
  */
 export async function makeDatabaseFolder(name: string): Promise<string> {
   const free = await statfs(MEMORY).then(

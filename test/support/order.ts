@@ -1,6 +1,6 @@
 /**
- * They wait more than they work, for limits, pauses and retries of the product: while one process runs them, three work.
- * With four that work, tests of real processes starved on two cores.
+ * Files that mostly wait for limits, pauses and retries of the product. One process runs them first while three keep
+ * the cores busy. With four busy processes, tests of real processes starved on two cores.
  */
 const WAITING = [
   'test/delivery/deliver',
@@ -20,8 +20,8 @@ const WAITING = [
 ];
 
 /**
- * Of a browser: one process begins with them and the others take those that are left at the end, since each that takes
- * one loads Playwright and starts a Chromium, 0.9 s of processor time.
+ * Files that use a browser. One process starts with them and the others only take those left at the end, because each
+ * process that runs one loads Playwright and starts a Chromium, which costs 0.9 s of processor time.
  */
 const BROWSER = [
   'test/settings/journey',
@@ -39,7 +39,7 @@ const BROWSER = [
   'test/messenger/settings',
 ];
 
-/** They take longest (8 to 50 s), so they start first. */
+/** The slowest files (8 to 50 s), which start first. */
 const LONG = [
   'test/delivery/faults',
   'test/grants/',
@@ -53,7 +53,7 @@ const LONG = [
 ];
 
 /**
- * The files for each process of the suite: it runs those that are left when it gets to them.
+ * All files in an order for each process of the suite. A process skips a file that another one has claimed.
  *
  * @param files paths from the project's folder, or absolute
  */

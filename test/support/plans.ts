@@ -1,6 +1,6 @@
 import type { Sql } from '../../src/database/sql.ts';
 
-/** Of which a workspace has as many rows as customers or events. */
+/** Tables in which a workspace has as many rows as it has customers or events. */
 const LARGE = new Set(['subscribers', 'subscriber_ids', 'events', 'event_deliveries', 'webhooks']);
 
 export interface PlanNode {
@@ -11,7 +11,7 @@ export interface PlanNode {
   Plans?: PlanNode[];
 }
 
-/** Scans that read all that a workspace, or its project, has in a table. */
+/** Scans that read all rows of a workspace, or of its project, in a table. */
 export function scansOfAll(node: PlanNode): string[] {
   const { 'Relation Name': table = '', 'Index Name': index = 'itself', 'Index Cond': condition = '' } = node;
   const isScan = LARGE.has(table) && node['Node Type'].endsWith('Scan');
@@ -22,7 +22,7 @@ export function scansOfAll(node: PlanNode): string[] {
   return [...own, ...(node.Plans ?? []).flatMap(scansOfAll)];
 }
 
-/** Plans of the statements that something runs: each gives it no rows. */
+/** Plans of the statements that `work` runs. They are only explained, so `work` gets no rows. */
 export async function plansOf(database: Sql, work: (sql: Sql) => Promise<unknown>): Promise<PlanNode[]> {
   const plans: PlanNode[] = [];
   await work({

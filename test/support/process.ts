@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { until } from './wait.ts';
 
-/** This version. */
+/** The folder of the current version. */
 const ROOT = join(import.meta.dirname, '../..');
 
-/** What a process of the product gets of the tests' environment: nothing but what finds and speeds up Node. */
+/** What a started process inherits from the tests' environment: only what finds Node and speeds it up. */
 export const BARE_ENVIRONMENT: Readonly<Record<string, string>> = {
   PATH: process.env.PATH ?? '',
   ...(process.env.NODE_COMPILE_CACHE ? { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE } : {}),
@@ -26,7 +26,7 @@ export interface Running {
   }>;
 }
 
-/** What a failed test leaves running ends with the tests. */
+/** Processes that a failed test leaves running are killed when the tests end. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
@@ -37,7 +37,7 @@ export interface ServerProcess extends Running {
 }
 
 /**
- * Runs a command of `src/main.ts` as a person or a supervisor would, with nothing of the tests' own environment.
+ * Runs a command of `src/main.ts` as a person or a supervisor would, without the tests' own environment.
  *
  * @param folder where the version to run is installed
  */
@@ -68,7 +68,7 @@ export function startCommand(
   return { child, output: () => printed.output, ended };
 }
 
-/** The ids of the machine's processes that were started with such arguments, the program first; only on Linux. */
+/** The ids of the machine's processes whose arguments match; the first is the program. Works only on Linux. */
 export async function findProcesses(matches: (args: readonly string[]) => boolean): Promise<string[]> {
   const found: string[] = [];
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
@@ -79,8 +79,8 @@ export async function findProcesses(matches: (args: readonly string[]) => boolea
 }
 
 /**
- * Runs a command in this process, which takes a tenth of a start: for what it prints, and for a refusal, which the caller
- * gets as an error.
+ * Runs a command in this process, in a tenth of the time that starting one takes. Returns what the command prints; a
+ * refusal is thrown as an error.
  */
 export async function runCommandHere(
   addCommand: (program: Command) => void,
@@ -106,7 +106,7 @@ export async function runCommandHere(
   }
 }
 
-/** Takes what is written to a stream as text. The test runner's own messages, which go to stdout as bytes, pass. */
+/** Captures text that is written to a stream. The test runner writes its messages to stdout as bytes, which pass. */
 function recordText(stream: NodeJS.WriteStream): Disposable & { text(): string } {
   const { write } = stream;
   let text = '';

@@ -21,12 +21,12 @@ export interface Product {
   readonly intercom: IntercomSimulator;
   readonly revenueCat: RevenueCatSimulator;
   readonly server: RunningServer;
-  /** With these settings another process is the same server. */
+  /** Settings with which another process acts as the same server. */
   readonly environment: Readonly<Record<string, string>>;
   readonly webhook: { readonly url: string; readonly authorization: string };
-  /** What it logged as a warning or an error, for the message of a test that fails by it. */
+  /** Warnings and errors that the server has logged, for the message of a failing test. */
   readonly warnings: readonly string[];
-  /** A request of the inbox, as Intercom sends it, to the running server. */
+  /** Sends the running server a request of the inbox, as Intercom does. */
   card(call: Omit<CanvasCall, 'appUrl' | 'workspaceId' | 'place'>): Promise<CanvasAnswer>;
   /** Stops the server alone; the simulators and the database stay. */
   stop(): Promise<void>;
@@ -49,7 +49,7 @@ export async function createProduct(
   const db = options.db ?? (await createTestDatabase());
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
   const simulator = createRevenueCatSimulator();
-  // The customers of a test file would use up RevenueCat's own limit: their refreshes would wait for their turns.
+  // The customers of a test file would exceed RevenueCat's own limit, and their refreshes would have to wait.
   simulator.state.limitsPerMinute.customer = 1_000_000;
   const [intercomAt, revenueCatAt] = [await intercom.listen(), await simulator.listen()];
   const environment = {
@@ -69,7 +69,7 @@ export async function createProduct(
   if (!read.ok) throw new Error(JSON.stringify(read.problems));
   const revenueCat: RevenueCatSimulator = {
     ...simulator,
-    /** Resolves once the webhook is interpreted, where a processor runs. */
+    /** Resolves once the webhook is processed, if a processor runs. */
     async sendWebhook(...sent) {
       const responses = await simulator.sendWebhook(...sent);
       if (read.config.role !== 'web') await until(() => isJournalProcessed(db), 'webhooks to be processed');
@@ -102,7 +102,7 @@ export async function createProduct(
       for (let again = 0; ; again += 1) {
         const place = { appUrl: server.url, workspaceId: WORKSPACE_ID, place: 'inbox' } as const;
         const answer = await intercom.callCanvas({ ...call, ...place });
-        // On a busy machine the card can take longer than Intercom waits; an agent opens it again then.
+        // On a busy machine the card can take longer than Intercom waits; an agent would open it again.
         const isLate = JSON.stringify(answer.canvas).includes('This is taking longer');
         if (call.flow !== 'initialize' || !isLate || again === 5) return answer;
       }
@@ -150,7 +150,7 @@ async function connect(server: RunningServer, revenueCat: RevenueCatSimulator): 
   return { url: connection.webhookUrl, authorization: connection.webhookAuthorization };
 }
 
-/** What the browser of an admin does who presses *Install* in the App Store. */
+/** Makes the requests of an admin's browser after a click on *Install* in the App Store. */
 async function install(intercom: IntercomSimulator, appUrl: string): Promise<void> {
   const begun = await fetch(`${appUrl}/install`, { redirect: 'manual' });
   const state = new URL(begun.headers.get('location') ?? '').searchParams.get('state') ?? '';

@@ -3,20 +3,20 @@ import { join } from 'node:path';
 import pg from 'pg';
 
 /**
- * Loaded into every test process: notes each SQL statement that the product runs, so that the runner can check
- * them all. A statement counts as the product's when the nearest caller of ours lies in `src/`.
+ * Loaded into every test process: records each SQL statement that the product runs, so that the runner can check
+ * them all. A statement counts as the product's if the nearest caller among our own files is in `src/`.
  */
 const folder = process.env.TEST_STATEMENTS;
 const statements = new Map<string, string>();
-/** How many times a statement was run that was not the product's then. */
+/** How many times each statement was run by something other than the product. */
 const foreign = new Map<string, number>();
-/** After so many times it is taken for the tests' or the job queue's own: reading the stack each time is expensive. */
+/** After this many, a statement counts as the tests' or the job queue's: reading the stack each time is expensive. */
 const MAX_FOREIGN = 5;
 
 const OURS = /\/(src|test)\/([^\s:()]+)/;
-/** They pass statements on. */
+/** Files that only pass statements on. */
 const CARRIERS = /^database\/(sql|read-database)\.ts$/;
-/** Migrations are of all workspaces. */
+/** Migrations are about all workspaces. */
 const MIGRATES = 'database/data-source.ts';
 
 function callerInSource(): string | null {

@@ -1,9 +1,9 @@
 import asyncHooks, { type AsyncHook } from 'node:async_hooks';
 
 /**
- * How node:test knows the suite in which a test is declared, and the test that made a promise which is rejected
- * unhandled. It follows every promise, a tenth of the suite's processor time, and is needed only while a file is loaded.
- * Undefined where this was not loaded before node:test.
+ * The hook by which node:test finds the suite in which a test is declared, and the test that an unhandled rejection
+ * comes from. It follows every promise, a tenth of the suite's processor time, and is needed only while a file loads.
+ * `undefined`: this module was not loaded before node:test.
  */
 export let runnerHook: AsyncHook | undefined;
 

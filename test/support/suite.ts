@@ -15,12 +15,12 @@ import { checkStatements } from './check-statements.ts';
 import { makeDatabaseFolder } from './folder.ts';
 import { orderFiles } from './order.ts';
 
-/** For a file, and for a process that does not end because something was left open. */
+/** Limits for a file, and for a process that does not end because something was left open. */
 const FILE_TIMEOUT_MS = 180_000;
 const PROCESS_TIMEOUT_MS = 900_000;
 /**
- * Each runs many files, so it loads and compiles the app once: with a process for each file, half of the suite's
- * processor time went into that.
+ * Each process runs many files, so it loads and compiles the app only once. With one process per file, that took half
+ * of the suite's processor time.
  */
 const PROCESSES = 4;
 
@@ -34,7 +34,7 @@ export async function runSuite(named: readonly string[]): Promise<number> {
   const server = await startEmbeddedPostgres(dataDir, { fast: true });
   try {
     await makeTemplate(dataDir, server.superuserUrl);
-    // After an installation every process would compile the app, until one of them ends: 0.9 s for each.
+    // Otherwise, after an installation, every process compiles the app (0.9 s each) until one of them has ended.
     flushCompileCache();
     const files = named.length > 0 ? named : await Array.fromAsync(glob('test/**/*.test.ts'));
     const isPassed = await runTests(files, dataDir, server.superuserUrl);
@@ -50,12 +50,12 @@ async function makeTemplate(dataDir: string, url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query('create database template_migrated');
-  // A password costs 3 ms of processor time in each connection. Tests open thousands.
+  // Checking a password costs 3 ms of processor time per connection, and tests open thousands.
   const rules = `host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`;
   await writeFile(join(dataDir, 'postgres/pg_hba.conf'), rules);
   await client.query('select pg_reload_conf()');
   await client.end();
-  // Migrates, and makes the job queues.
+  // Starting a server migrates the database and creates the job queues.
   const read = readConfig({
     PORT: '0',
     HOST: '127.0.0.1',
@@ -111,7 +111,7 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
   return isPassed;
 }
 
-/** A process of the test runner gets a module to run, and no arguments. */
+/** The test runner starts a process with a module to run but without arguments, so the module contains them. */
 function moduleOf(files: readonly string[], claims: string): string {
   const testProcess = pathToFileURL(join(import.meta.dirname, 'test-process.ts')).href;
   return `import { runFiles } from ${JSON.stringify(testProcess)};

@@ -1,8 +1,8 @@
 import type pg from 'pg';
 
 /**
- * Statements of the operator's side that are about all workspaces at once; every other one is bound to one
- * workspace. On Citus these run on every node. Each is named by a part of its text.
+ * The operator's statements that read all workspaces at once; every other statement is bound to one workspace. On
+ * Citus these run on every node. Each is identified by a part of its text.
  */
 const CROSS_TENANT: readonly { readonly text: string; readonly why: string }[] = [
   {
@@ -90,7 +90,7 @@ export function flatten(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
-/** Tables whose rows belong to a workspace: those with its id. */
+/** Tables whose rows belong to a workspace: those with a `workspace_id` column. */
 export async function tenantTables(client: pg.Client): Promise<Set<string>> {
   const { rows } = await client.query<{ name: string }>(
     `select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid
@@ -113,10 +113,10 @@ interface PlanNode {
 }
 
 /**
- * Asks PostgreSQL's planner how it would read each table: every scan of a table with customers' rows must be bound
- * to one workspace, by a parameter or by a row that is. Inserts must name the workspace's column.
+ * Explains how PostgreSQL would read each table: every scan of a table with customers' rows must be bound to one
+ * workspace, by a parameter or by a row that is bound itself. Inserts must name the `workspace_id` column.
  *
- * @returns what is wrong; empty: the statement stays with one workspace
+ * @returns what is wrong; empty: the statement stays within one workspace
  */
 export async function findUnbound(
   client: pg.Client,

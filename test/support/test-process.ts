@@ -5,20 +5,20 @@ import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
 import { runnerHook } from './runner-hook.ts';
 
-/** After the last test, ms. */
+/** How long a process may take to end after its last test, ms. */
 const ENDS_WITHIN_MS = 15_000;
 
 let running = '';
 const ends: (() => Promise<unknown>)[] = [];
 
-/** For what the test files of a process share: `end` runs after the last one. */
+/** Registers the cleanup of something that the test files of a process share: `end` runs after the last file. */
 export function atEnd(end: () => Promise<unknown>): void {
   ends.push(end);
 }
 
 /**
- * Runs these test files, one after the other and in this order, except those that another process has claimed. In a
- * suite of its own a file keeps its hooks to itself.
+ * Runs these test files one after the other, in this order, except those that another process has claimed. Each file
+ * gets its own suite, so that its hooks do not apply to the other files.
  *
  * @param claims a folder that the processes of a run share
  */
@@ -26,7 +26,7 @@ export async function runFiles(files: readonly string[], claims: string): Promis
   failOnUncaught();
   after(async () => {
     for (const end of ends.reverse()) await end();
-    // What a failed test has left open would keep the run waiting for the time limit of the process.
+    // Anything that a failed test leaves open would keep the run waiting for the time limit of the process.
     setTimeout(() => {
       process.stderr.write(`Something is still open ${ENDS_WITHIN_MS / 1_000} s after the last test\n`);
       process.exit(1);
@@ -38,11 +38,11 @@ export async function runFiles(files: readonly string[], claims: string): Promis
   }
 }
 
-/** Without its hook node:test says no more than the message, and sets an exit code that a command run here sets back. */
+/** Without its hook, node:test reports only the message, and a command run in this process resets its exit code. */
 function failOnUncaught(): void {
   for (const event of ['uncaughtException', 'unhandledRejection']) {
     process.on(event, (error) => {
-      // As bytes it passes where a test takes what its process prints.
+      // Written as bytes, so that it passes while a test captures what its process prints.
       process.stderr.write(Buffer.from(`${event} while ${running} ran: ${inspect(error)}\n`));
       process.on('exit', () => {
         process.exitCode = 1;
@@ -69,7 +69,7 @@ function runFile(name: string, file: string): Promise<void> {
       try {
         await import(pathToFileURL(file).href);
       } finally {
-        // Registered last, it runs after the hooks of the file.
+        // Registered last, so that it runs after the file's own hooks.
         after(() => done());
         runnerHook?.disable();
       }

@@ -14,19 +14,19 @@ export const PROJECT_ID = `${WORKSPACE_ID}-p1`;
 export const AUTHORIZATION = 'whk_test-authorization';
 
 export const secrets = createSecretBox([randomBytes(32)]);
-/** Set TEST_LOG=warn to see what a test's parts say. */
+/** Set TEST_LOG=warn to see what the code under test logs. */
 export const silent = pino({ level: process.env.TEST_LOG ?? 'silent' });
 
 export interface World {
   readonly db: TestDatabase;
   readonly intercom: IntercomSimulator;
   readonly intercomUrl: string;
-  /** A worker that is stopped with the world. */
+  /** Starts a worker, which `close` stops. */
   worker(options?: Partial<WorkerOptions>): DeliveryWorker;
   close(): Promise<void>;
 }
 
-/** A database with one connected workspace and project, and the Intercom that it talks to. */
+/** Creates a database with one connected workspace and project, and a simulated Intercom for it. */
 export async function createWorld(
   options: { rateLimitPer10s?: number; attributes?: boolean } = {},
 ): Promise<World> {
