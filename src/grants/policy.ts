@@ -2,6 +2,7 @@ import type { Sql } from '../database/sql.ts';
 import { toMajor } from '../subscription/money.ts';
 import { isBlank } from '../text.ts';
 import { DAY_MS } from '../time.ts';
+import { queueKeyCheck } from '../workspaces/key-state.ts';
 import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { currentEndOrNow, endsAtReview } from './access.ts';
 import type { Action, ActionKind, StoreActionDetails } from './action.ts';
@@ -97,7 +98,10 @@ export async function findRefusal(
   const { kind } = action;
   const by = { workspaceId: workspace.workspaceId, admin: request.admin, kind };
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
-  return findRefusalExceptLimit(context, action) ?? (await checkActionsThisMonth(app.database, limit, by));
+  const refusal = findRefusalExceptLimit(context, action);
+  // An admin may have added it since the key was checked.
+  if (refusal?.code === 'scope_missing') void queueKeyCheck(app, by.workspaceId);
+  return refusal ?? (await checkActionsThisMonth(app.database, limit, by));
 }
 
 export async function checkActionsThisMonth(

@@ -254,10 +254,8 @@ function importFromRevenueCat(
 ): boolean {
   if (isBlockedId(appUserId)) return false;
   const { workspaceId } = request;
-  const report = (job: string) => (error: unknown) =>
-    app.logger.warn({ err: error, workspaceId }, `could not queue ${job}`);
   if (projects.some((project) => missingToReadCustomers(project).length > 0))
-    queueKeyCheck(app, workspaceId).catch(report('a check of the API key'));
+    void queueKeyCheck(app, workspaceId);
   const readable = projects.filter(canReadCustomers);
   // One after the other: imports for many projects would take all connections from other cards.
   const queueImports = async (): Promise<void> => {
@@ -268,6 +266,8 @@ function importFromRevenueCat(
         { onceInSeconds: IMPORT_INTERVAL_S },
       );
   };
-  queueImports().catch(report('an import of a customer'));
+  queueImports().catch((error: unknown) =>
+    app.logger.warn({ err: error, workspaceId }, 'could not queue an import of a customer'),
+  );
   return readable.length > 0;
 }

@@ -5,8 +5,15 @@ import { type Project, type ProjectKey, setApiKeyState } from './projects.ts';
 const CHECK_INTERVAL_S = 60;
 
 /** Queues a check of the permissions of a workspace's keys: one seems to be missing, or may have been added since. */
-export function queueKeyCheck({ jobs }: Pick<AppContext, 'jobs'>, workspaceId: string): Promise<void> {
-  return jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+export function queueKeyCheck(
+  { jobs, logger }: Pick<AppContext, 'jobs' | 'logger'>,
+  workspaceId: string,
+): Promise<void> {
+  const queued = jobs.send('workspace.check', { workspaceId }, { onceInSeconds: CHECK_INTERVAL_S });
+  // What needs the permission is answered without it: without a database that takes writes, for one.
+  return queued.catch((error: unknown) =>
+    logger.warn({ err: error, workspaceId }, 'could not queue a check of the API key'),
+  );
 }
 
 /** Runs work with a project's key. Records whether RevenueCat accepts it; a missing permission queues a key check. */
