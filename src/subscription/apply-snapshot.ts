@@ -156,7 +156,7 @@ function matchSubscription(
     productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
   const known = ifUnmatched(findByTransaction(fold, item));
   const bought = ifUnmatched(sameProduct);
-  // After Google changes a trial, the API shows one subscription and events show two: the new one has the price.
+  // After a plan change in a Google trial the API has one subscription, but events have two: the new one has the price.
   const isContinued = isOtherProduct(known?.productId ?? null, productId);
   return isContinued && (bought?.startedAtMs ?? 0) > (known?.startedAtMs ?? 0) ? bought : (known ?? bought);
 }
