@@ -21,7 +21,7 @@ interface Line {
   readonly names: Names;
 }
 
-/** One line of a timeline: a title and what else there is to say, without the date. */
+/** One line of a timeline: a title, and a subtitle with everything else except the date. */
 export function eventText(
   m: Messages,
   event: LifecycleEvent,
@@ -35,21 +35,21 @@ export function eventText(
   return { title: titleText(line), subtitle: [...new Set(parts.filter(Boolean))].join(' · ') };
 }
 
-/** Whether lines name their store: the same product bought in two stores makes the same lines twice. */
+/** Whether lines name their store: otherwise the same product bought in two stores would give identical lines. */
 export function isInSeveralStores({ subscriptions }: Pick<SubscriberState, 'subscriptions'>): boolean {
   return new Set(subscriptions.map(({ store }) => store)).size > 1;
 }
 
-/** Apple's rule forbids to name any other store to customers. */
+/** Apple's rule forbids naming stores to customers, except those that come with a device. */
 function placeText({ m, voice, event: { store } }: Line): string | null {
   if (store === 'PROMOTIONAL') return null;
   return voice === 'customer' ? appStoreName(store) : storeText(m, store);
 }
 
-/** Titles that have a message: every kind, unless {@link titleOf} names it otherwise. */
+/** Titles that have a message: the event kinds, and the other names that {@link titleOf} returns. */
 type Title = MessageKey extends infer Key ? (Key extends `event.agent.title.${infer T}` ? T : never) : never;
 
-/** Customers have titles of their own for what they are shown; a type that this version does not know is shown as sent. */
+/** Customers get their own titles for the kinds that they see. An unknown type shows as its name in title case. */
 function titleText({ m, voice, event }: Line): string {
   const title = titleOf(event);
   if (title === 'unknown') return titleCase(event.type) || event.type;
@@ -97,12 +97,12 @@ function endTitleOf(event: LifecycleEvent): Title {
   return event.periodType === 'TRIAL' ? 'trial_ended' : 'expiration';
 }
 
-/** Access pauses; the subscription continues after it. */
+/** Whether access ended because of a pause, after which the subscription continues. */
 function isPause({ expirationReason }: LifecycleEvent): boolean {
   return expirationReason === 'SUBSCRIPTION_PAUSED';
 }
 
-/** The line of the refund says who gave the money back. */
+/** An expiration only says that a refund caused it: the refund's own line says who gave the money back. */
 function endReason({ expirationReason }: LifecycleEvent): string | null {
   return expirationReason === 'CUSTOMER_SUPPORT' ? 'REFUNDED' : expirationReason;
 }
@@ -111,7 +111,7 @@ function endReason({ expirationReason }: LifecycleEvent): string | null {
 function partsOf(line: Line): (string | null)[] {
   const { m, event, names } = line;
   const { raw, offerCode } = event;
-  // RevenueCat makes up the product of a grant: rc_promo_pro_custom.
+  // RevenueCat generates the product name of a grant: rc_promo_pro_custom.
   const product = isGrant(event) ? entitlementLabels(line) : productName(event.productId, names);
   switch (event.kind) {
     case 'promotional_granted':
@@ -125,13 +125,13 @@ function partsOf(line: Line): (string | null)[] {
     case 'trial_cancelled':
       return [product, reasonText(line, isCancelledByStore(event) ? 'STORE_CANCELLED' : event.cancelReason)];
     case 'refund':
-      // Who asked for the refund of a family share was another member.
+      // Another family member asked for the refund of a family share.
       return [product, sumText(line), familyText(line) ?? reasonText(line, 'CUSTOMER_SUPPORT')];
     case 'billing_issue':
       return [product, reasonText(line, 'BILLING_ERROR')];
     case 'product_change': {
       const to = productName(event.newProductId, names);
-      // Back to the plan that it is, which withdraws a change ahead.
+      // A change back to the current plan, which withdraws a pending change.
       return [to === null || to === product ? product : m.t('event.change', { from: product, to })];
     }
     case 'experiment_enrollment':
@@ -164,7 +164,7 @@ function familyText({ m, event: { isFamilyShare } }: Line): string | null {
 }
 
 function entitlementLabels({ m, event, names }: Line): string {
-  // Older events of a grant name its entitlement only in the product that RevenueCat makes up for it.
+  // Older events of a grant name its entitlement only in the product name that RevenueCat generates.
   const { entitlements } = event;
   const keys = entitlements.length === 0 && isGrant(event) ? [grantedEntitlement(event)] : entitlements;
   return m.commaList(keys.map((key) => entitlementLabel(key, names)));
@@ -176,7 +176,7 @@ function sumText({ m, event: { price } }: Line): string | null {
   return m.money({ ...price, amountMinor: Math.abs(price.amountMinor) });
 }
 
-/** Empty for a refund where it is unknown who gave it: its title says everything. */
+/** Empty for a refund by an unknown party: its title says everything. */
 function reasonText({ m, voice, event }: Line, reason: string | null): string | null {
   if (reason === null) return null;
   const key = `event.${voice}.reason.${reason}`;
@@ -193,7 +193,7 @@ function experimentText({ m, event: { raw } }: Line): string | null {
   return variant === null ? experiment : m.t('event.variant', { experiment, variant });
 }
 
-/** The title says whether it was received or spent; of an exchange, the sign does. */
+/** The title says whether currency was received or spent. For an exchange, the sign of each amount does. */
 function currencyText({ m, event }: Line): string {
   const all = currencyAmounts(event);
   const isExchange = new Set(all.map(({ amount }) => Math.sign(amount))).size > 1;

@@ -1,4 +1,4 @@
-/** English is the one that every other falls back to. */
+/** English is the default. */
 export const LANGUAGES = ['en', 'de', 'fr', 'es', 'pt', 'ja'] as const;
 
 export type Language = (typeof LANGUAGES)[number];
@@ -13,15 +13,15 @@ export const LOCALES: Readonly<Record<Language, string>> = {
   ja: 'ja-JP',
 };
 
-/** The language of a BCP 47 or POSIX locale (`pt-BR`, `pt_BR`); `null`: none of ours. */
+/** The language of a BCP 47 or POSIX locale (`pt-BR`, `pt_BR`); `null`: not supported. */
 export function languageOf(locale: string | null | undefined): Language | null {
   const primary = locale?.split(/[-_]/, 1)[0]?.toLowerCase();
   return LANGUAGES.find((language) => language === primary) ?? null;
 }
 
 /**
- * The language of texts for a teammate: theirs, else the one that admins chose in the settings. The contact's and the
- * conversation's language is the customer's.
+ * The language of texts for a teammate: their own, else the one that admins chose in the settings. The languages of the
+ * contact and of the conversation are the customer's, so they do not count.
  *
  * @param teammate `admin.locale` or `admin.language` of the request. Intercom documents neither for the inbox
  *   (UNVERIFIED: captures show no such field), so it counts only where it is sent.

@@ -6,15 +6,15 @@ import { type Language, LOCALES } from './languages.ts';
 
 type Catalog = Readonly<Record<string, string>>;
 
-/** Every key of `locales/en.json`; the check keeps the other languages complete. */
+/** Every key of `locales/en.json`; `scripts/check-messages.ts` keeps the other languages complete. */
 export type MessageKey = keyof typeof import('../../locales/en.json');
 
 /** Values of a message's placeholders. `null` is for `{name, select, none {…} other {…}}`: it selects `none`. */
 export type MessageValues = Readonly<Record<string, string | number | null>>;
 
 /**
- * Everything that turns data into text of one language and time zone. Dates are as Intercom's reviewers want them: never
- * relative, in the workspace's time zone (a request names no teammate's). Source: Intercom, "Inbox best practices".
+ * Turns data into text in one language and time zone. As Intercom's reviewers want, dates are never relative and in the
+ * workspace's time zone (a request names no teammate's). Source: Intercom, "Inbox best practices".
  */
 export type Messages = Readonly<ReturnType<typeof createMessages>>;
 
@@ -42,7 +42,7 @@ function createMessages(language: Language, timeZone: string) {
     if (!format) {
       const message = catalog[key];
       if (message === undefined) throw new Error(`No message ${key} in locales/${language}.json`);
-      // Texts are plain: what looks like a tag is text, and views escape.
+      // Messages are plain text: anything that looks like a tag is text, and views escape it.
       format = new IntlMessageFormat(message, locale, undefined, { ignoreTag: true });
       formats.set(key, format);
     }
@@ -77,7 +77,7 @@ function createMessages(language: Language, timeZone: string) {
     number: (value: number): string => numbers.format(value),
     /** `A, B and C` as the language joins them. */
     list: (parts: readonly string[]): string => lists.format(parts),
-    /** `A, B`, without a word. */
+    /** `A, B`, without "and". */
     commaList: (parts: readonly string[]): string => parts.join(language === 'ja' ? '、' : ', '),
   };
 }
@@ -90,7 +90,7 @@ function createDateFormats(locale: string, timeZone: string) {
     month: 'short',
     day: 'numeric',
   });
-  // Swedish writes dates as ISO 8601 does.
+  // The Swedish locale writes dates in ISO 8601.
   const iso = new Intl.DateTimeFormat('sv-SE', { timeZone: zone });
   const is12h = locale.startsWith('en');
   const clock = new Intl.DateTimeFormat(locale, {
@@ -100,7 +100,7 @@ function createDateFormats(locale: string, timeZone: string) {
     hourCycle: is12h ? 'h12' : 'h23',
   });
   const zoned = new Intl.DateTimeFormat(locale, { timeZone: zone, timeZoneName: 'short' });
-  // The first of a month is an ordinal there; Intl does not write it.
+  // French and Portuguese write the first of a month as an ordinal; Intl does not.
   const first = { 'fr-FR': '1er ', 'pt-BR': '1º ' }[locale];
   return {
     date: (atMs: number): string => {
@@ -116,7 +116,7 @@ function createDateFormats(locale: string, timeZone: string) {
   };
 }
 
-/** The time zone, or UTC where this Node does not know it. */
+/** The time zone, or UTC if this version of Node does not know it. */
 export function knownZone(timeZone: string): string {
   try {
     new Intl.DateTimeFormat('en', { timeZone });
@@ -140,7 +140,7 @@ function createMoneyFormat(locale: string) {
       try {
         const style = { style: 'currency', currency } as const;
         const { maximumFractionDigits: usual = 0 } = new Intl.NumberFormat(locale, style).resolvedOptions();
-        // Intl follows usage and drops the hundredths of forints and rupees, which were paid all the same.
+        // Intl follows common usage and drops the hundredths of forints and rupees, but customers did pay them.
         const trailingZeroDisplay = usual < digits ? 'stripIfInteger' : 'auto';
         format = new Intl.NumberFormat(locale, {
           ...style,
@@ -150,7 +150,7 @@ function createMoneyFormat(locale: string) {
       } catch {
         format = null;
       }
-      // An event may name any currency.
+      // Events may name any currency, so the cache is limited.
       if (formats.size < MAX_CURRENCIES) formats.set(currency, format);
     }
     return format ? format.format(amount) : `${plain.format(amount)} ${currency}`;

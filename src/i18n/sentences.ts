@@ -14,7 +14,7 @@ export function overviewText(m: Messages, { statements }: { statements: readonly
   return statementsText(m, 'agent', statements);
 }
 
-/** Everything current of customers who are one person; where nothing is, what ended last or where it went. */
+/** Everything current of customers who are one person. If nothing is: what ended last, or where purchases moved. */
 export function customerText(m: Messages, descriptions: readonly CustomerDescription[]): string {
   const current = descriptions.flatMap(({ subscriptions, grants }) =>
     [...subscriptions, ...grants].filter(({ tone }) => tone !== 'ended'),
@@ -27,7 +27,7 @@ export function customerText(m: Messages, descriptions: readonly CustomerDescrip
   return statementsText(m, 'customer', statements) || m.t('sentence.customer.nothing');
 }
 
-/** What only agents read has no message for customers. Japanese sentences follow each other without a space. */
+/** Skips statements for agents only: they have no message for customers. Japanese joins sentences without a space. */
 export function statementsText(m: Messages, voice: Voice, statements: readonly Statement[]): string {
   const texts = statements.flatMap((statement) => {
     const key = `sentence.${voice}.${statement.kind}`;
@@ -43,7 +43,7 @@ function isUnnamed(statement: Statement): boolean {
   return 'what' in statement && statement.what === '';
 }
 
-/** A name keeps its letters; "your subscription", used where the name is unknown, may begin a sentence. */
+/** A name keeps its case. The text for an unknown name, such as "your subscription", may begin a sentence. */
 function capitalizeUnnamed(text: string, what: MessageValues[string] = null): string {
   return typeof what === 'string' ? capitalize(text.replaceAll(`. ${what}`, `. ${capitalize(what)}`)) : text;
 }
@@ -61,12 +61,12 @@ function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValue
     else if ('currency' in value) values[name] = m.money(value);
     else values[name] = itemsText(m, value, 'more' in statement ? statement.more : 0);
   }
-  // French agrees its participle with the sum: 1,99 € remboursé, 2,00 € remboursés.
+  // In French the participle agrees with the sum: 1,99 € remboursé, 2,00 € remboursés.
   const sum = 'sum' in statement ? statement.sum : null;
   values.amount = sum === null ? 0 : toMajor(sum);
   if (isUnnamed(statement)) {
     const key = voice === 'customer' ? 'sentence.customer.yours' : 'sentence.agent.access';
-    // To an agent it is enough that it ended.
+    // For an agent, the sentence about ended access needs no name.
     values.what = voice === 'agent' && statement.kind === 'expired' ? null : m.t(key);
   }
   if ('store' in statement) {
@@ -110,7 +110,7 @@ export function periodText(m: Messages, { unit, count }: Period): string {
   return m.t('sentence.period', { unit, count });
 }
 
-/** A store's brand, or that it was granted; `null`: unknown. */
+/** A store's brand, or the word for a grant; `null`: unknown. */
 export function storeText(m: Messages, store: string | null): string | null {
   return store === 'PROMOTIONAL' ? m.t('sentence.granted') : storeName(store);
 }
@@ -126,7 +126,7 @@ export function endRow(m: Messages, end: End | null): [label: string, value: str
   return [[m.t(`sentence.label.${label}`), atMs === null ? m.t('sentence.never') : m.date(atMs)]];
 }
 
-/** The same in one line; `null`: no row. */
+/** The same as one line of text; `null`: no row. */
 export function endLine(m: Messages, end: End | null): string | null {
   const [row] = endRow(m, end);
   return row ? labeled(m, ...row) : null;
