@@ -10,10 +10,10 @@ import { createLogger, printText } from './logger.ts';
 /** Exit code for settings or input that a person must correct. */
 const EXIT_USAGE = 1;
 const EXIT_CRASH = 70;
-/** As a shell reports a program that SIGPIPE has ended. */
+/** The exit code that a shell reports for a program that SIGPIPE ended. */
 const EXIT_PIPE_CLOSED = 141;
 
-/** A command loads only what it needs: most start in half of the time that the whole app takes to load. */
+/** A command loads only what it needs: most start in half the time that loading the whole app takes. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   serve: async () => addServeCommand,
   migrate: async () => (await import('./database/command.ts')).addMigrateCommand,
@@ -29,7 +29,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 export async function runCommandLine(): Promise<void> {
   process.stdout.on('error', (error) => {
     if (codeOf(error) !== 'EPIPE') throw error;
-    // The reader has seen enough, such as head.
+    // The reader, such as `head`, has closed the pipe.
     process.exit(EXIT_PIPE_CLOSED);
   });
   try {
@@ -61,7 +61,7 @@ function addServeCommand(program: Command): void {
     .action(async (options: { role?: string }) => {
       const config = loadConfig(options.role === undefined ? {} : { ROLE: options.role });
       const logger = createLogger(config.logLevel);
-      // Node prints them as text.
+      // Node's own handler prints warnings as text.
       process.removeAllListeners('warning');
       process.on('warning', (warning) => logger.warn({ err: warning }, 'warning of Node or a package'));
       process.on('uncaughtException', (error) => {
@@ -73,7 +73,7 @@ function addServeCommand(program: Command): void {
       const started = starting.catch((error: unknown) => {
         if (!stopping.signal.aborted) throw error;
       });
-      // Ctrl-C comes from a person who waits; SIGTERM from a supervisor, which a load balancer may precede.
+      // Ctrl-C comes from a waiting person. SIGTERM comes from a supervisor: a load balancer may still send requests.
       stopOnSignals(async (signal) => {
         stopping.abort();
         await (await started)?.stop({ drain: signal === 'SIGTERM' });
@@ -82,7 +82,7 @@ function addServeCommand(program: Command): void {
     });
 }
 
-/** Cause and fix of what a person can fix; the stack of a bug. */
+/** Cause and fix if a person can fix the error; the stack if it is a bug. */
 function describeForPerson(error: unknown): string {
   if (codeOf(error) === 'secret_unreadable')
     return 'No key of ENCRYPTION_KEYS decrypts a secret that is needed: run this with the settings of the server.';

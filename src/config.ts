@@ -8,7 +8,7 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-/** Disputes about a payment reach back half a year at most. */
+/** Payment disputes go back at most half a year. */
 const DEFAULT_RETENTION_DAYS = 180;
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -60,7 +60,7 @@ const keysSchema = z.string().transform((value, context): readonly Buffer[] => {
   const texts = value.split(',').map((part) => part.trim());
   const given = texts.filter((text) => text !== '');
   const keys = given.map((text) => Buffer.from(text, 'base64'));
-  // Buffer skips what is not base64, and ends at the first "=": of two keys without a comma one would be lost.
+  // Buffer skips what is not base64 and stops at the first "=": without a comma, the second of two keys would be lost.
   if (given.length === 0 || !given.every((text) => /^[\w+/-]{43}=?$/.test(text)))
     context.addIssue(`must be 32-byte keys in base64, comma-separated; ${MAKE_KEY}`);
   return keys;
@@ -75,7 +75,7 @@ const databaseUrlSchema = z
   )
   .transform(withExplicitTls);
 
-/** What node-postgres does with these modes, by the name that it does not print a warning for. */
+/** node-postgres treats these modes as `verify-full` and warns about them; this name gives no warning. */
 function withExplicitTls(url: string): string {
   return url.includes('uselibpqcompat=')
     ? url
@@ -121,7 +121,7 @@ const environmentSchema = z.object({
   METRICS_TOKEN: optional,
   RETENTION_PAYLOAD_DAYS: whole(0, 36_500, 'must be a number of days, or 0 to keep payloads whole'),
   DRAIN_SECONDS: whole(0, 300, 'must be a number of seconds from 0 to 300'),
-  // Read by the client of outgoing calls, under both spellings.
+  // The HTTP client for outgoing calls reads both spellings.
   HTTPS_PROXY: optional.pipe(proxySchema.optional()),
   HTTP_PROXY: optional.pipe(proxySchema.optional()),
   https_proxy: optional.pipe(proxySchema.optional()),
@@ -138,19 +138,19 @@ function toConfig(env: z.output<typeof environmentSchema>, production: boolean) 
     port,
     /** Address to listen on; `null`: all interfaces. */
     host: env.HOST ?? null,
-    /** Whose `X-Forwarded-For` is believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
+    /** Proxies whose `X-Forwarded-For` is trusted: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. */
     trustedProxies: env.TRUSTED_PROXIES ?? ['loopback'],
     /** Without a final slash. */
     publicUrl,
-    /** Where Intercom's pages load pictures from. Only HTTPS; without it there are none. */
+    /** Where Intercom's pages load pictures from. They need HTTPS; without it there are no pictures. */
     picturesUrl: publicUrl,
     /** `null`: the embedded PostgreSQL under `dataDir`. */
     databaseUrl: env.DATABASE_URL ?? null,
     /** A streaming replica of the database, for the reads of cards and pages; `null`: none. */
     databaseReadUrl: env.DATABASE_READ_URL ?? null,
-    /** The database without the connection pooler, for what needs a session; `null`: `databaseUrl`. */
+    /** The database without the connection pooler, for work that needs a session; `null`: `databaseUrl`. */
     databaseDirectUrl: env.DATABASE_DIRECT_URL ?? null,
-    /** Connections that one process opens at most, for each of the database and its replica. */
+    /** Maximum connections of one process, for the database and for its replica each. */
     databasePoolSize: env.DATABASE_POOL_SIZE ?? 20,
     databaseBackend: env.DATABASE_BACKEND,
     dataDir: resolve(env.DATA_DIR),
@@ -185,7 +185,7 @@ export function readConfig(
 ): { ok: true; config: Config } | { ok: false; problems: ConfigProblem[] } {
   const parsed = environmentSchema.safeParse(environment);
   const problems: ConfigProblem[] = [];
-  /** Only the first problem of a variable. */
+  /** Reports only the first problem of a variable. */
   const report = (name: string, message: string): void => {
     if (!problems.some((problem) => problem.name === name)) problems.push({ name, message });
   };

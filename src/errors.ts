@@ -22,7 +22,7 @@ export function mayPass(remedy: Remedy): remedy is Extract<Remedy, { kind: 'retr
   return remedy.kind === 'retry' || remedy.kind === 'wait_until';
 }
 
-/** Every code, with the status of our response when the error becomes one. */
+/** Every code with the HTTP status of our response. */
 const STATUS = {
   bad_request: 400,
   invalid_json: 400,
@@ -78,16 +78,16 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
   readonly remedy: Remedy;
-  /** Of the platform's response, if there was one. */
+  /** The HTTP status of the platform's response; `null`: there was none. */
   readonly upstreamStatus: number | null;
-  /** The platform's response, cut. Only for the delivery log: it may contain personal data. */
+  /** The platform's response, truncated. Only for the delivery log: it may contain personal data. */
   readonly upstreamAnswer: string | null;
 
   constructor(
     code: ErrorCode,
     message: string,
     options: {
-      /** Instead of the code's. */
+      /** Overrides the status of the code. */
       status?: number;
       remedy?: Remedy;
       upstreamStatus?: number;
@@ -124,7 +124,7 @@ export function notFound(message: string): AppError {
   return new AppError('not_found', message);
 }
 
-/** Waits for work that may fail with an error of ours, which is then the answer. */
+/** Waits for work and returns an `AppError` instead of throwing it. */
 export async function answerOrError<T>(work: Promise<T>): Promise<T | AppError> {
   try {
     return await work;
@@ -142,7 +142,7 @@ export async function isRefused(call: Promise<unknown>): Promise<boolean> {
   throw answer;
 }
 
-/** Waits for work that may fail with this code: it then gives `null`. */
+/** Waits for work; returns `null` if it fails with this code. */
 export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | null> {
   const answer = await answerOrError(work);
   if (!(answer instanceof AppError)) return answer;
@@ -150,7 +150,7 @@ export async function nullOn<T>(code: ErrorCode, work: Promise<T>): Promise<T | 
   throw answer;
 }
 
-/** The code that Node, PostgreSQL's driver and we give an error; `undefined`: it has none. */
+/** The code that Node, PostgreSQL's driver or this app sets on an error; `undefined`: it has none. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' ? code : undefined;
@@ -163,7 +163,7 @@ export function codeOf(error: unknown): string | undefined {
  * (25P03) or open (25P04) for longer than the server allows.
  */
 const UNAVAILABLE_STATES = /^(08|28|3D|53|55|57|58)...$|^25(006|P0[34])$/;
-/** Of sockets, DNS and TLS. */
+/** Error codes of sockets, DNS and TLS. */
 const CONNECTION_ERRNOS =
   /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|ETIMEDOUT|ENOENT|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN))$|_CERT(_|$)|^(CERT|UNABLE_TO_VERIFY)_/;
 
@@ -176,14 +176,14 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   for (let depth = 0; depth < 4 && current instanceof Error; depth += 1) {
     const code = codeOf(current);
     if (code !== undefined && (UNAVAILABLE_STATES.test(code) || CONNECTION_ERRNOS.test(code))) return true;
-    // node-postgres gives these no code at all; the last is for statements after the connection was lost.
+    // node-postgres sets no code on these errors; the last one is for statements after the connection was lost.
     if (NO_CONNECTION.test(current.message)) return true;
     current = (current as { driverError?: unknown }).driverError ?? current.cause;
   }
   return false;
 }
 
-/** PostgreSQL's codes for a NUL or half a surrogate pair in a text (appendix A): the sender sent it. */
+/** PostgreSQL's codes for a NUL or half a surrogate pair in a text (appendix A): the sender's input is at fault. */
 const UNSTORABLE_STATES = new Set(['22021', '22P05']);
 
 /** Whether an error of the database driver means that an input has a character that no text can hold. */

@@ -25,7 +25,7 @@ export function createCommandLogger(level: string): Logger {
 
 const OUTAGE_LOG_INTERVAL_MS = 60_000;
 
-/** One line immediately, and one for each minute of an outage: everything fails for the same reason. */
+/** Logs one line immediately, then at most one a minute during an outage: everything fails for the same reason. */
 export function createOutageLog(
   log: (about: { readonly err: unknown; readonly failed: number }) => void,
 ): (err: unknown) => void {
@@ -56,7 +56,7 @@ interface DescribedError {
   readonly message: string;
   readonly code?: string;
   readonly status?: number;
-  /** Of the database: the violated constraint. */
+  /** Table and name of the violated database constraint. */
   readonly table?: string;
   readonly constraint?: string;
   readonly stack?: string;
@@ -66,12 +66,12 @@ interface DescribedError {
 const MAX_CAUSES = 4;
 
 /**
- * What may be logged of an error. Everything else that libraries attach is left out: PostgreSQL's `detail` quotes rows,
- * TypeORM's `parameters` are the values.
+ * The parts of an error that may be logged. Everything else that libraries attach is left out: PostgreSQL's `detail`
+ * quotes rows, and TypeORM's `parameters` are the values.
  */
 export function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) {
-    // Libraries that pass errors between threads or events leave the class behind.
+    // Errors that libraries pass between threads or through events lose their class.
     const { message } = (error ?? {}) as { message?: unknown };
     return {
       type: typeof error,
@@ -98,9 +98,9 @@ const MAX_INPUT_LENGTH = 2_000;
 const MAX_OUTPUT_LENGTH = 300;
 
 /**
- * Messages of the database and of parsers quote the value that they refuse; ours and the platforms' may name an
- * e-mail address. A long message is cut, before and after: nothing that explains an error is that long, and the
- * expressions take quadratic time. What the cut leaves of a last word may be half of an address.
+ * Messages from the database and from parsers quote the rejected value; ours and the platforms' may name an e-mail
+ * address. Long messages are cut before and after: nothing that explains an error is that long, and the expressions
+ * take quadratic time. A last word that was cut is dropped, because it may be half of an address.
  */
 export function withoutValues(message: string): string {
   const start =

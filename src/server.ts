@@ -53,7 +53,7 @@ export async function startServer(given: Config, logger: Logger, stopping = new 
       url: `http://127.0.0.1:${http.port}`,
       connected: services.connected,
       secrets: services.app.secrets,
-      /** Finishes requests, deliveries and jobs. `drain`: first answers for `DRAIN_SECONDS`, while `/readyz` is 503. */
+      /** Finishes requests, deliveries and jobs. `drain`: first serves for `DRAIN_SECONDS`, with `/readyz` at 503. */
       stop: (options: { drain: boolean } = { drain: false }): Promise<void> => stop(services, http, options),
     };
   } catch (error) {
@@ -133,7 +133,7 @@ async function stop(
 ): Promise<void> {
   const { config, logger } = app;
   logger.info({ activeDeliveries: worker.activeCount(), uncommitted: journal.uncommitted() }, 'stopping');
-  // Others take over deliveries and jobs from now on; requests still need the database and may queue jobs.
+  // Other processes take over deliveries and jobs now; requests still need the database and may queue jobs.
   stopping.abort();
   const rested = Promise.all([worker.stop(), processor.stop(), jobs.pause()]);
   rested.catch(() => {});

@@ -21,7 +21,7 @@ import { addWorkspaceMetrics, createAppCounters } from './workspaces/metrics.ts'
 import { deriveKey, loadEncryptionKeys } from './workspaces/secrets.ts';
 import { createSessions } from './workspaces/sessions.ts';
 
-/** Calls of a card: the response must come while the agent looks, ms. */
+/** Timeout for API calls of a card, ms: the agent is waiting for the card. */
 const CARD_CALL_TIMEOUT_MS = 2_500;
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
@@ -52,7 +52,7 @@ export async function createServices(config: Config, logger: Logger, stopping: A
     onTransfer: (project, appUserIds) => refreshAfterTransfer(app, project, appUserIds),
   });
   const journal = createJournal(database, (project) => {
-    // In the same process the round trip of NOTIFY is saved. Where it fails, polling finds the webhooks.
+    // In the same process a direct call saves the round trip of NOTIFY. If NOTIFY fails, polling finds the webhooks.
     if (config.role === 'web') notifyProcessors(database, project).catch(() => {});
     else processor.wake(project);
   });

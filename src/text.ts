@@ -1,14 +1,14 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 
-/** Marks that reorder the text around them, and control characters but tab and line feed. */
+/** Characters that reorder the text around them, and control characters except tab and line feed. */
 const INVISIBLE = /[[\p{Bidi_Control}\p{Cc}]--[\t\n]]/gv;
 
-/** For what people read: a product's name or a reason must not reorder or hide the words around it. */
+/** For text that people read: a product's name or a reason must not reorder or hide the words around it. */
 export function stripInvisible(text: string): string {
   return text.replaceAll(INVISIBLE, '');
 }
 
-/** What shows nothing: white space, zero-width and other invisible characters, and Braille's empty pattern. */
+/** Text that shows nothing: white space, zero-width and other invisible characters, and Braille's empty pattern. */
 const BLANK = /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]*$/v;
 
 export function isBlank(text: string): boolean {
@@ -20,7 +20,7 @@ export function stripNul(text: string): string {
   return text.replaceAll('\0', '');
 }
 
-/** JSON for PostgreSQL, which reads neither NUL nor half a surrogate pair; anyone can write both in an attribute. */
+/** JSON for PostgreSQL, which accepts neither NUL nor half a surrogate pair; anyone can write both in an attribute. */
 export function toStorableJson(value: unknown): string {
   const json = JSON.stringify(value);
   if (!/\\u(?:0000|d[89a-f])/i.test(json)) return json;
@@ -32,7 +32,7 @@ export function toStorableJson(value: unknown): string {
   });
 }
 
-/** Between JSON documents in one parameter: JSON allows it nowhere, and in an array every quote would be escaped. */
+/** Separates JSON documents in one parameter: it never occurs in JSON, and in an array every quote would be escaped. */
 export const JSON_SEPARATOR = '\x1e';
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -53,10 +53,10 @@ export function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** What a spreadsheet runs: it begins like a formula, also after white space or a separator, and in full width. */
+/** Text that a spreadsheet runs as a formula: it may follow white space or a separator, or have full-width signs. */
 const FORMULA = /^[\s;,"']*[=+\-@|%\t\r\n＝＋－＠]/;
 
-/** An apostrophe makes a spreadsheet's cell a text. csv-stringify's `escape_formulas` misses some of these. */
+/** Adds an apostrophe, so that a spreadsheet shows text. csv-stringify's `escape_formulas` misses some of these. */
 export function escapeFormula(text: string): string {
   return FORMULA.test(text) ? `'${text}` : text;
 }
@@ -71,7 +71,7 @@ export function isUuid(text: string): boolean {
   return UUID_PATTERN.test(text);
 }
 
-/** Before all other UUIDs: a list by id begins after it. */
+/** Sorts before all other UUIDs: a list by id starts after it. */
 export const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 
 export function equalInConstantTime(a: string, b: string): boolean {

@@ -6,10 +6,10 @@ export const MINUTE_MS = 60_000;
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
-/** An access without an end, in columns and sums that need a time. 2200-01-01 UTC. */
+/** Represents access without an end in columns and calculations that need a time. 2200-01-01 UTC. */
 export const FOREVER_MS = Date.UTC(2200, 0, 1);
 
-/** RevenueCat's clients send 2099-01-01 for a lifetime, in any time zone, and RevenueCat itself has stored 200 years. */
+/** RevenueCat's clients send 2099-01-01 in any time zone for a lifetime; RevenueCat has stored ends 200 years ahead. */
 const FOREVER_FROM_MS = Date.UTC(2098, 11, 31);
 
 /** @param endsAtMs UTC epoch ms; `null`: no end */
@@ -33,12 +33,12 @@ export function parseIsoTime(text: string, option: string, nowMs = Date.now()): 
   return atMs;
 }
 
-/** Waits for so long, or until the signal aborts. */
+/** Waits for `ms`, or until the signal aborts. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
-/** Does the work until the signal aborts, `ms` after it was done last. */
+/** Repeats the work until the signal aborts, with `ms` between two runs. */
 export async function repeat(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   while (!signal.aborted) {
     await work();
@@ -46,7 +46,7 @@ export async function repeat(ms: number, signal: AbortSignal, work: () => Promis
   }
 }
 
-/** Options of a cache whose entries count for so long, by the app's clock. */
+/** Cache options that expire entries after `ttl` ms by the app's clock. */
 export const expiresAfter = (ttl: number, now: () => number) => ({ ttl, ttlResolution: 0, perf: { now } });
 
 const TIMED_OUT = Symbol('timed out');

@@ -9,8 +9,8 @@ import {
 } from '@opentelemetry/api';
 
 /**
- * Spans through the API alone: an operator brings an SDK with `--import`, and without one they cost nothing. They carry
- * ids of workspaces and events, never anything of a customer.
+ * Spans use only the OpenTelemetry API: an operator adds an SDK with `--import`, and without one spans cost nothing.
+ * They carry ids of workspaces and events, never customer data.
  */
 const tracer = trace.getTracer('subscription-timeline');
 
@@ -32,7 +32,7 @@ export function withSpan<T>(name: string, attributes: Attributes, work: () => Pr
 /** Calls `work` within a new server span, which the caller ends. */
 export function startRequestSpan(name: string, work: (span: Span) => void): void {
   const span = tracer.startSpan(name, { kind: SpanKind.SERVER });
-  // Without an SDK there is no span to find from within, and a context of its own costs 3 % of receiving a webhook.
+  // Without an SDK, nested code cannot find the span, and a separate context costs 3 % of receiving a webhook.
   if (!isSpanContextValid(span.spanContext())) work(span);
   else context.with(trace.setSpan(context.active(), span), work, undefined, span);
 }
