@@ -10,7 +10,7 @@ import { withSpan } from '../tracing.ts';
 
 /**
  * Data of each background job by name. A folder adds its own jobs in its `jobs.ts`:
- * `declare module '../jobs/jobs.ts' { interface JobData { … } }`. The tables hold it in clear: ids, never a secret.
+ * `declare module '../jobs/jobs.ts' { interface JobData { … } }`. The data is stored unencrypted: ids, never a secret.
  */
 // biome-ignore lint/suspicious/noEmptyInterface: folders add the members
 export interface JobData {}
@@ -28,13 +28,13 @@ export async function secondsToWait(work: Promise<unknown>, now: () => number): 
 /** The sending side, which is all that most of the app needs. */
 export interface Jobs {
   /**
-   * Queues a job. Two with the same key that have not started are one. In a transaction its key is its own unless one is
-   * given: an equal job that waits may start before the commit, see nothing to do, and end.
+   * Queues a job. Two jobs with the same key that have not started count as one. In a transaction the key is unique
+   * unless one is given: an equal job that waits may start before the commit, see nothing to do, and end.
    *
    * @param options.afterSeconds earliest start
-   * @param options.onceInSeconds a second one with the same key within this time is not queued
-   * @param options.atMostEverySeconds a second one with the same key within this time starts after it
-   * @param options.sql queues it in this transaction: a killed process loses neither
+   * @param options.onceInSeconds a second job with the same key within this time is not queued
+   * @param options.atMostEverySeconds a second job with the same key within this time starts after it
+   * @param options.sql queues the job in this transaction, so that a killed process loses neither
    */
   send<Name extends JobName>(
     name: Name,
@@ -50,9 +50,9 @@ export interface Jobs {
 }
 
 /**
- * How a process works on a queue. A job that is due is announced with NOTIFY, so polling is only for those that
- * become due by time (retries, a later start). Each worker polls, so idle queues get few. A worker polls again
- * immediately only after a full batch: so none may be as small as one.
+ * How a process works on a queue. NOTIFY announces jobs that are due, so polling is only for jobs that become due by
+ * time (retries, a later start). Each worker polls, so idle queues get few workers. A worker polls again immediately
+ * only after a full batch, which pg-boss ignores for a batch size of one.
  */
 const WORKERS = {
   /** Scheduled work that nothing waits for. */
@@ -67,14 +67,14 @@ const WORKERS = {
 
 interface JobDefinition<Data> {
   readonly workers: keyof typeof WORKERS;
-  /** @param attempt `isRetry`: one before failed, or its process was killed, and some of it may be done */
+  /** @param attempt `isRetry`: an earlier attempt failed or its process was killed, so some of the work may be done */
   run(data: Data, attempt?: { readonly isRetry: boolean }): Promise<unknown>;
-  /** UTC; the job then takes no data. */
+  /** Cron expression in UTC; a scheduled job takes no data. */
   readonly cron?: string;
   /** A job that takes longer is given up and retried. */
   readonly expireInSeconds?: number;
   readonly retryLimit?: number;
-  /** Retries back off from 2 s to this. */
+  /** Retries back off from 2 s to this many seconds. */
   readonly retryDelayMax?: number;
 }
 
@@ -88,13 +88,13 @@ const QUEUE_DEFAULTS = {
   retryDelay: 2,
   retryBackoff: true,
   retryDelayMax: 600,
-  /** A job that ended is of use for the metrics only, and erasing a customer reads all: with pg-boss' week too many. */
+  /** Jobs that ended only serve the metrics, and erasing a customer reads them all: pg-boss' week keeps too many. */
   deleteAfterSeconds: 86_400,
 };
 
 export type JobQueue = Awaited<ReturnType<typeof openJobs>>;
 
-/** pg-boss passes them on to the driver's pool, and names them nowhere. */
+/** pg-boss passes these options to the driver's pool, but does not document them. */
 const POOL_OPTIONS = {
   keepAlive: true,
   query_timeout: STATEMENT_TIMEOUT_MS,
@@ -107,7 +107,7 @@ type AnyDefinition = JobDefinition<Record<string, unknown>>;
 export async function openJobs(options: {
   databaseUrl: string;
   backend: Config['databaseBackend'];
-  /** Whether a connection may listen; behind a connection pooler it may not. */
+  /** Whether a connection can LISTEN; behind a connection pooler it cannot. */
   listen: boolean;
   /** For a command that leaves its jobs to the servers. */
   queueOnly?: boolean;
@@ -125,7 +125,7 @@ export async function openJobs(options: {
     schedule: !queueOnly,
     backend: options.backend,
   });
-  // Without a listener a lost database would end the process; pg-boss itself continues when it is back.
+  // Without a listener, losing the database would end the process. pg-boss itself continues when the database is back.
   boss.on(
     'error',
     createOutageLog((about) => logger.warn(about, 'job queue')),
@@ -146,7 +146,7 @@ export async function openJobs(options: {
 
   return {
     send,
-    /** Makes the queues of these jobs. They can be sent from then on; `work` starts to run them. */
+    /** Creates the queues of these jobs. Jobs can be sent from then on; `work` starts to run them. */
     async register(definitions: JobDefinitions): Promise<void> {
       const added = Object.entries(definitions) as [string, AnyDefinition][];
       const existing = new Map(
@@ -158,7 +158,7 @@ export async function openJobs(options: {
         const settings = { ...QUEUE_DEFAULTS, ...own, notify: true };
         const queue = existing.get(name);
         if (!queue) await boss.createQueue(name, { ...settings, policy: 'short' });
-        // Another version of the app has made it.
+        // Another version of the app created the queue with other settings.
         else if (!isDeepStrictEqual({ ...queue, ...settings }, { ...queue }))
           await boss.updateQueue(name, settings);
       }
@@ -167,7 +167,7 @@ export async function openJobs(options: {
     async work(): Promise<void> {
       for (const [name, definition] of registered) {
         await startWorkers(boss, logger, { name, definition });
-        // A machine that is off at night runs it when it starts.
+        // A machine that is off at night runs the job when it starts.
         const options = { tz: 'UTC', missed: 'once' } as const;
         if (definition.cron !== undefined) await boss.schedule(name, definition.cron, {}, options);
       }
@@ -182,8 +182,8 @@ export async function openJobs(options: {
 }
 
 /**
- * Deletes the jobs of erased customers, those that ran included: pg-boss keeps them for a while, with their data
- * and keys. The lock waits for a job that is being queued again after a failure, which is a new row.
+ * Deletes the jobs of erased customers, including jobs that already ran: pg-boss keeps them for a while, with their
+ * data and keys. The lock waits for a failed job that is being queued again as a new row.
  *
  * @param sql a transaction that does nothing else after this: no job can be queued or finished until it ends
  */
@@ -193,12 +193,12 @@ export async function deleteCustomerJobs(
   customers: {
     /** What a job looks up; ids that differ in case are different customers. */
     readonly appUserIds: readonly string[];
-    /** In small letters: a teammate may have searched for them in any case. */
+    /** In lower case: a teammate may have searched for them in any case. */
     readonly emails: readonly string[];
     readonly subscriberIds: readonly string[];
   },
 ): Promise<void> {
-  // Absent until a server has started.
+  // pg-boss's tables do not exist until a server has started.
   const [queue] = await sql.query(`select 1 where to_regclass('pgboss.job') is not null`);
   if (!queue) return;
   await sql.query(`lock table pgboss.job in share row exclusive mode`);
@@ -222,7 +222,7 @@ async function startWorkers(
     } catch (error) {
       const { workspaceId } = job.data;
       logger.warn({ err: error, job: name, jobId: job.id, workspaceId }, 'job failed; it will be retried');
-      // The log has the error; the queue's tables must hold nothing of it that is personal or secret.
+      // The log has the error; the queue's tables must not store personal data or secrets from it.
       return { id: job.id, status: 'failed', output: { type: describeError(error).type } };
     }
   }
