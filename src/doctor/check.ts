@@ -17,7 +17,7 @@ export type CheckOutcome = Pick<CheckResult, 'status' | 'message' | 'remedy'>;
 
 type Found = CheckOutcome | readonly CheckOutcome[] | null;
 
-/** Checks by their names. `null`: it does not apply. None changes anything. */
+/** Checks by name. `null`: the check does not apply. No check changes anything. */
 export type Checks<Subject> = Readonly<Record<string, (subject: Subject) => Found | Promise<Found>>>;
 
 export const ok = (message: string): CheckOutcome => ({ status: 'ok', message, remedy: null });

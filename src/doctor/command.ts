@@ -78,7 +78,7 @@ export async function diagnose(
   }
 }
 
-/** No new result for so long: a call hangs, ms. */
+/** If no new result comes for this long, a call hangs, ms. */
 const STALLED_MS = 10_000;
 
 async function withStallDetection(results: CheckResult[], work: Promise<void>): Promise<void> {

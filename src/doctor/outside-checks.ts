@@ -5,7 +5,7 @@ import { queryRow, type Sql } from '../database/sql.ts';
 import { type CheckOutcome, type Checks, ok, problem, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
 
-/** Requests an address. @throws AxiosError without a response */
+/** Requests an address. @throws AxiosError if there is no response */
 export type RequestUrl = (url: string) => Promise<Pick<AxiosResponse, 'status' | 'data' | 'headers'>>;
 
 export interface ClockOffset {
@@ -14,7 +14,7 @@ export interface ClockOffset {
   readonly aheadMs: number | null;
 }
 
-/** Reads a server's time from its `Date` header, which every response carries, a refusal too. */
+/** Reads a server's time from its `Date` header, which every response has, even a refusal. */
 export async function readServerClock(
   name: string,
   request: () => ReturnType<RequestUrl>,
@@ -25,7 +25,7 @@ export async function readServerClock(
     const { headers } = await request();
     const dateMs = Date.parse(String(headers.date ?? ''));
     if (Number.isNaN(dateMs)) return { name, aheadMs: 0 };
-    // Whole seconds, cut off: on average half a second has passed since.
+    // The header has whole seconds, rounded down: on average half a second has passed since.
     return { name, aheadMs: dateMs + 500 - (sentMs + now()) / 2 };
   } catch {
     return { name, aheadMs: null };
@@ -38,7 +38,7 @@ export async function readDatabaseClock(sql: Sql, now: () => number): Promise<Cl
   return { name: 'the database', aheadMs: at.getTime() - (sentMs + now()) / 2 };
 }
 
-/** Webhook signatures older than five minutes are refused; most of that would be used up. */
+/** Webhook signatures older than five minutes are refused: a wrong clock uses up a part of that time. */
 const MAX_CLOCK_SKEW_MS = { problem: 120_000, warning: 15_000 };
 
 interface OutsideSubject {

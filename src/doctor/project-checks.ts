@@ -9,7 +9,7 @@ import type { WorkspaceSettings } from '../workspaces/settings.ts';
 import { type CheckOutcome, type Checks, lowerFirst, ok, problem, warning } from './check.ts';
 import { UNKNOWN_URL } from './settings-checks.ts';
 
-/** Some apps sell little: a shorter silence means nothing. */
+/** Some apps sell little, so a shorter silence means nothing. */
 const SILENT_DAYS = 7;
 
 /** @throws AppError when RevenueCat does not answer */
@@ -19,7 +19,7 @@ export async function tryRevenueCat(client: RevenueCatClient, project: Project, 
   const isValid = key.outcome === 'valid';
   return {
     outcome: key.outcome,
-    /** Empty where every feature that is switched on works. */
+    /** Empty: every feature that is switched on works. */
     missingScopes: isValid && lacksPermission(key.missingScopes) ? key.missingScopes : [],
     webhooks: isValid ? await answerOrError(client.listWebhooks(project.revenueCatProjectId)) : null,
   };
@@ -27,7 +27,7 @@ export async function tryRevenueCat(client: RevenueCatClient, project: Project, 
 
 interface ProjectSubject {
   readonly project: Project;
-  /** `null`: it was not called, because there is no key, or no encryption key decrypts it. */
+  /** `null`: RevenueCat was not called, because there is no API key or no encryption key decrypts it. */
   readonly revenueCat: Awaited<ReturnType<typeof tryRevenueCat>> | AppError | null;
   readonly config: Pick<Config, 'publicUrl'>;
   readonly nowMs: number;
@@ -146,7 +146,7 @@ function checkRegistered(subject: ProjectSubject): CheckOutcome | null {
   return explainUnregistered(subject, url, others);
 }
 
-/** No webhook has our address: no problem as long as events still arrive, perhaps through a forwarder. */
+/** No webhook has our address. This is not a problem while events still arrive, perhaps through a forwarder. */
 function explainUnregistered(
   { project, nowMs }: ProjectSubject,
   url: string,

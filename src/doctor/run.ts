@@ -36,10 +36,10 @@ export interface DoctorContext {
 const WORKSPACE_BATCH_SIZE = 6;
 /** A person waits: a platform that takes longer counts as unreachable. */
 const CALL_TIMEOUT_MS = 4_000;
-/** For one workspace, however many calls that takes. */
+/** For one workspace or project, however many calls it takes. */
 const PLATFORM_TIMEOUT_MS = 8_000;
 
-/** Checks what can be reached from here without the database. @param clocks of the database, where it is open */
+/** Checks what this server can reach without the database. @param clocks the database's clock, if it is open */
 export async function checkOutside(
   { config, now, requestUrl }: Pick<DoctorContext, 'config' | 'now' | 'requestUrl'>,
   clocks: readonly ClockOffset[] = [],
@@ -59,7 +59,7 @@ export async function checkOutside(
 }
 
 /**
- * Checks everything that the database and the platforms can tell. Changes nothing.
+ * Checks the database, this server and both platforms. Changes nothing.
  *
  * @param results each result is added as it comes, so that a check that hangs loses none
  */
@@ -68,12 +68,12 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
   results.push(...(await runChecks(DATABASE_CHECKS, context)));
   const isMigrated = results.some(({ check, status }) => check === 'migrations' && status === 'ok');
   results.push(...(await checkOutside(context, [await readDatabaseClock(database, now)])));
-  // Other tables cannot be relied on.
+  // Without all migrations, other tables cannot be relied on.
   if (!isMigrated) return;
 
   const workspaces = await chooseWorkspaces(context);
   const workspaceIds = workspaces.map(({ workspaceId }) => workspaceId);
-  // Without a key a new one, which decrypts nothing; the check `encryption_key` reports that.
+  // Without a key, a random one is used, which decrypts nothing; the check `encryption_key` reports that.
   const secrets = createSecretBox(keys.length > 0 ? keys : [randomBytes(32)]);
   results.push(...(await runChecks(SERVER_CHECKS, { ...context, secrets, workspaceIds })));
   const clients = createPlatformClients({ ...context, secrets });
@@ -88,8 +88,8 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
 }
 
 /**
- * Calls a platform for one workspace or project. A hundred calls of one that hangs would take a hundred times as long
- * and say the same: one that has not answered is not called again.
+ * Calls a platform for one workspace or project. A platform that has not answered once is not called again: a hundred
+ * calls would take a hundred times as long and give the same result.
  *
  * @returns `null`: there is no client to call it with
  */
@@ -141,7 +141,7 @@ async function runWorkspaceChecks(
   return (await Promise.all([ofWorkspace(), ...projects.map(ofProject)])).flat();
 }
 
-/** Without the key that encrypted it, a secret cannot be decrypted. */
+/** `create` throws if a secret cannot be decrypted, because the key that encrypted it is missing. */
 function nullIfThrown<T>(create: () => T | null): T | null {
   try {
     return create();

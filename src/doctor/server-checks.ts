@@ -16,7 +16,7 @@ interface DatabaseSubject {
 const MIN_POSTGRES_VERSION = 15;
 const MAX_CONNECTIONS_USED = 0.85;
 
-/** Checks of the database server, whatever its tables. */
+/** Checks of the database server that work whatever tables it has. */
 export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
   async database({ database }) {
     const { version, size, isReadOnly } = await queryRow<{
@@ -79,7 +79,7 @@ export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
   },
 };
 
-/** A server whose disk is full still answers what only reads. The table that is made to find out is rolled back. */
+/** A server whose disk is full still answers reads. The table made to find out is dropped at the commit. */
 async function findWriteError(database: Database): Promise<ReturnType<typeof explainDatabaseError> | null> {
   try {
     await database.transaction((sql) =>
@@ -87,7 +87,7 @@ async function findWriteError(database: Database): Promise<ReturnType<typeof exp
     );
     return null;
   } catch (error) {
-    // A user may have no right to make temporary tables, which only this check needs.
+    // The database user may have no right to create temporary tables, which only this check needs.
     return isDatabaseUnavailable(error) ? explainDatabaseError(error, 'DATABASE_URL') : null;
   }
 }
@@ -95,7 +95,7 @@ async function findWriteError(database: Database): Promise<ReturnType<typeof exp
 interface ServerSubject extends DatabaseSubject {
   readonly secrets: SecretBox;
   readonly workspaceIds: readonly string[];
-  /** The one to which the command is limited; `null`: all. */
+  /** The workspace to which the command is limited; `null`: all. */
   readonly workspaceId: string | null;
 }
 

@@ -11,11 +11,11 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 interface SettingsSubject {
   readonly problems: readonly ConfigProblem[];
-  /** The settings without those that are wrong; `null`: without them no database can be found. */
+  /** The settings without the wrong ones; `null`: the wrong ones are needed to find the database. */
   readonly config: Config | null;
 }
 
-/** In place of a wrong address, which must not be shown as the right one. */
+/** Shown in place of a wrong address, which must not look like the right one. */
 export const UNKNOWN_URL = '<PUBLIC_URL>';
 
 export function readSettings(environment: Environment): SettingsSubject {
@@ -24,7 +24,7 @@ export function readSettings(environment: Environment): SettingsSubject {
   return { problems: read.problems, config: withoutProblems(environment, read.problems) };
 }
 
-/** Leaves out what is wrong, so that everything else can still be checked. */
+/** Leaves out wrong settings, so that everything else can still be checked. */
 function withoutProblems(environment: Environment, problems: readonly ConfigProblem[]): Config | null {
   const usable: Record<string, string | undefined> = { ...environment };
   for (const { name } of problems) {
@@ -68,7 +68,7 @@ async function whyUnusable(dataDir: string): Promise<string | null> {
     return null;
   } catch (error) {
     const code = codeOf(error);
-    // The first start makes it.
+    // The first start creates the folder.
     if (code === 'ENOENT') return null;
     if (code === 'ENOTDIR') return 'is not a folder';
     if (code === 'EROFS') return 'is on a read-only file system';
@@ -76,7 +76,7 @@ async function whyUnusable(dataDir: string): Promise<string | null> {
   }
 }
 
-/** Cards are read from the primary when the replica is half a second behind; this far it will not catch up. */
+/** Cards are read from the primary when the replica is half a second behind; with this lag it will not catch up. */
 const MAX_REPLICA_LAG_S = 10;
 
 type FurtherUrls = Pick<Config, 'databaseUrl' | 'databaseReadUrl' | 'databaseDirectUrl'>;

@@ -21,14 +21,14 @@ interface WorkspaceSubject {
   readonly config: Config;
   readonly database: Database;
   readonly workspace: Workspace;
-  /** `null`: it was not called, because the token was rejected before, or no key decrypts it. */
+  /** `null`: Intercom was not called, because it rejected the token before or no key decrypts the token. */
   readonly intercom: Awaited<ReturnType<typeof tryIntercom>> | AppError | null;
   readonly projectCount: number;
 }
 
-/** A delivery that is due longer than this is late, s: normally it takes less than one. */
+/** A delivery that has been due for longer than this is late, s. Normally it takes less than one. */
 const MAX_DELIVERY_LAG_S = 120;
-/** The daily job redacts what became old since its last run. */
+/** The daily job deletes webhooks that became too old since its last run. */
 const RETENTION_SLACK_DAYS = 3;
 
 export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
