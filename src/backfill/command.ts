@@ -41,7 +41,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
   const { eventsSince: eventsSinceMs = null } = options;
   const { database, jobs } = context;
   const stop = new AbortController();
-  // Claimed customers are finished, the rest is left for the server or the next run.
+  // Stores the customers that have been read and leaves the rest to the server or the next run.
   onStopSignal(() => stop.abort());
   const project = await chooseProject(context, options);
   if (project.apiKey === null)
@@ -56,7 +56,7 @@ async function backfill(context: CommandContext, options: Options): Promise<numb
     ? `Resuming the import of ${project.name}: ${progressLine(progress)}.`
     : `Importing the customers of ${project.name}.`;
   if (!options.json) printText(start);
-  // A running server takes part, and continues when this command is interrupted.
+  // A running server helps, and continues if this command is interrupted.
   await jobs.register(backfillJobs(context, AbortSignal.abort()));
   await queueImport(jobs, progress);
   const watching = new AbortController();

@@ -34,7 +34,7 @@ const BATCH_SIZE = 4;
 const MAX_ATTEMPTS = 6;
 const FIRST_RETRY_MS = 4_000;
 
-/** They concern the key or all of RevenueCat, not the customer. */
+/** Errors that concern the key or all of RevenueCat, not a single customer. */
 const GENERAL_CODES: ReadonlySet<ErrorCode> = new Set([
   'revenuecat_rate_limited',
   'revenuecat_unauthorized',
@@ -51,17 +51,17 @@ interface Batch {
 }
 
 /**
- * Imports some customers in one transaction that locks them while RevenueCat is read. What is stored of them and that
- * they are done is committed together, so a process that dies leaves them unchanged for the next one.
+ * Imports some customers in one transaction that locks them while RevenueCat is read. Their data and their completion
+ * are committed together, so a process that dies leaves them unchanged for the next one.
  *
- * @returns whether no customer was left to claim, and what keeps all of them from being read: the key, the rate limit,
- *   RevenueCat itself
+ * @returns `isEmpty`: no customer was left to claim; `obstacle`: what keeps all customers from being read, such as the
+ *   key, the rate limit, or RevenueCat itself
  */
 export async function importBatch(context: ImportRun, progress: ImportProgress) {
   const { database, project } = context;
   const { known, ...result } = await database.transaction(async (sql) => {
-    // Where the server limits them, no batch would end: it is idle while RevenueCat is read. Before PostgreSQL 17 there
-    // is only the first.
+    // If the server sets these limits, no batch could end: the transaction is idle while RevenueCat is read. PostgreSQL
+    // has only the first one before version 17.
     await sql.query(
       `select set_config(name, '0', true) from pg_settings
         where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
@@ -94,9 +94,9 @@ async function readOne(context: ImportRun, progress: ImportProgress, customer: C
 }
 
 /**
- * Stores what was read, closes what is done and leaves the rest for later.
+ * Stores the customers that were read, closes those that are done and leaves the rest for later.
  *
- * @param obstacle nothing is wrong with the customers that could not be read because of it
+ * @param obstacle why customers could not be read although nothing is wrong with them
  * @returns the customers that were known before
  */
 async function storeBatch(
@@ -162,16 +162,16 @@ async function postpone(
 }
 
 /**
- * Why no customer can be read: an error of the key or of all of RevenueCat. Where a whole batch fails, a customer that
- * was read before is read again: if that works, RevenueCat cannot answer for these ones, and waiting would retry the
- * last customers of an import forever.
+ * Why no customer can be read: an error of the key or of all of RevenueCat. If a whole batch fails, a customer that was
+ * read before is read again. If that works, RevenueCat fails for these customers only, and waiting would retry the last
+ * customers of an import forever.
  */
 async function findObstacle(context: ImportRun, { sql, progress, results }: Batch): Promise<AppError | null> {
   const errors = results.flatMap((result) => (result.kind === 'failed' ? [result.error] : []));
   const general = errors.find(({ code }) => GENERAL_CODES.has(code));
   if (general) return general;
   const transient = errors.find(({ remedy }) => remedy.kind === 'retry');
-  // Where only the events of a customer failed, RevenueCat has answered.
+  // If only the events of a customer failed, RevenueCat has answered.
   const isAnswering = results.some((result) => result.kind !== 'failed' || result.isKnown);
   if (!transient || isAnswering) return null;
   const readBefore = await findReadCustomer(sql, progress);

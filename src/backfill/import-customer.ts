@@ -28,7 +28,7 @@ export async function importCustomer(
   const { workspaceId, projectId, appUserId } = customer;
   if (isBlockedId(appUserId)) return 'blocked_id';
   const project = await readProject(app.database, workspaceId, projectId);
-  // An agent waits for it, though not at the card itself: it goes before imports and refreshing.
+  // An agent waits for the result, so these calls go before imports and refreshes. The card itself does not wait.
   const client = project && app.revenueCat(project);
   if (!project || !client) return 'no_key';
   const { database: sql, secrets } = app;
@@ -43,7 +43,7 @@ export async function importCustomer(
   });
 }
 
-/** They name their customers in fields of their own; other events must name the customer of the request. */
+/** These types name their customers in other fields. All other events must name the customer of the request. */
 const NAMES_OTHERS = /^(PURCHASES_)?(TRANSFER|PURCHASE_REDEEMED)$/;
 
 /**

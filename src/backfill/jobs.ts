@@ -18,10 +18,10 @@ declare module '../jobs/jobs.ts' {
 /** A job works this long on an import and queues the next, so that it does not delay a stopping process. */
 const SLICE_MS = 60_000;
 
-/** @param stopping aborts when the process is stopping: claimed customers are finished, the rest is left */
+/** @param stopping aborts when the process is stopping: customers that have been read are stored, the rest is left */
 export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinitions {
   return {
-    // A slice of an import; it queues the next one itself. While RevenueCat is unavailable the import waits, not the job.
+    // Runs a slice of an import and queues the next. If RevenueCat is unavailable, the import waits: the job succeeds.
     'backfill.run': {
       workers: 'interactive',
       expireInSeconds: 600,
@@ -51,7 +51,7 @@ export function backfillJobs(app: AppContext, stopping: AbortSignal): JobDefinit
       async run() {
         for (const workspaceId of await listReconcilable(app.database))
           await app.jobs.send('reconcile.workspace', { workspaceId });
-        // Workspaces also grow by webhooks.
+        // Tables grow by webhooks as well, not only by imports.
         await analyzeTables(app.database);
       },
     },

@@ -14,15 +14,15 @@ import { HAS_WORKING_KEY } from '../workspaces/projects.ts';
 
 const EXPECT_BATCH_SIZE = 50;
 const CHECK_BATCH_SIZE = 50;
-/** After so many failures in a row RevenueCat itself is unavailable, not single customers. */
+/** After this many failures in a row, RevenueCat itself counts as unavailable, not just single customers. */
 const MAX_FAILURES_IN_A_ROW = 5;
 
 /**
- * Reads the subscribers of a workspace from RevenueCat whose subscription should have renewed or ended hours ago while
- * no event arrived, and counts the differences.
+ * Reads from RevenueCat the subscribers of a workspace whose subscription should have renewed or ended hours ago but
+ * had no event, and counts the differences.
  *
- * A subscriber's next expected change is stored whenever the subscriber changes, so that a night costs as much as the
- * day has changed, not as much as is stored.
+ * A subscriber's next expected change is stored, and computed again only after the subscriber has changed. So a night
+ * costs as much as the day has changed, not as much as is stored.
  *
  * @returns numbers of subscribers, and of each difference by its code without the entitlement; `continueAtMs`: when to
  *   continue a pass that is not complete
@@ -31,7 +31,7 @@ const MAX_FAILURES_IN_A_ROW = 5;
 export async function reconcileWorkspace(app: AppContext, workspaceId: string, signal: AbortSignal) {
   await expectChanges(app, workspaceId, signal);
   const differences: Record<string, number> = {};
-  /** `unknown`: to RevenueCat. */
+  /** `unknown`: customers that RevenueCat does not have. */
   const counts = { checked: 0, corrected: 0, unknown: 0, differences };
   let failures = 0;
   while (!signal.aborted) {
@@ -80,7 +80,7 @@ async function expectChanges(
   }
 }
 
-/** @returns what RevenueCat corrected; `null`: it does not know the customer */
+/** @returns codes of the differences that RevenueCat corrected; `null`: RevenueCat does not have the customer */
 async function check(
   app: AppContext,
   { workspaceId, subscriberId }: SubscriberKey,
@@ -88,14 +88,14 @@ async function check(
 ): Promise<string[] | null> {
   const before = await readHistory(app.database, workspaceId, subscriberId);
   const outcome = await refreshSubscriber(app, { workspaceId, subscriberId }, { priority: 'bulk', signal });
-  // From now on no subscriber of this project is listed.
+  // The project has no working key any more, so its subscribers are not listed from now on.
   if (outcome === 'key_rejected') return [];
   if (outcome !== 'refreshed') {
     await expectChange(app.database, { workspaceId, subscriberId }, null);
     return outcome === 'unknown_customer' ? null : [];
   }
   const after = await readHistory(app.database, workspaceId, subscriberId);
-  // Merged into another subscriber, which has an expected change of its own.
+  // The subscriber was merged into another one, which has its own expected change.
   if (after.snapshot === null) return [];
   const nowMs = app.now();
   const codes = compareWithSnapshot(
@@ -113,7 +113,7 @@ async function check(
  * for 2 h 35 min. Source: RevenueCat, "Webhooks".
  */
 const EVENT_DELAY_MS = 3 * HOUR_MS;
-/** Where RevenueCat still reports access after a passed end (a store that retries the card), or fails. */
+/** When to check again if RevenueCat still reports access after the end (a store that retries the card), or fails. */
 const RECHECK_MS = DAY_MS;
 
 /**
@@ -151,8 +151,8 @@ export async function listReconcilable(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Subscribers that have changed since their expected change was stored, by id. Joins were expected to leave none, so that
- * each batch read the whole workspace; without a name for the reason of `listSubscribers`.
+ * Subscribers that have changed since their expected change was stored, by id. With joins, PostgreSQL expected no rows
+ * and read the whole workspace for each batch. The statement has no name for the reason given at `listSubscribers`.
  */
 export function listChanged(sql: Sql, workspaceId: string, after: string) {
   return sql.query<{ subscriberId: string; version: string }>(
@@ -185,7 +185,7 @@ async function saveExpectedChanges(
   );
 }
 
-/** Subscribers whose change is overdue, longest first, without those that have changed since. */
+/** Subscribers whose change is overdue, longest first, except those that have changed since. */
 async function listOverdue(sql: Sql, workspaceId: string, nowMs: number): Promise<string[]> {
   const rows = await sql.query<{ subscriber_id: string }>(
     `select m.subscriber_id

@@ -22,7 +22,7 @@ export type ImportState = ImportRow['state'];
 type Pace = 'seenAt' | 'paceAt' | 'paceDone' | 'paceBeforeAt' | 'paceBeforeDone';
 
 export interface ImportProgress extends Readonly<Omit<ImportRow, Pace | 'startedBy'>> {
-  /** Customers a minute over the last half minute; 0: unknown, because the first calls of a minute are not paced. */
+  /** Customers a minute over the last half minute; 0: unknown, as in the first seconds, which use up saved-up calls. */
   readonly perMinute: number;
 }
 
@@ -38,7 +38,7 @@ function toProgress(row: ImportRow): ImportProgress {
 /**
  * Starts an import of a project, or resumes the one that is running, paused or failed where it stopped.
  *
- * @throws AppError `conflict` when one with another choice of events is running
+ * @throws AppError `conflict` when an import with another choice of events is running or paused
  */
 export async function startImport(
   database: Database,
@@ -46,7 +46,7 @@ export async function startImport(
 ): Promise<{ progress: ImportProgress; isResumed: boolean }> {
   const { workspaceId, projectId, eventsSinceMs } = wanted;
   return database.transaction(async (sql) => {
-    // Two people may start at the same time: the second joins.
+    // Two people may start an import at the same time: the second one joins it.
     await sql.query('select 1 from projects where workspace_id = $1 and project_id = $2 for update', [
       workspaceId,
       projectId,
@@ -95,7 +95,7 @@ export async function listImportedProjects(sql: Sql, workspaceId: string): Promi
   return new Set(rows.flatMap((row) => (row.state === 'done' ? [row.project_id] : [])));
 }
 
-/** Over all workspaces. */
+/** Running imports of all workspaces. */
 export function listRunningImports(sql: Sql): Promise<ImportRef[]> {
   return sql.query<ImportRef>(
     `select i.workspace_id as "workspaceId", i.project_id as "projectId", i.import_id as "importId"
@@ -218,8 +218,8 @@ export type BatchCounts = Pick<
 >;
 
 /**
- * Closes customers of a batch and counts them, in the transaction that claimed them: however often a customer was
- * started, it counts once.
+ * Closes customers of a batch and counts them, in the transaction that claimed them: a customer counts once, however
+ * often it was started.
  */
 export async function closeCustomers(
   sql: Transaction,

@@ -21,11 +21,11 @@ import {
   saveListedPage,
 } from './repository.ts';
 
-/** Batches of one process at a time: while one commits, the others call. */
+/** Concurrent batches of one process: while one commits, the others call RevenueCat. */
 const WORKERS = 3;
-/** Fewer customers are read quickly by any index. */
+/** With fewer customers, reading by any index is fast. */
 const MIN_ANALYZED = 256;
-/** While other processes have claimed the rest, or what is left must wait for a retry. */
+/** Pause while other processes have claimed the rest, or the remaining customers wait for a retry. */
 const IDLE_MS = 500;
 const MAX_PAUSE_MS = 60_000;
 
@@ -38,8 +38,8 @@ type RunOutcome = Exclude<ImportState, 'running'> | 'stopped';
  * Works on an import until it ends or `signal` aborts. Any number of processes may work on the same import: each
  * customer is claimed by one, and the rate limit is shared.
  *
- * @param options.signal stops calls as well
- * @param options.finish starts no further customer, and finishes the claimed ones: calls are not wasted
+ * @param options.signal also ends the waiting of calls for the rate limit
+ * @param options.finish when aborted, no further customer is started, but claimed ones are finished: no call is wasted
  * @throws Error when the database is unavailable; calling again resumes
  */
 export async function runImport(
@@ -84,7 +84,7 @@ interface Run extends ImportRun {
   isListing: boolean;
   /** Whether the list was restarted in this run: once is enough. */
   hasRestarted: boolean;
-  /** Customers that were done when it was last read. */
+  /** Customers that were done when the progress was last read. */
   done: number | null;
   readonly cursors: Set<string>;
 }
@@ -107,7 +107,7 @@ async function runWorker(run: Run): Promise<void> {
   }
 }
 
-/** At `MIN_ANALYZED` customers, and each time that they have doubled since. */
+/** Updates the tables' statistics at `MIN_ANALYZED` customers and each time that the number has doubled since. */
 async function analyzeDoubled(run: Run, { done }: ImportProgress): Promise<void> {
   const before = run.done ?? done;
   run.done = Math.max(before, done);
@@ -123,7 +123,7 @@ async function hasOtherKey({ database, ref, project }: Run): Promise<boolean> {
   return stored?.apiKey !== project.apiKey;
 }
 
-/** Lists a page or imports a batch. @returns why no customer could be read; `null`: nothing was in the way */
+/** Lists a page or imports a batch. @returns why no customer could be read; `null`: no obstacle */
 async function takeStep(run: Run, progress: ImportProgress): Promise<AppError | null> {
   const { database, ref, signal } = run;
   if (!progress.isListed && !run.isListing) {
@@ -148,7 +148,7 @@ async function listPage(run: Run): Promise<void> {
   if (!current || current.isListed) return;
   try {
     const page = await client.listCustomers(project.revenueCatProjectId, current.cursor);
-    // From the beginning again: a cursor was refused, or named a customer who was erased.
+    // The list starts at the beginning, or again after a cursor was refused or named a customer who was erased.
     if (current.cursor === null) run.cursors.clear();
     else run.cursors.add(current.cursor);
     if (page.next !== null && run.cursors.has(page.next))
@@ -181,7 +181,7 @@ async function canContinue(run: Run, obstacle: AppError, failures: number): Prom
     return true;
   }
   if (code === 'revenuecat_unauthorized') {
-    // The refusal says nothing of a key that has replaced this one since.
+    // The refusal does not apply to a key that has replaced this one since.
     if (await hasOtherKey(run)) return true;
     await recordKeyState(run, ref, 'rejected');
   }

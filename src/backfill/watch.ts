@@ -75,7 +75,7 @@ const MAX_BAR_LENGTH = 30;
 /** A shorter bar says less than the percentage next to it. */
 const MIN_BAR_LENGTH = 8;
 
-/** One line that fits the terminal: with less room first the bar gets shorter, then words are dropped, the time left last. */
+/** One line that fits the terminal. With less room, first the bar shrinks, then words go; the time left goes last. */
 export function barLine(progress: ImportProgress, columns: number): string {
   // The last column stays free: some terminals wrap when it is written to.
   const room = columns - 1;
