@@ -47,7 +47,7 @@ async function endGrant(grantId: string): Promise<void> {
   );
 }
 
-/** The grant that waits, as another teammate sees it in the same conversation. */
+/** Opens the grant that waits for approval as another teammate in the same conversation. */
 async function asSecond(card: OpenCard, adminId = SECOND): Promise<OpenCard> {
   const grants = await (await openAgain(product, card, { adminId })).press('grants');
   assert.match(grants.text, /waits for approval/);
@@ -272,7 +272,7 @@ describe('a grant made in RevenueCat’s dashboard', () => {
       give(product, card.appUserId, { endsAtMs: Date.now() + days * DAY_MS }),
     );
     assert.ok(first && last);
-    // The one that ends first was made last.
+    // The grant that ends first was made last.
     Object.assign(last, {
       startsAtMs: first.startsAtMs - DAY_MS,
       periodStartsAtMs: first.startsAtMs - DAY_MS,
@@ -364,7 +364,7 @@ describe('removing', { concurrency: 3 }, () => {
     assert.equal(field?.value, 'Fraud');
     const now = async () => (await stored(product, card.appUserId)).map(({ state, error }) => [state, error]);
     assert.deepEqual(await now(), [['confirmed', 'revenuecat_scope_missing']]);
-    // The next attempt is another one: nothing of the first is stored or shown with its result.
+    // The next attempt starts fresh: nothing of the first one is stored or shown with its result.
     await refused.confirm('revoke.confirm');
     assert.deepEqual(await now(), [['revoked', null]]);
   });
@@ -414,7 +414,7 @@ describe('removing', { concurrency: 3 }, () => {
     assert.match(checked.text, /Remove \*\*Pro\*\*, granted until/);
     assert.match(checked.text, /They keep Pro until .* through what they bought/);
     assert.equal(grantsAt(product, card.appUserId).length, 1, 'a review removes nothing');
-    // Long enough for every press to come while the first is still at work.
+    // Slow enough that every press comes while the first one is still being processed.
     const stop = product.revenueCat.faults.add({
       pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${card.appUserId}/actions/revoke`,
       latencyMs: 800,
@@ -657,7 +657,7 @@ describe('a removal before its webhooks', () => {
     assert.match(opened.text, /^No access since .* Pro had been granted; never paid/m);
   });
 
-  /** Lets the webhooks arrive before the statement of that name is run next. */
+  /** Delivers the webhooks just before the statement with this name runs next. */
   function flushBefore(name: string, appUserId: string): void {
     const client = pg.Client.prototype as unknown as { query(...args: unknown[]): Promise<unknown> };
     const { query } = client;

@@ -63,7 +63,7 @@ async function undo({ key }: Result): Promise<Result> {
   return finish(key);
 }
 
-/** Days that RevenueCat's grants last. */
+/** How many more days each of a customer's grants in RevenueCat lasts. */
 const daysAt = (appUserId: string): number[] =>
   grantsAt(product, appUserId).map(({ endsAtMs }) => Math.round(((endsAtMs ?? 0) - Date.now()) / DAY_MS));
 
@@ -119,7 +119,7 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
   assert.deepEqual(daysAt(twice.appUserId), [7, 14], 'the later grant to many stays');
   assert.equal((await undo(second)).undone, 1);
   assert.deepEqual(daysAt(twice.appUserId), [7], 'what was granted before is granted again');
-  // Again, for those that could not be undone.
+  // Undoes the first grant again, for the customers that could not be undone before.
   const undone = await undo(first);
   assert.deepEqual([undone.state, undone.undone, undone.undo_failed], ['undone', 3, 2]);
   assert.deepEqual(undone.errors, { granted_since: 1, revenuecat_not_found: 1 });
@@ -137,7 +137,7 @@ test('an undo removes what it granted and nothing else, and ends', { timeout: 12
 });
 
 describe('a process that is stopped (Ctrl-Z) for longer than its claim lasts', () => {
-  /** Works on the grant in a process that reads one customer's access and is stopped until `wake`. */
+  /** Runs the grant as a process that is stopped after it has read one customer's access, until `resolve` is called. */
   async function workAndStop(key: BulkKey, appUserId: string) {
     const { promise: waking, ...woken } = Promise.withResolvers<void>();
     const reading = Promise.withResolvers<void>();

@@ -13,12 +13,12 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { callsFor, give, grantsAt, onGranting, setPolicy, threeMinutesAgo } from './support.ts';
 
-/** `BULK_TEST_CUSTOMERS=5000` takes as many as a large outage. */
+/** `BULK_TEST_CUSTOMERS=5000` is as many as in a large outage. */
 const CUSTOMERS = Number(process.env.BULK_TEST_CUSTOMERS ?? 48);
 const KILLS = 2;
-/** Until a command has granted something: a busy machine takes 20 s to start a process. */
+/** Time limit until a command has granted something: a busy machine takes 20 s to start a process. */
 const START_MS = 60_000;
-/** Ten customers a second at least, on a busy machine. */
+/** Allows for ten customers a second, on a busy machine. */
 const LONG = { timeout: 90_000 + CUSTOMERS * 100 };
 
 test('a list may be pasted or be the first column of a CSV; each id counts once', () => {
@@ -63,7 +63,7 @@ describe('one grant for many customers', () => {
   const file = () => join(folder, 'customers.csv');
 
   before(async () => {
-    // Without workers of its own: the commands alone do the work, and can be killed.
+    // The server runs no workers: only the commands do the work, and they can be killed.
     product = await createProduct({ environment: { ROLE: 'web' } });
     folder = await mkdtemp(join(tmpdir(), 'bulk-grant-'));
     const { database } = product.server.connected;
@@ -104,7 +104,7 @@ describe('one grant for many customers', () => {
     assert.notEqual(stdout, '', stderr);
     return JSON.parse(stdout) as Record<string, unknown>;
   }
-  /** Without a process of its own: those of the test that kills them show how one starts and ends. */
+  /** Runs the command in this process. The test that kills processes covers how they start and end. */
   async function run(args: readonly string[]): Promise<Record<string, unknown>> {
     const given = ['grant', '--workspace', WORKSPACE_ID, '--json', ...args];
     const { stdout } = await runCommandHere(addGrantCommand, given, product.environment);
@@ -188,12 +188,12 @@ describe('one grant for many customers', () => {
       working.child.kill('SIGKILL');
       const { stderr } = await working.ended;
       if (kill === 1) assert.match(stderr, new RegExp(`^Grant ${id}$`, 'm'), 'to resume it');
-      // What the killed process had claimed is free again after a minute; here it is not waited for.
+      // The killed process's claims expire after a minute; the test does not wait for that.
       await product.server.connected.database.query(
         `update bulk_grant_customers set claimed_until = null where workspace_id = $1 and state = 'pending'`,
         [WORKSPACE_ID],
       );
-      // Two minutes later RevenueCat can no longer be at work on what the killed process had called for.
+      // After two minutes, RevenueCat can no longer be working on the killed process's calls.
       await product.server.connected.database.query(
         `update actions set called_at = $2
           where workspace_id = $1 and state = 'requested'`,
@@ -223,7 +223,7 @@ describe('one grant for many customers', () => {
       .map(({ endsAtMs }) => endsAtMs ?? 0)
       .sort((a, b) => b - a);
     assert.ok(Math.abs((added ?? 0) - Date.now() - 10 * DAY_MS) < 10 * 60_000, 'after what the customer had');
-    // An attempt that RevenueCat certainly did not carry out has an audit record too, and the next one its own key.
+    // An attempt that RevenueCat certainly did not carry out has an audit record too, and the next attempt its own key.
     const audit = await product.server.connected.database.query<{ action: string; n: string }>(
       `select action, count(*) as n from audit_log
         where workspace_id = $1 and action like '%grant%' and (action <> 'grant' or result = 'confirmed')

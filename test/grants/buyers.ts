@@ -28,7 +28,7 @@ export async function setActions(product: Product, actions: Record<string, unkno
   );
 }
 
-/** Gives the API key of the project fewer permissions, as the last check of the key found them. */
+/** Removes permissions from the project's API key, and stores what a check of the key would have found missing. */
 export async function setMissingScopes(product: Product, missing: readonly string[]): Promise<void> {
   const { database } = product.server.connected;
   const written = ['customers', 'subscriptions', 'purchases'].map(
@@ -44,7 +44,7 @@ export async function setMissingScopes(product: Product, missing: readonly strin
     (await database.query(`select 1 from pgboss.job where name = 'workspace.check' and state < 'completed'`))
       .length === 0;
   await until(isChecked, 'the checks of the key before');
-  // As a minute later.
+  // As if a minute had passed, so that the next check of the key is not skipped.
   await database.query(`delete from pgboss.job where name = 'workspace.check'`);
   await database.query(`update projects set missing_scopes = $2 where workspace_id = $1`, [
     WORKSPACE_ID,
@@ -142,7 +142,7 @@ export async function buyOnce(
     readonly store: string;
     readonly entitlements: readonly string[];
     readonly paid?: Paid;
-    /** No webhook was sent: only the API lists it. */
+    /** `false`: no webhook is sent, so only the API lists the purchase. */
     readonly isAnnounced?: false;
   },
 ): Promise<Purchase> {
@@ -192,7 +192,7 @@ export async function buyOnce(
   return own;
 }
 
-/** Opens the page of a purchase: of the first listed, or of the one with this name. */
+/** Opens the page of the first listed purchase, or of the one with this name. */
 export async function openPage(
   product: Product,
   card: Pick<OpenCard, 'contactId' | 'conversationId'>,
@@ -240,7 +240,7 @@ export function callsAbout(product: Product, id: string): number {
   return product.revenueCat.state.actionRequests.filter((each) => each.id === id).length;
 }
 
-/** Where RevenueCat is called to act on a subscription or purchase. */
+/** Matches the calls to RevenueCat that act on this subscription or purchase. */
 export function callsOf(own: Subscription | Purchase): { pathPrefix: string; method: string } {
   const kind = 'storePurchaseId' in own ? 'purchases' : 'subscriptions';
   return { pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/${kind}/${own.id}/`, method: 'POST' };

@@ -65,7 +65,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
 
   const release = Promise.withResolvers<void>();
   const isHeld = Promise.withResolvers<void>();
-  // The worker waits when it stores the customer's summary.
+  // This lock blocks the worker when it stores the customer's summary.
   const holding = database.transaction(async (sql) => {
     await sql.query(
       `select 1 from subscribers where workspace_id = $1 and subscriber_id = (
@@ -86,7 +86,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
   assert.match(await page(), /data-state="choosing"/);
   assert.equal((await rows('select 1 from bulk_grant_customers where workspace_id = $1')).length, 50);
 
-  // As pg-boss does once the killed process has not reported for a while; here it is not waited for.
+  // pg-boss does this once the killed process has not reported for a while; the test does not wait for that.
   const runAgain = `update pgboss.job set state = 'created'
     where name = 'bulk-grant.choose' and state = 'active' and data->>'workspaceId' = $1 returning 1`;
   assert.equal((await rows(runAgain)).length, 1);

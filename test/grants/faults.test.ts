@@ -37,8 +37,8 @@ after(() => product?.close());
 const settledState = (appUserId: string, state: string) =>
   until(async () => (await stored(product, appUserId))[0]?.state === state, `the grant to be ${state}`);
 
-// Most of their time is a pause: before the result is read back, and before the note is tried again. More of them at a
-// time would miss the card's deadline on a busy machine.
+// These tests mostly wait: before the result is read back, and before the note is retried. More of them in parallel
+// would miss the card's deadline on a busy machine.
 describe('what is retried', () => {
   describe('RevenueCat responds late, not at all, or with an error', { concurrency: 2 }, () => {
     test('the response is lost after the grant was made: it is read back, and made once', async () => {
@@ -74,11 +74,11 @@ describe('what is retried', () => {
       const { grantTimings } = product.revenueCat.state;
       grantTimings.set(card.appUserId, { madeAfterMs: 7_500, answeredAfterMs: 8_000 });
       const checked = await review(card);
-      // Opened before: on a busy machine it would take longer than RevenueCat does.
+      // Opened before the press: on a busy machine, opening it can take longer than RevenueCat's response.
       const other = await review(await openAgain(product, card));
       const pressed = checked.press('grant.confirm');
       await until(async () => (await stored(product, card.appUserId)).length === 1, 'the grant to be stored');
-      // While the first waits: one after the other, the second would wait until RevenueCat has answered.
+      // Together, while the first press waits: in sequence, the second would only start after RevenueCat's response.
       const [pending, again, elsewhere] = await Promise.all([
         pressed,
         checked.press('grant.confirm'),
@@ -100,7 +100,7 @@ describe('what is retried', () => {
       const pending = await (await review(card)).press('grant.confirm');
       assert.match(pending.text, /Not confirmed yet/);
       const grantId = grantIdOn(pending);
-      // Two minutes later RevenueCat can no longer be at work on it.
+      // After two minutes, RevenueCat can no longer be working on it.
       await product.server.connected.database.query(
         `update actions set called_at = $2 where action_id::text = $1`,
         [grantId, threeMinutesAgo()],
@@ -139,7 +139,7 @@ describe('what is retried', () => {
       assert.ok(idsOn(refused.canvas).includes('grant.confirm'));
       assert.deepEqual(await stored(product, card.appUserId), []);
       off();
-      // On a busy machine the card answers before RevenueCat does: the same press again shows the result.
+      // On a busy machine the card may respond before RevenueCat does: pressing the same button again shows the result.
       await until(
         async () => /✅ Pro is granted/.test((await refused.press('grant.confirm')).text),
         'the grant to be confirmed',
@@ -292,7 +292,7 @@ describe('RevenueCat', () => {
     product.revenueCat.faults.add(fault);
     const answer = checked.press('grant.confirm');
     await until(async () => (await stored(product, card.appUserId)).length === 1, 'the grant to be stored');
-    // Another encryption of the same key is another key.
+    // The same key, encrypted again, counts as another key.
     const [project] = await database.query<{ api_key: string; api_key_state: string; project_id: string }>(
       `select api_key, api_key_state, project_id from projects where workspace_id = $1`,
       [WORKSPACE_ID],
@@ -455,7 +455,7 @@ describe('a process that is killed', () => {
       const again = await checked.press('grant.confirm');
       assert.doesNotMatch(again.text, /failed|error/i);
       await until(async () => grantsAt(product, card.appUserId).length === 1, 'RevenueCat to have made it');
-      // The job that was queued before the call; here it is not waited for.
+      // What the job that was queued before the call does; the test does not wait for it.
       await confirmAction(contextOf(product), { workspaceId: WORKSPACE_ID, actionId: grantIdOn(again) });
       await settledState(card.appUserId, 'confirmed');
       assert.equal(callsFor(product, card.appUserId), 1);
@@ -490,7 +490,7 @@ test('an outage before the entitlements were ever read is called one, and the fo
   }
 });
 
-/** Stores a grant as a process does that is killed before it calls RevenueCat. */
+/** Stores a grant as a process leaves it that is killed before it calls RevenueCat. */
 async function storeRequested(card: {
   readonly appUserId: string;
   readonly conversationId: string;
@@ -509,10 +509,8 @@ async function storeRequested(card: {
   return actionId;
 }
 
-/** What replacing the project's key stores. */
+/** Encrypts the project's key again, as replacing it with the same key does. */
 async function encryptedAgain({ project_id: projectId }: { project_id: string }): Promise<string> {
   const [apiKey = ''] = product.revenueCat.state.keys.keys();
   return product.server.secrets.encrypt(apiKey, secretLocation.apiKey(WORKSPACE_ID, projectId));
 }
-
-/** What the job `action.confirm` is given. */

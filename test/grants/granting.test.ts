@@ -554,7 +554,7 @@ describe('refused', () => {
       const { canvas, text } = await card.press('grant');
       assert.match(text, /^The API key lacks customer_information:customers:read_write\./m);
       assert.ok(!idsOn(canvas).includes('grant.review'));
-      // An admin has added it since, and a minute later the agent opens the form again.
+      // An admin adds the permission, and a minute later the agent opens the form again.
       for (const key of product.revenueCat.state.keys.values()) Object.assign(key, { scopes: ['*'] });
       await product.server.connected.database.query(`delete from pgboss.job where name = 'workspace.check'`);
       const isOffered = async () =>
@@ -584,11 +584,11 @@ describe('refused', () => {
     const [key] = product.revenueCat.state.keys.values();
     assert.ok(key);
     const scopes = key.scopes;
-    // A refresh that is refused would have the key checked: what it lacks would be known before the click.
+    // A refused refresh would trigger a check of the key, and the missing permission would be known before the click.
     await settled(product);
     const lacks = /key lacks a permission for this\. Nothing was changed\. An admin can replace it/;
     try {
-      // Which one is missing is not known: here it is one to read.
+      // The app cannot tell which permission is missing; here it is one to read.
       Object.assign(key, {
         scopes: ['customer_information:customers:read_write', 'project_configuration:*:*'],
       });
@@ -890,11 +890,11 @@ describe('many', () => {
     assert.ok(!idsOn(old.canvas).some((id) => id.startsWith('revoke:')));
   });
 
-  // Last: its entitlements stay in the catalog.
+  // Runs last, because its entitlements stay in the catalog.
   test('a customer with hundreds of grants with long names: every canvas is drawn, and the list is paged', async () => {
     const database = product.server.connected.database;
     const name = (index: number) => `Many ${index} ${'long name '.repeat(40)}`;
-    // All of them at once, before the card is opened: reading the catalog in the background drops rows that it does not find.
+    // All exist before the card is opened: a background read of the catalog drops rows that RevenueCat does not list.
     const many = Array.from({ length: 150 }, (_, index) => ({
       key: `many_${index}`,
       name: name(index),

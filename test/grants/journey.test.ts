@@ -291,7 +291,7 @@ describe('an admin grants to many', () => {
 
   before(async () => {
     page = await newPage();
-    // The public address: the cookie of the sign-in belongs to it.
+    // The public address, because the sign-in cookie is set for it.
     appUrl = `http://localhost:${new URL(demo().appUrl).port}`;
     await page.goto(`${appUrl}/settings`);
     await page.getByRole('link', { name: 'Sign in with Intercom' }).click();
@@ -344,7 +344,7 @@ describe('an admin grants to many', () => {
     await draft(Array.from({ length: 101 }, (_, index) => `user_${index}`).join('\n'));
     await press('Request approval');
     await page.getByRole('status').getByText('Waits for approval', { exact: true }).waitFor();
-    // No color is halfway through its transition.
+    // Otherwise a color could still be halfway through its transition.
     await page.emulateMedia({ reducedMotion: 'reduce' });
     await assertAccessible(page, 'grant to many that waits');
     const withdraw = page.getByRole('button', { name: 'Withdraw the request' });

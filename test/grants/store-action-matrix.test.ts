@@ -40,7 +40,7 @@ after(() => product?.close());
 interface Reviewed {
   readonly card: BuyerCard;
   readonly checked: OpenCard;
-  /** What RevenueCat is called about, and where. */
+  /** What the call to RevenueCat is about, and its path. */
   readonly target: string;
   readonly path: { readonly pathPrefix: string; readonly method: string };
   isDone(): boolean;
@@ -71,7 +71,7 @@ type Bought = Awaited<ReturnType<typeof openBuyer>>['own'] & { readonly hasLater
 
 const isExtended = { inputs: { 'action.days': '7' }, isDone: ({ hasLaterEnd }: Bought) => hasLaterEnd };
 
-/** Every action of every store, with the permissions that it needs and what is said when it is done. */
+/** Every action of every store, with the permissions that it needs and the card's text when it is done. */
 const ACTIONS: Readonly<
   Record<string, { scopes: readonly string[]; done: RegExp; open: () => Promise<Reviewed> }>
 > = {
@@ -194,7 +194,7 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
 
     test('what RevenueCat or the store refuses has changed nothing, and the card says so', async () => {
       const { card, checked, target, path, isDone } = await open();
-      // What a status means does not depend on the action: the first one meets them all.
+      // What a status means does not depend on the action, so only the first action tests all of them.
       const refusals = name === FIRST_ACTION ? REFUSALS : REFUSALS.slice(0, 1);
       let shown = checked;
       for (const [status, says] of refusals) {
@@ -245,7 +245,7 @@ for (const [name, { scopes, done, open }] of Object.entries(ACTIONS)) {
   });
 }
 
-/** One after the other: opened together, they would miss the card's deadline on a busy machine. */
+/** Runs one after the other: opened in parallel, cards would miss their deadline on a busy machine. */
 let opened: Promise<unknown> = Promise.resolve();
 function inTurn<T>(open: () => Promise<T>): Promise<T> {
   const result = opened.then(open);
@@ -256,7 +256,7 @@ function inTurn<T>(open: () => Promise<T>): Promise<T> {
 const untilState = ({ appUserId }: BuyerCard, state: string) =>
   until(async () => (await actionStates(product, appUserId)).join() === state, `the action to be ${state}`);
 
-// Most of their time is a pause: the card waits for the answer, and the job before it reads the result back.
+// These tests mostly wait: the card for the response, and the job before it reads the result back.
 describe('when the answer or the request is lost', { concurrency: true }, () => {
   for (const [name, { done, open }] of Object.entries(ACTIONS)) {
     test(`${name}: the answer; it is read back and not called for again`, async () => {
@@ -302,7 +302,7 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
   });
 });
 
-/** What is typed into a form again: the order or the receiver of a transfer. */
+/** The inputs that must be typed into a form again: the order or the receiver of a transfer. */
 function inputsOf(form: OpenCard, target: string): Record<string, string> {
   const ids = idsOn(form.canvas);
   if (!ids.includes('transfer.target')) return {};
@@ -314,7 +314,7 @@ function inputsOf(form: OpenCard, target: string): Record<string, string> {
   return target.startsWith('GPA.') ? { 'transfer.order': target } : { 'transfer.target': receiver?.id ?? '' };
 }
 
-/** What the card says where the action would be. */
+/** The text that the card shows in place of the action. */
 async function describeOffer(card: BuyerCard, name: string): Promise<string> {
   if (/^(transfer|restore)/.test(name)) {
     const details = await (await openAgain(product, card)).press('details');

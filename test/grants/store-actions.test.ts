@@ -90,7 +90,7 @@ async function reviewTransfer(
   });
 }
 
-/** Part of a payment, or all of it, is given back without this app. */
+/** Refunds part or all of a payment outside this app. */
 const refundElsewhere = (appUserId: string, own: Subscription, price: number, atMs = Date.now()) =>
   send(
     product,
@@ -205,7 +205,7 @@ describe('a store action', () => {
     );
     const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
-    // The customer may have another subscription.
+    // It must not say that all access ended: the customer may have another subscription.
     assert.match(done.text, /This subscription has ended, and you will not be charged for it again\./);
     assert.equal(own.givesAccess, false);
     assert.equal(calls(own.id), 1);
@@ -518,7 +518,7 @@ describe('a store action', () => {
     const newAlias = `alias_${randomUUID()}`;
     project.aliases.set(newAlias, source);
     assert.match((await transferTo(newAlias)).text, /This is the same customer/);
-    // In an address these would lead to another endpoint.
+    // In a URL path, these would lead to another endpoint.
     for (const dots of ['.', '..'])
       assert.match((await transferTo(dots)).text, /does not know a customer with this app user ID/);
     const checked = await transferTo(receiver.id);
@@ -609,7 +609,7 @@ describe('a store action', () => {
       by: {},
     });
     await pressing;
-    // On a busy machine the card answers before RevenueCat does: the same press again shows the result.
+    // On a busy machine the card may respond before RevenueCat does: pressing the same button again shows the result.
     const done = await until(async () => {
       const { text } = await checked.confirm('action.confirm');
       return text.includes('✅') && text;
@@ -637,7 +637,7 @@ describe('a store action', () => {
     });
     const checked = await reviewTransfer(card, receiver.id);
     assert.match(checked.text, /702 purchases move to/);
-    // In the order of the ids, beyond those that the card stores.
+    // Ordered by id, the removed purchase comes after those that the card stores.
     source?.purchases.splice(-1);
     const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
@@ -758,7 +758,7 @@ describe('after an action whose webhook has not arrived', () => {
       return rows.length;
     };
     await until(async () => (await count()) === 1, 'the webhook');
-    // The simulator's webhook names a sum of its own.
+    // The simulator's webhook names its own amount.
     assert.match((await overview()).text, /Refunded .+ on .+ No access since then\./);
   });
 
@@ -832,7 +832,7 @@ describe('a store action that does not go through', () => {
       'action.confirm',
     );
     assert.match(extended.text, /✅ Pro Web is extended until/);
-    // After two minutes other actions count as not done; this one may still have been.
+    // After two minutes, other actions count as not done; a Google refund may still have been done.
     const [refund] = await product.server.connected.database.query<{ action_id: string }>(
       `update actions set called_at = $2 where workspace_id = $1 and state = 'requested' and kind = 'refund'
        returning action_id`,
@@ -844,7 +844,7 @@ describe('a store action that does not go through', () => {
     assert.deepEqual((await states(card.appUserId)).toSorted(), ['confirmed', 'requested']);
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
     await product.revenueCat.flushWebhooks();
-    // The next job may come 45 s later: as often as what was called three minutes ago is read back.
+    // The next job may come 45 s later, the interval at which an action called three minutes ago is read back.
     await until(async () => {
       await readBack();
       return (await states(card.appUserId)).join() === 'confirmed,confirmed';

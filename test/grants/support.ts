@@ -9,17 +9,17 @@ import { type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
-/** When a call was made that RevenueCat can no longer be working on. */
+/** The time of a call that RevenueCat can no longer be working on. */
 export function threeMinutesAgo(): Date {
   return new Date(Date.now() - 180_000);
 }
 
-/** Another teammate, who may approve what the first one asks for. */
+/** Another teammate, who may approve the first one's requests. */
 export const SECOND = '7002';
 
 let number = 0;
 
-/** A customer that both platforms know, with the card open beside their conversation. */
+/** Creates a customer that both platforms know, and opens the card in their conversation. */
 export async function openCustomer(
   product: Product,
   options: { adminId?: string; aliases?: readonly string[]; id?: string } = {},
@@ -29,7 +29,7 @@ export async function openCustomer(
   return openCardOf(product, appUserId, options);
 }
 
-/** A customer that RevenueCat knows, and this app not yet. */
+/** Creates a customer in RevenueCat that this app does not know yet. */
 export function addCustomer(
   { revenueCat }: Product,
   options: { aliases?: readonly string[]; id?: string } = {},
@@ -52,7 +52,7 @@ export async function openCardOf(
   return { ...card, appUserId };
 }
 
-/** A webhook that says nothing but that the customer is there. */
+/** Sends a webhook that says only that the customer exists. */
 export async function announce(product: Product, appUserId: string): Promise<void> {
   const event: RevenueCatEvent = {
     type: 'EXPERIMENT_ENROLLMENT',
@@ -67,7 +67,7 @@ export async function announce(product: Product, appUserId: string): Promise<voi
   assert.ok(answers.every(({ status }) => status === 200));
 }
 
-/** What RevenueCat gives a customer, made without this app: a paid subscription or a grant. */
+/** Gives a customer a paid subscription or a grant in RevenueCat, outside this app. */
 export function give(
   product: Product,
   appUserId: string,
@@ -104,7 +104,7 @@ export function give(
   return subscription;
 }
 
-/** The grants in force that RevenueCat has of a customer. */
+/** A customer's active grants in RevenueCat. */
 export function grantsAt(product: Product, appUserId: string): Subscription[] {
   const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.aliases.get(appUserId);
   return (customer?.subscriptions ?? []).filter(
@@ -118,7 +118,7 @@ export function callsFor(product: Product, appUserId: string): number {
   return product.revenueCat.state.grantRequests.filter(({ customerId }) => customerId === appUserId).length;
 }
 
-/** No row of a table is there twice, in whatever table. */
+/** Asserts that no row is twice on the canvas, in the same table or in two. */
 export function assertRowsOnce({ canvas }: OpenCard): void {
   const fields = (canvas.content?.components ?? []).flatMap((each) =>
     each.type === 'data-table' ? each.items.map(({ field }) => field) : [],
@@ -137,7 +137,7 @@ export interface Wish {
 /** Fills in the form and presses *Review*. */
 export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
   let form = idsOn(card.canvas).includes('grant.review') ? card : await card.press('grant');
-  // The start is a choice once our own store knows that something runs.
+  // The form offers a start only once our own data shows that the customer has access.
   if (wish.start !== undefined && !idsOn(form.canvas).includes('grant.start'))
     form = await (await (await form.press('home')).press('refresh')).press('grant');
   return form.press('grant.review', {
@@ -149,7 +149,7 @@ export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard>
   });
 }
 
-/** Grants, and gives the result. */
+/** Grants, and returns the result. */
 export async function grantOf(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
   return (await review(card, wish)).confirm('grant.confirm');
 }
@@ -194,7 +194,7 @@ export async function audited(
   );
 }
 
-/** Bodies of the notes in a conversation, with who left each. */
+/** Bodies of the notes in a conversation, each with its author. */
 export function notesIn(product: Product, card: OpenCard): { body: string; authorId: string }[] {
   const parts = product.intercom.state.conversations.get(card.conversationId)?.parts ?? [];
   return parts
@@ -218,7 +218,7 @@ export async function setPolicy(product: Product, policy: Record<string, unknown
   );
 }
 
-/** Brings a fault to RevenueCat's answers to one kind of call. */
+/** Matches one kind of call to RevenueCat, for a fault. */
 export function onGranting(
   appUserId: string,
   action = 'grant_entitlement',
@@ -230,7 +230,7 @@ export function pathOf(appUserId: string): string {
   return `/v2/projects/${REVENUECAT_PROJECT_ID}/customers/${encodeURIComponent(appUserId)}`;
 }
 
-/** What a worker of its own would have, next to the product's. */
+/** The context of another worker, next to the product's own. */
 export function contextOf(product: Product) {
   const [apiKey = ''] = product.revenueCat.state.keys.keys();
   const apiUrl = product.environment.REVENUECAT_API_URL ?? '';
