@@ -272,7 +272,7 @@ function mainStatement(
       : { kind: 'familyEnded', what, since: endDate(expiredAtMs) };
   }
   // The end of a cancelled or unpaid subscription is not the end of access if something else lasts longer.
-  const ownEnd = isOutlasted(subscription, state, names) ? null : until;
+  const ownEnd = isOutlasted(subscription, state) ? null : until;
   const charges = chargesOf(state, nowMs);
   if (givesAccess && isPaymentFailing(subscription, nowMs)) {
     const on = knownTime(subscription.billingIssueAtMs, state.snapshotAtMs);
@@ -378,16 +378,11 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   return END_REASONS.find((known) => known === reason) ?? null;
 }
 
-/** Whether a grant or a one-time purchase with the same name gives access for longer. */
-function isOutlasted(
-  subscription: SubscriptionState,
-  { grants, subscriptions }: SubscriberState,
-  names: Names,
-): boolean {
-  const what = entitlementOrProduct(subscription, names);
+/** Whether a grant or a one-time purchase gives what the subscription is named after for longer. */
+function isOutlasted(subscription: SubscriptionState, { grants, subscriptions }: SubscriberState): boolean {
+  const [key = ''] = subscription.entitlements;
   return [...grants, ...subscriptions.filter(({ isOneTime }) => isOneTime)].some(
-    (other) =>
-      other.givesAccess && entitlementOrProduct(other, names) === what && outlasts(other, subscription),
+    (other) => other.givesAccess && other.entitlements.includes(key) && outlasts(other, subscription),
   );
 }
 

@@ -476,6 +476,20 @@ export const CASES: readonly Case[] = [
     says: 'Pro (App Store, bought once) and Pro (monthly, App Store, cancelled). No further charge.',
   },
   {
+    name: 'bought for life with something else beside a subscription that was cancelled: its end is no end of access',
+    events: [
+      buy(0, 30),
+      cancel(5, 'UNSUBSCRIBE'),
+      buyLifetime(3, {
+        ...period(3, null),
+        entitlement_ids: ['team', 'pro'],
+        original_transaction_id: 'life',
+      }),
+    ],
+    on: 10,
+    says: 'Team (App Store, bought once) and Pro (monthly, App Store, cancelled). No further charge.',
+  },
+  {
     name: 'bought for life while the store retries a payment for something else',
     events: [
       buyLifetime(0),
