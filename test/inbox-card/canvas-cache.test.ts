@@ -8,7 +8,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { setSettings, WORKSPACE_ID } from '../support/world.ts';
 import { type OpenCard, openAgain, openFor, send, settled } from './support.ts';
 
-/** First canvases are cached: whatever changes of what one shows, the next one must show it. */
+/** First canvases are cached: a change to anything that one shows must appear on the next one. */
 describe('a card that is opened again', () => {
   let product: Product;
   let customer: Customer;
@@ -33,7 +33,7 @@ describe('a card that is opened again', () => {
     await send(product, event);
   };
 
-  // An older one would be refreshed in the background while two cards are compared.
+  // An older snapshot would trigger a background refresh while two cards are compared.
   const readAt = new Date(Date.now() - 5 * MINUTE_MS);
   const clock = new Intl.DateTimeFormat('en-US', {
     timeZone: 'Pacific/Kiritimati',
@@ -85,7 +85,7 @@ describe('a card that is opened again', () => {
       const again = await openAgain(product, card);
       assert.equal(again.text, before.text);
       await make();
-      // An event triggers a refresh: its result must not come between the two that are compared.
+      // An event triggers a refresh. Its result must not arrive between the two cards that are compared.
       await settled(product);
       const opened = await openAgain(product, card);
       const home = await (await opened.press('details')).press('home');

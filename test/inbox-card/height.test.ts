@@ -36,7 +36,7 @@ const SITUATIONS: readonly Situation[] = [
   },
 ];
 
-/** Of each situation, those with the most text. */
+/** How many canvases of each situation are measured: those with the most text. */
 const MEASURED = 60;
 
 const LONG_ID = '$RCAnonymousID:0123456789abcdef0123456789abcdef';
@@ -54,7 +54,7 @@ const LONG: Names = {
 
 type Case = (typeof CASES)[number];
 
-/** What of a customer no situation changes; most of a drawing's time. */
+/** What is the same in all situations of a customer, computed once: it takes most of a drawing's time. */
 function readCustomer({ events, snapshot, on }: Case, language: Language, names: Names) {
   const nowMs = day(on);
   const state = deriveState(events, snapshot ?? null, nowMs);
@@ -101,7 +101,7 @@ function draw(customer: ReturnType<typeof readCustomer>, language: Language, wha
   return overview(context as unknown as CustomerContext, what.notice ? m.t(what.notice) : null);
 }
 
-/** Of a customer's events, those with the longest lines. */
+/** The three of a customer's events that have the longest titles. */
 function longestEvents(
   events: readonly LifecycleEvent[],
   language: Language,

@@ -9,7 +9,7 @@ import { useDemo } from '../support/demo.ts';
 /** Teammates of the demo, by the language that their requests name. */
 const TEAMMATES = { en: '1001', de: '1011', fr: '1012', es: '1013', pt: '1014', ja: '1015' } as const;
 
-/** Views behind the first canvas, as what is pressed in a conversation; a prefix ends with a colon. */
+/** Views behind the first canvas: a conversation, and the components to press in it; a prefix ends with a colon. */
 const VIEWS: readonly (readonly [conversation: string, ...presses: string[]])[] = [
   ['505', 'timeline', 'event:', 'technical:'],
   ['601', 'timeline', 'timeline:older'],
@@ -44,19 +44,19 @@ const SENTENCES: Readonly<Record<string, RegExp>> = {
 
 interface Ticket {
   readonly asks: string;
-  /** Of the demo. */
+  /** The id of a conversation in the demo. */
   readonly conversation: string;
   /** Component ids; one that ends with a colon is a prefix. */
   readonly clicks: readonly [] | readonly [string] | readonly [string, string];
-  /** What answers it. */
+  /** The texts that answer the question. */
   readonly says: readonly RegExp[];
-  /** What acts on it; a prefix like those of `clicks`. */
+  /** The component that acts on it; may be a prefix, like those of `clicks`. */
   readonly offers?: string;
 }
 
 const DATE = String.raw`\w{3} \d{1,2}, \d{4}`;
 
-/** The ten most frequent ones. */
+/** The ten most frequent tickets. */
 const TICKETS: readonly Ticket[] = [
   {
     asks: 'When am I charged?',
@@ -157,7 +157,7 @@ describe('the card in a browser', () => {
     opened = { conversation, admin };
     return read();
   };
-  /** As an agent does it, without loading the page again. */
+  /** Switches the conversation as an agent does, without reloading the page. */
   const turnTo = async (conversation: string): Promise<void> => {
     const answered = page.waitForResponse((response) => response.url().endsWith('/api/canvas'));
     await page.getByTestId(`conversation-${conversation}`).click();
@@ -190,7 +190,7 @@ describe('the card in a browser', () => {
     assert.ok(Object.keys(SENTENCES).every((name) => names.has(name)));
     const longest = ['501', '505', '609'];
     for (const [language, admin] of Object.entries(TEAMMATES)) {
-      // Every conversation once; in the other languages and widths those with the longest sentences.
+      // Every conversation once; in the other languages and at phone width, only those with the longest sentences.
       for (const id of language === 'en' ? named.keys() : longest) {
         const text = await open(id, admin);
         if (language === 'en') assert.match(text, SENTENCES[named.get(id) ?? ''] ?? /./, id);
@@ -274,7 +274,7 @@ describe('the card in a browser', () => {
       ['610', /is not installed in this workspace/, 'install'],
     ];
     await open('512');
-    // Until RevenueCat is asked, nobody knows what was bought before the first webhook.
+    // Purchases made before the first webhook are unknown until a refresh reads them from RevenueCat.
     await press('refresh');
     for (const [conversation, says, wayOn] of STATES) {
       assert.match(await open(conversation), says, conversation);

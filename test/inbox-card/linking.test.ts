@@ -21,7 +21,7 @@ import {
   textOf,
 } from './support.ts';
 
-/** The search on the card of a contact that already has a customer. */
+/** Opens the search on the card of a contact that already has a customer. */
 async function searchOn(card: OpenCard): Promise<OpenCard> {
   return (await card.press('details')).press('match');
 }
@@ -46,7 +46,7 @@ describe('linking a customer', () => {
     );
     return row?.subscriber_id ?? null;
   };
-  /** Again when a delivery has changed in between what the teammate reviewed. */
+  /** Presses again if a delivery has changed what the teammate reviewed. */
   const confirm = async (review: OpenCard): Promise<void> => {
     let shown = review;
     do shown = await shown.press('match.confirm');
@@ -141,7 +141,7 @@ describe('linking a customer', () => {
     const removed = await (await opened.press('details')).press('unlink');
     assert.match(removed.text, /^✅ The link to user_b was removed\.$/m);
     assert.equal(await linkOf(card.contactId), null);
-    // The way back from a press too many names its origin.
+    // Undoing an accidental unlink records that the link was made before.
     await confirm(await removed.press(`match:${id}`));
     assert.deepEqual(await foundBy(card.contactId), ['app_user_id', 'earlier_link']);
     await (await searchOn(await openAgain(product, card))).press('unlink');
@@ -190,7 +190,7 @@ describe('linking a customer', () => {
     for (const { body } of written) assert.match(JSON.stringify(body), /"subscription_status":"active"/);
   });
 
-  /** Without the pause before a contact is cleared. */
+  /** Skips the pause before a contact is cleared. */
   const clearNow = () =>
     database().query(
       `update pgboss.job set start_after = now() where name = 'contact.clear' and state = 'created'`,
@@ -309,7 +309,7 @@ describe('linking a customer', () => {
     await clearNow();
     await until(() => Object.keys(attributes()).length === 0, 'nothing is left', 20_000);
 
-    // The other one has the contact already, since their tests are sent there.
+    // The other customer already has the contact, because their sandbox events are sent to it.
     await database().query(
       `update workspaces set settings = jsonb_set(settings, '{sandbox}', '{"deliver": true}') where workspace_id = $1`,
       [WORKSPACE_ID],
@@ -433,7 +433,7 @@ describe('linking a customer', () => {
       const card = await openAgain(product, other);
       assert.match(card.text, new RegExp(`${appUserId}\\b.* · Matched by user ID`));
       assert.doesNotMatch((await card.press('details')).text, /Linked by|Unlink/);
-      // The app may give the ID to a contact again.
+      // The customer's app may later create a contact with this ID again.
       intercom.state.webhookEndpoint = endpoint;
       const own = intercom.contacts.create(WORKSPACE_ID, { role: 'user', externalId: appUserId });
       intercom.state.webhookEndpoint = null;

@@ -21,7 +21,7 @@ describe('finding the customer', () => {
 
   const database = () => product.server.connected.database;
   const idOf = (appUserId: string): Promise<string> => subscriberIdOf(product, appUserId);
-  /** Until the events wait for a contact, and RevenueCat was read. */
+  /** Resolves once the events wait for a contact and RevenueCat was read. */
   const untilWaiting = (id: string) =>
     until(async () => {
       const [row] = await database().query<{ waiting: boolean }>(
@@ -209,14 +209,14 @@ describe('finding the customer', () => {
         assert.match(text, lacks);
         assert.doesNotMatch(text, /Looking this ID up/);
       }
-      // Jobs of the first searches may still call, and another check of the key.
+      // Jobs of the first searches, and another check of the key, may still make calls.
       const paths = product.revenueCat.faults.requests().map(({ path }) => path);
       assert.deepEqual(
         paths.filter((path) => /nemo|rcb_0815/.test(path)),
         [],
       );
       restore();
-      // As a minute later.
+      // As if a minute had passed, so that the next check of the key is not skipped.
       await database().query(`delete from pgboss.job where name = 'workspace.check'`);
       await until(
         async () => !lacks.test((await searched('first_user')).text),
@@ -232,7 +232,7 @@ describe('finding the customer', () => {
     const found = await card.press('match.search', { 'match.query': 'user_waiting' });
     const id = await idOf('user_waiting');
     await untilWaiting(id);
-    // The next look for a contact is far away: only the link can make them go now.
+    // The next lookup of a contact is a day away, so only the link can cause the events to be sent now.
     await database().query(
       `update subscribers set due_at = now() + interval '1 day' where workspace_id = $1 and subscriber_id = $2`,
       [WORKSPACE_ID, id],
@@ -259,7 +259,7 @@ describe('finding the customer', () => {
         { action: 'unlink', result: 'done' },
       ],
     );
-    // A way back from a press too many.
+    // An accidental unlink can be undone.
     const again = await (await unlinked.press(`match:${id}`)).press('match.confirm');
     assert.match(again.text, /^✅ Linked to user_waiting\.$/m);
   });
@@ -269,7 +269,7 @@ describe('finding the customer', () => {
     const card = await openFor(product, { role: 'lead', email: 'delivered@example.com' });
     const id = await idOf('user_delivered');
     await untilWaiting(id);
-    // Several times what the presses below take, which come before its answer.
+    // Several times longer than the presses below take, so that they come before Intercom's response.
     const slow = product.intercom.faults.add({ latencyMs: 4_000, method: 'PUT', pathPrefix: '/contacts' });
     const found = await card.press('match.search', { 'match.query': 'user_delivered' });
     const linked = await (await found.press(`match:${id}`)).press('match.confirm');
@@ -334,7 +334,7 @@ describe('finding the customer', () => {
     const back = await (await (await linked.press('details')).press('match')).press('match.search', {
       'match.query': 'user_own',
     });
-    // The link comes before the external id, so going back is a link like any other.
+    // A link takes precedence over the external id, so going back needs a link like any other.
     const own = await back.press(`match:${await idOf('user_own')}`);
     assert.match(own.text, /This replaces the link to user_real\./);
   });

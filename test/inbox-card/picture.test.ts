@@ -80,7 +80,7 @@ describe('the picture of the subscription', () => {
       assert.equal((await fetch(changed)).status, 404, changed);
     }
     assert.equal((await fetch(address)).status, 200);
-    // Signed with the right key.
+    // Signed with the right key, so that only the expiry differs.
     const key = deriveKey([Buffer.from(product.environment.ENCRYPTION_KEYS ?? '', 'base64')], 'pictures');
     for (const [minutes, status] of [
       [-10, 404],

@@ -39,7 +39,7 @@ describe('what a card never does', () => {
     await tell(product, 'active_monthly', { appUserId: 'user_mine', email: 'mine@example.com' });
     mine = await openFor(product, { externalId: 'user_mine', email: 'mine@example.com' });
     subscriberId = await subscriberIdOf(product, 'user_mine');
-    // A second workspace with the app, a project and a contact of the same ids.
+    // A second workspace with the app and a project.
     intercom.addWorkspace({ id: OTHER, name: 'Another company' });
     intercom.addAdmin(OTHER, { id: '8001', name: 'Mallory' });
     await server.connected.database.query(
@@ -112,7 +112,7 @@ describe('what a card never does', () => {
         assert.equal(answer.status, 200, componentId);
         assert.deepEqual(answer.problems, [], componentId);
         assert.deepEqual(answer.findings, [], componentId);
-        // The query is theirs and stays in their search field.
+        // The other workspace typed the query itself, and it stays in the search field.
         assert.doesNotMatch(textOf(answer.canvas).replaceAll(/^user_mine$/gm, ''), signals, componentId);
       }
     }
@@ -210,13 +210,13 @@ describe('what a card never does', () => {
       } finally {
         watched.query = query;
       }
-      // Names are looked at again once in a while, whoever opens a card then.
+      // The catalog's names are re-read from time to time, when any card is opened.
       return {
         statements: statements.filter((statement) => statement !== 'read-catalog'),
         calls: asked() - before,
       };
     };
-    // What the first cards have started in the background may change the customers once more.
+    // Background work that the first cards started may still change the customers.
     const statements = await until(
       async () => {
         await settled(product);
@@ -241,7 +241,7 @@ describe('what a card never does', () => {
       ['messenger/live', { contact: { type: 'contact', role: 'user', id: nul, external_id: nul } }],
       ['inbox/initialize', { contact: { type: 'contact', id: half, external_id: half, email: half } }],
       ['inbox/submit', { component_id: 'match.search', input_values: { 'match.query': half } }],
-      // A teammate's text is cut at a length that can lie within an emoji.
+      // A teammate's text is cut to a maximum length, which can split an emoji.
       [
         'inbox/submit',
         { component_id: 'match.search', input_values: { 'match.query': `a${'😀'.repeat(999)}` } },
@@ -283,7 +283,7 @@ describe('what a card never does', () => {
     assert.ok(ids.includes('home'));
   });
 
-  /** The raw request, without what Intercom's own inbox would make of it. */
+  /** Sends the raw signed request, without going through the simulated inbox. */
   async function signed(
     path: string,
     more: Record<string, unknown>,
@@ -348,7 +348,7 @@ describe('what a card never does', () => {
     const searched = await stranger.press('match.search', { 'match.query': 'unknown-customer' });
     assert.match(searched.text, /^No customer found\..*\nRevenueCat rejected the API key\./m);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
-    // A refresh in the background may have been refused just before.
+    // A background refresh may have been refused just before.
     await until(async () => {
       await card.press('refresh');
       return !/rejected the API key/.test((await openAgain(product, card)).text);

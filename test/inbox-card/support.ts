@@ -16,7 +16,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 
 export const ADMIN_ID = '7001';
 
-/** A card as one teammate has it open in one conversation. */
+/** A card that one teammate has open in one conversation. */
 export interface OpenCard {
   readonly contactId: string;
   readonly conversationId: string;
@@ -26,7 +26,7 @@ export interface OpenCard {
   /** Everything that can be read on it, one line each. */
   readonly text: string;
   press(componentId: string, inputs?: Record<string, string>): Promise<OpenCard>;
-  /** Presses a button that acts until RevenueCat has answered: a busy machine may show the card before it does. */
+  /** Presses a button that acts, until RevenueCat has responded: a busy machine may draw the card before that. */
   confirm(componentId: string): Promise<OpenCard>;
 }
 
@@ -39,7 +39,7 @@ export async function tell(
   const { projectId = REVENUECAT_PROJECT_ID, ...who } = customer;
   const customerStory = purchaseStory(story, { ...who, nowMs: Date.now() });
   customerFromStory(product.revenueCat.state, projectId, customerStory);
-  // Together: one after the other, each was interpreted and delivered on its own.
+  // Sent in parallel: in sequence, each event would be processed and delivered on its own.
   await Promise.all(customerStory.events.map((event) => send(product, event, projectId)));
   return customerStory.events;
 }
@@ -107,7 +107,7 @@ export async function openAgain(
     };
     return card;
   };
-  /** On a busy machine the card can take longer than Intercom waits; an agent presses again then. */
+  /** On a busy machine the card can take longer than Intercom waits; an agent would press again. */
   const draw = async (call: Omit<CanvasCall, keyof typeof base>): Promise<CanvasAnswer> => {
     for (let tries = 1; ; tries += 1) {
       const answer = await product.intercom.callCanvas({ ...base, ...call });
@@ -136,7 +136,7 @@ const DELIVERING = `exists (select 1 from subscribers s
                                and (s.due_at <= now() or s.lease_owner is not null
                                     or u.version is distinct from s.version))`;
 
-/** Refreshes that follow each other wait up to 5 s each: as often as their workers poll. */
+/** Each of several consecutive refreshes can wait up to 5 s, the interval at which their workers poll. */
 export const SETTLED_WITHIN_MS = 60_000;
 
 /** Waits until everything is read and delivered, so that nothing but the test changes a card. */
@@ -201,7 +201,7 @@ export function textOf(canvas: Canvas | null): string {
   return lines.filter(Boolean).join('\n');
 }
 
-/** Without the marks of bold text; the status mark of the headline is a line of its own. */
+/** Removes the marks of bold text, and puts the headline's status mark on its own line. */
 function readable(text: string): string[] {
   const [, mark = '', rest = text] = /^(✅|⚠️|⛔|⏸) (?=\*\*)(.*)$/su.exec(text) ?? [];
   return [mark, rest.replaceAll(/^\*\*(?=.*[.。]\*\*$)|(?<=[.。])\*\*$/gsu, '')];

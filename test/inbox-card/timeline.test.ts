@@ -49,7 +49,7 @@ describe('the timeline', () => {
   test('every event is on exactly one page, newest first, also those of one millisecond', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 34; n += 1) {
-      // Several share a millisecond: the id decides, and no page loses or repeats one.
+      // Several events share a millisecond: the id decides their order, and no page loses or repeats one.
       const id = `paged-${String(n).padStart(2, '0')}`;
       ids.push(id);
       await send(
@@ -77,7 +77,7 @@ describe('the timeline', () => {
     );
     assert.deepEqual(seen, ids.toReversed());
 
-    // New events move nothing.
+    // New events do not shift the pages.
     await send(
       product,
       purchase('user_paged', { id: 'paged-late', type: 'RENEWAL', event_timestamp_ms: nowMs }),
@@ -160,7 +160,7 @@ describe('the timeline', () => {
     await send(product, purchase(appUserId, { id: 'tied-0', type: 'INITIAL_PURCHASE' }));
     const at = { event_timestamp_ms: nowMs - 1_000, expiration_at_ms: nowMs - 1_000, price: 0 };
     const reason = { cancel_reason: 'CUSTOMER_SUPPORT', price: -9.99, price_in_purchased_currency: -9.99 };
-    // By id alone the end would come before the refund.
+    // Ordered by id alone, the expiration would come before the refund.
     await send(product, purchase(appUserId, { ...at, ...reason, id: 'tied-2', type: 'CANCELLATION' }));
     await send(
       product,
@@ -230,7 +230,7 @@ describe('the timeline', () => {
       },
     );
     assert.match(plan, /Index Scan Backward using events_timeline on events .*rows=11/);
-    // The few deliveries of the test may be read as PostgreSQL likes.
+    // The test has only a few deliveries, which PostgreSQL may read in any way.
     assert.doesNotMatch(plan, /Seq Scan on events\b/);
   });
 
@@ -343,9 +343,9 @@ describe('the timeline', () => {
     assert.match(card.text, /^Only test purchases \(sandbox\)/m);
     const sandbox = await card.press('timeline');
     assert.deepEqual(eventsOn(sandbox).sort(), ['event:source_2-test', 'event:transfer-receiver_2']);
-    // The source keeps what a transfer in the sandbox cannot take.
+    // A sandbox transfer does not take the source's production purchases.
     assert.match((await openFor(product, { externalId: 'source_2' })).text, /^Pro, \$9\.99/m);
-    // The card of the source says where the purchases went, and leads there.
+    // The card of the source says where the purchases went, and links there.
     const moved = await openFor(product, { externalId: 'source_1' });
     assert.match(moved.text, /Purchases were moved to another customer on /);
     const toReceiver = idsOn(moved.canvas).find((id) => id.startsWith('match:'));
@@ -403,7 +403,7 @@ describe('the timeline', () => {
         }),
         type: 'NON_RENEWING_PURCHASE',
       });
-    // The webhook of an earlier grant was lost. One that was made in RevenueCat in between replaces neither.
+    // The webhook of an earlier grant was lost. A grant made in RevenueCat in between replaces neither of ours.
     const lost = randomUUID();
     await grantMade(lost, nowMs - 50 * DAY_MS, nowMs - 45 * DAY_MS);
     await grantWebhook('grant-elsewhere', nowMs - 25 * DAY_MS, nowMs - 22 * DAY_MS);

@@ -63,7 +63,7 @@ const GRANTED_FOR_LONGER = {
   expiration_at_ms: Date.now() + 80 * DAY_MS,
 };
 
-/** Of the stories that have one. */
+/** The headline's status mark, for the stories that have one. */
 const MARKS: Readonly<Record<string, string>> = {
   active_monthly: '✅',
   google_monthly: '✅',
@@ -81,7 +81,7 @@ const MARKS: Readonly<Record<string, string>> = {
   paused: '⏸',
 };
 
-/** As RevenueCat's own sample has it. */
+/** Without the fields that are missing in RevenueCat's own sample event. */
 const NAMELESS = {
   type: 'TEMPORARY_ENTITLEMENT_GRANT',
   product_id: undefined,
@@ -92,7 +92,7 @@ const NAMELESS = {
   event_timestamp_ms: Date.now() - DAY_MS / 2,
 };
 
-/** A month of Team whose renewal is due since yesterday. */
+/** A month of Team whose renewal has been due since yesterday. */
 const UNPAID = {
   product_id: 'team_monthly',
   entitlement_ids: ['team'],
@@ -134,7 +134,7 @@ describe('the card of each sample customer', () => {
     for (const story of STORY_NAMES) {
       await tell(product, story, { appUserId: `user_${story}`, email: `${story}@example.com` });
     }
-    // Names of products come with the first reading of RevenueCat's API, not with events.
+    // Product names come from the first read of RevenueCat's API, not from events.
     const card = await openFor(product, { externalId: 'user_several' });
     await until(async () => {
       await card.press('refresh');
@@ -167,7 +167,7 @@ describe('the card of each sample customer', () => {
     assert.ok(idsOn(refused.canvas ?? {}).includes('home'));
   });
 
-  // What is written in English in the code is so in every language: one more than English is enough for a story.
+  // A text that is hard-coded is English in every language, so each story is crawled in only one other language.
   for (const [number, language] of LANGUAGES.entries()) {
     test(`in ${language} each first canvas has its mark and at most 400 px, and no view that is drawn is English`, async () => {
       await setSettings(product, { card: { language } });
@@ -187,7 +187,7 @@ describe('the card of each sample customer', () => {
           if (story !== 'granted') assert.ok(!idsOn(card.canvas).includes('grants'), 'there are none');
           if (language === 'en') continue;
           const isCrawled = story === FIRST_STORY || index % (LANGUAGES.length - 1) === number - 1;
-          // The words of granting have tests of their own, and those of the search do not depend on the customer.
+          // The grant views' texts have their own tests, and the search's texts do not depend on the customer.
           const skip = story === FIRST_STORY ? /^grant/ : /^(grant|match|home)/;
           const seen = isCrawled ? await crawl(card, skip) : new Map<string, string>();
           const all = [card.text, ...seen.values()].join('\n');
@@ -281,7 +281,7 @@ describe('the card of each sample customer', () => {
     await database.query(`delete from audit_log where result = 'refused: secret_unreadable'`);
   });
 
-  /** What no sample customer is in, from single events. */
+  /** Situations that no sample customer is in, made from single events. */
   const SITUATIONS: readonly (readonly [
     what: string,
     sentence: RegExp,
