@@ -31,7 +31,7 @@ import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 import { receive, stateOf } from './support.ts';
 
-/** What Intercom reports of a contact while its subscriber is claimed. */
+/** Intercom reports a change of a contact while its subscriber is claimed. */
 describe('contact changes during a delivery', () => {
   let world: World;
   before(async () => {
@@ -50,7 +50,7 @@ describe('contact changes during a delivery', () => {
     pendingReason: null,
   };
 
-  /** @param known what is stored of the subscriber when it is claimed */
+  /** @param known what is stored about the subscriber when it is claimed */
   async function claimNew(
     known: { contactId?: string; attributes?: Record<string, unknown>; email?: string } = {},
   ): Promise<Claim> {
@@ -77,7 +77,7 @@ describe('contact changes during a delivery', () => {
 
   const countBlocked = async (): Promise<number> => (await waitingForLocks(world.db)).length;
 
-  /** As a delivery does: a contact that was found is stored before anything is written to it. */
+  /** Stores a contact that was found before anything is written to it, as a delivery does. */
   async function assign(claim: Claim, result: Result): Promise<FinishedClaim> {
     const { contactId } = result;
     if (contactId === null || contactId === claim.contactId) return { claim, ...result };
@@ -125,7 +125,7 @@ describe('contact changes during a delivery', () => {
         `update subscribers set lease_owner = $3 where workspace_id = $1 and subscriber_id = any($2)`,
         [WORKSPACE_ID, ids, owner],
       );
-      // Without an order PostgreSQL reaches one with a higher id, which was stored earlier, before this one.
+      // Without an order, PostgreSQL would first lock a subscriber with a higher id, which was stored before this one.
       const held = ids.find((id, at) => ids.slice(0, at).some((earlier) => earlier > id)) ?? '';
       let running: Promise<unknown> = Promise.resolve();
       await database.transaction(async (sql) => {

@@ -30,7 +30,7 @@ describe('delivering', () => {
   });
 
   let next = 0;
-  /** A customer of its own for each test. */
+  /** Each test uses a new customer. */
   function customer(): string {
     next += 1;
     return `customer-${next}`;
@@ -436,7 +436,7 @@ describe('delivering', () => {
       return row?.status;
     };
     await until(async () => (await status()) === 'disconnected', 'the disconnection');
-    // Others may have been refused as well, and not have said so yet.
+    // Other deliveries may have been refused too, and not have stored that yet.
     await untilStored();
     off();
     assert.equal((await stateOf('x1'))?.delivery, 'pending');

@@ -6,19 +6,19 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { createFleet, createLoad, type Fleet, type Process } from './fleet.ts';
 
-/** Timeouts that a test can wait for, and a concurrency so low that calls take the time, not the machine. */
+/** Timeouts that a test can wait for, and a concurrency so low that the calls limit the speed, not the machine. */
 const LOW_CONCURRENCY = { callTimeoutMs: 400, concurrency: 8 };
 
 describe('faults, with real processes', () => {
   let fleet: Fleet;
   let servers: Process[] = [];
-  /** With a low concurrency. */
+  /** Runs with `LOW_CONCURRENCY`. */
   let worker: Process;
   const urls = () => servers.map((server) => server.url);
   const taken = (name: string) =>
     fleet.intercom.state.events.filter((event) => event.externalId?.startsWith(`${name}-`)).length;
 
-  /** Nothing is delivered from now on. */
+  /** Stops all deliveries until `release`. */
   const hold = () => fleet.database().query(`update workspaces set not_before = now() + interval '1 hour'`);
   const release = async (): Promise<void> => {
     await fleet.database().query('update workspaces set not_before = null');
@@ -43,7 +43,7 @@ describe('faults, with real processes', () => {
     await load.post(() => [web.url]);
     await web.kill();
     assert.equal(await unprocessed(), 300, 'everything was acknowledged, nothing processed');
-    // One that cannot be interpreted keeps none of those behind it.
+    // A webhook that cannot be interpreted must not block those behind it.
     await fleet.database().query(
       `insert into webhooks (workspace_id, project_id, event_id, payload, sequence)
        overriding system value
@@ -51,7 +51,7 @@ describe('faults, with real processes', () => {
          from webhooks order by sequence offset 260 limit 1`,
     );
     const held = await fleet.database().transaction(async (sql) => {
-      // The last batch waits for this row.
+      // This lock makes the last batch wait.
       await sql.query(`select from webhooks order by sequence desc limit 1 for update`);
       const first = await fleet.start('worker');
       await until(async () => (await unprocessed()) < 300, 'the first batch', 30_000);
@@ -112,7 +112,7 @@ describe('faults, with real processes', () => {
     await worker.kill();
     assert.ok(taken('taken-over') < 300, 'it was the middle');
     off();
-    // Leases end with the process that held them: these would not by time.
+    // Leases end with the process that held them: by time, these would not end during the test.
     const [held] = await fleet.database().query<{ owner: string }>(
       `update subscribers set lease_until = now() + interval '1 hour'
         where workspace_id = $1 and lease_owner is not null returning lease_owner as owner`,

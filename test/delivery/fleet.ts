@@ -36,15 +36,15 @@ export interface Process {
 export interface Fleet {
   readonly intercom: IntercomSimulator;
   readonly secrets: SecretBox;
-  /** Of the test itself; not through what is stopped and started. */
+  /** The test's own connection, which does not go through the processes' proxy. */
   database(): OpenDatabase['database'];
   start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; concurrency: number }): Promise<Process>;
-  /** Ends PostgreSQL without a farewell and starts it again. */
+  /** Crashes PostgreSQL and starts it again. */
   crashDatabase(whileDown: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Real processes on a PostgreSQL of their own, which keeps its promises and can be crashed. */
+/** Starts real processes on their own PostgreSQL, which is durable and can be crashed. */
 export async function createFleet(): Promise<Fleet> {
   const dataDir = await makeDatabaseFolder('fleet');
   let postgres: EmbeddedPostgres = await startEmbeddedPostgres(dataDir);
@@ -111,7 +111,7 @@ export async function createFleet(): Promise<Fleet> {
       const pid = Number(
         (await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
       );
-      // Immediate shutdown: as after a power failure, the log is replayed when it starts.
+      // Immediate shutdown: PostgreSQL replays its log on the next start, as after a power failure.
       process.kill(pid, 'SIGQUIT');
       await until(() => !isAlive(pid), 'PostgreSQL to end');
       await whileDown();
@@ -152,7 +152,7 @@ async function portOf(child: ChildProcess): Promise<number> {
   });
 }
 
-/** The same address for a database whose port changes with every start. */
+/** Gives a fixed address to a database whose port changes with every start. */
 async function createProxy(target: () => number): Promise<{ port: number; close(): void }> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -203,13 +203,13 @@ async function installIn(fleet: {
   );
 }
 
-/** Customers with a history each: a purchase, renewals, a cancellation. */
+/** Customers who each have a history: a purchase, renewals, a cancellation. */
 export interface Load {
   /** Webhooks answered 200 so far. */
   answered(): number;
-  /** Posts one customer's webhooks one after the other, all customers side by side, each until its 200. */
+  /** Posts each customer's webhooks in order and the customers in parallel, and repeats each webhook until its 200. */
   post(urls: () => readonly string[]): Promise<void>;
-  /** Every webhook is on its contact once, in order, and the attributes are those of the last one. */
+  /** Asserts that every webhook is on its contact once, in order, and that the attributes are those of the last one. */
   verify(fleet: Fleet, timeoutMs?: number): Promise<void>;
 }
 
@@ -255,7 +255,7 @@ export function createLoad(fleet: Fleet, name: string, customers: number, events
       const sender = async (): Promise<void> => {
         for (const [turn, id] of next) {
           for (let index = 0; index < eventsEach; index += 1) {
-            // As RevenueCat does, only sooner: again until it is answered 200.
+            // Retries until the response is 200, as RevenueCat does, only sooner.
             for (let attempt = 0; ; attempt += 1) {
               const all = urls();
               const url = all[(turn + attempt) % all.length];

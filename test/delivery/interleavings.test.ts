@@ -21,7 +21,7 @@ import { NOW_MS, recentEvent } from './support.ts';
 
 const CUSTOMERS = 3;
 
-/** A customer's history; two are of one kind in one second. */
+/** A customer's history; two of the events have the same kind and second. */
 const HISTORY = [
   { type: 'INITIAL_PURCHASE', at: 0 },
   { type: 'NON_RENEWING_PURCHASE', at: 1_000 },
@@ -161,7 +161,7 @@ describe('any interleaving of webhooks, contact events, failures and replays', (
     }
   }
 
-  /** No test waits for a backoff. */
+  /** Ends all backoffs, so that the test does not wait for them. */
   async function hurry(prefix: string): Promise<void> {
     await world.db.database.query(
       `update event_deliveries set next_try_at = null where workspace_id = $1 and event_id like $2 and next_try_at is not null`,

@@ -6,7 +6,7 @@ import type { RateLimit } from '../../src/intercom/rate-limit.ts';
 import { HOUR_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
-/** Windows of ten seconds by this clock last half a second. */
+/** A ten-second window on the fast clock lasts half a second. */
 const SPEED = 20;
 const QUOTA = 167;
 const WORKERS = 2;
@@ -14,7 +14,7 @@ const CONCURRENCY = 16;
 
 const clocks: NodeJS.Timeout[] = [];
 
-/** It advances in steps, so a process that is kept waiting does not see time jump. */
+/** A clock that advances in steps, so that time does not jump when the process has to wait for a processor. */
 function fastClock(): Clock {
   let nowMs = Math.ceil(Date.now() / 10_000) * 10_000;
   const timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
@@ -38,7 +38,7 @@ function fastClock(): Clock {
   };
 }
 
-/** Counts as Intercom does, in windows of its own clock. */
+/** Counts calls as Intercom does, in windows of its own clock. */
 function limiter(now: () => number, quota: number) {
   const used = new Map<number, number>();
   let refused = 0;
@@ -68,7 +68,7 @@ describe('pacing', { concurrency: true }, () => {
     await db?.close();
   });
 
-  /** Workers that share nothing but the database, each with many hands that call without end. */
+  /** Runs workers that share only the database, each with `hands` loops that call Intercom until `endMs`. */
   async function callUntil(
     workspaceId: string,
     input: {
@@ -97,7 +97,7 @@ describe('pacing', { concurrency: true }, () => {
             if (isOver) return;
             throw error;
           }
-          // To Intercom and back.
+          // The time to Intercom and back.
           await new Promise<void>((resolve) => clock.after(Math.random() * 100, resolve));
           const { status, reading } = intercom.call();
           gate.observe(reading);
@@ -120,7 +120,7 @@ describe('pacing', { concurrency: true }, () => {
     const intercom = limiter(clock.now, QUOTA);
     await callUntil('shared', { clock, intercom, workers: 2, hands: 16, endMs: startMs + 70_000 });
     const windows = [...intercom.used.entries()].sort(([a], [b]) => a - b).map(([, used]) => used);
-    // The first is the one in which the quota becomes known, the last is not over.
+    // In the first window the quota is not known yet, and the last window is not over.
     const full = windows.slice(1, 7);
     assert.equal(full.length, 6);
     const share = full.reduce((sum, used) => sum + used, 0) / (full.length * QUOTA);
@@ -150,7 +150,7 @@ describe('pacing', { concurrency: true }, () => {
       full.every((used) => used >= QUOTA * 0.95),
       full.join(', '),
     );
-    // Each worker can be surprised by what was on its way when the window ran out, once a window.
+    // Once per window, each worker can have all its calls in flight refused when the quota runs out.
     const refused = intercom.refused() - refusedToOthers;
     assert.ok(refused <= WORKERS * CONCURRENCY * intercom.used.size, `${refused} refused`);
   });
@@ -166,7 +166,7 @@ describe('pacing', { concurrency: true }, () => {
       full.every((used) => used >= QUOTA * 0.95),
       full.join(', '),
     );
-    // At most what was on its way when the first refusal arrived.
+    // At most the calls in flight when the first refusal arrived.
     assert.ok(behind.refused() <= 16, `${behind.refused()} refused`);
   });
 
@@ -192,7 +192,7 @@ describe('pacing', { concurrency: true }, () => {
     assert.equal(gate.used().toFixed(2), '0.21');
   });
 
-  /** For calls that must begin immediately. */
+  /** A gate whose calls must begin immediately. */
   const unlimited = () =>
     new IntercomRateGate({
       clock: { now: () => 0, after: () => assert.fail('a call waits') },

@@ -62,7 +62,7 @@ function entries(deliveries: Record<string, EventDelivery>) {
   return Object.entries(deliveries).map(([id, delivery]) => ({ ...entry(id), delivery }));
 }
 
-/** Seconds after `AT_S`, or why it is not sent. */
+/** How many seconds after `AT_S` the event is sent as, or why it is not sent. */
 function secondOf(event: PlannedEvent) {
   return event.action === 'send' ? event.sentAs.atS - AT_S : event.reason;
 }
@@ -175,7 +175,7 @@ describe('planning', () => {
         const deliveries: Record<string, EventDelivery> = {};
         const used = new Set<number>();
         for (const [index, { isPending, attempts, offset }] of states.entries()) {
-          // Only what was never tried may clash with another; what was sent went out under its own second.
+          // Only an event that was never tried may share its second; a sent one had a second of its own.
           const isFree = offset !== null && !used.has(offset);
           if (offset !== null && !isFree && (!isPending || attempts > 0)) continue;
           if (offset !== null && (!isPending || attempts > 0)) used.add(offset);

@@ -33,7 +33,7 @@ describe('Intercom’s rules', () => {
   let healthReports = 0;
   let measured = 0;
   let worker: DeliveryWorker;
-  /** Events whose answer by Intercom is held. */
+  /** Events whose response from Intercom is held back, by event id. */
   const held = new Map<unknown, PromiseWithResolvers<void>>();
   before(async () => {
     world = await createWorld();
@@ -72,7 +72,7 @@ describe('Intercom’s rules', () => {
   after(() => world?.close());
   afterEach(async () => {
     for (const { resolve } of held.values()) resolve();
-    // An event is delivered before its attributes are written: these must not meet the faults of the next test.
+    // Attributes are written after their event is delivered, and must not run into the faults of the next test.
     await until(async () => !(await isAnyDue()), 'the running deliveries to end');
     world.intercom.faults.clear();
     await setSettings(world, {});
@@ -112,7 +112,7 @@ describe('Intercom’s rules', () => {
         [WORKSPACE_ID, appUserId],
       )
     ).length;
-  /** @param condition on subscribers `s` */
+  /** @param condition SQL about the subscriber, `s` */
   const is = async (appUserId: string, condition: string): Promise<boolean> =>
     (
       await world.db.database.query(
@@ -205,7 +205,7 @@ describe('Intercom’s rules', () => {
       const anonymousId = `$RCAnonymousID:${id}`;
       world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
       const renewal = { type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS };
-      // The subscriber with the oldest event is the one that stays.
+      // A merge keeps the subscriber with the oldest event.
       const purchase = { type: 'INITIAL_PURCHASE', event_timestamp_ms: NOW_MS - 2 * DAY_MS };
       await receive(world, anonymousId, { ...purchase, id: `${id}-0` });
       await receive(world, anonymousId, { ...renewal, id: `${id}-1` });
@@ -226,7 +226,7 @@ describe('Intercom’s rules', () => {
     const [kept, merged] = [customer(), customer()];
     for (const externalId of [kept, merged])
       world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
-    // The subscriber with the oldest event is the one that stays.
+    // A merge keeps the subscriber with the oldest event.
     await receive(world, kept, { id: `${kept}-1`, event_timestamp_ms: NOW_MS - 2 * DAY_MS });
     await deliver(`${kept}-1`);
     await until(async () => !(await isDue(kept)), 'the attributes');
@@ -253,7 +253,7 @@ describe('Intercom’s rules', () => {
     const ids = [`${kept}-1`, `${merged}-1`, `${merged}-2`, `${kept}-2`];
     for (const eventId of [`${kept}-1`, `${merged}-1`]) held.set(eventId, Promise.withResolvers<void>());
     const renewal = { type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS };
-    // The subscriber with the oldest event is the one that stays.
+    // A merge keeps the subscriber with the oldest event.
     await receive(world, kept, { id: `${kept}-1`, event_timestamp_ms: NOW_MS - 2 * DAY_MS });
     const events = ['1', '2'].map((number) => recentEvent(merged, { ...renewal, id: `${merged}-${number}` }));
     await storeEvents(
@@ -267,7 +267,7 @@ describe('Intercom’s rules', () => {
     held.get(`${kept}-1`)?.resolve();
     await deliver(`${kept}-1`);
     await until(() => worker.activeCount() === 1, 'the end of one delivery');
-    // What is due by now is claimed with it.
+    // Whatever else is due by now is claimed together with this one.
     await receive(world, other, { id: `${other}-1` });
     await deliver(`${other}-1`);
     held.get(`${merged}-1`)?.resolve();
@@ -319,7 +319,7 @@ describe('Intercom’s rules', () => {
     assert.deepEqual(rejected, { count: 1, appUserId: id });
 
     world.intercom.faults.clear();
-    // The replay has three days of its own.
+    // The replay gets another three days of retries.
     world.intercom.faults.add({ method: 'PUT', pathPrefix: '/contacts', status: 500, times: 1 });
     await world.db.database.query(
       `update subscribers set failing_since = now() - interval '4 days' where failing_since is not null`,
@@ -448,7 +448,7 @@ describe('Intercom’s rules', () => {
     await until(async () => !(await isDue(id)), 'the end of the delivery');
     const survivor = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: customer() });
     world.intercom.contacts.merge(linked.id, survivor.id);
-    // Only the attributes are answered 410.
+    // Without the event, only the attributes are sent and answered with 410.
     await setSettings(world, { events: { renewal: { enabled: false } } });
     await receive(world, id, { id: `${id}-2`, type: 'RENEWAL', event_timestamp_ms: NOW_MS - DAY_MS });
     await until(() => survivor.customAttributes.rc_last_event === 'renewal', 'the survivor’s attributes');
@@ -481,7 +481,7 @@ describe('Intercom’s rules', () => {
     const id = customer();
     const deleted = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const other = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `${id}-alias` });
-    // A lookup may still find it.
+    // A lookup may still find the deleted contact.
     world.intercom.faults.add({ method: 'PUT', pathPrefix: `/contacts/${deleted.id}`, status: 404 });
     await receive(world, id, { id: `${id}-1`, aliases: [`${id}-alias`] });
     await until(() => other.customAttributes.subscription_status === 'active', 'the attributes');
@@ -492,7 +492,7 @@ describe('Intercom’s rules', () => {
     const [own, former] = [person, anonymous].map((externalId) =>
       world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId }),
     );
-    // The older customer stays, with its contact until another one is found.
+    // The merge keeps the older customer, with its contact until another one is found.
     await receive(world, anonymous, { id: `${person}-1`, event_timestamp_ms: NOW_MS - 6 * DAY_MS });
     await receive(world, person, { id: `${person}-2` });
     await until(async () => !(await isAnyDue()), 'both contacts to be written');
@@ -602,7 +602,7 @@ describe('Intercom’s rules', () => {
       1,
     );
     await deliver(`${id}-1`);
-    // The permission is there again: the others are tried at once.
+    // The permission is back: the other events are retried immediately.
     await deliver(`${other}-1`);
     assert.equal(healthReports, 2);
     assert.ok(await is(unknown, 's.due_at > now() and s.lease_owner is null'), 'not who waits for a contact');
@@ -666,7 +666,7 @@ describe('Intercom’s rules', () => {
   test('a new webhook does not shorten the wait of the one before it, and keeps the order', async () => {
     const id = customer();
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    // The pauses of three, the first of which takes a quarter of a second, give the test the time to see one.
+    // The pauses after three failures, the first a quarter of a second, give the test the time to see one.
     world.intercom.faults.add({ pathPrefix: '/events', status: 500, times: 3 });
     await receive(world, id, { id: `${id}-1` });
     await reason(`${id}-1`, 'intercom_unavailable');
@@ -691,7 +691,7 @@ describe('Intercom’s rules', () => {
     await deliver(`${id}-1`);
     await receive(world, waiting, { id: `${waiting}-1` });
     await reason(`${waiting}-1`, 'waiting_for_contact');
-    // A time that no other test's events share.
+    // A time that no event of another test has.
     await world.db.database.query(
       `update events set received_at = received_at + interval '1 hour'
         where workspace_id = $1 and event_id = any($2)`,
@@ -699,7 +699,7 @@ describe('Intercom’s rules', () => {
     );
     const duplicates = world.intercom.state.duplicateEvents;
     await until(async () => !(await isAnyDue()), 'the end of the first round');
-    // Its notification was lost.
+    // Intercom's webhook about the contact is lost.
     world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: waiting });
     const writes = await attributeWrites(id);
     assert.equal(writes, 1);

@@ -11,12 +11,12 @@ import { until } from '../support/wait.ts';
 import { createWorld, PROJECT_ID, setSettings, WORKSPACE_ID, type World } from '../support/world.ts';
 import { linkContact, NOW_MS, recentEvent, stateOf } from './support.ts';
 
-/** `moved`: linked, and to another contact since. */
+/** `moved`: linked, and later linked to another contact. */
 const LINK = fc.constantFrom('none', 'linked', 'moved');
 
 const OTHER_PROJECT = `${WORKSPACE_ID}-p2`;
 
-/** Intercom removes what has the same name and second on one contact, whoever sent it. */
+/** Intercom drops an event with the same name and second as another on the contact, whichever customer it is from. */
 describe('two subscribers of one contact', () => {
   let world: World;
   before(async () => {
@@ -55,7 +55,7 @@ describe('two subscribers of one contact', () => {
     return busy.length > 0;
   }
 
-  /** Seconds of the events of a contact, as Intercom keeps them: repeats removed. */
+  /** The seconds of a contact's events as Intercom stores them, without duplicates. */
   function seconds(contactId: string): number[] {
     return world.intercom.state.events
       .filter((event) => event.contactId === contactId)
@@ -71,7 +71,7 @@ describe('two subscribers of one contact', () => {
       await receive(PROJECT_ID, `both-${n}`, `first-${n}`);
       await receive(OTHER_PROJECT, `both-${n}`, `second-${n}`);
     }
-    // In parallel: both subscribers of a contact are claimed at the same time.
+    // Starts only now, so that both subscribers of a contact are claimed at the same time.
     world.worker();
     await delivered(...contacts.flatMap((_, n) => [`first-${n}`, `second-${n}`]));
     for (const contactId of contacts) assert.deepEqual(seconds(contactId), [atS, atS + 1]);
@@ -111,7 +111,7 @@ describe('two subscribers of one contact', () => {
     await wait('rc_last_event_at', Math.floor(againMs / 1_000));
     assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'on the second attempt');
 
-    // Without an event: as when time ends the older subscription, or the contact is written again.
+    // Without a new event, as when time ends the older subscription or the contact is written again.
     await world.db.database.query(
       `update subscribers set due_at = now(), version = version + 1, attributes_written = null
         where workspace_id = $1 and contact_id is not null`,
@@ -127,7 +127,7 @@ describe('two subscribers of one contact', () => {
     await wait('rc_last_event_at', Math.floor(againMs / 1_000));
     assert.deepEqual(shown(), ['expired', 'other', 'STRIPE'], 'after an older event that came late');
 
-    // A test of the other customer, however late, says nothing of what they have.
+    // A sandbox event of the other customer, however late, says nothing about what they own.
     await receive(PROJECT_ID, 'mixed', 'mixed-6', {
       environment: 'SANDBOX',
       event_timestamp_ms: NOW_MS - 1_000,
@@ -165,7 +165,7 @@ describe('two subscribers of one contact', () => {
     await until(() => customAttributes.rc_product === 'other', 'the attributes of the only project');
     await delivered('left-1');
     await disconnect('');
-    // It was renewed since, which nobody says any more; what had arrived is still sent.
+    // No webhook would report a renewal any more, so the attributes stay. Events that had arrived are still sent.
     await receive(OTHER_PROJECT, 'left', 'left-2', {
       ...other,
       type: 'EXPIRATION',
@@ -195,7 +195,7 @@ describe('two subscribers of one contact', () => {
       'it',
     );
     await linkContact(world, 'stranger', contact.id);
-    // The version as well: the worker may not have given the stranger back yet.
+    // Also raises the version, because the worker may not have released this customer's lease yet.
     await world.db.database.query(
       `update subscribers set due_at = now(), version = version + 1 where workspace_id = $1`,
       [WORKSPACE_ID],
@@ -301,7 +301,7 @@ describe('two subscribers of one contact', () => {
         await database.query(`delete from ${table} where workspace_id = 'many'`);
       const linked = new Set<string>();
       const stored = drawn.map(({ project, link }, n) => {
-        // A contact is linked to one customer of a project.
+        // A contact is linked to at most one customer per project.
         const isLinked = link !== 'none' && !linked.has(project);
         if (isLinked) linked.add(project);
         const contactId = isLinked && link === 'moved' ? 'other' : 'shared';
@@ -318,7 +318,7 @@ describe('two subscribers of one contact', () => {
            values ($1, $2, $3::uuid, $3::text, 'RENEWAL', 'renewal', $4, '{}')`,
           [...key, lastEventMs],
         );
-        // The newest first.
+        // The newest link first.
         const links = contactId === 'other' ? ['other', 'shared'] : ['shared'];
         for (const [days, linkedTo] of isLinked ? links.entries() : [])
           await database.query(

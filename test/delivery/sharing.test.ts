@@ -225,7 +225,7 @@ describe('sharing the work', () => {
     after(() => world?.close());
 
     test('a lone event is woken for, not polled for', async (t) => {
-      // Without time no poll is due.
+      // With the clock stopped, no poll is due.
       const now = performance.now();
       t.mock.method(performance, 'now', () => now);
       for (let index = 0; index < 3; index += 1) {
@@ -258,7 +258,7 @@ describe('sharing the work', () => {
       await until(async () => (await readPauseEnd()) !== null, 'the pause');
       for (const id of ['slow-1', 'refused-1'])
         await until(async () => (await stateOf(world, id))?.delivery === 'delivered', id);
-      // PostgreSQL's clock was read later than ours, by which the pause ends with Intercom's window.
+      // The stored end is slightly after that of Intercom's window, because PostgreSQL's clock was read after ours.
       const windowEndMs = Math.floor(((await readPauseEnd()) ?? 0) / WINDOW_MS) * WINDOW_MS;
       for (const { receivedAtMs } of sentEvents(world, ['slow-1', 'refused-1']))
         assert.ok(receivedAtMs >= windowEndMs, 'sent while paused');
@@ -270,7 +270,7 @@ describe('sharing the work', () => {
       await replayEvents(database, WORKSPACE_ID, { failedOnly: false, eventId: 'lone-0' });
       await until(async () => (await stateOf(world, 'lone-0'))?.delivery === 'delivered', 'the replay');
       await pauseWorkspace(database, WORKSPACE_ID, 60_000);
-      // A shorter one does not end it.
+      // A shorter pause does not end it.
       await pauseWorkspace(database, WORKSPACE_ID, -1_000);
       await database.query(`update subscribers set due_at = now()`);
       const owner = randomUUID();
@@ -280,7 +280,7 @@ describe('sharing the work', () => {
       await database.query(`update workspaces set not_before = null, status = 'disconnected'`);
       assert.deepEqual(await listDueWorkspaces(database), []);
       assert.deepEqual(await claim(), []);
-      // The clock was set back since: until it had caught up, nothing would be delivered.
+      // As after the clock was set back: nothing would be delivered until it had caught up.
       await database.query(`update subscribers set due_at = now() + interval '59 minutes'`);
       await database.query(
         `update workspaces set status = 'connected', not_before = now() + interval '1 hour',

@@ -36,7 +36,7 @@ export async function receive(
   await storeEvents(world.db.database, { workspaceId, projectId }, [received]);
 }
 
-/** Links a customer of the first project with a contact, as a teammate does; `{}`: as following a merge does. */
+/** Links a customer of the first project with a contact as a teammate does, or with `{}` as following a merge does. */
 export async function linkContact(
   world: Pick<World, 'db'>,
   appUserId: string,
@@ -72,7 +72,7 @@ export async function stateOf(
   return row;
 }
 
-/** What is on contacts under an event's id, in the order in which Intercom took it. */
+/** The events on contacts with these event ids, in the order in which Intercom accepted them. */
 export function sentEvents(world: Pick<World, 'intercom'>, eventIds: readonly string[]) {
   return world.intercom.state.events.filter((event) => eventIds.includes(String(event.metadata.event_id)));
 }
