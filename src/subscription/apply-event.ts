@@ -210,7 +210,7 @@ function revive(builder: StateBuilder, atMs: number): void {
   builder.expirationReason = null;
 }
 
-/** Whether an event is about a period before the one in force, or about a product that was replaced. */
+/** Whether an event is about a period before the current one, or about a product that was replaced. */
 function isOutdated(builder: StateBuilder, event: LifecycleEvent): boolean {
   const { periodStartedAtMs, productId, formerProductIds } = builder;
   const { purchasedAtMs, expiresAtMs } = event;

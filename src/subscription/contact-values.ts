@@ -35,7 +35,7 @@ type ContactAttributeName = (typeof CONTACT_ATTRIBUTES)[number]['name'];
 
 type ContactAttributes = Record<ContactAttributeName, string | number | boolean | null>;
 
-/** The attributes of a contact, dates in Unix seconds. `null` clears one. */
+/** The attributes of a contact, dates in Unix seconds. `null` clears an attribute. */
 export function contactAttributes(state: SubscriberState, appUserIds: readonly string[]): ContactAttributes {
   const { primary, consumables, lastEvent, lifetimeValueUsdCents } = state;
   const bought = primary ?? consumables.find(({ environment }) => environment === 'production');

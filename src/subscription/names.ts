@@ -9,7 +9,7 @@ export interface Names {
 
 interface Store {
   readonly name: string;
-  /** A store that comes with a device, or one where customers pay in a browser. */
+  /** `device`: the store comes with a device. `web`: customers pay in a browser. */
   readonly kind?: 'device' | 'web';
   /** Where its customers manage their subscriptions; Amazon's and Roku's addresses differ by country. */
   readonly subscriptionsPage?: string;
@@ -58,7 +58,7 @@ export function isApple(store: string | null): boolean {
   return storeOf(store)?.subscriptionsPage === APPLE_SUBSCRIPTIONS_PAGE;
 }
 
-/** The page of a store where its customers manage their subscriptions; `null`: none that is the same for everyone. */
+/** The page of a store where its customers manage their subscriptions; `null`: no page works for everyone. */
 export function subscriptionsPage(store: string | null): string | null {
   return storeOf(store)?.subscriptionsPage ?? null;
 }

@@ -143,7 +143,7 @@ export function readEvent(
   const type = typeOf(event);
   const { store, period_type: periodType, cancel_reason: cancelReason } = event;
   return {
-    /** RevenueCat's event id, or a hash of the content where RevenueCat sent none. */
+    /** RevenueCat's event id, or a hash of the content if RevenueCat sent none. */
     id: event.id ?? event.event_id ?? received.fallbackId,
     /** RevenueCat's type in upper case, without a prefix: `INITIAL_PURCHASE`. */
     type,
