@@ -49,7 +49,7 @@ export const SETTINGS_CHECKS: Checks<SettingsSubject> = {
         ),
 };
 
-/** Checks that need neither the database nor the network, where a data folder is in use. */
+/** Checks that need neither the database nor the network, if a data folder is in use. */
 export const DATA_DIR_CHECKS: Checks<Pick<Config, 'dataDir'>> = {
   async data_dir({ dataDir }) {
     const reason = await whyUnusable(dataDir);

@@ -195,7 +195,7 @@ export async function deleteCustomerJobs(
   sql: Sql,
   workspaceId: string,
   customers: {
-    /** What a job looks up; ids that differ in case are different customers. */
+    /** Ids that jobs look up; ids that differ in case are different customers. */
     readonly appUserIds: readonly string[];
     /** In lower case: a teammate may have searched for them in any case. */
     readonly emails: readonly string[];
