@@ -1688,7 +1688,7 @@ export const CASES: readonly Case[] = [
     ]),
     on: 2,
     status: null,
-    says: 'Pro: the first payment is pending. No access yet.',
+    says: 'Pro: the first payment is pending. Gives no access yet.',
     attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
   },
   {
@@ -1720,7 +1720,7 @@ export const CASES: readonly Case[] = [
     status: 'active',
     says:
       `Payment for Pro failed on ${date(30)}. No access since ${date(30)}. ` +
-      `Team. Next charge ${date(50)}. Pro: the first payment is pending. No access yet.`,
+      `Team. Next charge ${date(50)}. Pro: the first payment is pending. Gives no access yet.`,
   },
   {
     name: 'a first payment that is pending may be charged, beside a lifetime purchase',
@@ -1739,7 +1739,18 @@ export const CASES: readonly Case[] = [
       activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
     },
     on: 2,
-    says: 'Pro, bought once, for life. Team: the first payment is pending. No access yet.',
+    says: 'Pro, bought once, for life. Team: the first payment is pending. Gives no access yet.',
+  },
+  {
+    name: 'a first payment that is pending, and a grant that gives access until it is complete',
+    events: [grant(0, 30)],
+    snapshot: snapshotOf(1, [
+      apiSubscription({ status: 'incomplete', givesAccess: false, revenueUsdCents: 0 }),
+      apiSubscription({ id: 'grant', store: 'PROMOTIONAL', productId: null, storeSubscriptionId: null }),
+    ]),
+    on: 2,
+    status: 'promotional',
+    says: `Pro, granted until ${date(30)}. Not paying. Pro: the first payment is pending. Gives no access yet.`,
   },
   {
     name: 'a price increase without consent ends the subscription',
