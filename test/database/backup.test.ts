@@ -10,7 +10,7 @@ import { makeDatabaseFolder } from '../support/folder.ts';
 import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
 
-/** Between two batches. Without a pause, writing would slow the copy, and the copy's length decides how much is written. */
+/** The pause between two batches. Without it, writing slows the copy down, and a longer copy means more writing. */
 const WRITE_EVERY_MS = 20;
 
 test('a copy made while webhooks arrive starts as a server with everything that was stored before it', async () => {

@@ -9,10 +9,10 @@ import { createProduct, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
-/** The column that everything is spread by. */
+/** The column by which every table is distributed. */
 const KEY = 'workspace_id';
 
-/** Citus itself is not run here: what it asks of a schema is checked against the migrated one. */
+/** Does not run Citus itself: checks the migrated schema against its requirements. */
 describe('ops/citus.sql', () => {
   let db: TestDatabase;
   let distributed: { table: string; column: string; colocated: string }[];
@@ -57,7 +57,7 @@ describe('ops/citus.sql', () => {
       columns.map((row) => row.table_name).toSorted(),
       distributed.map(({ table }) => table).toSorted(),
     );
-    // Tables lie together only when the columns have one type.
+    // Citus colocates tables only if these columns have the same type.
     for (const column of columns) assert.deepEqual([column.data_type, column.is_nullable], ['text', 'NO']);
   });
 

@@ -22,7 +22,7 @@ import { WORKSPACE_ID } from '../support/world.ts';
 let db: TestDatabase;
 before(async () => {
   db = await createTestDatabase();
-  // For the journal it takes some rows that PostgreSQL has not analyzed.
+  // The test of the journal needs some rows that PostgreSQL has not analyzed.
   await db.database.query('alter table webhooks set (autovacuum_enabled = false)');
   await db.database.query(
     `insert into webhooks (workspace_id, project_id, event_id, payload)
@@ -32,7 +32,7 @@ before(async () => {
 });
 after(() => db?.close());
 
-/** The statements of a function, which gets no rows. */
+/** Returns the statements that a function runs. The function gets no rows. */
 async function statementsOf(run: (sql: Sql) => Promise<unknown>): Promise<string[]> {
   const texts: string[] = [];
   await run({
@@ -44,7 +44,7 @@ async function statementsOf(run: (sql: Sql) => Promise<unknown>): Promise<string
   return texts;
 }
 
-// A process that is started with an empty database plans so until PostgreSQL has analyzed the tables.
+// A process that starts with an empty database gets these plans until PostgreSQL has analyzed the tables.
 for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
   'marking webhooks processed': (sql) =>
     markProcessed(sql, { workspaceId: WORKSPACE_ID, projectId: 'p' }, [], new Map()),
@@ -69,7 +69,7 @@ for (const [name, run] of Object.entries<(sql: Sql) => Promise<unknown>>({
 }
 
 const EVERYTHING = { customer: null, kind: null, before: null, limit: 51 };
-// Of these, only the subscribers are found by an index of their own.
+// For these, only the subscribers are found by a separate index; all else is read by its key.
 for (const [name, query] of Object.entries<Parameters<typeof listDeliveries>[2]>({
   waiting: { ...EVERYTHING, show: 'waiting' },
   pending: { ...EVERYTHING, show: 'pending' },
@@ -144,7 +144,7 @@ test('lists of a large workspace are read from where the last one ended, not in 
   ]) {
     await run({
       async query(text, values, name) {
-        // PostgreSQL plans a prepared statement for any values.
+        // A named statement is prepared, and PostgreSQL plans that for any values.
         const [row] = await db.database.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
           `explain (${name === undefined ? '' : 'generic_plan, '}format json) ${text}`,
           name === undefined ? values : [],
@@ -187,7 +187,7 @@ test('of many customers that are due, the events of those that wait longest are 
        select $1, 'p', n::text, md5(n::text)::uuid, 'RENEWAL', 'renewal', n, '{}' from generate_series(1, $2::int) n`,
       [workspaceId, count],
     );
-  // Of another workspace's so many that the index of timelines has a level more than others. Only those are analyzed.
+  // So many events of another workspace that the timeline index has one level more than others. Only they are analyzed.
   await own.database.query(`alter table events set (autovacuum_enabled = false)`);
   await insert('other', 25_000);
   await own.database.query('analyze events');
@@ -208,7 +208,7 @@ test('of many customers that are due, the events of those that wait longest are 
   assert.deepEqual([listed.length, listed.includes('1'), listed.includes('5001')], [5_000, true, false]);
 });
 
-/** Whether a plan reads what it lists in another order and sorts it, or joins it with a whole table. */
+/** Whether a plan reads the listed rows in another order and sorts them, or joins them with a whole table. */
 function isReadWhole(node: PlanNode): boolean {
   const inner = node.Plans ?? [];
   return (

@@ -16,14 +16,14 @@ import { silent } from '../support/world.ts';
 /** ReadyForQuery: a connection has been opened, or a statement has ended. */
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 const FIELDS = 'SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0';
-/** The ErrorResponse with which a server that stops ends a connection. */
+/** The ErrorResponse with which a stopping server ends a connection. */
 const ENDED = Buffer.concat([
   Buffer.from('E'),
   Buffer.from([0, 0, 0, FIELDS.length + 4]),
   Buffer.from(FIELDS),
 ]);
 
-/** A server that can be made to end each connection as soon as it is open, in the same packet. */
+/** A proxy that can be made to end each connection as soon as it is open, in the same packet. */
 async function createStoppingServer(target: URL) {
   const sockets = new Set<Socket>();
   let isStopping = false;
@@ -57,14 +57,14 @@ async function createStoppingServer(target: URL) {
   return {
     url: url.href,
     cut,
-    /** Connections ended right after they were opened. */
+    /** How many connections were ended right after they were opened. */
     ended: () => ended,
     stop() {
       isStopping = true;
       ended = 0;
       cut();
     },
-    /** From now on the open connections carry nothing, and do not end. */
+    /** From now on, the open connections transfer nothing, and do not end. */
     silence() {
       for (const socket of sockets) socket.unpipe().removeAllListeners('data').resume();
     },
@@ -78,7 +78,7 @@ async function createStoppingServer(target: URL) {
   };
 }
 
-/** That a test can wait for, and in which a busy machine opens a connection and answers a statement. */
+/** Short enough for a test, and long enough for a busy machine to open a connection and answer a statement. */
 const TIMEOUT_MS = 1_000;
 
 describe('a lost database connection', () => {
@@ -114,7 +114,7 @@ describe('a lost database connection', () => {
     await work();
     const fields = (line: string) => line.trim().split(/ +/);
     const sockets = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map(fields);
-    /** Of this process, to the server: kernel timer 2 is the probe, in hundredths of a second. */
+    /** To find the sockets to the server. Kernel timer 2 is the keepalive probe, in hundredths of a second. */
     const portOf = (address = '') => Number.parseInt(address.split(':')[1] ?? '', 16);
     const timers = sockets.filter(([, , remote]) => portOf(remote) === Number(new URL(server.url).port));
     assert.ok(timers.length > 0);
@@ -208,7 +208,7 @@ describe('a lost database connection', () => {
     await pool.end();
   });
 
-  /** Lets `ms` pass immediately, with what waits for it. */
+  /** Advances the mocked timers by `ms`, and lets the code that waits for them run. */
   async function pass(t: TestContext, ms: number): Promise<void> {
     await turn();
     t.mock.timers.tick(ms);
@@ -278,9 +278,9 @@ describe('a lost database connection', () => {
     while (!isRefused) await pass(t, 10_000);
     t.mock.timers.reset();
     await refused;
-    // The pool's own timer of 10 s, for idle connections, was not mocked and must not be what ended it.
+    // The pool's own 10 s timer for idle connections is not mocked. It must not be what ended the call.
     assert.ok(performance.now() - sentMs < 8_000);
-    // Other connections of the pool are silent, too.
+    // The pool's other connections are silent too.
     server.cut();
     await jobs.stop();
   });

@@ -24,7 +24,7 @@ const WAITING_FOR_LOCK = `
 const ASKED_FOR_MIGRATION_LOCK = `
   select 1 from pg_stat_activity
    where datname = current_database() and state like 'idle in transaction%' and query like '%pg_try_advisory_xact_lock%'`;
-/** Tables that existed before this transaction and that it alone may read now. */
+/** Tables that this transaction has locked, so that no other one can read them. */
 const LOCKED_OUT = `
   select relation::regclass::text as name from pg_locks l join pg_class c on c.oid = l.relation
    where l.pid = pg_backend_pid() and l.mode = 'AccessExclusiveLock' and c.relkind = 'r' and c.relnamespace = 'public'::regnamespace`;
@@ -125,7 +125,7 @@ describe('migrations', () => {
     await until(async () => (await query(WAITING_FOR_LOCK)).length > 0, 'the migration to wait');
     await reader.query(`select from ${tables} limit 1`);
     await until(() => attempts.length > 0, 'the migration to give the others way');
-    // PostgreSQL's own maintenance may hold locks as well.
+    // PostgreSQL's own maintenance may also hold locks.
     const by = attempts[0]?.find(({ application }) => application === 'pg_dump');
     assert.ok((by?.seconds ?? 0) >= 1);
     await backup.query('commit');
@@ -137,7 +137,7 @@ describe('migrations', () => {
     const backup = new pg.Client({ connectionString: db.url });
     await backup.connect();
     t.after(() => backup.end());
-    // Of a table that the first of the three newest migrations changes.
+    // Locks a table that the first of the three newest migrations changes.
     await undoMigrations(db.dataSource, 3);
     await backup.query('begin; lock table subscriber_summaries in access share mode');
     const start = () =>
@@ -173,7 +173,7 @@ describe('migrations', () => {
         }
       });
     }
-    // They ran without TypeORM, which does not know it.
+    // These migrations ran without TypeORM, so it cannot undo them.
     for (const file of files.filter((name) => name.endsWith('.down.sql')).reverse())
       await query(await readFile(join(FOLDER, file), 'utf8'));
     assert.equal((await migrate(db.dataSource)).length, MIGRATIONS.length - 1);

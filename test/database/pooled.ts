@@ -9,7 +9,7 @@ import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 
-/** A connection pooler in transaction mode, before one database. */
+/** A connection pooler in transaction mode, in front of one database. */
 export interface Pooler {
   readonly url: string;
   stop(): Promise<void>;
@@ -17,7 +17,7 @@ export interface Pooler {
 
 const CUSTOMERS = 40;
 
-/** What must work behind a pooler, with and without a way past it. */
+/** Tests what must work behind a pooler, with and without a direct connection past it. */
 export function describePooled(name: string, start: (databaseUrl: string) => Promise<Pooler>): void {
   for (const isDirect of [true, false]) {
     describe(`behind ${name}, ${isDirect ? 'with' : 'without'} DATABASE_DIRECT_URL`, () => {

@@ -89,7 +89,7 @@ describe('cards and pages from a streaming replica', () => {
   }
 
   test('a card is read from the replica', async () => {
-    // Several in parallel, so that a connection keeps one of their statements as the last that it ran.
+    // Several in parallel, so that one of their statements is the last one that some connection ran.
     await until(async () => {
       for (const shown of await Promise.all(Array.from({ length: 8 }, opened)))
         assert.match(shown, /Next charge/);
@@ -108,7 +108,7 @@ describe('cards and pages from a streaming replica', () => {
       'grant.duration': 'monthly',
       'grant.reason': 'A goodwill month',
     });
-    // On a busy machine it may just have lagged.
+    // On a busy machine, the replica may have lagged just before, and not be in use.
     await standing(true);
     await onReplica('select pg_wal_replay_pause()');
     await press(review, 'grant.confirm');

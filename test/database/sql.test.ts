@@ -51,7 +51,7 @@ describe('after a deadlock', () => {
     await db.database.transaction(async (sql) => {
       begun += 1;
       await append(sql, ['second'], 'a');
-      // It has the first row and waits for the second; it has waited longer, so that it is the one that is ended.
+      // Has the first row and waits for the second. It has waited longer, so PostgreSQL ends it in the deadlock.
       single = append(db.database, ['first', 'second'], 'b');
       await until(async () => (await sql.query(WAITING)).length > 0, 'the statement to wait');
       await append(sql, ['first'], 'a');

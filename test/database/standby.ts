@@ -6,7 +6,7 @@ import { until } from '../support/wait.ts';
 
 export interface Cluster extends EmbeddedPostgres {
   readonly dataDir: string;
-  /** As if the machine had lost its power. */
+  /** Stops the server as if the machine had lost its power. */
   kill(): Promise<void>;
 }
 
@@ -38,10 +38,10 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Makes a physical copy of a running cluster, as `pg_basebackup` would (which does not come with the embedded
- * binaries): PostgreSQL, "Making a Base Backup Using the Low Level API".
+ * Makes a physical copy of a running cluster, as `pg_basebackup` would, which the embedded binaries do not include.
+ * Source: PostgreSQL, "Making a Base Backup Using the Low Level API".
  *
- * @param options.standby whether the copy follows the original, or starts as a server of its own (a restore)
+ * @param options.standby whether the copy follows the original, or starts as an independent server (a restore)
  */
 export async function copyCluster(
   source: Cluster,
@@ -78,10 +78,10 @@ export async function copyCluster(
   await giveTo(to, await stat(from));
 }
 
-/** `fs.cp` fails when a file is removed while it copies, as a running server does with its temporary files. */
+/** Unlike `fs.cp`, accepts that a file is removed during the copy: a running server removes its temporary files. */
 async function copyChangingFolder(from: string, to: string, skipped: RegExp): Promise<void> {
   await mkdir(to, { recursive: true, mode: 0o700 });
-  // A folder comes before what it contains.
+  // Each folder is listed before its contents.
   for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
     const path = relative(from, join(entry.parentPath, entry.name));
     if (skipped.test(path)) continue;
@@ -94,9 +94,9 @@ async function copyChangingFolder(from: string, to: string, skipped: RegExp): Pr
   }
 }
 
-/** The log that was written while the files were copied makes them consistent. */
+/** Copies the log that was written during the copy, which makes the copied files consistent. */
 async function copyWal(from: string, to: string): Promise<void> {
-  // A segment under this name is renamed once it is filled.
+  // A segment has this name only until it is filled, then it is renamed.
   await copyChangingFolder(join(from, 'pg_wal'), join(to, 'pg_wal'), /xlogtemp/);
 }
 

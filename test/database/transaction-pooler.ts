@@ -15,7 +15,7 @@ interface Borrower {
   server: Server | null;
   /** Messages that wait for a server connection. */
   readonly waiting: Buffer[];
-  /** Answers to come: a Query or a Sync each brings one ReadyForQuery. */
+  /** How many responses are still to come: each Query or Sync brings one ReadyForQuery. */
   outstanding: number;
 }
 
@@ -35,7 +35,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Poole
   const queue: Borrower[] = [];
   for (let index = 0; index < 4; index += 1) {
     const client = new pg.Client({ connectionString: databaseUrl });
-    // Ended by us, or with the database.
+    // The connection is ended by us, or ends with the database.
     client.on('error', () => {});
     await client.connect();
     const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
@@ -107,7 +107,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Poole
   };
 }
 
-/** AuthenticationOk, BackendKeyData with a process number of our own, ReadyForQuery. */
+/** AuthenticationOk, BackendKeyData with a made-up process number, ReadyForQuery. */
 function greeting(): Buffer {
   const ok = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
   const key = Buffer.from([0x4b, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -115,7 +115,7 @@ function greeting(): Buffer {
   return Buffer.concat([ok, key, Buffer.from([READY, 0, 0, 0, 5, IDLE])]);
 }
 
-/** Cuts a stream into messages: a type of `typeBytes`, then a length that counts itself. */
+/** Splits a stream into messages: a type of `typeBytes`, then a length that includes itself. */
 function splitMessages(typeBytes: number, take: (message: Buffer) => void): (chunk: Buffer) => void {
   let rest: Buffer = Buffer.alloc(0);
   return (chunk) => {
