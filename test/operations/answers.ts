@@ -1,6 +1,6 @@
 import pg from 'pg';
 
-/** Whether a PostgreSQL, or what stands before it, answers a statement. */
+/** Whether a PostgreSQL, or the pooler in front of it, answers a statement. */
 export async function answers(url: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url });
   client.on('error', () => {});

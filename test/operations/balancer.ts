@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 
 export interface Balancer {
   readonly url: string;
-  /** Addresses behind it; those whose `/readyz` was not 200 twice in a row get nothing. */
+  /** Sets the addresses behind it. One whose `/readyz` was not 200 twice in a row gets no requests. */
   use(addresses: readonly string[]): void;
   isHealthy(address: string): boolean;
   close(): Promise<void>;
@@ -16,19 +16,19 @@ function isHealthy({ failures }: Upstream): boolean {
 interface Upstream {
   readonly address: string;
   readonly agent: Agent;
-  /** Checks in a row that were not answered with 200. */
+  /** How many checks in a row were not answered with 200. */
   failures: number;
   isChecking: boolean;
 }
 
 const CHECK_MS = 100;
-/** As usual: a check that a busy machine answers late takes no process away. */
+/** A usual value: one check that fails on a busy machine does not take a process out. */
 const MAX_FAILURES = 2;
 
 /**
- * What stands before several processes, as strict as a common one is: it keeps connections open, asks `/readyz`
- * ten times a second, and turns to the next process only when a connection is refused. A request that was sent
- * and not answered is a 502.
+ * A load balancer for several processes, as strict as common ones: it keeps connections open, checks `/readyz` ten
+ * times a second, and tries the next process only when a connection is refused. A request that was sent and not
+ * answered is a 502.
  */
 export async function startBalancer(): Promise<Balancer> {
   let upstreams: Upstream[] = [];
@@ -59,7 +59,7 @@ export async function startBalancer(): Promise<Balancer> {
     sent.end(body);
   }
 
-  // It never closes an idle connection that its client may just be using again.
+  // Never closes an idle connection, because its client may be just about to use it again.
   const server = createServer({ keepAliveTimeout: 0 }, (req, res) => {
     const chunks: Buffer[] = [];
     req.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -9,7 +9,7 @@ import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 
-/** PostgreSQL answers what it cannot write with this state: "disk_full" (appendix A of its manual). */
+/** Fails writes with the state that PostgreSQL has for a full disk: "disk_full" (appendix A of its manual). */
 const FILL_DISK = `
 create function disk_is_full() returns trigger language plpgsql as $$
 begin

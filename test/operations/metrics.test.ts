@@ -17,12 +17,12 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { type Exposed, groupedBy, readExposition, selectorsOf } from './promql.ts';
 
-/** The variable of Grafana that says where the numbers come from. */
+/** Grafana's variable for the data source. */
 const DATA_SOURCE = '$'.concat('{datasource}');
 const OPS = join(import.meta.dirname, '../../ops');
-/** Everything of a customer begins with it. */
+/** Everything that identifies a customer begins with this. */
 const MARK = 'zqperson';
-/** Prometheus adds them to what it scrapes. */
+/** Labels that Prometheus adds to what it scrapes. */
 const ADDED = new Set(['job', 'instance']);
 
 interface Panel {
@@ -99,10 +99,10 @@ describe('metrics, dashboard and alerts', () => {
 
   before(async () => {
     db = await createTestDatabase();
-    // Not a replica, which the app finds out; what it tells of one is there all the same.
+    // Not really a replica, as the app finds out; the metrics about a replica are exposed anyway.
     product = await createProduct({ db, environment: { DATABASE_READ_URL: db.url } });
     const contact = addContact('delivered');
-    // RevenueCat knows of no subscription: its answer disagrees with the event.
+    // RevenueCat has no subscription for this customer, so its response disagrees with the event.
     product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: `${MARK}-delivered` });
     assert.equal((await receive('delivered')).status, 200);
     assert.equal((await receive('delivered')).status, 200);
@@ -139,7 +139,7 @@ describe('metrics, dashboard and alerts', () => {
       );
       return row?.n === 1;
     }, 'an event to wait for its contact');
-    // Another process beside it has looked at nothing yet, so that it tells how things stand now.
+    // The gauges of another process, which has not read anything yet, so they show the current state.
     const beside = new Registry();
     addGauges(beside, db.database);
     text = `${await scrape()}\n${await beside.metrics()}`;
@@ -156,7 +156,7 @@ describe('metrics, dashboard and alerts', () => {
     const labelsOf = (metric: string) =>
       new Set((exposed.get(metric) ?? []).flatMap((labels) => Object.keys(labels)));
     for (const { metric, matchers } of selectors) {
-      // Prometheus' own: whether the scrape succeeded.
+      // Prometheus' own metric: whether the scrape succeeded.
       if (metric === 'up') continue;
       const series = exposed.get(metric) ?? [];
       if (series.length === 0) problems.push(`${metric} is not exposed`);
@@ -236,7 +236,7 @@ describe('metrics, dashboard and alerts', () => {
       for (const labels of series) {
         for (const [name, value] of Object.entries(labels)) {
           assert.match(value, /^[\w.+/:-]{1,40}$/, `${name}="${value}"`);
-          // Node's own labels depend on what the process did so far: `kind` needs a garbage collection.
+          // Node's own labels depend on what the process has done: `kind` only appears after a garbage collection.
           if (!/^(nodejs|process)_/.test(metric)) names.add(name);
         }
       }

@@ -9,7 +9,7 @@ export interface NextVersion {
   remove(): Promise<void>;
 }
 
-/** This version with one more migration, in a folder of its own, as an operator installs a new version. */
+/** Installs this version with one more migration in a separate folder, as an operator installs a new version. */
 export async function makeNextVersion(): Promise<NextVersion> {
   const folder = await mkdtemp(join(tmpdir(), 'subscription-timeline-next-'));
   for (const part of ['src', 'locales', 'migrations', 'package.json'])

@@ -7,7 +7,7 @@ import { describePooled, type Pooler } from '../database/pooled.ts';
 import { until } from '../support/wait.ts';
 import { answers } from './answers.ts';
 
-/** `npm run test:pgbouncer`: against the real PgBouncer, which no package registry of Node carries. */
+/** `npm run test:pgbouncer`: tests against the real PgBouncer, which is not available as an npm package. */
 describePooled(versionOrExit(), startPgBouncer);
 
 function versionOrExit(): string {
@@ -33,7 +33,7 @@ async function startPgBouncer(databaseUrl: string): Promise<Pooler> {
     { mode: 0o644 },
   );
   execFileSync('chmod', ['755', folder]);
-  // It refuses to run as root.
+  // PgBouncer refuses to run as root.
   const isRoot = process.getuid?.() === 0;
   const child = spawn('pgbouncer', [...(isRoot ? ['-u', 'nobody'] : []), join(folder, 'pgbouncer.ini')], {
     stdio: process.env.TEST_LOG ? 'inherit' : 'ignore',

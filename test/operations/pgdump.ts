@@ -20,9 +20,9 @@ import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { answers } from './answers.ts';
 
 /**
- * `npm run test:pgdump`: the commands of docs/operations.md for backing up and restoring, against the PostgreSQL of
- * the machine (15 or newer, in `PG_BIN` or where Debian keeps it). The one that npm brings has no pg_dump, and that
- * of an older version refuses to dump it: hence a command of its own.
+ * `npm run test:pgdump`: tests the backup and restore commands of docs/operations.md with the machine's PostgreSQL (15
+ * or newer, in `PG_BIN` or in Debian's folder). It is a separate command because the PostgreSQL from npm has no
+ * pg_dump, and an older pg_dump refuses to dump it.
  */
 const BIN = binariesOrExit();
 
@@ -57,7 +57,7 @@ function runTool(program: string, ...args: string[]): string {
 }
 
 interface Running {
-  /** As the app's own role, which may do no more than its database's owner. */
+  /** For the app's own role, which has no rights beyond those of its database's owner. */
   url(database: string): string;
   adminUrl: string;
   stop(): Promise<void>;
@@ -123,7 +123,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
       await receive(index);
     }
     await delivered(CUSTOMERS);
-    // One that is refused, and stands in the copies as failed.
+    // An event that Intercom refuses, which the copies contain as failed.
     product.intercom.faults.add({ pathPrefix: '/events', status: 422, times: 1 });
     product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'customer-refused' });
     await receive('refused');
@@ -241,7 +241,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     assert.equal(rows.length, 0, 'one moment: no event without its subscriber');
     await client.end();
 
-    // The original is gone from now on.
+    // From now on, the original server is stopped.
     await product.stop();
     const before = new Set(product.intercom.state.events.map((event) => event.metadata.event_id)).size;
     const server = await startOn(restoredUrl);

@@ -1,10 +1,10 @@
-/** A metric in an expression of Prometheus, with the labels that are asked of it. */
+/** A metric in a Prometheus expression, with its label matchers. */
 export interface Selector {
   readonly metric: string;
   readonly matchers: readonly { readonly label: string; readonly operator: string; readonly value: string }[];
 }
 
-/** Series of a metric as `/metrics` tells them. */
+/** The labels of each series of a metric, as `/metrics` exposes them. */
 export type Exposed = ReadonlyMap<string, readonly Readonly<Record<string, string>>[]>;
 
 const LABEL = /([a-z_]\w*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"/g;
@@ -31,7 +31,7 @@ export function groupedBy(expression: string): string[] {
   );
 }
 
-/** Reads the text format of Prometheus. A metric that has no series yet is there with none. */
+/** Reads the text format of Prometheus. A metric that has no series yet gets an empty list. */
 export function readExposition(text: string): Exposed {
   const exposed = new Map<string, Record<string, string>[]>();
   for (const line of text.split('\n')) {

@@ -28,7 +28,7 @@ describe('signals', () => {
     await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
   });
 
-  /** As a terminal does: npm and what it runs share a process group of their own. */
+  /** Runs npm as a terminal does: npm and its child processes share a separate process group. */
   function npm(script: 'demo' | 'start'): { child: ChildProcess; output(): string; ended: Promise<unknown> } {
     const child = spawn('npm', ['run', script], {
       cwd: ROOT,
@@ -37,7 +37,7 @@ describe('signals', () => {
         PATH: process.env.PATH ?? '',
         HOME: folder,
         TMPDIR: temporary,
-        // Without it npm writes its own to the temporary folder.
+        // Without this, npm writes its own compile cache to the temporary folder.
         NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
         ...(script === 'start' ? { DATA_DIR: dataDir } : {}),
         PORT: '0',
@@ -68,7 +68,7 @@ describe('signals', () => {
     return server;
   }
 
-  /** The whole process group. */
+  /** Signals the whole process group. */
   const kill = ({ pid }: ChildProcess, signal: NodeJS.Signals) => process.kill(-(pid ?? 0), signal);
   const pidIn = (output: string): number => Number(/"pid":(\d+)/.exec(output)?.[1]);
 
@@ -92,7 +92,7 @@ describe('signals', () => {
     const sentMs = performance.now();
     kill(demo.child, 'SIGINT');
     await demo.ended;
-    // 5 s on a quiet machine; other test files run beside this one.
+    // The limit is 5 s on a quiet machine; here other test files run in parallel.
     assert.ok(performance.now() - sentMs < 15_000);
     await assertNothingLeft();
   });
@@ -133,7 +133,7 @@ describe('signals', () => {
     });
     while ((await databases()).length === 0) {
       assert.equal(child.exitCode, null);
-      // Looking without a pause takes as much processor time as two starts.
+      // Checking without a pause takes as much processor time as two starts.
       await sleep(10);
     }
     child.kill('SIGKILL');

@@ -30,7 +30,7 @@ import { until } from '../support/wait.ts';
 
 const APP = { INTERCOM_CLIENT_ID: 'client', INTERCOM_CLIENT_SECRET: 'secret' };
 
-/** 30 s on a quiet machine. With 20 processes on two cores, Node alone took 20 s to start. */
+/** The limit is 30 s on a quiet machine. With 20 processes on two cores, Node alone took 20 s to start. */
 const STARTED_WITHIN_MS = 60_000;
 
 describe('starting and stopping on a bare machine', () => {
@@ -38,7 +38,7 @@ describe('starting and stopping on a bare machine', () => {
   let environment: Record<string, string>;
   let first: ServerProcess;
   before(async () => {
-    // A folder that only its owner may enter; the database below it runs as another user when that is root.
+    // Only its owner may enter this folder. If the owner is root, the database below it runs as another user.
     folder = await makeDatabaseFolder('start');
     await chmod(folder, 0o700);
     await mkdir(join(folder, 'data'));
@@ -66,7 +66,7 @@ describe('starting and stopping on a bare machine', () => {
     const begunMs = performance.now();
     const port = await freePort();
     const starting = startServerProcess({ ...environment, PORT: String(port) });
-    // A proxy turns to another process when a connection is refused, and not when it gets a 503.
+    // A proxy tries another process when a connection is refused, but not when it gets a 503.
     const answers = new Set<string | number>();
     await until(
       async () => {
@@ -80,7 +80,7 @@ describe('starting and stopping on a bare machine', () => {
       'the server to be ready',
       STARTED_WITHIN_MS,
     );
-    // Trying the port opens it for less than a millisecond: who comes then is reset, which is no answer either.
+    // The app tries the port by opening it for less than a millisecond. A connection reset then is no response either.
     answers.delete('ECONNRESET');
     assert.deepEqual([...answers], ['ECONNREFUSED', 200]);
     first = await starting;
@@ -124,7 +124,7 @@ describe('starting and stopping on a bare machine', () => {
   test('a database without its password is named, and not replaced by an empty one', async () => {
     const file = join(folder, 'data/postgres.json');
     const password = await readFile(file);
-    // What a write to a full disk left behind in place of the old content.
+    // As left behind by a write to a full disk, without the old content.
     await writeFile(file, '');
     await assert.rejects(migrateHere(), {
       message: /^\S+data\/postgres is a database, and \S+data\/postgres\.json with its password is missing/,
@@ -157,7 +157,7 @@ describe('starting and stopping on a bare machine', () => {
     const initdb = async () => (await findProcesses((args) => args.includes(creates)))[0];
     const server = startCommand(['migrate'], { ...environment, ...interrupted });
     await until(async () => (await initdb()) !== undefined, 'the database to be created', STARTED_WITHIN_MS);
-    // As slow as on a busy machine: it is not done before the next start.
+    // Pauses initdb, as on a busy machine, so that it is not done before the next start.
     const pid = String(await initdb());
     process.kill(Number(pid), 'SIGSTOP');
     t.after(() => execFile('kill', ['-KILL', pid]));
@@ -171,7 +171,7 @@ describe('starting and stopping on a bare machine', () => {
   });
 
   test('a process that joined the database and has not used it yet keeps it running', async () => {
-    // Left by a process that was killed before the clock was set back.
+    // A lock left by a process that was killed before the clock was set back.
     const lock = join(folder, 'data/postgres.lock');
     await writeFile(lock, '');
     const later = new Date(Date.now() + HOUR_MS);
@@ -262,7 +262,7 @@ describe('starting and stopping on a bare machine', () => {
 
   test('a database that cannot be created is explained without a stack', async () => {
     const dataDir = await mkdtemp(join(folder, 'small-'));
-    // A limit of 1 MB for each file, where a full disk would need one of our own.
+    // Limits each file to 1 MB instead of filling a disk, for which the test would need its own disk.
     const limited = ['-c', 'ulimit -f 2000; exec "$0" "$@"', process.execPath];
     const server = spawn('sh', [...limited, join(import.meta.dirname, '../../src/main.ts'), 'serve'], {
       env: { PATH: process.env.PATH, ...environment, DATA_DIR: dataDir },
@@ -292,7 +292,7 @@ describe('starting and stopping on a bare machine', () => {
     const file = join(dataDir, 'encryption.key');
     await writeFile(file, '');
     const loading = loadEncryptionKeys({ encryptionKeys: [], dataDir });
-    // It would have failed by then.
+    // If it did not wait, it would have failed by then.
     await Promise.race([loading, sleep(200)]);
     const key = Buffer.alloc(32, 7);
     await writeFile(file, key.toString('base64'));

@@ -13,17 +13,17 @@ import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
 import { type Balancer, startBalancer } from './balancer.ts';
 import { makeNextVersion, type NextVersion } from './next-version.ts';
 
-/** Enough for some in every step: what both versions do with them costs more processor time than the upgrade itself. */
+/** Enough for some in every step, but no more: processing them costs more processor time than the upgrade itself. */
 const WEBHOOKS_A_SECOND = 30;
 const CARDS_A_SECOND = 5;
 const CUSTOMERS = 200;
 /** Customers with a contact: their events are delivered by both versions. */
 const DELIVERED = 30;
-/** So many requests must have been made when it ends, at least. */
+/** At least this many requests are made before the test ends. */
 const MIN = 300;
-/** As platforms do, the sender waits with the next request while so many are not answered: a slow machine is not drowned. */
+/** While this many requests are unanswered, the sender waits, as the platforms do: a slow machine is not overloaded. */
 const MAX_UNANSWERED = 40;
-/** The app gives up a connection to PostgreSQL that takes longer. A 503 that comes sooner has another cause. */
+/** The app gives up connecting to PostgreSQL after this time. A 503 that comes sooner has another cause. */
 const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_TRIES = 3;
 
@@ -35,7 +35,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
   const agent = new Agent({ keepAlive: true });
 
   before(async () => {
-    // Deliveries and jobs are the restarted processes' own too.
+    // Only the restarted processes run deliveries and jobs.
     product = await createProduct({ environment: { ROLE: 'web' } });
     for (let customer = 0; customer < DELIVERED; customer += 1)
       product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `customer-${customer}` });
@@ -84,8 +84,8 @@ describe('an upgrade with a migration, one process after the other, and back, un
   }
 
   /**
-   * Sends again what a process that has just started is too slow for on a busy machine: RevenueCat does, and an agent
-   * opens the card again.
+   * Repeats a request for which a process was too slow because it has just started on a busy machine. RevenueCat also
+   * retries, and an agent opens the card again.
    *
    * @returns the last answer
    */
@@ -144,7 +144,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
         contact: { id: `contact-${cards % CUSTOMERS}`, external_id: `customer-${cards % CUSTOMERS}` },
         conversation: { id: '1' },
       });
-      // The whole card: its link to the timeline, or the search for a customer whose first webhook is on its way.
+      // A complete card links to the timeline, or has the search if the customer's first webhook is still on its way.
       const whole = /^200 .*"(timeline|match\.search)"/;
       const headers = { 'X-Body-Signature': signBody(CLIENT_SECRET, body) };
       note(postUntilInTime('/canvas/inbox/initialize', headers, body), whole);
@@ -173,7 +173,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
       await until(() => balancer.isHealthy(started.url), 'the new process');
       return started;
     };
-    // Both versions serve on the migrated database, each also alone, and at last the old one.
+    // On the migrated database, both versions serve together and each one alone, at the end the old one.
     const steps: (() => Promise<void>)[] = [
       async () => {
         await stopOne();
