@@ -59,11 +59,11 @@ describe('importing the history of a project', () => {
       eventsSinceMs,
     });
 
-  /** So that a test can do something in the middle of an import. @returns ends it */
+  /** Lets a test do something in the middle of an import. @returns a function that ends the delay */
   const slowDown = () =>
     world.revenueCat.faults.add({ latencyMs: 150, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/` });
 
-  /** As the app is, but RevenueCat lists its customers like this. */
+  /** The app, but with this function in place of RevenueCat's list of customers. */
   const appListing = (
     listCustomers: (after: string | null) => ReturnType<RevenueCatClient['listCustomers']>,
   ): typeof world.app => ({
@@ -74,7 +74,7 @@ describe('importing the history of a project', () => {
     },
   });
 
-  /** Everything that an import may change, without times of processing. */
+  /** Everything that an import may change, except processing times. */
   async function stored(): Promise<unknown> {
     const { database } = world.db;
     return {
@@ -322,7 +322,7 @@ describe('importing the history of a project', () => {
   });
 
   it('reports customers that were known and disagree with RevenueCat', async () => {
-    // Known from an import alone, without an event that could say something else.
+    // Known only from an import, without an event that could disagree.
     addCustomer(world.revenueCat, 'silent', { subscribed: true });
     await importAll();
     await receive(bought('known'));
@@ -372,7 +372,7 @@ describe('importing the history of a project', () => {
 
   it('takes longer to read a customer than the server lets transactions be idle or open', async (t) => {
     for (let index = 0; index < 8; index += 1) addCustomer(world.revenueCat, `user-${index}`);
-    // Longer than a busy machine lets any other transaction wait for its next statement.
+    // Longer than any other transaction waits for its next statement on a busy machine.
     const slow = `/v2/projects/${RC_PROJECT}/customers/user-0/aliases`;
     world.revenueCat.faults.add({ latencyMs: 1_500, pathPrefix: slow });
     const limited = new URL(world.db.url);
@@ -387,7 +387,7 @@ describe('importing the history of a project', () => {
     assert.equal(await runImport({ ...world.app, database }, progress, { signal }), 'done');
   });
 
-  /** @returns the delays between attempts, in seconds: by the clock of this run they have all passed */
+  /** Runs an import for whose clock all delays have passed. @returns the delays between attempts, in seconds */
   async function runWithoutDelays(progress: ImportProgress): Promise<number[]> {
     const { database } = world.db;
     for (const statement of [
@@ -411,7 +411,7 @@ describe('importing the history of a project', () => {
       pathPrefix: `/v2/projects/${RC_PROJECT}/customers/cid/aliases`,
     });
     const { progress } = await start();
-    // In the lists that an earlier version began.
+    // A row that is in the lists that an earlier version began.
     await world.db.database.query(
       `insert into import_customers (workspace_id, project_id, import_id, customer_id, done_at)
        values ($1, $2, $3, '', '2026-01-01')`,
@@ -471,7 +471,7 @@ describe('importing the history of a project', () => {
       const outcome = await runImport(app, progress, { signal: AbortSignal.timeout(20_000) });
       assert.equal(outcome, code === 'revenuecat_rejected' ? 'failed' : 'done');
       assert.deepEqual(calls.slice(0, 6), [null, 'user-1', 'user-2', null, 'user-1', 'user-2']);
-      // Other workers may ask for this page, too, until the import is marked as failed.
+      // Other workers may also request this page, until the import is marked as failed.
       assert.ok(calls.slice(6).every((after) => after === 'user-2'));
     }
   });

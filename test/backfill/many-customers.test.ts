@@ -11,11 +11,11 @@ import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
 
-/** `npm run test:import` takes 20,000, as a large app has on its first day. */
+/** `npm run test:import` imports 20,000 customers, as a large app has on its first day. */
 const { IMPORT_TEST_CUSTOMERS } = process.env;
 const CUSTOMERS = Number(IMPORT_TEST_CUSTOMERS ?? 300);
 const KILLED_AT = (IMPORT_TEST_CUSTOMERS ? [0.25, 0.6] : [0.4]).map((part) => part * CUSTOMERS);
-/** Of the simulator, so that the import takes seconds; the app learns it from the answers. */
+/** The simulator's limit, so high that the import takes seconds; the app learns it from the responses. */
 const CALLS_PER_MINUTE = 400_000;
 
 describe('importing many customers', () => {
@@ -141,7 +141,7 @@ describe('importing many customers', () => {
   });
 });
 
-/** Analyzed once. Without autovacuum PostgreSQL does not count what is stored later. */
+/** Adds rows and analyzes them. Without autovacuum, PostgreSQL's statistics miss all rows that are stored later. */
 async function addOtherWorkspace(database: Database): Promise<void> {
   for (const table of ['subscribers', 'subscriber_ids'])
     await database.query(`alter table ${table} set (autovacuum_enabled = false)`);
@@ -156,7 +156,7 @@ async function addOtherWorkspace(database: Database): Promise<void> {
   await database.query('analyze subscribers, subscriber_ids');
 }
 
-/** A twelfth of the limit immediately, the rest spread over the minute; calls travel for a while. */
+/** Allows a twelfth of the limit immediately and the rest spread over the minute; calls take a while to arrive. */
 function assertWithinLimit(times: readonly number[]): void {
   const burst = CALLS_PER_MINUTE / 12;
   const perMs = (CALLS_PER_MINUTE - burst) / 60_000;

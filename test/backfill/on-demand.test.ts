@@ -79,7 +79,7 @@ describe('the card of an unknown customer', () => {
         where name = 'customer.import' and state in ('created', 'retry') and start_after > now()`,
     );
     assert.equal(rows.length, 0, 'no further look-up waits for its time');
-    // Slots of a minute: the seventh card may stand in the next one.
+    // One lookup per slot of a minute: the seventh card may already be in the next slot.
     assert.ok(lookUps('who-is-this') <= 2);
     assert.equal(
       product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.has('who-is-this'),

@@ -42,7 +42,7 @@ describe('the import page', () => {
 
   const latest = () => readLatestImport(site.db.database, WORKSPACE, projectId);
 
-  /** What a worker does with the job that the page has queued. */
+  /** Runs the job that the page has queued, as a worker does. */
   function work(until = new AbortController().signal): Promise<string> {
     const job = site.jobs.findLast(({ name }) => name === 'backfill.run');
     assert.ok(job, 'the import is queued for the workers');
@@ -120,11 +120,11 @@ describe('the import page', () => {
     await page.keyboard.press('Enter');
     await page.locator('[data-line]').filter({ hasText: 'imported' }).waitFor();
     await page.getByRole('progressbar', { name: 'Customers imported' }).waitFor();
-    // It is announced, but not with every change of the line.
+    // Screen readers announce the progress, but not every change of the line.
     await page.getByRole('status').filter({ hasText: 'imported' }).waitFor();
     assert.equal(await page.locator('[data-line]:not([role=status])').count(), 1);
 
-    // A part of the work, then the rest: the page follows without being touched.
+    // A part of the work, then the rest: the page updates without a click.
     site.revenueCat.faults.add({ latencyMs: 120, pathPrefix: '/v2' });
     const some = new AbortController();
     const working = work(some.signal);

@@ -138,7 +138,7 @@ describe('reconciling', () => {
   });
   afterEach(() => world.close());
 
-  /** A month that ended `endedAgoMs` ago, as its webhook said; later events are missing. */
+  /** Stores a month that, according to its webhook, ended `endedAgoMs` ago; later events are missing. */
   async function receiveMonth(id: string, endedAgoMs: number, event = 'bought'): Promise<void> {
     const endMs = Date.now() - endedAgoMs;
     const body = eventBody({
@@ -161,7 +161,7 @@ describe('reconciling', () => {
     return reconcileWorkspace({ ...world.app, logger }, WORKSPACE_ID, new AbortController().signal);
   };
 
-  /** Runs the job; after how many seconds it queues itself again. */
+  /** Runs the job, and returns after how many seconds it queues itself again. */
   async function slice(): Promise<number[]> {
     const queued: number[] = [];
     const send: Jobs['send'] = async (name, data, { afterSeconds = 0 } = {}) => {
@@ -277,7 +277,7 @@ describe('reconciling', () => {
     const [key] = [...world.revenueCat.state.keys.values()];
     assert.ok(key);
     key.status = 'revoked';
-    // The hold of the 429 has to pass first.
+    // The pause after the 429 has to end first.
     await world.db.database.query('update revenuecat_budgets set hold_until_ms = 0, tokens = 20');
     assert.equal((await pass()).corrected, 0);
     key.status = 'valid';
@@ -290,7 +290,7 @@ describe('reconciling', () => {
     world.revenueCat.faults.add({ status: 500, pathPrefix: `/v2/projects/${RC_PROJECT}/customers/${id}` });
 
   it('reads the others when RevenueCat fails for some customers, and those a day later', async () => {
-    // No five in a row.
+    // Alternating, because five failures in a row would end the pass.
     for (let count = 1; count <= 5; count += 1)
       for (const id of [`broken-${count}`, `renewed-${count}`]) {
         await receiveMonth(id, (10 - count) * HOUR_MS);
@@ -309,7 +309,7 @@ describe('reconciling', () => {
     await receiveMonth('changed', 40 * DAY_MS);
     const failing = new Proxy({} as RevenueCatClient, {
       get: () => async () => {
-        // A renewal that came late, and has ended since as well.
+        // A renewal that was received late, and that has ended too.
         await receiveMonth('changed', 9 * HOUR_MS, 'renewed');
         throw new AppError('revenuecat_unavailable', 'Down', { remedy: { kind: 'retry' } });
       },

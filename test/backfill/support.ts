@@ -16,7 +16,7 @@ export const RC_PROJECT = 'projimport1';
 const KEY = randomBytes(32);
 const secrets = createSecretBox([KEY]);
 
-/** A workspace with one connected project, and the RevenueCat that its key opens. */
+/** A workspace with one connected project, and the simulated RevenueCat that accepts its key. */
 export interface ImportWorld {
   readonly db: TestDatabase;
   readonly revenueCat: RevenueCatSimulator;
@@ -27,7 +27,7 @@ export interface ImportWorld {
 }
 
 /**
- * @param options.listen how the simulator is served; as it is by default
+ * @param options.listen starts the simulator's server; by default its own `listen`
  * @param options.db an empty database, which is emptied again instead of closed
  */
 export async function createImportWorld(
@@ -79,7 +79,7 @@ async function addProject(
   );
 }
 
-/** A customer as RevenueCat knows them; with a monthly subscription that renews in ten days, if wanted. */
+/** Adds a customer to RevenueCat; if `subscribed`, with a monthly subscription that renews in ten days. */
 export function addCustomer(
   revenueCat: RevenueCatSimulator,
   id: string,
