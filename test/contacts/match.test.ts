@@ -15,7 +15,7 @@ const contact = (id: string, fields: Partial<IntercomContact> = {}): IntercomCon
   ...fields,
 });
 
-/** A client whose methods other than the given ones fail on the closed port that they would call. */
+/** A client with these methods; all others fail, because they call a closed port. */
 function clientWith(methods: Partial<IntercomClient>): IntercomClient {
   return { ...createIntercomClient({ apiUrl: 'http://127.0.0.1:1', accessToken: 'none' }), ...methods };
 }

@@ -129,7 +129,7 @@ describe('contact webhooks', () => {
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
     const send = (topic: string, item: Record<string, unknown>) =>
       world.intercom.sendWebhook(topic, item, WORKSPACE_ID);
-    // Not to be found yet, as with a contact that Intercom has not indexed.
+    // Cannot be found yet, like a contact that Intercom has not indexed.
     contact.archived = true;
     await receive(world, id, { id: `${id}-1` });
     await wait(`${id}-1`);
@@ -280,7 +280,7 @@ describe('contact webhooks', () => {
         madeBy: { id: 'admin', name: 'Ada' },
       });
       const { contacts, state } = world.intercom;
-      // The link itself wakes the subscriber through the card; here a webhook about the contact does.
+      // In the product, linking on the card wakes the subscriber; here a webhook about the contact does.
       contacts.unarchive(lead.id);
       await deliver(`${id}-1`);
       const isWritten = async () =>
@@ -310,7 +310,7 @@ describe('contact webhooks', () => {
           'select contact_id from contact_links where workspace_id = $1 and subscriber_id = $2',
           [WORKSPACE_ID, subscriberId],
         );
-      // While Intercom is not reached: the card of the survivor must not wait for a delivery.
+      // While Intercom is unavailable: the survivor's card must not wait for a delivery.
       const off = world.intercom.faults.add({ pathPrefix: '/contacts', status: 500 });
       assert.equal(await world.intercom.sendWebhook('contact.merged', item, WORKSPACE_ID), 200);
       const before = await linked();
