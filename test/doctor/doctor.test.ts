@@ -164,7 +164,7 @@ describe('doctor', () => {
     readonly name: string;
     readonly found: string;
     readonly remedy: RegExp;
-    /** Breaks it, gives how it looks then and how to repair it. */
+    /** Breaks it, and returns the context with the fault and how to repair it. */
     make(): Promise<{ context?: Partial<DoctorContext>; repair?: () => unknown }>;
   }
 
@@ -545,7 +545,7 @@ describe('doctor', () => {
       found: 'delivery_lag: problem',
       remedy: /See that a worker runs/,
       async make() {
-        // Held by a worker that hangs.
+        // The second one is claimed by a worker that hangs.
         await sql(
           `insert into subscribers (workspace_id, project_id, subscriber_id, due_at, lease_until)
            values ($1, $2, gen_random_uuid(), now(), null),
@@ -649,7 +649,7 @@ describe('doctor', () => {
 
   for (const fault of faults) {
     it(`finds ${fault.name}, and says what to do`, async () => {
-      // Dozens of checks in a minute would wait for the rate limit of the key.
+      // Dozens of checks in a minute would have to wait for the key's rate limit.
       await sql('update revenuecat_budgets set tokens = per_minute');
       const { context, repair } = await fault.make();
       try {
@@ -849,7 +849,7 @@ describe('doctor', () => {
       [
         'a wrong password',
         /^PostgreSQL refuses the user/,
-        // The tests' own user needs none.
+        // The tests' own user needs no password.
         (url) => Object.assign(url, { username: 'someone', password: 'wrong' }),
       ],
       ['a database that is not there', /createdb/, (url) => (url.pathname = '/nowhere')],
