@@ -275,7 +275,7 @@ test('while it stops, every request is answered and closes its connection', asyn
   const get = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
     await response.text();
-    // Google's load balancer keeps connections for 600 s.
+    // Google's load balancer keeps connections open for 600 s.
     if (!server.isDraining()) assert.equal(response.headers.get('keep-alive'), 'timeout=620');
     return response.headers.get('connection');
   };

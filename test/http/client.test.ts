@@ -23,7 +23,7 @@ test('calls are offered over HTTP/1.1 only: each has a connection of its own, wh
   const call = createHttpClient().get(`https://127.0.0.1:${port}/`);
   await assert.rejects(call);
   const hello = await received;
-  // The protocols of TLS's first message (ALPN), each after its length.
+  // The protocol names in TLS's first message (ALPN), each after its length.
   assert.ok(hello.includes('\x08http/1.1'));
   assert.ok(!hello.includes('\x02h2'));
 });

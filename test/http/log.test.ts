@@ -11,7 +11,7 @@ import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/p
 import { until } from '../support/wait.ts';
 import { CLIENT_SECRET, WORKSPACE_ID } from '../support/world.ts';
 
-/** Everything that identifies a person begins with it. */
+/** Everything that identifies a person begins with this. */
 const MARK = 'zqperson';
 const PERSON = { id: `${MARK}-id`, email: `${MARK}@mail.example`, name: `${MARK} Lovelace` };
 
@@ -104,7 +104,7 @@ describe('the log', () => {
     const { database } = product.db;
     await openCard('match.search');
     await openCard('refresh');
-    // PostgreSQL quotes the value it cannot read, and the whole row that it refuses.
+    // PostgreSQL's errors quote a value that it cannot read, and the whole row that it refuses.
     await database.query('alter table webhooks alter column payload type bigint using 1');
     assert.equal((await sendWebhook({ id: 'log-2' })).status, 500);
     await database.query('alter table webhooks alter column payload type text');
@@ -113,7 +113,7 @@ describe('the log', () => {
     await database.query('alter table subscriber_summaries rename to elsewhere');
     assert.equal(await openCard(), 200);
     await database.query('alter table elsewhere rename to subscriber_summaries');
-    // Both platforms fail in ways that a client's error would carry a token for.
+    // Both platforms fail in ways for which the HTTP client's error contains a token.
     product.intercom.faults.add({ pathPrefix: '/contacts', times: 2, status: 500 });
     product.revenueCat.faults.add({ times: 2, status: 503 });
     product.intercom.addContact(WORKSPACE_ID, {
@@ -204,7 +204,7 @@ test('an error is described without the values that libraries hang on it', () =>
     ['22P02', 'events', 502, 'ERR_BAD_REQUEST'],
   );
   assert.equal(described[3]?.cause?.code, '22P02');
-  // As pg-boss passes its errors on.
+  // An error as pg-boss passes it on.
   const { message } = describeError({ message: `no connection for ${PERSON.email}`, queue: PERSON.name });
   assert.equal(message, 'no connection for …@…');
   assert.match(String(described[0]?.message), /invalid input syntax for type bigint/);
@@ -219,6 +219,6 @@ test('redacting and comparing take linear time, whatever a stranger writes', () 
     /erin/,
   );
   assert.equal(lettersOf(`${'<a'.repeat(512 * 1024)}`).length, 512 * 1024);
-  // Hours where they are quadratic.
+  // With quadratic time it would be hours.
   assert.ok(process.cpuUsage(startedAt).user < 5_000_000);
 });

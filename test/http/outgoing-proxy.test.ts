@@ -7,7 +7,7 @@ import { listenOnLoopback } from '../../src/simulator/listen.ts';
 
 test('calls go through the proxy of the environment, but not to the hosts that it leaves out', async (t) => {
   const seen: string[] = [];
-  /** Intercom, and a proxy: a request to one has the whole address in its first line. */
+  /** Serves as Intercom and as a proxy. A request to a proxy has the whole URL in its first line. */
   const listen = async () => {
     const app = express();
     app.use((req, res) => {
@@ -19,7 +19,7 @@ test('calls go through the proxy of the environment, but not to the hosts that i
     return url;
   };
   const [intercom, proxy] = [await listen(), await listen()];
-  // The environment is read when a process starts.
+  // In another process, because the environment is read when a process starts.
   const client = JSON.stringify(import.meta.resolve('../../src/intercom/client.ts'));
   const script = `
     const { createIntercomClient } = await import(${client});
@@ -27,7 +27,7 @@ test('calls go through the proxy of the environment, but not to the hosts that i
       await createIntercomClient({ apiUrl, accessToken: 'token' }).me();
     process.exit();`;
   await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
-    // Names in small letters go first.
+    // Lowercase names take precedence.
     env: {
       ...process.env,
       http_proxy: proxy,

@@ -60,7 +60,7 @@ describe('requests', () => {
     });
   }
 
-  /** Sends the head and `sent` bytes of a body that the head says has `declared`. */
+  /** Sends the head, and `sent` bytes of a body that has `declared` bytes according to the head. */
   function sendPart(declared: number, sent: number, headers: Record<string, string>) {
     const call = request(`${product.server.url}${CARD}`, {
       method: 'POST',
@@ -258,7 +258,7 @@ describe('requests', () => {
           );
           const status = Number(/^HTTP\/1\.1 (\d+)/.exec(response)?.[1]);
           const isSignIn = /^Location: \/signin/im.test(response);
-          // A proxy may have a rule for the address in small letters.
+          // Uppercase must not work: a proxy may have a rule for the lowercase path only.
           if (spelled === path.toUpperCase()) assert.ok([400, 404].includes(status), `${spelled}: ${status}`);
           assert.ok(
             [400, 401, 403, 404, 405].includes(status) || ([302, 303].includes(status) && isSignIn),

@@ -14,7 +14,7 @@ interface Recorded {
   isEnded: boolean;
 }
 
-/** The least of what an SDK does: records spans, and keeps the active one over asynchronous calls. */
+/** A minimal SDK: records spans, and keeps the active one across asynchronous calls. */
 function recordSpans(): Recorded[] {
   const spans: Recorded[] = [];
   const storage = new AsyncLocalStorage<Context>();
@@ -78,7 +78,7 @@ before(async () => {
 });
 after(async () => {
   await product?.close();
-  // Other files of the process have no SDK.
+  // The other test files of this process run without an SDK.
   trace.disable();
   context.disable();
 });
