@@ -16,7 +16,7 @@ const names = {
 const cancelled = (reason: string, fields = {}): LifecycleEvent =>
   event('CANCELLATION', 0, { cancel_reason: reason, ...fields });
 
-/** Everything that a timeline can say, in one place. */
+/** Every text that a timeline can show, in one place. */
 const LINES: readonly [LifecycleEvent, string, string][] = [
   [buy(0, 30), 'Subscribed', 'Pro monthly plan · $10.00'],
   [buy(0, 30, { offer_code: 'SPRING' }), 'Subscribed', 'Pro monthly plan · $10.00 · offer SPRING'],

@@ -66,7 +66,7 @@ test('the grammar of each language', () => {
     agent('ja', { ...ended, reason: 'DEVELOPER_INITIATED' }),
     '2026年12月1日からアクセスなし（アプリの運営元が解約）。以前はPro。',
   );
-  // The product of a list ends; who does not agree is the customer.
+  // In a list, the product is what ends; the customer is who does not agree.
   const consent = { kind: 'priceConsent', what: 'Pro', price: null, until: null } as const;
   const listed = { ...several, items: [{ what: 'Pro', period: null, store: null, note: consent }] };
   assert.match(agent('es', listed), /termina si el cliente no acepta la subida de precio/);
@@ -91,7 +91,7 @@ test('what customers read does not depend on the gender of a name, nor takes the
   assert.match(french(trialCancelled), /\. Rien ne vous sera facturé pour Formule Or\.$/);
   const grace = { kind: 'grace', what, on: null, until: DECEMBER_1, store: null } as const;
   assert.match(french(grace), / a échoué\. Vous pouvez utiliser Formule Or jusqu’au 1er déc\. 2026\. /);
-  // A part of the payment may be all that was refunded.
+  // Possibly only a part of the payment was refunded.
   const refunded = { kind: 'refunded', what, on: DECEMBER_1, sum: null } as const;
   assert.equal(
     french({ ...refunded, since: Date.UTC(2026, 11, 16, 12) }),
@@ -149,7 +149,7 @@ test('what a subscription without a name is called', () => {
       ],
     ],
   );
-  // "Tu prueba gratuita de tu plan" would own the plan twice.
+  // "Tu prueba gratuita de tu plan" would say "your" twice.
   const trialEnded = { ...ended, kind: 'trialEnded' } as const;
   assert.equal(textOf('es', trialEnded), 'La prueba gratuita de tu plan terminó el 1 dic 2026.');
   assert.equal(textOf('pt', trialEnded), 'O teste grátis de seu plano terminou em 1º de dez. de 2026.');
