@@ -234,7 +234,7 @@ describe('pruning the journal, and interpreting it again', () => {
     await rows(`update events set subscriber_id = (select subscriber_id from events where event_id = 'other')
                  where event_id = 'moved'`);
     await setDelivery(db.database, WORKSPACE_ID, 'moved', { delivery: 'delivered' });
-    // As if a transfer had been read out of it.
+    // As if this event had been interpreted as a transfer.
     await rows(`insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, event_at_ms,
                                     received_at, fields, skip_reason)
                 select workspace_id, project_id, event_id, 'source', subscriber_id, type, kind, event_at_ms,

@@ -230,7 +230,7 @@ describe('processing the journal', () => {
         webhook(bodyOf({ eventId: number, ids: [`user-${number % 50}`], sources: [] })),
       );
     await Promise.all(Array.from({ length: 1_000 }, (_, index) => append(index)));
-    // One that no interpreter reads, one that the database refuses.
+    // One webhook that cannot be interpreted, and one that the database refuses.
     await rows(
       `update webhooks set payload = '{"event":7}' where workspace_id = $1 and event_id = 'event-300'`,
       project.workspaceId,

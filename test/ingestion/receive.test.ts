@@ -67,7 +67,7 @@ describe('receiving', () => {
       .post(`/webhooks/revenuecat/${projectId}`)
       .set('Authorization', AUTHORIZATION)
       .send(body as object);
-  /** Posts and waits until it is interpreted. */
+  /** Posts a webhook and processes it. */
   const receive = async (body: unknown) => {
     const response = await post(body);
     await processProject({ database: world.db.database, secrets, logger: silent }, project);
@@ -236,7 +236,7 @@ describe('receiving', () => {
 
   test('takes ids that no text of the database can hold, and knows them again', async () => {
     const halves = { id: 'half-\ud800', app_user_id: 'half-\udc00', aliases: ['other-\ud800'] };
-    // Random: what can be compressed would fit.
+    // Random, because a text that can be compressed would fit.
     const tooLong = randomBytes(50_000).toString('base64');
     const long = { id: tooLong, app_user_id: 'long-1', aliases: [tooLong], transaction_id: tooLong };
     for (const fields of [halves, long]) {
@@ -471,7 +471,7 @@ describe('receiving', () => {
       return prepareEvent(event, nowMs);
     };
     const store = (...batch: ReturnType<typeof named>[]) => storeEvents(world.db.database, project, batch);
-    // The oldest lives on: the second is gone when the second event asks for it.
+    // A merge keeps the oldest subscriber: the second one no longer exists when the second event refers to it.
     await store(named('three-1', 'three-a'));
     await store(named('three-2', 'three-b', 'three-b2'));
     await store(named('three-3', 'three-c'));
