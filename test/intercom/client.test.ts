@@ -67,7 +67,7 @@ describe('what an error response of Intercom means', () => {
     ]) {
       const before = process.cpuUsage();
       assert.deepEqual(failure(410, 'contact_merged', '', { link }).remedy, { kind: 'wait_for_contact' });
-      // Time that grows with the square of the length would be tens of seconds.
+      // With quadratic time it would be tens of seconds.
       assert.ok(process.cpuUsage(before).user < 2_000_000);
     }
     const several = { link: '</contacts/1/notes>; rel="next", </contacts/5f01>; rel="canonical"' };
@@ -78,7 +78,7 @@ describe('what an error response of Intercom means', () => {
   });
 
   test('a response that is not an error list, and no response', () => {
-    // The page of a proxy says nothing of the contact, a permission or the plan.
+    // A proxy's page says nothing about the contact, a permission or the plan.
     for (const status of [400, 401, 402, 403, 404, 410, 422, 502]) {
       const page = intercomFailure({ status, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
       assert.deepEqual([page.code, page.remedy], ['intercom_unavailable', { kind: 'retry' }]);

@@ -11,7 +11,7 @@ import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 
 const ALL = CONTACT_ATTRIBUTES.map(({ name }) => name);
 
-/** What the lists of a workspace say of attributes that it has made, each with its place as id. */
+/** Our attributes as a workspace that has created them lists them, each with its index as id. */
 function existing(changes: Record<string, Partial<IntercomDataAttribute>>): IntercomDataAttribute[] {
   return CONTACT_ATTRIBUTES.map(({ name, dataType }, id) => ({
     id,
@@ -25,7 +25,7 @@ function existing(changes: Record<string, Partial<IntercomDataAttribute>>): Inte
   }));
 }
 
-/** A workspace that has every attribute; other calls than these fail on the closed port that they would call. */
+/** A workspace with these attributes; calls other than those below fail, because they go to a closed port. */
 function workspaceOf(attributes: IntercomDataAttribute[], methods: Partial<IntercomClient> = {}) {
   const updates: unknown[] = [];
   const client: IntercomClient = {

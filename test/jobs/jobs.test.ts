@@ -104,7 +104,7 @@ describe('background jobs', () => {
     for (const { end } of hanging) end();
   });
 
-  // What takes their time is the pause.
+  // These tests mostly wait for the pause.
   describe('after a pause', { concurrency: true }, () => {
     test('a failed job is retried alone, and its error stays out of the tables', async () => {
       failing.add('bad');
