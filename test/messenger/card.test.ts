@@ -104,7 +104,7 @@ describe('the customer’s card', () => {
       assert.match(text, /Sign in to the app/, JSON.stringify(visitor));
       assert.doesNotMatch(text, /Pro/);
     }
-    // The legacy model has no role, but a type.
+    // Intercom's legacy model has a type instead of a role.
     assert.match(await live({ customer: { type: 'user', user_id: 'user-1' } }), /You have Pro/);
     assert.match(
       await live({
@@ -255,7 +255,7 @@ describe('the customer’s card', () => {
     const { text } = await submit('history', { contact });
     const lines = [...text.matchAll(/"subtitle":"([^"]+)"/g)].map((match) => match[1]);
     const line = 'Jan 1, 2026 · Pro monthly · $9.99';
-    // Apple's rule: no store but those that come with a device.
+    // Apple's rule: only stores that come with a device may be named.
     assert.deepEqual(lines.toSorted(), [line, `${line} · App Store`, `${line} · Google Play`]);
     const once = await submit('history');
     assert.doesNotMatch(once.text, /App Store/, 'one store needs no name');
@@ -301,7 +301,7 @@ describe('the customer’s card', () => {
       [home, second.text, third.text].flatMap(named).sort(),
       [1, 2, 3, 4, 5].map((n) => `Plan ${n}`),
     );
-    // Some have ended since the card was drawn.
+    // As if most plans had ended since the card was drawn.
     assert.match((await submit('more:400', { contact })).text, /You have Plan.*"id":"home"/);
     assert.doesNotMatch(await live({ contact: user('user-1') }), /more:/);
   });

@@ -253,7 +253,7 @@ it('requires a Fin key of the workspace', async () => {
   for (const [userId, code] of [
     ['', 'user_id_missing'],
     ['null', 'user_id_blocked'],
-    // Typed in the data connector instead of chosen from its list: an answer would be about nobody.
+    // Typed into the data connector instead of chosen from its list: no customer has such an id.
     ['{{user_id}}', 'user_id_blocked'],
     ['{{ contact.user_id }}', 'user_id_blocked'],
   ] as const) {

@@ -194,11 +194,11 @@ describe('what customers read', () => {
     assert.match(first, /plan.5$/i);
     assert.equal(others.length, 3);
     assert.ok(others.every((title) => title.endsWith('(ended)')));
-    // A grant that has ended says nothing to who has paid since.
+    // A grant that has ended is not shown to a customer who has paid since.
     const grant = { type: 'NON_RENEWING_PURCHASE', store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' };
     assert.equal(titles([plan(6, grant)]).length, 1);
     assert.deepEqual(titles([plan(6, grant), running]), [first]);
-    // Nor does a plan whose access another plan gives now; what was given back does.
+    // Nor is a plan whose access another plan gives now, but a refunded one is.
     const before = plan(7, { entitlement_ids: ['plan_5'] });
     assert.deepEqual(titles([before, running]), [first]);
     const cancelled = { ...before, store: 'PLAY_STORE', expiration_at_ms: START_MS + 50 * DAY_MS };
@@ -218,7 +218,7 @@ describe('what customers read', () => {
     const trying = { environment: 'SANDBOX', id: 'test', transaction_id: 't', original_transaction_id: 't' };
     const tester = viewOf([trying], 1);
     assert.deepEqual([tester.holdings.length, tester.history.length, tester.isTester], [1, 1, true]);
-    // Whoever tries a beta reads a price below it.
+    // A beta tester sees a price below this title, so the title says that it costs no real money.
     assert.equal(tester.holdings[0]?.title, 'Pro · Test purchase, no real money');
     const customer = viewOf([{}, trying], 1);
     assert.deepEqual([customer.holdings.length, customer.history.length, customer.isTester], [1, 1, false]);

@@ -69,7 +69,7 @@ async function makeLink(fields: object = {}, by = key): Promise<{ path: string; 
   return { path: `${url.pathname}${url.search}`, expiresAtS: body.expires_at };
 }
 
-/** Where an opened page renews its token. */
+/** The URL at which an opened page renews its token. */
 function renewUrlOf(html: string): string {
   return /data-renew-url="([^"]+)"/.exec(html)?.[1] ?? '';
 }
@@ -100,7 +100,7 @@ describe('the link', () => {
     const grant = { workspaceId: 'abc123', keyId, user, locale: null, linkId: newLinkId() };
     const { path } = await makeLink();
     const good = new URL(path, 'http://x').searchParams.get('token') ?? '';
-    // Not the last letter: some of its bits carry nothing.
+    // Not the last character, because some of its bits have no meaning.
     const middle = Math.floor(good.length / 2);
     const changed = `${good.slice(0, middle)}${good[middle] === 'A' ? 'B' : 'A'}${good.slice(middle + 1)}`;
     const otherBox = createSecretBox([randomBytes(32)]);
@@ -147,7 +147,7 @@ describe('the link', () => {
     const other = supertest.agent(site.server);
     await other.get((await makeLink()).path).expect(200);
     await other.get(path).expect(401);
-    // Of many taps that arrive together, one opens it.
+    // If many taps arrive together, only one opens the page.
     const raced = await makeLink();
     const answers = await Promise.all(
       Array.from({ length: 8 }, () => supertest(site.server).get(raced.path)),
@@ -159,7 +159,7 @@ describe('the link', () => {
     const { path } = await makeLink({ email: 'ann@example.com', name: 'Ann Berg' });
     const token = new URL(path, 'http://x').searchParams.get('token') ?? '';
     const readable = [token, ...token.split('.').map((part) => Buffer.from(part, 'base64url').toString())];
-    // Long enough not to come up by chance in what is encrypted.
+    // These texts are long enough not to occur by chance in encrypted data.
     for (const text of readable) assert.doesNotMatch(text, /user-1|ann@example|Ann Berg/i);
   });
 
@@ -248,7 +248,7 @@ describe('the link', () => {
       (await supertest(site.server).get((await makeLink({ locale: 'pt_BR' })).path)).text,
       /<html lang="pt">[\s\S]*Sua assinatura/,
     );
-    // As phones name it whose clock has 24 hours.
+    // A locale as phones with a 24-hour clock name it.
     const { path } = await makeLink({ locale: 'de-DE-u-hc-h23-ca-gregory' });
     assert.match((await supertest(site.server).get(path)).text, /<html lang="de">/);
     const french = await supertest(site.server)
@@ -333,13 +333,13 @@ describe('the link', () => {
   });
 });
 
-/** What the fake of Intercom's widget host records. */
+/** What the fake of Intercom's widget records. */
 interface Recorded {
   settings: Record<string, unknown>;
   calls: unknown[][];
 }
 
-/** Intercom's own script boots from `intercomSettings`, then runs what was queued; this one records it. */
+/** Intercom's own script boots from `intercomSettings`, then runs the queued calls; this one records both. */
 const WIDGET = `(() => {
   const queued = window.Intercom.q ?? [];
   const record = (...args) => {
@@ -411,7 +411,7 @@ describe('the page in a browser', () => {
     assert.equal(claims.name, 'Ann Berg');
     assert.equal(claims.subscription_status, 'cancelled');
 
-    // The credential is gone from the address before Intercom can read it; a reload still works.
+    // The credential is removed from the URL before Intercom can read it; a reload still works.
     assert.equal(new URL(page.url()).search, '');
     await page.getByRole('button', { name: 'Write to us' }).click();
     await until(
@@ -459,7 +459,7 @@ describe('the page in a browser', () => {
     const { page, context } = await openPage((await makeLink()).path);
     const popup = context.waitForEvent('page');
     await page.evaluate("window.opened = open('/settings')");
-    // Not mounted here: any page that is not the support page's has the headers of the settings.
+    // The settings are not mounted here, but every page other than the support page has their headers.
     await (await popup).getByRole('heading', { name: 'Page not found' }).waitFor();
     assert.equal(await page.evaluate('opened.closed || opened.document.body.innerText'), true);
     await context.close();

@@ -34,13 +34,13 @@ export interface MessengerSite {
   readonly url: string;
   readonly db: TestDatabase;
   readonly app: AppContext;
-  /** What time it is, epoch ms. */
+  /** The current time, epoch ms. */
   readonly clock: { nowMs: number };
-  /** Subscribers whose refresh was asked for. */
+  /** Subscribers for which a refresh was requested. */
   readonly refreshed: string[];
   makeKey(kind?: ApiKeyKind, workspaceId?: string): Promise<{ key: string; keyId: string }>;
   post(path: string, key: string | null, body?: unknown): supertest.Test;
-  /** A Canvas Kit request, signed as Intercom signs it. */
+  /** Sends a Canvas Kit request, signed as Intercom signs it. */
   canvas(flow: 'initialize' | 'submit' | 'live', body: object, signature?: string): supertest.Test;
   close(): Promise<void>;
 }
@@ -129,7 +129,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
   };
 }
 
-/** Stores a customer with the events given; each is filled up to that of a monthly App Store subscription. */
+/** Stores a customer with these events; missing fields are those of a monthly App Store subscription. */
 export async function addCustomer(
   site: Pick<MessengerSite, 'db'>,
   appUserIds: readonly string[],

@@ -134,7 +134,7 @@ describe('the identity token', () => {
     assert.deepEqual(JSON.parse(Buffer.from(header, 'base64url').toString()), { alg: 'HS256', typ: 'JWT' });
     assert.ok(signature);
     assert.throws(() => jwt.verify(token, 'another secret', { clockTimestamp: 4_102_440_000 }));
-    // From another implementation, over the claims user_id, email and exp.
+    // Made by another implementation from the claims user_id, email and exp.
     const known =
       'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoicmNfdXNlcl8xIiwiZW1haWwiOiJhQGV4YW1wbGUuY29tIiwiZXhwIjo0MTAyNDQ0ODAwfQ.FIVFgMlmvavfX7hX7M__4kaA5n2K9oLkvmE5XK32rA8';
     const claims = { user_id: 'rc_user_1', email: 'a@example.com', exp: 4_102_444_800 };
@@ -213,9 +213,9 @@ describe('an error', () => {
 
   it('limits one key without limiting the others, and says how long to wait', async (t) => {
     const greedy = await site.makeKey();
-    // On a busy machine all these requests take longer than the ten seconds of the limit.
+    // On a busy machine, all these requests take longer than the limit's ten seconds.
     t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: Date.now() });
-    // Nor does `fetch`, with its timers mocked, notice a connection that the server closed after five.
+    // With its timers mocked, `fetch` does not notice that the server closes a connection after five seconds.
     site.server.keepAliveTimeout = 60_000;
     const request = {
       method: 'POST',
@@ -246,7 +246,7 @@ describe('an error', () => {
     await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
     const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');
     const statuses: number[] = [];
-    // The minute that earlier requests began may end in between, and allows 60 more.
+    // The minute that earlier requests began may end in between, which allows 60 more.
     while (statuses.length < 122 && statuses.at(-1) !== 429)
       statuses.push((await site.post(PATH, wrong, { user_id: 'user-1' })).status);
     assert.deepEqual([statuses[0], statuses.at(-1)], [401, 429]);
