@@ -125,7 +125,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
       );
       if (nowMs >= fromMs) total += granted;
     }
-    // Less a twelfth, which the bucket holds, and a forty-eighth for calls that arrive later.
+    // The limit less a twelfth, which the bucket holds, and a forty-eighth for calls that arrive later.
     assert.ok(Math.abs(total - (480 - 40 - 10)) <= 2, `${total} calls`);
   });
 
@@ -140,7 +140,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
       usage,
       nowMs,
     });
-    // Three quarters of what a bucket holds, a twelfth of the limit.
+    // Three quarters of the bucket, which holds a twelfth of the limit.
     assert.equal(granted, 300);
   });
 
@@ -197,7 +197,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     assert.ok(refusal instanceof AppError && refusal.code === 'revenuecat_rate_limited');
     assert.ok(refusal.remedy.kind === 'wait_until' && refusal.remedy.atMs > begunMs + 40_000);
     assert.ok(Date.now() - begunMs < 30_000);
-    // An agent waits two seconds.
+    // A call for an agent waits only two seconds.
     const other = newProject();
     const card = limiter.gate(other, 'interactive');
     await card.enter('customer');
@@ -224,12 +224,12 @@ describe("the shared limit of a RevenueCat key's calls", () => {
   it('shares a limit between processes without one 429, and lets a card go first', async () => {
     const revenueCat = createRevenueCatSimulator();
     const listening = await revenueCat.listen();
-    // Another pool acts as another process: all that they share is the database.
+    // Another pool acts as another process: they share only the database.
     const otherPool = await openDatabase({ url: db.url, logger: silent, poolSize: 5 });
     try {
       revenueCat.addProject({ id: 'proj1' });
       revenueCat.addCustomer('proj1', { id: 'user-1' });
-      // So few that every machine uses them up.
+      // So few that any machine uses them up.
       revenueCat.state.limitsPerMinute.customer = 600;
       const apiKey = revenueCat.issueKey('proj1');
       const project = newProject();
@@ -241,17 +241,17 @@ describe("the shared limit of a RevenueCat key's calls", () => {
         });
       const startedMs = performance.now();
       const stopAtMs = startedMs + 2_500;
-      /** How many others ended while one waited: in time, what a slow machine adds is the same for both. */
+      /** How many other calls ended while one waited. In ms, a slow machine would add the same time to both. */
       const waits = { bulk: [] as number[], card: [] as number[] };
       let calls = 0;
       const call = async (client: ReturnType<typeof clientOf>, kind: keyof typeof waits): Promise<void> => {
         const before = calls;
         await client.getCustomer('proj1', 'user-1');
-        // The first find a full bucket.
+        // The first calls find a full bucket.
         if (before > 30) waits[kind].push(calls - before);
         calls += 1;
       };
-      // One call tells the limit; with the usual one the others would be slower than they may.
+      // One response tells the limit; with the default limit, the other calls would be slower than allowed.
       await clientOf(db.database, 'bulk').getCustomer('proj1', 'user-1');
       const bulk = [db.database, otherPool.database].flatMap((database) => {
         const client = clientOf(database, 'bulk');

@@ -91,7 +91,7 @@ describe('the names of products', () => {
       [['pro_monthly', 'pro_yearly']],
     );
     assert.deepEqual(activeEntitlements, [{ lookupKey: 'pro', endsAtMs: null }]);
-    // Made since the names were read.
+    // Created after the names were read.
     entitlements.push({ id: 'entl2', lookupKey: 'team', displayName: null });
     assert.equal((await read('entl2'))?.snapshot.activeEntitlements[0]?.lookupKey, 'team');
   });
@@ -132,7 +132,7 @@ describe('the names of products', () => {
     await known.press('refresh');
     await tell(product, 'active_monthly', { appUserId: 'user_new' });
     const unknown = await openFor(product, { externalId: 'user_new' });
-    // The webhooks and the card refresh in the background, which must not read the new id yet.
+    // The webhooks and the card trigger background refreshes, which must not read the new id yet.
     await settled(product);
     const customer = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID)?.customers.get('user_new');
     const [subscription] = customer?.subscriptions ?? [];
