@@ -135,7 +135,7 @@ describe('the record of changes', () => {
     assert.equal(row?.who, 'Bob <b>');
     assert.equal(row?.action, 'events_changed');
     const details = row?.details as { changes: { what: string; from: unknown; to: unknown }[] };
-    // Of the others that the form has, it has switched off each one, as a form without ticks does, and renamed none.
+    // Like any form without ticks, it switched off every other kind. It renamed none of them.
     assert.deepEqual(
       details.changes.filter(({ to }) => to !== false),
       [{ what: 'renewal.name', from: '', to: 'Renewed' }],

@@ -46,7 +46,7 @@ after(() => site.close());
 
 const PROJECT = { workspaceId: 'abc123', projectId: 'p1' };
 
-/** A purchase by webhook, that ends so many days from now. */
+/** A webhook's event of a purchase that ends this many days from now. */
 function purchase(id: string, endsInDays: number, fields: Record<string, unknown> = {}) {
   const endMs = Date.now() + endsInDays * DAY_MS;
   return eventBody({
@@ -131,7 +131,7 @@ const page = async (id: string): Promise<string> =>
 const choose = (id: string): Promise<void> =>
   chooseCustomers(site.app, { workspaceId: 'abc123', bulkGrantId: id }, Number.POSITIVE_INFINITY);
 
-/** Another admin. */
+/** Signs in another admin. */
 async function signInBob(): Promise<{ bob: Browser; token: string }> {
   site.intercom.addAdmin('abc123', { id: 'bob', name: 'Bob', email: 'bob@abc123.example' });
   const bob = supertest.agent(site.server);
@@ -317,7 +317,7 @@ describe('Settings › Grants › Grant to many', () => {
         `select app_user_id from bulk_grant_customers where workspace_id = 'abc123' and bulk_grant_id = $1`,
         [id],
       );
-    // What begins like an escaped formula is one, also in a list of one's own.
+    // An id that begins like an escaped formula counts as one, so it must be escaped in a typed list too.
     const typed = ids.map((id) => `"${id.replace(/^'=/, "''=").replaceAll('"', '""')}"`);
     const first = await draft({ customers: typed.join('\n') });
     const { text } = await browser.get(`/settings/grants/many/results.csv?id=${first.id}`).expect(200);
@@ -504,7 +504,7 @@ describe('Settings › Grants › Grant to many', () => {
     const by = { id: '1', name: 'Ada', email: null };
     await jobs.send('bulk-grant.run', key, { afterSeconds: 1 });
     await changeBulkGrant({ database: db.database, jobs }, key, { event: 'pause', by });
-    // The job that waited runs, and finds that it is paused.
+    // The waiting job runs during the transaction, and finds that the grant is paused.
     const transaction: Database['transaction'] = (work) =>
       db.database.transaction(async (sql) => {
         const result = await work(sql);
@@ -613,7 +613,7 @@ describe('Settings › Grants › Grant to many', () => {
     const page = async (): Promise<string> =>
       (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
     await send('/start', { id }).expect(303);
-    // A third of them: what a worker claims together.
+    // A third of the customers, because a worker claims that many together.
     assert.equal(await runBulkGrant(site.app, key, 0), true);
     assert.match(await page(), /<progress aria-label="Customers" value="33"/);
     await send('/pause', { id }).expect(303);
@@ -633,7 +633,7 @@ describe('Settings › Grants › Grant to many', () => {
     const { id } = await draft({ customers: 'active_1\ntrial_1' });
     await send('/start', { id }).expect(303);
     const key = { workspaceId: 'abc123', bulkGrantId: id };
-    /** @param attempts so many failed before */
+    /** @param attempts how many attempts failed before */
     const retryNow = (attempts: number) =>
       db.database.query(
         `update bulk_grant_customers set claimed_until = null, attempts = $3

@@ -131,7 +131,7 @@ it('gets an event that was delivered, one that waits, and a refused webhook', as
 const WITH_DATA = [...PAGES.map((path) => `/settings${path}`), '/settings/deliveries/event?id=delivered'];
 
 it('obeys its policy, has no axe finding and fits its screen, on a desktop and a phone, in light and dark', async () => {
-  // Without motion: while colors change, axe would measure those between.
+  // Without motion, because axe would measure colors in the middle of a transition.
   const page = await openSignedInTab({ reducedMotion: 'reduce' });
   await bringAxe(page);
   let complaints: string[] = [];
@@ -140,7 +140,7 @@ it('obeys its policy, has no axe finding and fits its screen, on a desktop and a
   });
   page.on('pageerror', (error) => complaints.push(error.message));
   for (const path of [...WITH_DATA, '/', '/help', '/privacy', '/terms']) {
-    // The policy keeps axe from the page's styles: only what the page itself does counts.
+    // The page's policy refuses axe its styles. Only complaints about the page itself count.
     complaints = [];
     await page.goto(`${site.url}${path}`);
     assert.deepEqual(

@@ -55,7 +55,7 @@ async function settings(): Promise<NonNullable<Awaited<ReturnType<typeof readWor
   return workspace.settings;
 }
 
-/** Stores an event as the receiver does, for a customer of its own. */
+/** Stores an event as the webhook receiver does, for a new customer. */
 async function storeEvent(
   fields: { delivery?: string; reason?: string | null; workspaceId?: string; appUserId?: string } = {},
 ): Promise<string> {
@@ -346,7 +346,7 @@ describe('connecting RevenueCat', () => {
 });
 
 describe('event names', () => {
-  /** As a browser does: with the fields of every kind. */
+  /** Sends the form as a browser does, with the fields of every kind. */
   const sendEvents = (form: Record<string, string>) =>
     send('/events', { ...Object.fromEntries(EVENT_KINDS.map((kind) => [`name.${kind}`, ''])), ...form });
 
@@ -863,7 +863,7 @@ describe('grants', () => {
     }
     assert.equal(said('store_refund_approve', 'refused: ended'), 'Tried to approve a refund');
     assert.equal(said('store_refund_approve', 'approved'), 'Approved a refund');
-    // A decision that was recorded was made.
+    // A recorded decision was really made.
     assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
     assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
     assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');

@@ -67,7 +67,7 @@ describe('refused webhooks', () => {
     assert.match(String(health?.message), /Webhooks from Shop are refused/);
     const checked = await sendForm(ada, '/check');
     assert.equal(checked.headers.location, '/settings?done=checked_refused');
-    // Not as a success.
+    // The message must not look like a success.
     assert.match(await page('?done=checked_refused'), /class="flash todo" role="status">Checked just now/);
   });
 
