@@ -17,7 +17,7 @@ import { useDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
 import { silent } from '../support/world.ts';
 
-/** What happens, in this order, and what the card says after it has loaded again. */
+/** What happens, in this order, and what the card says after it has reloaded. */
 const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: RegExp])[] = [
   ['Ben Ortiz', 'convert', /^Pro, \$9\.99 a month\. Next charge/],
   ['Cleo Marsh', 'uncancel', /^Pro, free trial until/],
@@ -176,7 +176,7 @@ test('everything that can happen changes the card', async () => {
     const read = async (): Promise<string> => {
       const call = { flow: 'initialize', adminId: '1001', conversationId, contactId };
       const { canvas } = (await post('/canvas', call)) as { canvas: Canvas };
-      // Without the mark before the headline.
+      // Removes the mark before the headline.
       return textOf(canvas).replace(/^[^\p{L}\p{N}]+/u, '');
     };
     await until(async () => sentence.test(await read()), `${name}: ${actionId}`).catch(async () => {
@@ -341,7 +341,7 @@ describe('every page is accessible and fits, at phone and desktop width, in ligh
   });
 });
 
-/** Intercom's own script, which is not on this machine; it notes what it is called with. */
+/** Takes the place of Intercom's own script, which is not on this machine, and records how it is called. */
 const WIDGET = 'window.Intercom = (...args) => { document.title = args[0]; };';
 
 describe('with the keyboard alone', () => {
@@ -398,7 +398,7 @@ describe('with the keyboard alone', () => {
     for (const key of ['Tab', 'Shift+Tab']) {
       await page.goto(`${origin()}/inbox?conversation=504&admin=1001`);
       await page.locator('[data-testid=card] .canvas').waitFor();
-      // What is drawn above the focus later moves it out of view.
+      // Anything drawn later above the focused control would move it out of view.
       await page.locator('#event-count', { hasText: /\d/ }).waitFor();
       const passed: string[] = [];
       for (;;) {
@@ -499,7 +499,7 @@ describe('starting', () => {
     const after = await people(second);
     assert.deepEqual([...after.keys()], [...before.keys()]);
     assert.equal(after.get('Aria Blom'), 1);
-    // What was still on its way may have arrived since.
+    // Events that were still on their way may have arrived since.
     for (const [name, events] of before) assert.ok((after.get(name) ?? 0) >= events, name);
     assert.match(second.greeting, new RegExp(`The data stays in ${options.dataDir}`));
   });

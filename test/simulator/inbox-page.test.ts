@@ -240,7 +240,7 @@ describe('the inbox page', () => {
   });
 
   beforeEach(async () => {
-    // What the page before still loads or polls would reach this test's workspace.
+    // Otherwise, requests that the previous page still makes would reach this test's workspace.
     await page.goto('about:blank');
     workspace = new FakeWorkspace();
     pageErrors = [];
