@@ -95,7 +95,7 @@ describe('while a customer is being erased', () => {
   }
 
   before(async () => {
-    // Work of its own could hold the project's lock when erasing begins, and wait for the held rows.
+    // The server's own work could hold the project's lock when erasing begins, and wait for the locked rows.
     product = await createProduct({ environment: { ROLE: 'web' } });
     jobs = await openJobs({
       databaseUrl: product.db.url,
@@ -153,7 +153,7 @@ describe('while a customer is being erased', () => {
   it('no job stays that is just being queued again', async () => {
     await queueCustomerImport(context(), { ...project(), appUserId: ERIN }, {});
     const [erasing] = await database().transaction(async (sql) => {
-      // As pg-boss does after a failure.
+      // Queues the job again, as pg-boss does after a failure.
       await sql.query(
         `insert into pgboss.job (name, data) select name, data from pgboss.job where data->>'appUserId' = $1`,
         [ERIN],

@@ -534,7 +534,7 @@ describe('an erased customer', () => {
     for (const id of ['"quoted" \\ id', '"', 'zoë_%']) {
       await bought(id);
       await transfer(`from ${id}`, [id], [BOB]);
-      // So that only its text leads to the other side.
+      // Now only the event's text leads to the other side.
       await rows(`delete from events where event_id = $1 and side = 'source'`, `from ${id}`);
       await erase(id);
       const sides = await rows<{ fields: Record<string, unknown> }>(

@@ -15,7 +15,7 @@ describe('refreshing in the background', () => {
   });
   after(() => product?.close());
 
-  /** What RevenueCat's API shows from now on. */
+  /** Adds a purchase that RevenueCat's API lists from now on. */
   function addPurchase(
     customer: Customer,
     period: { readonly id: string; readonly startsAtMs: number; readonly endsAtMs: number },
@@ -45,7 +45,7 @@ describe('refreshing in the background', () => {
     });
   }
 
-  /** Until RevenueCat has answered: on a busy machine that takes longer than the card waits. */
+  /** Refreshes until RevenueCat has responded: on a busy machine, this takes longer than the card waits. */
   const refresh = (card: OpenCard): Promise<OpenCard> =>
     until(async () => {
       const shown = await card.press('refresh');
@@ -84,7 +84,7 @@ describe('refreshing in the background', () => {
       transferred_to: ['receiver'],
     };
     await send(product, transfer as never);
-    // RevenueCat still has the purchase with the source.
+    // RevenueCat still lists the purchase for the source.
     await until(async () => {
       const rows = await product.db.database.query(
         `select 1 from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
@@ -218,7 +218,7 @@ describe('refreshing in the background', () => {
       ]);
     await until(async () => (await jobs('active')).length === 0, 'the refreshes of other tests to end');
     product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'user-1' });
-    // No call for 15 s: the refresh would wait that long.
+    // No call is allowed for 15 s: the refresh would wait that long.
     await database.query(
       `insert into revenuecat_budgets (workspace_id, project_id, domain, per_minute, tokens, at_ms, hold_until_ms)
        select $1, project_id, domain, 480, 0, extract(epoch from now()) * 1000, extract(epoch from now()) * 1000 + 15000
@@ -231,7 +231,7 @@ describe('refreshing in the background', () => {
       headers: { 'Content-Type': 'application/json', Authorization: product.webhook.authorization },
       body: JSON.stringify({ api_version: '1.0', event: eventBody({ app_user_id: 'user-1' }) }),
     });
-    // Another test's may begin at the same time.
+    // Another test's refresh may begin at the same time.
     const own = (state: string) =>
       database.query(
         `select 1 from pgboss.job j join subscriber_ids i on j.data->>'subscriberId' = i.subscriber_id::text

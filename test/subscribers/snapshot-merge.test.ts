@@ -17,7 +17,7 @@ import { PROJECT_ID, secrets, WORKSPACE_ID } from '../support/world.ts';
 
 const project = { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID };
 
-/** What the API tells of one monthly subscription at a moment. */
+/** The API's response about one monthly subscription at a given time. */
 function snapshotAt(
   takenAtMs: number,
   fields: { endsAtMs: number; givesAccess?: boolean; revenueUsdCents?: number; ids?: string[] },
@@ -237,7 +237,7 @@ describe('storing snapshots beside webhooks', () => {
           const { ids, email, takenAtMs, state } = await stateOf(id);
           assert.deepEqual(ids, [`alias-${counter}`, id].sort());
           assert.equal(email, 'new@example.com');
-          // Merged subscribers lose their snapshots; an import that still runs then brings it again.
+          // Merged subscribers lose their snapshots; an import that is still running may then store it again.
           if (!inParallel) assert.equal(takenAtMs, START_MS + 40 * DAY_MS, 'never an older one');
           assert.equal(state.status, 'active');
           assert.equal(
