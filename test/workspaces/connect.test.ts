@@ -293,7 +293,7 @@ it('encrypts everything again with a new key, after which the old one can be dro
   // One of the four belongs to a project whose disconnection can still be undone.
   assert.deepEqual(await rotateKeys(database, both), { rotated: 4, unreadable: [] });
   assert.deepEqual(await rotateKeys(database, both), { rotated: 0, unreadable: [] });
-  // Whatever column a secret is in: none is left that the old key has sealed.
+  // No secret in any column is still encrypted with the old key.
   const tables = await database.query<{ name: string }>(
     `select format('%I', table_name) as name from information_schema.tables
       where table_schema = 'public' and table_type = 'BASE TABLE'`,

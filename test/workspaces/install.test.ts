@@ -92,7 +92,7 @@ describe('installing', () => {
     await site.db.database.query(
       `update workspaces set access_token = 'v1.lost.key' where workspace_id = 'abc123'`,
     );
-    // Who is in the team is read again.
+    // So late that the team's members are read again.
     mock.timers.enable({ apis: ['Date'], now: Date.now() + 10 * 60_000 });
     try {
       await browser.get('/settings').expect(200);
@@ -326,7 +326,7 @@ describe('installing', () => {
       installRouter(site.app, () => Promise.resolve()),
       errorHandler(silent),
     );
-    // Without a server of its own each request would start one.
+    // One server for all requests: otherwise each request would start one.
     const listening = await listenOnLoopback(flooded);
     t.after(() => listening.close());
     const start = () => fetch(`${listening.url}/install`, { redirect: 'manual' });
@@ -344,7 +344,7 @@ describe('uninstalling', () => {
   const notice = (workspaceId: string): supertest.Test =>
     supertest(site.server).post('/intercom/uninstall').send({ app_id: workspaceId });
 
-  /** Sends a notice and does what the worker does with the job that it queued. */
+  /** Sends a notice and runs the job that it queued, as a worker does. */
   async function processNotice(workspaceId: string): Promise<void> {
     site.jobs.length = 0;
     await notice(workspaceId).expect(200);

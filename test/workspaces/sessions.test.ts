@@ -11,7 +11,7 @@ before(async () => {
 });
 after(() => site.close());
 
-/** Signs in and gives the cookie as the browser would send it. @param before the browser's session until then */
+/** Signs in and returns the cookie as the browser would send it. @param before the browser's session until then */
 async function sessionCookie(workspaceId: string, adminId?: string, before = ''): Promise<string> {
   const begun = await supertest(site.server).get('/install').expect(302);
   const state = String(begun.headers['set-cookie']).split(';')[0] ?? '';

@@ -24,9 +24,9 @@ export const PUBLIC_URL = 'https://app.test';
 export const APP_URL = 'http://intercom.test';
 
 export interface Site {
-  /** Listens: without a server of its own each request of a test would start one. */
+  /** Already listens: otherwise each request of a test would start a server. */
   readonly server: Server;
-  /** Where a browser finds the app; `PUBLIC_URL` unless it listens. */
+  /** The app's URL for a browser; `PUBLIC_URL` without `options.listen`. */
   readonly url: string;
   readonly db: TestDatabase;
   readonly intercom: IntercomSimulator;
@@ -34,7 +34,7 @@ export interface Site {
   readonly app: AppContext;
   /** Jobs that were queued, oldest first. */
   readonly jobs: { name: JobName; data: unknown; options?: Parameters<Jobs['send']>[2] }[];
-  /** The workspace's consent page, in the browser that began; gives the callback's address. */
+  /** Agrees on the workspace's consent page, and returns the callback's path and query. */
   consent(location: string, workspaceId: string, adminId?: string): Promise<string>;
   /** A browser with a session in the workspace. */
   signedIn(workspaceId: string): Promise<ReturnType<typeof supertest.agent>>;
@@ -51,7 +51,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
   const intercom = createIntercomSimulator({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
   const revenueCat = createRevenueCatSimulator();
   const [intercomAt, revenueCatAt] = [await intercom.listen(), await revenueCat.listen()];
-  // The app must know its address before it is made: the server comes first.
+  // The server comes first, because the app must know its address when it is created.
   let handle: RequestListener = () => {};
   const server = createServer((req, res) => handle(req, res));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
