@@ -16,7 +16,7 @@ const manifestSchema = z.strictObject({
     name: z.string().max(40),
     description: z.string().min(1),
     icon: z.strictObject({ size: z.literal('512x512'), format: z.literal('png'), file: z.string() }),
-    // Development workspaces are in the US alone.
+    // Development workspaces are only in the US.
     development_workspace: z.strictObject({ region: z.literal('US') }),
   }),
   api_version: z.string(),
@@ -42,7 +42,7 @@ const manifestSchema = z.strictObject({
     for_users_leads_and_visitors: z.strictObject({
       status: z.enum(['planned', 'on']),
       locations: z.array(z.enum(['home', 'conversation', 'message', 'workflow'])),
-      // Neither is asked: there is nothing to configure, and no sheet is opened.
+      // Intercom calls neither URL: there is nothing to configure, and no sheet is opened.
       configure_url: z.null(),
       initialize_url: httpsUrl,
       submit_url: httpsUrl,
@@ -213,7 +213,7 @@ it('names the addresses that the server answers', async () => {
         headers: isOpened ? { accept: 'text/html' } : { 'content-type': 'application/json' },
         ...(isOpened ? {} : { body: '{"app_id":"nobody"}' }),
       });
-      // A page leads on; what Intercom signs is refused without its signature; the uninstall notice is not signed.
+      // A page redirects. Routes that Intercom signs refuse an unsigned request; the uninstall notice is not signed.
       const expected = isOpened ? 302 : path === '/intercom/uninstall' ? 200 : 401;
       assert.equal(answer.status, expected, path);
     }

@@ -17,14 +17,14 @@ const source = globSync('src/**/*.ts', { cwd: ROOT })
 const documents = ['*.md', 'docs/*.md'].flatMap((pattern) => globSync(pattern, { cwd: ROOT })).sort();
 const operations = read('docs/operations.md');
 
-/** The names in backquotes of one section. */
+/** The names in backticks in one section. */
 function namesIn(text: string, heading: string): string[] {
   const section = text.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
   assert.notEqual(section, '', `no section ${heading}`);
   return [...section.matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
 }
 
-/** As GitHub makes them of headings. */
+/** The anchors that GitHub generates from headings. */
 function anchorsOf(text: string): Set<string> {
   const headings = [...text.matchAll(/^#+ (.+)$/gm)].map((match) => match[1] ?? '');
   return new Set(

@@ -16,7 +16,7 @@ describe('the main job, from the webhook to the card', () => {
   const nowMs = Date.now();
   const startMs = nowMs - 40 * DAY_MS + 417;
 
-  /** One event of each of the ten kinds, each for a customer of its own, in the shape of RevenueCat's samples. */
+  /** One event of each of the ten kinds, each for a different customer, in the shape of RevenueCat's samples. */
   const KINDS: readonly {
     readonly name: string;
     readonly card: RegExp;
