@@ -204,12 +204,17 @@ describe('a grant that RevenueCat would ignore', () => {
     const grantEndMs = now + DAY_MS;
     const boughtEndMs = now + 2 * DAY_MS;
     assert.deepEqual(endsFor(FOREVER_MS, []), [null, FOREVER_MS]);
-    assert.deepEqual(endsFor(grantEndMs, [[true, grantEndMs]]), [grantEndMs, null]);
+    for (const [itemEndMs, endMs] of [
+      [grantEndMs + 999, grantEndMs],
+      [FOREVER_MS, LIFETIME_END_MS],
+    ] as const)
+      assert.deepEqual(endsFor(itemEndMs, [[true, endMs]]), [endMs, null]);
     const both = [
       [true, grantEndMs],
       [false, boughtEndMs],
     ] as [boolean, number][];
     assert.deepEqual(endsFor(boughtEndMs, both), [grantEndMs, boughtEndMs]);
+    assert.deepEqual(endsFor(grantEndMs, both), [grantEndMs, boughtEndMs]);
     assert.deepEqual(endsFor(FOREVER_MS, [[true, grantEndMs]]), [grantEndMs, FOREVER_MS]);
     assert.deepEqual(endsFor(boughtEndMs, [...both, [true, now]]), [grantEndMs, boughtEndMs]);
     assert.deepEqual(endsFor(null, [[false, boughtEndMs]]), [null, boughtEndMs]);

@@ -298,6 +298,26 @@ describe('processing the journal', () => {
       );
     });
 
+  for (const code of ['57P01', '57014'])
+    test(`a batch that the database interrupted with ${code} marks no webhook as broken`, async () => {
+      const project = await addProject();
+      await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'interrupted' })));
+      let isInterrupted = false;
+      const database: Database = {
+        ...db.database,
+        transaction: (work) =>
+          db.database.transaction(async (sql) => {
+            const result = await work(sql);
+            if (isInterrupted) return result;
+            isInterrupted = true;
+            throw Object.assign(new Error('interrupted'), { code });
+          }),
+      };
+      const process = () => processProject({ database, secrets, logger: silent }, project);
+      await assert.rejects(process, { code });
+      assert.deepEqual(await process(), { processed: 1, failed: 0 });
+    });
+
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();
     const processor = createProcessor({ database: db.database, secrets, logger: silent });

@@ -171,7 +171,8 @@ describe('receiving', () => {
     assert.equal((await refusal())?.refusedFor, 'authorization', 'of the one that was refused above');
     await rows('update projects set last_refused_at = null');
     reported.length = 0;
-    const note = createRefusalRecorder({ database: world.db.database, jobs, now: () => nowMs });
+    let atMs = nowMs;
+    const note = createRefusalRecorder({ database: world.db.database, jobs, now: () => atMs });
     await note(project, 'signature');
     assert.equal((await refusal())?.refusedFor, 'signature');
     await note(project, 'authorization');
@@ -182,6 +183,9 @@ describe('receiving', () => {
       [['workspace.health', { workspaceId: WORKSPACE_ID }, once]],
       'and reported once',
     );
+    atMs += 60_001;
+    await note(project, 'authorization');
+    assert.equal((await refusal())?.refusedFor, 'authorization', 'and again after that minute');
     await receive({ event: eventBody({ id: 'taken-again' }) });
     assert.equal(await refusal(), null);
     await rows('update projects set last_refused_at = now()');
@@ -254,18 +258,22 @@ describe('receiving', () => {
   });
 
   test('refuses what is nested beyond reading, and takes what is merely deep', async () => {
-    const nested = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
-    const send = (levels: number, id: string) =>
+    const lists = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
+    const objects = (levels: number): string => `${'{"x":'.repeat(levels)}0${'}'.repeat(levels)}`;
+    const send = (value: string, id: string) =>
       api
         .post(`/webhooks/revenuecat/${PROJECT_ID}`)
         .set({ Authorization: AUTHORIZATION, 'Content-Type': 'application/json' })
-        .send(`{"event":{${id}"type":"RENEWAL","app_user_id":"deep-1","x":${nested(levels)}}}`);
-    assert.equal((await send(400, '"id":"deep-1",')).status, 200);
-    assert.equal((await send(400, '')).status, 200);
+        .send(`{"event":{${id}"type":"RENEWAL","app_user_id":"deep-1","x":${value}}}`);
+    assert.equal((await send(lists(400), '"id":"deep-1",')).status, 200);
+    assert.equal((await send(lists(400), '')).status, 200);
+    assert.equal((await send(`[${'[],'.repeat(600)}0]`, '')).status, 200, 'wide, and not deep');
     for (const id of ['"id":"deep-2",', '']) {
-      const refused = await send(200_000, id);
-      assert.equal(refused.status, 400);
-      assert.match(refused.text, /nested too deeply/);
+      for (const value of [lists(200_000), objects(150_000)]) {
+        const refused = await send(value, id);
+        assert.equal(refused.status, 400);
+        assert.match(refused.text, /nested too deeply/);
+      }
     }
   });
 

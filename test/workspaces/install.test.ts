@@ -304,6 +304,14 @@ describe('installing', () => {
     const answer = await browser.get(await site.consent(text(begun.headers.location), 'unproven'));
     assert.match(messageOf(answer.headers.location), /Verify your email/);
     assert.equal(await readWorkspace(site.db.database, 'unproven'), null);
+
+    site.intercom.addAdmin('abc123', { id: 'unproven', emailVerified: false });
+    const again = await browser.get('/oauth/signin');
+    await browser.get(await site.consent(text(again.headers.location), 'abc123', 'unproven')).expect(403);
+    const [record] = await site.db.database.query<{ action: string }>(
+      `select action from audit_log where workspace_id = 'abc123' and actor->>'id' = 'unproven'`,
+    );
+    assert.equal(record?.action, 'sign_in_refused');
   });
 
   it('succeeds without the attributes, which are created later', async () => {
