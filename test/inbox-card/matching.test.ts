@@ -98,7 +98,12 @@ describe('finding the customer', () => {
       });
       const id = await idOf(appUserId);
       assert.ok(idsOn(found.canvas).includes(`match:${id}`), found.text);
+      assert.match(
+        found.text,
+        new RegExp(`^${appUserId} \\| ${email} · Last event \\w{3} \\d{1,2}, \\d{4}$`, 'm'),
+      );
       const review = await found.press(`match:${id}`);
+      assert.doesNotMatch(review.text, /^Project: /m, 'there is only one');
       assert.match(review.text, /^Pro, \$9\.99 a month\. Next charge .+\.$/m);
       assert.equal((await linksOf(card.contactId)).length, 0, 'nothing is linked before it is confirmed');
       const done = await review.press('match.confirm');
@@ -375,6 +380,11 @@ describe('finding the customer', () => {
       assert.match(card.text, /^Several customers have this email/m);
       for (const appUserId of ['user_twin_1', 'user_twin_2']) {
         assert.ok(idsOn(card.canvas).includes(`match:${await idOf(appUserId)}`));
+        assert.match(
+          card.text,
+          new RegExp(`^${appUserId} \\| Last event `, 'm'),
+          'without the email that it is by',
+        );
       }
       const chosen = await (await card.press(`match:${await idOf('user_twin_2')}`)).press('match.confirm');
       assert.match((await chosen.press('home')).text, /^Pro, cancelled on/m);

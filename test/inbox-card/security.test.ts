@@ -387,12 +387,21 @@ describe('what a card never does', () => {
     const chosen = await card.press(second);
     assert.match(chosen.text, /^Other project \| Test app$/m, 'the project that it leads to');
     assert.match(chosen.text, /^No purchases of this customer are known here\.$/m);
+    assert.match((await chosen.press('details')).text, /^Project: Second app$/m);
     const back = await (await chosen.press('timeline')).press('home');
     assert.match(back.text, /^No purchases of this customer are known here\.$/m);
     const again = await back.press('projects');
     assert.match(again.text, /^Test app \|/m);
     const audit = await database.query('select 1 from audit_log where contact_id = $1', [card.contactId]);
     assert.equal(audit.length, 0);
+
+    const lead = await openFor(product, { role: 'lead' });
+    const found = await lead.press('match.search', { 'match.query': 'user_two' });
+    assert.match(
+      found.text,
+      /^user_two \| Test app · Last event \w{3} \d{1,2}, \d{4}\nuser_two \| Second app · Last event /m,
+    );
+    assert.match((await found.press(second)).text, /^Project: Second app$/m);
   });
 
   test('a customer of eight projects chooses among all of them on one screen', async () => {

@@ -244,6 +244,11 @@ describe('the timeline', () => {
         currency: 'EUR',
         price: 8.5,
         price_in_purchased_currency: 7.99,
+        offer_code: 'SPRING',
+        is_family_share: true,
+        purchased_at_ms: Date.UTC(2026, 0, 8, 18, 5),
+        expiration_at_ms: Date.UTC(2031, 1, 8, 18, 5),
+        grace_period_expiration_at_ms: Date.UTC(2031, 1, 24, 18, 5),
       }),
     );
     const card = await openFor(product, { role: 'lead' });
@@ -263,6 +268,13 @@ describe('the timeline', () => {
       'Event ID: stand-1',
       'Transaction: t-user_stand',
       'Product: pro_monthly',
+      'Entitlement: Pro',
+      'Store: App Store',
+      'Period began: Jan 8, 2026 at 1:05PM',
+      'Period ends: Feb 8, 2031 at 1:05PM',
+      'Grace period ends: Feb 24, 2031 at 1:05PM',
+      'Offer: SPRING',
+      'Family sharing: yes',
     ]) {
       assert.ok(delivered.text.split('\n').includes(line), `${line} in\n${delivered.text}`);
     }

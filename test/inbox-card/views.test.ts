@@ -547,7 +547,7 @@ describe('the card of each sample customer', () => {
     ];
     for (const [{ text }, line] of lines) assert.ok(text.split('\n').includes(line), `${line}\nin\n${text}`);
     const technical = await details.press('technical');
-    assert.match(technical.text, /^\$RCAnonymousID:[0-9a-f]{32}$/m);
+    assert.match(technical.text, /^Other IDs\n\$RCAnonymousID:[0-9a-f]{32}$/m);
     assert.match(technical.text, /^First seen: [A-Z]/m);
     assert.match(technical.text, /^\$email: active_monthly@example\.com$/m);
     assert.match(details.text, /^Updated: \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M$/m);
