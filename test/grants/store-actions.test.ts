@@ -944,7 +944,7 @@ describe('a store action that does not go through', () => {
       const page = await openPage(card);
       assert.match(
         page.text,
-        /^Refund: The API key lacks customer_information:subscriptions:read_write\. An admin can replace/m,
+        /^Refund: The API key lacks customer_information:subscriptions:read_write\. An admin can add this/m,
       );
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith('refund:')));
     } finally {
