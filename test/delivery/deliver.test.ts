@@ -15,7 +15,7 @@ import { linkContact } from './support.ts';
 describe('delivering', () => {
   let world: World;
   let worker: DeliveryWorker;
-  /** Times are around now, because the worker's clock is the real one. */
+  /** Events are dated around now, because the worker uses the real clock. */
   const nowMs = Date.now();
 
   const queued: string[] = [];
@@ -66,7 +66,7 @@ describe('delivering', () => {
     return row;
   };
 
-  /** Waits until what was delivered is stored. */
+  /** Waits until the results of all deliveries are stored. */
   const untilStored = () =>
     until(async () => {
       const leased = await world.db.database.query(

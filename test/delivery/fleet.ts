@@ -28,7 +28,7 @@ import { NOW_MS, recentEvent } from './support.ts';
 
 /** A process of the app. */
 export interface Process {
-  /** Where it listens; a worker does not. */
+  /** Where it listens; a worker does not listen. */
   readonly url: string;
   kill(): Promise<void>;
 }

@@ -242,7 +242,7 @@ describe('sharing the work', () => {
       const { database } = world.db;
       for (const externalId of ['first', 'refused', 'slow'])
         world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId });
-      // The first call of a window is made alone.
+      // Makes the first call of the window, which runs alone.
       await receive(world, 'first', { id: 'first-1' });
       await until(async () => (await stateOf(world, 'first-1'))?.delivery === 'delivered', 'first-1');
       world.intercom.faults.add({ pathPrefix: '/events', status: 429, times: 1 });

@@ -5,7 +5,7 @@ import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { PROJECT_ID, WORKSPACE_ID, type World } from '../support/world.ts';
 
-/** Times are around now, because the worker's clock is the real one. */
+/** Events are dated around now, because the worker uses the real clock. */
 export const NOW_MS = Date.now();
 
 /** An event of a monthly subscription that began five days ago and runs for 25 more. */

@@ -235,7 +235,7 @@ export async function reviewAction(
   });
 }
 
-/** How often RevenueCat was called for something. */
+/** How often RevenueCat was called to act on something with this id. */
 export function callsAbout(product: Product, id: string): number {
   return product.revenueCat.state.actionRequests.filter((each) => each.id === id).length;
 }

@@ -12,7 +12,7 @@ import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { csrfIn } from '../workspaces/support.ts';
 
-/** Chosen in three batches; the second is held. */
+/** Chosen in three batches, the second of which is blocked. */
 const CUSTOMERS = 120;
 const HELD = 60;
 

@@ -67,7 +67,7 @@ afterEach(async () => {
   await setActions(product, ALL_ON);
 });
 
-/** A date in a text. */
+/** Matches a date. */
 const DAY = '[A-Z][a-z]{2} \\d+, \\d{4}';
 
 const openBuyer = (store: string, changes?: Parameters<typeof openBuyerOf>[2]) =>

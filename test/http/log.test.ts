@@ -104,7 +104,7 @@ describe('the log', () => {
     const { database } = product.db;
     await openCard('match.search');
     await openCard('refresh');
-    // PostgreSQL's errors quote a value that it cannot read, and the whole row that it refuses.
+    // PostgreSQL's errors quote a value that it cannot read, and all of a row that it refuses.
     await database.query('alter table webhooks alter column payload type bigint using 1');
     assert.equal((await sendWebhook({ id: 'log-2' })).status, 500);
     await database.query('alter table webhooks alter column payload type text');

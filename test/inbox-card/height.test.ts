@@ -13,7 +13,7 @@ import { CASES } from '../subscription/cases.ts';
 import { day } from '../subscription/histories.ts';
 import { MAX_FIRST_CANVAS_PX, useCardHeights } from '../support/card-height.ts';
 
-/** What is on a card besides its sentence and its events. */
+/** The optional parts of a card, besides its sentence and its events. */
 interface Situation {
   readonly notice?: 'card.state.keyRejected' | 'card.state.disconnected';
   readonly isShared?: boolean;

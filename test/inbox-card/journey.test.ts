@@ -166,7 +166,7 @@ describe('the card in a browser', () => {
     assert.equal(await page.getByTestId('problems').count(), 0, conversation);
     opened = { ...opened, conversation };
   };
-  /** @param id a prefix where it ends with a colon */
+  /** @param id a prefix if it ends with a colon */
   const control = (id: string) =>
     card().locator(id.endsWith(':') ? `[data-component-id^="${id}"]` : `[data-component-id="${id}"]`);
   const press = async (id: string): Promise<void> => {

@@ -17,7 +17,7 @@ const [FIRST_STORY] = STORY_NAMES;
 
 const DATE = '[A-Z][a-z]{2} \\d{1,2}, \\d{4}';
 
-/** What a support lead would say of each story; dates are those of the workspace's time zone. */
+/** What a support lead would say about each story; dates are in the workspace's time zone. */
 const SENTENCES: Readonly<Record<(typeof STORY_NAMES)[number], RegExp>> = {
   active_monthly: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),
   long_history: new RegExp(`^Pro, \\$9\\.99 a month\\. Next charge ${DATE}\\.$`, 'm'),

@@ -438,7 +438,7 @@ describe('receiving', () => {
       );
       return row?.email;
     };
-    // Paywall events carry attributes flat.
+    // Paywall events have flat attributes.
     const flat = eventBody({ id: 'mail-flat', subscriber_attributes: { $email: 'Flat@example.com' } });
     assert.equal(prepareEvent(flat, nowMs).email?.value, 'flat@example.com');
     const [second, first] = [named(['second', 2], 'mail-a'), named(['first', 1], 'mail-a')];

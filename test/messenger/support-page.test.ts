@@ -309,7 +309,7 @@ describe('the link', () => {
     const main = page.text.slice(page.text.indexOf('<main'));
     assert.doesNotMatch(main, /stripe|checkout|upgrade|https?:/i);
     assert.match(main, /write to us/);
-    // The product itself is named.
+    // The name of the product itself stays.
     assert.match(main, /You subscribed <small>Pro monthly · \$9\.99<\/small>/);
     assert.match(main, /<dd>On the web<\/dd>/);
   });

@@ -270,7 +270,7 @@ describe('RevenueCat client', () => {
     assert.deepEqual(await client.listProjects(), [{ id: 'proj1', name: 'One' }]);
     nextPage = '/v2/projects/proj1/customers?starting_after=user-1';
     assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
-    // Behind a proxy, RevenueCat still names its own host. Without a customer ID in the URL, the page's last one is used.
+    // Behind a proxy, RevenueCat still names its own host. If the URL has no customer ID, the page's last one is used.
     nextPage = 'https://api.revenuecat.com/v2/projects/proj1/customers?page=2';
     assert.deepEqual(await client.listCustomers('proj1', null), { ids: ['user-1'], next: 'user-1' });
   });

@@ -20,7 +20,7 @@ before(async () => {
 });
 after(() => site.close());
 
-/** A browser in which this teammate has allowed the app. */
+/** A browser in which this teammate has authorized the app. */
 async function signIn(adminId: string): Promise<Browser> {
   const browser = supertest.agent(site.server);
   const begun = await browser.get('/install');

@@ -95,7 +95,7 @@ async function storeCustomers(): Promise<void> {
   for (const event of events)
     await journal.append(PROJECT, checkWebhook(Buffer.from(JSON.stringify({ event }))));
   await processProject({ database, secrets: site.app.secrets, logger: silent }, PROJECT);
-  // A card was opened while lapsed_1 still had access.
+  // As if a card had been opened while lapsed_1 still had access.
   const [lapsed] = await database.query<{ subscriberId: string; version: number }>(
     `select s.subscriber_id as "subscriberId", s.version::float8 as version
        from subscribers s join subscriber_ids i on i.workspace_id = $1 and i.subscriber_id = s.subscriber_id
@@ -117,7 +117,7 @@ function send(path: string, fields: Record<string, unknown>, by = browser, token
     .send({ _csrf: token, ...fields });
 }
 
-/** The page that a form leads to. */
+/** Sends the form, and returns the page that it leads to. */
 async function draft(fields: Record<string, unknown>): Promise<{ id: string; text: string }> {
   const { headers } = await send('', { ...wish, ...fields }).expect(303);
   const id = new URL(String(headers.location), 'http://x').searchParams.get('id') ?? '';
@@ -127,7 +127,7 @@ async function draft(fields: Record<string, unknown>): Promise<{ id: string; tex
 const page = async (id: string): Promise<string> =>
   (await browser.get(`/settings/grants/many?id=${id}`).expect(200)).text;
 
-/** What the worker does after a group was chosen on the form. */
+/** Chooses the customers of a group, as a worker does after the form was sent. */
 const choose = (id: string): Promise<void> =>
   chooseCustomers(site.app, { workspaceId: 'abc123', bulkGrantId: id }, Number.POSITIVE_INFINITY);
 

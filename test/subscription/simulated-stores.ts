@@ -110,7 +110,7 @@ export interface Truth {
   pending: Plan | null;
   period: 'TRIAL' | 'INTRO' | 'NORMAL';
   startMs: number;
-  /** The start that the store repeats in its webhooks. */
+  /** The start of the period as the store's webhooks name it. */
   statedStartMs: number;
   endMs: number;
   autoRenew: boolean;

@@ -286,7 +286,7 @@ const HISTORIES: readonly History[] = [
     primary: { pausedAtMs: day(30), resumesAtMs: day(90) },
   },
 
-  // Time alone.
+  // Time passes without an event.
   {
     name: 'no event came at the end',
     events: [buy(0, 30)],

@@ -105,7 +105,7 @@ export async function assertViewAccessible(page: Page, name: string): Promise<vo
   await page.setViewportSize({ width: 1280, height: 1000 });
 }
 
-/** By how much the page is wider than the screen, px. */
+/** How much wider than the screen the page is, px. */
 function overflowOf(page: Page): Promise<number> {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 }

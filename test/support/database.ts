@@ -43,7 +43,7 @@ export async function emptyDatabase({ database }: TestDatabase): Promise<void> {
   for (const { name } of tables) await database.query(`delete from ${name}`);
 }
 
-/** The connections that wait for a lock. `pg_locks` would also show those of other test files, which share the server. */
+/** Connections that wait for a lock. `pg_locks` would also show those of other test files, which share the server. */
 export function waitingForLocks({ database }: TestDatabase): Promise<unknown[]> {
   return database.query(
     `select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,

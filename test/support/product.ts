@@ -117,7 +117,7 @@ export async function createProduct(
   };
 }
 
-/** Set TEST_LOG=warn to see the lines as well. */
+/** Stores the lines; TEST_LOG=warn prints them too. */
 function keepingLogger(lines: string[]): Logger {
   const { TEST_LOG: level } = process.env;
   const write = (line: string): void => {
