@@ -14,7 +14,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
-import { BARE_ENVIRONMENT } from '../support/process.ts';
+import { BARE_ENVIRONMENT, endWithTests } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   AUTHORIZATION,
@@ -91,6 +91,7 @@ export async function createFleet(): Promise<Fleet> {
         },
       });
       processes.add(child);
+      endWithTests(child);
       const gone = new Promise<void>((resolve) => {
         child.once('exit', () => {
           processes.delete(child);

@@ -26,11 +26,19 @@ export interface Running {
   }>;
 }
 
-/** Processes that a failed test leaves running are killed when the tests end. */
+/** They stop the tests. */
+export const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
+
+/** A process that a failed test leaves running is killed when the tests end. */
+export function endWithTests(child: ChildProcess): void {
+  running.add(child);
+  child.once('close', () => running.delete(child));
+}
 
 export interface ServerProcess extends Running {
   readonly url: string;
@@ -51,7 +59,7 @@ export function startCommand(
     env: { ...BARE_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  running.add(child);
+  endWithTests(child);
   const printed = { output: '', stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('utf8').on('data', (text: string) => {
@@ -61,7 +69,6 @@ export function startCommand(
   }
   const ended: Running['ended'] = new Promise((resolve) => {
     child.once('close', (code, signal) => {
-      running.delete(child);
       resolve({ code, signal, stdout: printed.stdout, stderr: printed.stderr });
     });
   });

@@ -14,6 +14,7 @@ import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
 import { makeDatabaseFolder } from './folder.ts';
 import { orderFiles } from './order.ts';
+import { STOP_SIGNALS } from './process.ts';
 
 /** Limits for a file, and for a process that does not end because something was left open. */
 const FILE_TIMEOUT_MS = 180_000;
@@ -93,8 +94,11 @@ async function runTests(files: readonly string[], folder: string, databaseUrl: s
     await writeFile(path, moduleOf(each, claims));
     return path;
   });
+  const stopping = new AbortController();
+  for (const signal of STOP_SIGNALS) process.once(signal, () => stopping.abort());
   const events = run({
     files: await Promise.all(modules),
+    signal: stopping.signal,
     concurrency: PROCESSES,
     timeout: PROCESS_TIMEOUT_MS,
     execArgv: [

@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { after, describe } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
+import { STOP_SIGNALS } from './process.ts';
 import { runnerHook } from './runner-hook.ts';
 
 /** How long a process may take to end after its last test, ms. */
@@ -24,6 +25,8 @@ export function atEnd(end: () => Promise<unknown>): void {
  */
 export async function runFiles(files: readonly string[], claims: string): Promise<void> {
   failOnUncaught();
+  // Node would end without its exit hooks, which end what a test has started.
+  for (const signal of STOP_SIGNALS) process.once(signal, () => process.exit(1));
   after(async () => {
     for (const end of ends.reverse()) await end();
     // Anything that a failed test leaves open would keep the run waiting for the time limit of the process.
