@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import express from 'express';
+import { addBackfillCommand } from '../../src/backfill/command.ts';
 import { findSharedSubscribers } from '../../src/contacts/repository.ts';
 import type { Database } from '../../src/database/sql.ts';
 import { listenOnLoopback } from '../../src/simulator/listen.ts';
 import { plansOf, scansOfAll } from '../support/plans.ts';
-import { startCommand } from '../support/process.ts';
+import { runCommandHere, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import { WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld } from './support.ts';
@@ -55,13 +56,13 @@ describe('importing many customers', () => {
 
   it('is complete and exact after a kill, within the rate limit', async () => {
     const { database } = world.db;
-    const command = () => startCommand(['backfill', '--workspace', WORKSPACE_ID, '--json'], world.env);
+    const args = ['backfill', '--workspace', WORKSPACE_ID, '--json'];
     const done = async (): Promise<number> => {
       const [row] = await database.query<{ done: number }>('select done from imports');
       return row?.done ?? 0;
     };
     for (const killAt of KILLED_AT) {
-      const running = command();
+      const running = startCommand(args, world.env);
       const killed = until(
         async () => running.child.exitCode !== null || (await done()) >= killAt,
         `${killAt} customers`,
@@ -73,7 +74,7 @@ describe('importing many customers', () => {
       assert.equal(signal, 'SIGKILL', stderr);
       assert.ok((await done()) < CUSTOMERS, 'it was killed on the way');
     }
-    const last = await command().ended;
+    const last = await runCommandHere(addBackfillCommand, args, world.env);
     assert.equal(last.code, 0, last.stderr);
     const result = JSON.parse(last.stdout) as Record<string, unknown>;
     assert.deepEqual(

@@ -7,7 +7,7 @@ import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { eventBody } from '../support/events.ts';
 import { startServerProcess } from '../support/process.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import { createProduct, type Product, startServerHere } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { csrfIn } from '../workspaces/support.ts';
@@ -61,7 +61,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
     .send({ _csrf: csrfIn(form), ...wish })
     .expect(303);
   const page = async (): Promise<string> => (await browser.get(headers.location ?? '').expect(200)).text;
-  const startWorker = () => startServerProcess({ ...product.environment, ROLE: 'worker' });
+  const worker = { ...product.environment, ROLE: 'worker' };
 
   const release = Promise.withResolvers<void>();
   const isHeld = Promise.withResolvers<void>();
@@ -77,7 +77,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
     await release.promise;
   });
   await isHeld.promise;
-  const killed = await startWorker();
+  const killed = await startServerProcess(worker);
   await until(async () => /Checked 50 of 120 customers, 50 of them chosen/.test(await page()), 'a batch');
   killed.child.kill('SIGKILL');
   await killed.ended;
@@ -90,10 +90,9 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
   const runAgain = `update pgboss.job set state = 'created'
     where name = 'bulk-grant.choose' and state = 'active' and data->>'workspaceId' = $1 returning 1`;
   assert.equal((await rows(runAgain)).length, 1);
-  const next = await startWorker();
+  const next = await startServerHere(worker);
   await until(async () => /Grant to 120 customers|Request approval/.test(await page()), 'the review');
-  next.child.kill('SIGKILL');
-  await next.ended;
+  await next.stop();
   const chosen = await rows('select distinct app_user_id from bulk_grant_customers where workspace_id = $1');
   assert.equal(chosen.length, CUSTOMERS);
   assert.equal(product.revenueCat.state.grantRequests.length, 0, 'nothing is granted before it is started');

@@ -7,14 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { readConfig } from '../../src/config.ts';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
-import { type RunningServer, startServer } from '../../src/server.ts';
+import type { RunningServer } from '../../src/server.ts';
 import { freePort } from '../../src/simulator/listen.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
-import { createProduct, type Product } from '../support/product.ts';
+import { createProduct, type Product, startServerHere } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { answers } from './answers.ts';
@@ -187,9 +186,8 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
   }
 
   async function startOn(url: string, encryptionKey = key): Promise<RunningServer> {
-    const read = readConfig({ ...product.environment, DATABASE_URL: url, ENCRYPTION_KEYS: encryptionKey });
-    if (!read.ok) throw new Error(JSON.stringify(read.problems));
-    const server = await startServer(read.config, silent);
+    const own = { DATABASE_URL: url, ENCRYPTION_KEYS: encryptionKey };
+    const server = await startServerHere({ ...product.environment, ...own });
     servers.push(server);
     return server;
   }

@@ -12,7 +12,7 @@ import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { until } from './wait.ts';
-import { CLIENT_ID, CLIENT_SECRET, WORKSPACE_ID } from './world.ts';
+import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
 
 export const REVENUECAT_PROJECT_ID = 'projtest1';
 
@@ -65,19 +65,18 @@ export async function createProduct(
     ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
     ...options.environment,
   };
-  const read = readConfig(environment);
-  if (!read.ok) throw new Error(JSON.stringify(read.problems));
   const revenueCat: RevenueCatSimulator = {
     ...simulator,
     /** Resolves once the webhook is processed, if a processor runs. */
     async sendWebhook(...sent) {
       const responses = await simulator.sendWebhook(...sent);
-      if (read.config.role !== 'web') await until(() => isJournalProcessed(db), 'webhooks to be processed');
+      if (options.environment?.ROLE !== 'web')
+        await until(() => isJournalProcessed(db), 'webhooks to be processed');
       return responses;
     },
   };
   const warnings: string[] = [];
-  const server = await startServer(read.config, options.logger ?? keepingLogger(warnings));
+  const server = await startServerHere(environment, options.logger ?? keepingLogger(warnings));
   intercom.addWorkspace({ id: WORKSPACE_ID, name: 'Test workspace', timezone: 'America/New_York' });
   intercom.addAdmin(WORKSPACE_ID, { id: '7001', name: 'Ada Agent', email: 'ada@example.com' });
   intercom.state.redirectUris.push(`${environment.PUBLIC_URL}/oauth/callback`);
@@ -115,6 +114,16 @@ export async function createProduct(
       await db.close();
     },
   };
+}
+
+/** A server in this process: only one that is killed needs a process of its own. */
+export async function startServerHere(
+  environment: Readonly<Record<string, string>>,
+  logger = silent,
+): Promise<RunningServer> {
+  const read = readConfig(environment);
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  return startServer(read.config, logger);
 }
 
 /** Stores the lines; TEST_LOG=warn prints them too. */
