@@ -15,7 +15,7 @@ const SILENT_DAYS = 7;
 /** @throws AppError when RevenueCat does not answer */
 export async function tryRevenueCat(client: RevenueCatClient, project: Project, settings: WorkspaceSettings) {
   const key = await checkApiKey(client, project.revenueCatProjectId, settings);
-  if (key.outcome === 'unreachable') throw new AppError(key.code, 'RevenueCat could not be asked');
+  if (key.outcome === 'unreachable') throw new AppError(key.code, 'RevenueCat did not answer');
   const isValid = key.outcome === 'valid';
   return {
     outcome: key.outcome,
@@ -44,7 +44,7 @@ export const PROJECT_CHECKS: Checks<ProjectSubject> = {
     if (!(revenueCat instanceof AppError)) return null;
     if (revenueCat.code === 'revenuecat_rate_limited')
       return warning(
-        "RevenueCat was not asked: the key's rate limit is used up for now.",
+        "RevenueCat was not called: the key's rate limit is used up for now.",
         'Run this again in a minute. An import may use the limit; if none runs, see what else uses this key.',
       );
     return problem(

@@ -49,7 +49,7 @@ export const WORKSPACE_CHECKS: Checks<WorkspaceSubject> = {
   },
   intercom_api({ intercom }) {
     if (!(intercom instanceof AppError) || isRejected(intercom)) return null;
-    return problem(`Intercom could not be asked: ${intercom.message}.`, remedyFor(intercom.code));
+    return problem(`The call to Intercom failed: ${intercom.message}.`, remedyFor(intercom.code));
   },
   intercom_refusal({ workspace: { status, refusals } }) {
     if (status !== 'connected') return null;

@@ -47,7 +47,7 @@ export async function readFromRevenueCat<T>(
   });
   if (!(found instanceof AppError)) return found;
   if (found.code === 'revenuecat_unauthorized') await recordKeyState(app, customer.project, 'rejected');
-  app.logger.warn({ code: found.code, workspaceId }, 'not read from RevenueCat');
+  app.logger.warn({ code: found.code, workspaceId }, 'could not read from RevenueCat');
   throw failed(found.code);
 }
 

@@ -130,7 +130,7 @@ export async function reportDisagreement(
   if (codes.length === 0) return;
   app.logger.info(
     { workspaceId, projectId, subscriberId, codes },
-    'RevenueCat and the events disagree: RevenueCat is believed',
+    'RevenueCat and the events disagree: the state from RevenueCat is used',
   );
   for (const code of codeNames(codes)) app.counters.disagreements.inc({ code });
 }
