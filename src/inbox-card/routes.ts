@@ -103,7 +103,10 @@ async function answerCard(
   const { messages: m } = context;
   if (formState === null) {
     const { workspaceId, componentId, admin } = request;
-    app.logger.warn({ workspaceId, component: componentId, adminId: admin.id }, 'form state refused: its signature does not match');
+    app.logger.warn(
+      { workspaceId, component: componentId, adminId: admin.id },
+      'form state refused: its signature does not match',
+    );
     // *Back* does not need the form state: it lets the teammate start again.
     if (componentId !== 'home') return context.page([text(m.t('card.state.outdated'), 'error')]);
   }
