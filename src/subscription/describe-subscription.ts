@@ -320,7 +320,7 @@ export function chargesOf(state: SubscriberState, nowMs: number): 'again' | 'nev
       (each.willRenew ||
         each.isIncomplete ||
         (isPaymentFailing(each, nowMs) && !isBoughtAgain(each, state)) ||
-        ((each.pausedAtMs !== null || each.awaitsPriceConsent) && isRunning(each))),
+        ((each.pausedAtMs !== null || each.awaitsPriceConsent || each.isTemporary) && isRunning(each))),
   );
   return mayCharge ? 'again' : 'never';
 }

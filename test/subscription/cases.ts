@@ -552,6 +552,24 @@ export const CASES: readonly Case[] = [
     says: `Pro, temporarily until ${date(1)}: the store has not confirmed the purchase yet.`,
   },
   {
+    name: 'a purchase that the store has not confirmed may be charged again, beside a lifetime purchase',
+    events: [
+      buyLifetime(0),
+      event('TEMPORARY_ENTITLEMENT_GRANT', 6, {
+        ...{
+          product_id: 'team',
+          entitlement_ids: ['team'],
+          transaction_id: 'x',
+          original_transaction_id: null,
+        },
+        ...play,
+      }),
+    ],
+    on: 6.5,
+    status: 'active',
+    says: 'Pro (App Store, bought once) and Team (Google Play, not confirmed yet).',
+  },
+  {
     name: 'a purchase that the store has confirmed as a renewal of an earlier subscription',
     events: [
       event('TEMPORARY_ENTITLEMENT_GRANT', 0, { ...period(0, 1), original_transaction_id: null }),
