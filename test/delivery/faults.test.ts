@@ -11,7 +11,9 @@ const LOW_CONCURRENCY = { callTimeoutMs: 400, concurrency: 8 };
 
 describe('faults, with real processes', () => {
   let fleet: Fleet;
-  let servers: Process[] = [];
+  let servers: Pick<Process, 'url'>[] = [];
+  /** Runs all roles. */
+  let server: Process;
   /** Runs with `LOW_CONCURRENCY`. */
   let worker: Process;
   const urls = () => servers.map((server) => server.url);
@@ -59,7 +61,8 @@ describe('faults, with real processes', () => {
       return unprocessed();
     });
     assert.ok(held > 0, 'it was the middle');
-    servers = [await fleet.start('all')];
+    server = await fleet.start('all');
+    servers = [server];
     await load.verify(fleet);
     assert.equal(await count('error is not null'), 1);
   });
@@ -68,9 +71,9 @@ describe('faults, with real processes', () => {
     const load = createLoad(fleet, 'killed', 30, 5);
     const posting = load.post(urls);
     await until(() => load.answered() >= 50, 'the middle');
-    await servers[0]?.kill();
+    await server.kill();
     servers = [];
-    [servers[0], worker] = await Promise.all([fleet.start('web'), fleet.start(LOW_CONCURRENCY)]);
+    [servers[0], worker] = await Promise.all([fleet.startWebHere(), fleet.start(LOW_CONCURRENCY)]);
     await posting;
     assert.equal(load.answered(), 150);
     await load.verify(fleet);
@@ -159,7 +162,7 @@ describe('faults, with real processes', () => {
   });
 
   test('two servers and two workers share the work, and double nothing', async () => {
-    servers.push(await fleet.start('web'));
+    servers.push(await fleet.startWebHere());
     await fleet.start(LOW_CONCURRENCY);
     const load = createLoad(fleet, 'shared', 96, 2);
     await hold();

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate, type OpenDatabase, openDatabase } from '../../src/database/data-source.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import type { RunningServer } from '../../src/server.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
 import { DAY_MS } from '../../src/time.ts';
@@ -15,6 +16,7 @@ import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
 import { BARE_ENVIRONMENT, endWithTests } from '../support/process.ts';
+import { startServerHere } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import {
   AUTHORIZATION,
@@ -39,6 +41,8 @@ export interface Fleet {
   /** The test's own connection, which does not go through the processes' proxy. */
   database(): OpenDatabase['database'];
   start(what: 'all' | 'web' | 'worker' | { callTimeoutMs: number; concurrency: number }): Promise<Process>;
+  /** Starts a web server in this process, which cannot be killed. */
+  startWebHere(): Promise<Pick<Process, 'url'>>;
   /** Crashes PostgreSQL and starts it again. */
   crashDatabase(whileDown: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
@@ -61,14 +65,25 @@ export async function createFleet(): Promise<Fleet> {
   const listening = await intercom.listen();
   await installIn({ intercom, secrets, database: open.database });
   const processes = new Set<ChildProcess>();
+  const servers: RunningServer[] = [];
+  const databaseUrl = new URL(postgres.superuserUrl);
+  databaseUrl.port = String(proxy.port);
+  const environment = {
+    PORT: '0',
+    DATABASE_URL: databaseUrl.href,
+    DATA_DIR: dataDir,
+    INTERCOM_CLIENT_ID: CLIENT_ID,
+    INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
+    INTERCOM_API_URL: listening.url,
+    ENCRYPTION_KEYS: keys,
+    LOG_LEVEL: 'info',
+  };
 
   return {
     intercom,
     secrets,
     database: () => open.database,
     async start(what) {
-      const url = new URL(postgres.superuserUrl);
-      url.port = String(proxy.port);
       const args =
         typeof what === 'string'
           ? ['src/main.ts', 'serve', '--role', what]
@@ -77,14 +92,7 @@ export async function createFleet(): Promise<Fleet> {
         stdio: ['ignore', 'pipe', 'inherit'],
         env: {
           ...BARE_ENVIRONMENT,
-          PORT: '0',
-          DATABASE_URL: url.href,
-          DATA_DIR: dataDir,
-          INTERCOM_CLIENT_ID: CLIENT_ID,
-          INTERCOM_CLIENT_SECRET: CLIENT_SECRET,
-          INTERCOM_API_URL: listening.url,
-          ENCRYPTION_KEYS: keys,
-          LOG_LEVEL: 'info',
+          ...environment,
           ...(typeof what === 'string'
             ? {}
             : { CALL_TIMEOUT_MS: String(what.callTimeoutMs), CONCURRENCY: String(what.concurrency) }),
@@ -107,6 +115,11 @@ export async function createFleet(): Promise<Fleet> {
         },
       };
     },
+    async startWebHere() {
+      const server = await startServerHere({ ...environment, ROLE: 'web' });
+      servers.push(server);
+      return server;
+    },
     async crashDatabase(whileDown) {
       await open.close();
       const pid = Number(
@@ -122,6 +135,7 @@ export async function createFleet(): Promise<Fleet> {
     async close() {
       for (const child of processes) child.kill('SIGKILL');
       await until(() => processes.size === 0, 'the processes to end');
+      await Promise.all(servers.map((server) => server.stop()));
       proxy.close();
       await listening.close();
       await open.close();
