@@ -126,15 +126,15 @@ async function draw(screen: string, path: string): Promise<void> {
 
 function cellsOf(line: string): string {
   const cells: string[] = [];
-  let colour = '';
+  let color = '';
   // Makes escape sequences begin with a character that no text has.
   for (const [, code, character] of line
     .replaceAll('\u001b', '\ue000')
     .matchAll(/\ue000\[([\d;]*)m|([^\ue000])/gu)) {
-    if (character === undefined) colour = code === '32' ? 'green' : '';
-    else if (character === '\u2588') cells.push(`<b class="full ${colour}"></b>`);
+    if (character === undefined) color = code === '32' ? 'green' : '';
+    else if (character === '\u2588') cells.push(`<b class="full ${color}"></b>`);
     else if (character === '\u2591') cells.push('<b class="empty"></b>');
-    else cells.push(`<b class="${colour}">&#${character.codePointAt(0)};</b>`);
+    else cells.push(`<b class="${color}">&#${character.codePointAt(0)};</b>`);
   }
   return cells.join('');
 }

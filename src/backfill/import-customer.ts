@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.ts';
-import { DUE } from '../database/wake-subscribers.ts';
+import { WAKE } from '../database/wake-subscribers.ts';
 import { type PreparedEvent, prepareEvent } from '../ingestion/prepare-event.ts';
 import { storeEvents } from '../ingestion/store-events.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
@@ -112,7 +112,7 @@ async function deliverImported(
                                    where i.workspace_id = $1 and i.project_id = $2 and i.app_user_id = any($3))
        returning e.subscriber_id
      )
-     update subscribers s set ${DUE}
+     update subscribers s set ${WAKE}
        from (select distinct subscriber_id from released) r
       where s.workspace_id = $1 and s.subscriber_id = r.subscriber_id`,
     [project.workspaceId, project.projectId, appUserIds, sinceMs],

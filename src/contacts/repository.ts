@@ -1,6 +1,6 @@
 import { ContactLinkEntity, type ContactLinkRow, upsert } from '../database/entities.ts';
-import { type Entities, ONE_ROW, type Sql } from '../database/sql.ts';
-import { REWRITE, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { type Entities, type Sql, USE_ORDERED_INDEX } from '../database/sql.ts';
+import { WAKE_AND_RETRY, WAKE_AND_REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import type { IntercomContact } from '../intercom/client.ts';
 import { MADE_BY_TEAMMATE, type SubscriberKey } from '../subscribers/repository.ts';
 import { IS_CONNECTED, type ProjectKey } from '../workspaces/projects.ts';
@@ -25,13 +25,13 @@ export async function findSharedSubscribers(
         where workspace_id = $1 and subscriber_id = any($2)
      ), pair as (
        select i.subscriber_id as mine, o.subscriber_id as other from subscriber_ids i
-        cross join lateral (select subscriber_id from subscriber_ids, ${ONE_ROW}
+        cross join lateral (select subscriber_id from subscriber_ids, ${USE_ORDERED_INDEX}
                              where workspace_id = $1 and app_user_id = i.app_user_id
                              order by project_id offset 0) o
         where i.workspace_id = $1 and i.subscriber_id = any($2)
        union
        select c.subscriber_id, o.subscriber_id from contact c
-        cross join lateral (select subscriber_id from contact_links, ${ONE_ROW}
+        cross join lateral (select subscriber_id from contact_links, ${USE_ORDERED_INDEX}
                              where workspace_id = $1 and contact_id = c.contact_id
                              order by project_id offset 0) o
        union
@@ -98,7 +98,7 @@ interface ContactIdentity {
 }
 
 /** Also clears what was written: the contact is looked up again, and a former one is cleared if another is found. */
-const REMATCH = `${TRY_AGAIN}, attributes_written = null`;
+const WAKE_AND_MATCH = `${WAKE_AND_RETRY}, attributes_written = null`;
 
 /** Subscribers with the contact's external id ($2), or linked to it ($4). */
 const OWNERS = `
@@ -115,7 +115,7 @@ const OWNERS = `
  */
 export function wakeForContact(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: REMATCH,
+    set: WAKE_AND_MATCH,
     name: 'wake-for-contact',
     // A union: with `or` PostgreSQL reads all subscribers of the workspace.
     where: `(s.contact_id is distinct from $4 or s.lease_owner is not null)
@@ -142,7 +142,7 @@ export const IS_LOOKED_UP = `(s.contact_id is null and (s.lease_owner is not nul
  */
 export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: REMATCH,
+    set: WAKE_AND_MATCH,
     name: 'wake-waiting-for',
     where: `((s.waiting and (s.due_at is null or s.due_at > now())) or ${IS_LOOKED_UP})
         and s.subscriber_id = any(array(select i.subscriber_id from subscriber_ids i
@@ -157,7 +157,7 @@ export function wakeWaitingFor(sql: Sql, workspaceId: string, externalId: string
  */
 export function rematchByEmail(sql: Sql, workspaceId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: REMATCH,
+    set: WAKE_AND_MATCH,
     where: 's.email is not null and (s.contact_id is not null or s.lease_owner is not null)',
     values: [],
   });
@@ -166,7 +166,7 @@ export function rematchByEmail(sql: Sql, workspaceId: string): Promise<number> {
 /** Unassigns a contact that was deleted or merged; its subscribers are matched again. */
 export function unassignContact(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: `${REMATCH}, contact_id = null`,
+    set: `${WAKE_AND_MATCH}, contact_id = null`,
     name: 'unassign-contact',
     where: 's.contact_id = $2',
     values: [contactId],
@@ -179,7 +179,7 @@ export function unassignContact(sql: Sql, workspaceId: string, contactId: string
  */
 export function rematchByOldEmail(sql: Sql, workspaceId: string, contact: ContactIdentity): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
-    set: REMATCH,
+    set: WAKE_AND_MATCH,
     name: 'rematch-by-old-email',
     where: `s.email is distinct from $3
         and (s.contact_id = $4
@@ -211,7 +211,7 @@ export async function followMerge(
 export function rewriteContactAttributes(sql: Sql, workspaceId: string, contactId: string): Promise<number> {
   return wakeSubscribers(sql, workspaceId, {
     name: 'rewrite-contact-attributes',
-    set: REWRITE,
+    set: WAKE_AND_REWRITE,
     where: 's.contact_id = $2',
     values: [contactId],
   });

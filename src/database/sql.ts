@@ -177,7 +177,7 @@ export async function isReadOnly(sql: Sql): Promise<boolean> {
  * expects a hundred rows from it, which would cost more to sort. Without it the planner expects one row of a workspace
  * that its statistics do not know, and takes any index: 5,000 customers read all events of the workspace each.
  */
-export const ONE_ROW = `json_array_elements('[0]')`;
+export const USE_ORDERED_INDEX = `json_array_elements('[0]')`;
 
 /** Fields of rows as lists, the parameters of an unnest. */
 export function listsOf<Row>(rows: readonly Row[], ...fields: readonly (keyof Row)[]): unknown[][] {

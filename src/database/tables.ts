@@ -93,7 +93,7 @@ export const CUSTOMER_TABLES = Object.entries(TABLES).flatMap(([table, { custome
 );
 
 /** Tables that list customers: the only ones that name a customer who is not stored. */
-export const LIST_TABLES = CUSTOMER_TABLES.flatMap(({ table, idColumn }) =>
+export const CUSTOMER_LIST_TABLES = CUSTOMER_TABLES.flatMap(({ table, idColumn }) =>
   idColumn === undefined ? [] : [{ table, idColumn }],
 );
 

@@ -1,11 +1,11 @@
 import { notifyDelivery, type Sql } from './sql.ts';
 
 /** The assignments that wake subscribers `s`; more may follow. A subscriber that is already due keeps its place. */
-export const DUE = `due_at = least(s.due_at, now()), version = s.version + 1`;
+export const WAKE = `due_at = least(s.due_at, now()), version = s.version + 1`;
 /** Also clears what was written, so that all attributes are written again. */
-export const REWRITE = `${DUE}, attributes_written = null`;
+export const WAKE_AND_REWRITE = `${WAKE}, attributes_written = null`;
 /** Also retries as if no delivery had failed before. */
-export const TRY_AGAIN = `${DUE}, attempts = 0, failing_since = null`;
+export const WAKE_AND_RETRY = `${WAKE}, attempts = 0, failing_since = null`;
 
 export const byIds = (ids: readonly string[]) => ({ where: 's.subscriber_id = any($2)', values: [ids] });
 

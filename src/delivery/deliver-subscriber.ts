@@ -235,8 +235,8 @@ async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClai
   if (result.kind !== 'later') return result;
   const waiting = postponed(claim, result, left);
   // Without an answer they may have been written. Compared with the older values, a change back would be missed.
-  const isUnknown = result.counts > 0 && !isRefusal(result.reason);
-  return isUnknown ? { ...waiting, attributesWritten: null } : waiting;
+  const mayBeWritten = result.counts > 0 && !isRefusal(result.reason);
+  return mayBeWritten ? { ...waiting, attributesWritten: null } : waiting;
 }
 
 /**

@@ -14,7 +14,7 @@ export function deliveryJobs({ database }: { database: Database }): JobDefinitio
       cron: '27 3 * * *',
       expireInSeconds: 3_600,
       retryLimit: 2,
-      run: () => deleteOldAttempts(database),
+      run: () => deleteOldDeliveryRecords(database),
     },
   };
 }
@@ -37,7 +37,7 @@ const BATCH = 10_000;
  *
  * @returns number of attempts deleted
  */
-export async function deleteOldAttempts(database: Database): Promise<number> {
+export async function deleteOldDeliveryRecords(database: Database): Promise<number> {
   const workspaces = await database.query<{ workspace_id: string }>(
     'select workspace_id from workspaces order by workspace_id',
   );

@@ -1,5 +1,5 @@
 import { type Database, MAX_COUNTED, queryRow, type Sql } from '../database/sql.ts';
-import { byIds, TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { byIds, WAKE_AND_RETRY, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { DELIVERIES_WITH_EVENT, EVENTS_WITH_DELIVERY } from '../subscribers/stored-events.ts';
 
 /** `sinceMs`: only events received since then (epoch ms). */
@@ -75,7 +75,7 @@ export async function replayBatch(
   const eventIds = rows.map((row) => row.event_id);
   const keys = [workspaceId, subscriberIds, eventIds, rows.map((row) => row.project_id)];
   // Subscribers before deliveries: every transaction that writes both locks in this order.
-  await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, ...byIds(subscriberIds) });
+  await wakeSubscribers(sql, workspaceId, { set: WAKE_AND_RETRY, ...byIds(subscriberIds) });
   await sql.query(
     `update event_deliveries
         set delivered_at = null, not_sent = null, reason = null, attempts = 0, next_try_at = null,
@@ -116,5 +116,5 @@ export function readRejectedContacts(sql: Sql, workspaceId: string) {
 
 /** Retries rejected contacts immediately, since the cause may be fixed. @returns number of customers */
 export function retryRejectedContacts(sql: Sql, workspaceId: string): Promise<number> {
-  return wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: REJECTED, values: [] });
+  return wakeSubscribers(sql, workspaceId, { set: WAKE_AND_RETRY, where: REJECTED, values: [] });
 }

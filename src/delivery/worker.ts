@@ -243,8 +243,6 @@ export class DeliveryWorker {
     for (const entry of entries) ours.set(entry.claim.subscriberId, entry);
     const ids = claims.map((claim) => claim.subscriberId);
     const reading = readHistories(database, workspaceId, ids);
-    // Each delivery handles its rejection; there may be no delivery left.
-    reading.catch(() => {});
     for (const entry of entries) {
       const work = this.#deliverClaim(entry, { workspace, client }, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);

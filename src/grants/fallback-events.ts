@@ -50,7 +50,10 @@ export async function readFallbackEvents(sql: Sql, actions: readonly Action[]): 
  * Whether a snapshot from this time lacks what was done. A newer snapshot usually shows it. Only a webhook shows which
  * charge was refunded, when a subscription was cancelled, and where purchases went.
  */
-export function isMissingFrom(snapshotAtMs: number | null, { kind, store, atMs }: TimelineEntry): boolean {
+export function isMissingFromSnapshot(
+  snapshotAtMs: number | null,
+  { kind, store, atMs }: TimelineEntry,
+): boolean {
   // Nothing is missing for Google Play: the refunded charge can be an earlier one, and access stays.
   if (kind === 'refund') return store !== 'PLAY_STORE';
   const isInNoSnapshot = kind === 'transfer' || kind === 'cancellation';

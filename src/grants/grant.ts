@@ -51,7 +51,7 @@ export async function prepareGrant(context: ActionContext, form: GrantForm): Pro
   if (!form.end && !isDuration(form.duration)) throw invalid('chooseDuration');
   const access = await readOrStoredAccess(context);
   const isCustom = customEndMs !== null;
-  const reviewed = withAccess(
+  const reviewed = computeReviewedGrant(
     context,
     {
       kind: 'grant',
@@ -96,7 +96,7 @@ export async function recheckGrant(context: ActionContext, reviewed: ReviewedGra
     if (findNoEffect(ends, reviewed.requestedEndMs)) throw refused('no_effect');
     return { ...reviewed, appUserId: access.appUserId };
   }
-  const again = withAccess(context, reviewed, access);
+  const again = computeReviewedGrant(context, reviewed, access);
   if (again.requestedEndMs <= nowMs) throw invalid('endPast');
   throw outdated(hasChanged ? 'changed' : 'stale', again);
 }
@@ -114,7 +114,7 @@ const MAX_NAME_LENGTH = 100;
  * Computes the grant's ends from this access. A duration counts from now, so that a month requested on Monday and
  * approved on Friday is still a whole month.
  */
-export function withAccess(
+export function computeReviewedGrant(
   context: ActionContext,
   grant: Omit<ReviewedGrant, 'previousEndMs' | 'boughtEndMs' | 'access' | 'reviewedAtMs'>,
   access: Access,

@@ -48,6 +48,6 @@ export function displayStateOf(
 }
 
 /** The key of the message about what was done; `unchanged`: RevenueCat kept the earlier grant. */
-export function doneKey(action: Action): Action['kind'] | 'unchanged' {
+export function doneMessageKey(action: Action): Action['kind'] | 'unchanged' {
   return action.kind === 'grant' && action.isUnchanged ? 'unchanged' : action.kind;
 }

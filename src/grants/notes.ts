@@ -8,7 +8,7 @@ import { isUuid, stripInvisible } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readWorkspace } from '../workspaces/repository.ts';
 import { type Action, type NoteStep, nameOf } from './action.ts';
-import { doneKey, messageValuesOf } from './message-values.ts';
+import { doneMessageKey, messageValuesOf } from './message-values.ts';
 import { type ActionKey, readAction } from './repository.ts';
 
 interface OpenNote {
@@ -154,7 +154,7 @@ function noteParagraphs(action: Action, step: NoteStep, messages: Messages): str
   const isFailedRemoval = kind === 'grant' && step === 'failed' && action.state !== 'failed';
   const isOfRemoval = isFailedRemoval || step === 'revoked';
   const isOfApproved = decidedBy && !isFailedRemoval && (step === 'confirmed' || step === 'failed');
-  const key = step === 'confirmed' ? doneKey(action) : isFailedRemoval ? 'removalFailed' : step;
+  const key = step === 'confirmed' ? doneMessageKey(action) : isFailedRemoval ? 'removalFailed' : step;
   const values = messageValuesOf(messages, action);
   const title = t(`action.title.${isFailedRemoval ? 'revoke' : kind}`);
   const requester = nameOf(action.admin);

@@ -82,7 +82,7 @@ export function findLive(
 /** What events and our own actions say about a charge. */
 interface Payment {
   /** The amount paid minus refunds; `null`: not known. */
-  readonly rest: Money | null;
+  readonly refundable: Money | null;
   /** The whole amount was refunded. */
   readonly isRefunded: boolean;
 }
@@ -103,7 +103,7 @@ export async function listCharges(context: ActionContext, live: LivePurchase) {
   const ids = charges.map(({ id }) => id);
   const payments = await readPayments(context, ids);
   return charges
-    .map((charge, index) => ({ rest: null, isRefunded: false, ...charge, ...payments[index] }))
+    .map((charge, index) => ({ refundable: null, isRefunded: false, ...charge, ...payments[index] }))
     .sort((a, b) => b.purchasedAtMs - a.purchasedAtMs);
 }
 
@@ -148,7 +148,7 @@ function paymentOf(rows: readonly PaymentRow[]): Payment {
   // A refund of an unknown sum counts as a full refund.
   const isAll = restMinor <= 0 || refunds.some((minor) => minor <= 0);
   return {
-    rest: paid ? { amountMinor: restMinor, currency: paid.currency } : null,
+    refundable: paid ? { amountMinor: restMinor, currency: paid.currency } : null,
     isRefunded: refunds.length > 0 && isAll,
   };
 }

@@ -7,7 +7,7 @@ import { callAndConfirm } from './confirmation.ts';
 import type { ActionContext } from './context.ts';
 import { isDashboardGrant, listDashboardGrants } from './dashboard-grants.ts';
 import type { Form, GrantForm, Reviewed } from './form-state.ts';
-import { findEntitlement, prepareGrant, recheckGrant, withAccess } from './grant.ts';
+import { computeReviewedGrant, findEntitlement, prepareGrant, recheckGrant } from './grant.ts';
 import {
   type CheckedAction,
   checkReason,
@@ -149,7 +149,7 @@ export async function approveAction(
 export async function reviewRequested(context: ActionContext, action: Action): Promise<Reviewed> {
   const key = action.actionId;
   if (action.kind !== 'grant') return { ...action, key, reviewedAtMs: context.app.now() };
-  return withAccess(context, { ...action, key }, await readShownAccess(context));
+  return computeReviewedGrant(context, { ...action, key }, await readShownAccess(context));
 }
 
 async function checkApproval(

@@ -143,7 +143,7 @@ async function refundOf(
   const charge = charges.find(({ id, isRefunded }) => (isNewest ? !isRefunded : id === form.transaction));
   if (!charge) throw invalid('transaction');
   if (charge.isRefunded) throw refused('refunded');
-  return { transactionId: charge.id, amount: charge.rest };
+  return { transactionId: charge.id, amount: charge.refundable };
 }
 
 /** Checks what was reviewed against what RevenueCat has now. @throws ActionError */
@@ -175,7 +175,7 @@ async function readDetails(
   if (details.transactionId !== undefined) {
     const [payment] = await readPayments(context, [details.transactionId]);
     if (payment?.isRefunded) throw refused('refunded');
-    return { ...details, before, amount: payment?.rest ?? null };
+    return { ...details, before, amount: payment?.refundable ?? null };
   }
   const bought = allPurchases(context).find((each) => findLive(context, each, purchases) === live);
   return { ...details, before, amount: bought ? bought.lastPayment : details.amount };

@@ -1,6 +1,6 @@
 import { type Action, type Grant, grantEndMs } from '../grants/action.ts';
 import { endOrForever, isSameEnd } from '../grants/durations.ts';
-import { isMissingFrom, readFallbackEvents } from '../grants/fallback-events.ts';
+import { isMissingFromSnapshot, readFallbackEvents } from '../grants/fallback-events.ts';
 import { listActions } from '../grants/repository.ts';
 import { type HistorySource, ownSource, readHistory } from '../subscribers/history.ts';
 import { findInProject } from '../subscribers/search.ts';
@@ -130,7 +130,7 @@ async function stateWithFallbacks(
   { snapshotAtMs, subscriberId, project }: Candidate,
   known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<SubscriberState> {
-  const missing = known.fallbackEvents.filter((event) => isMissingFrom(snapshotAtMs, event));
+  const missing = known.fallbackEvents.filter((event) => isMissingFromSnapshot(snapshotAtMs, event));
   if (missing.length === 0) return known.summary.state;
   const stored = await readHistory(app.readDatabase, project.workspaceId, subscriberId);
   return deriveState([...stored.events, ...missing], stored.snapshot, app.now());

@@ -50,7 +50,7 @@ async function reviewLink(context: CardContext, subscriberId: string) {
   if (!customer) return null;
   const { app, request, formState } = context;
   const { contact, workspaceId } = request;
-  const canLink = contact.id !== '' && !contact.isGone;
+  const canLink = contact.id !== '' && !contact.isArchivedOrDeleted;
   const { projectId } = customer.project;
   const linkedId = canLink
     ? await readLinkedId(app.readDatabase, { workspaceId, contactId: contact.id, projectId })

@@ -81,7 +81,7 @@ export function readCardRequest(body: unknown) {
       language: languageOf(about?.language_override) ?? languageOf(about?.browser_language),
       isLead: (contact?.role ?? customer?.role ?? customer?.type) === 'lead',
       isMissing: about === null,
-      isGone: about?.deleted === true || about?.archived === true,
+      isArchivedOrDeleted: about?.deleted === true || about?.archived === true,
     },
     /** `null`: an initialize request. */
     componentId: rest.component_id,

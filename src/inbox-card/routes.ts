@@ -123,7 +123,7 @@ async function answerCard(
 function wakeWaiting({ app, request, candidates }: CardContext): void {
   const { workspaceId, contact } = request;
   const isWaiting = candidates.some(({ waiting, matchedBy }) => waiting && matchedBy === 'external_id');
-  if (!isWaiting || contact.isGone || contact.externalId === null) return;
+  if (!isWaiting || contact.isArchivedOrDeleted || contact.externalId === null) return;
   wakeWaitingFor(app.database, workspaceId, contact.externalId).catch((error: unknown) => {
     app.logger.warn({ err: error, workspaceId }, 'could not wake deliveries');
   });

@@ -112,7 +112,7 @@ async function findMentioned({ request, app }: CardContext, appUserId: string): 
 
 function noMatchText({ messages: m, request: { contact } }: CardContext): string {
   if (contact.isMissing) return m.t('match.state.noContact');
-  if (contact.isGone) return m.t('match.state.contactDeleted');
+  if (contact.isArchivedOrDeleted) return m.t('match.state.contactDeleted');
   return m.t(contact.isLead ? 'match.state.lead' : 'match.state.noMatch');
 }
 

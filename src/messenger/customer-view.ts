@@ -64,7 +64,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
 }
 
 /** Where it was bought; `null`: some other store, which RevenueCat may add later. Apple's rule forbids naming it. */
-function placeOf(store: string | null, { t }: Messages): string | null {
+function purchasePlace(store: string | null, { t }: Messages): string | null {
   return isWebStore(store) ? t('messenger.web') : appStoreName(store);
 }
 
@@ -75,7 +75,7 @@ function withStores(
 ): readonly CustomerDescription[] {
   const running = described.flatMap(({ subscriptions }) => subscriptions).filter(isRunning);
   const named = (each: SubscriptionDescription): SubscriptionDescription => {
-    const store = placeOf(each.subscription.store, messages);
+    const store = purchasePlace(each.subscription.store, messages);
     const isAlike = running.some(
       ({ what, subscription }) => what === each.what && subscription.store !== each.subscription.store,
     );
@@ -131,7 +131,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
   const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
-  const place = placeOf(store, messages);
+  const place = purchasePlace(store, messages);
   const rows: [label: string, value: string | null][] = [
     [t('messenger.label.price'), price && priceText(messages, price)],
     [t('messenger.label.since'), startedAtMs === null ? null : date(startedAtMs)],

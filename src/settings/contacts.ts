@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { rematchByEmail } from '../contacts/repository.ts';
-import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { WAKE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { AppError, answerOrError } from '../errors.ts';
 import { CONTACT_ATTRIBUTES } from '../subscription/contact-values.ts';
 import { provisionWorkspace } from '../workspaces/install.ts';
@@ -50,7 +50,7 @@ const attributesForm = action(async (request) => {
   // Only the new attributes are written: values that a contact already has are not written again.
   if (result.created.length > 0)
     await wakeSubscribers(app.database, workspaceId, {
-      set: DUE,
+      set: WAKE,
       where: 's.attributes_written is not null',
       values: [],
     });

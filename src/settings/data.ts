@@ -24,11 +24,11 @@ import {
 } from './page.ts';
 
 /** First the ID as typed, because it may begin or end with a space, then the ID without spaces that pasting added. */
-const readingsOf = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
+const possibleIds = (typed: string): ReadonlySet<string> => new Set([typed, typed.trim()].filter(Boolean));
 
 /** `null`: nothing is stored under this ID. No subscribers: only the lists of imports and of grants to many have it. */
 async function findCustomer({ app, workspaceId, untrimmed }: PageRequest) {
-  for (const appUserId of readingsOf(untrimmed('customer'))) {
+  for (const appUserId of possibleIds(untrimmed('customer'))) {
     const found = await findByAppUserIds(app.database, workspaceId, [appUserId]);
     if (found.length > 0 || (await findListingProjects(app.database, workspaceId, appUserId)).length > 0)
       return { appUserId, subscriberIds: found.map(({ subscriberId }) => subscriberId) };
@@ -88,7 +88,7 @@ export const dataPage: Page = {
       const { app, workspaceId, untrimmed } = request;
       const within = { sql: app.database, secrets: app.secrets };
       let allowed = 0;
-      for (const appUserId of readingsOf(untrimmed('allow')))
+      for (const appUserId of possibleIds(untrimmed('allow')))
         allowed ||= await allowAgain(within, workspaceId, appUserId);
       if (allowed === 0) return problems({ allow: 'No erased customer has this ID.' });
       // Leaves out the ID, like the record of the erasure.

@@ -66,7 +66,7 @@ export async function sendPage(res: Response, request: PageRequest, page: ShownP
     .status(page.status ?? (hasProblems ? 422 : 200))
     .set('Cache-Control', 'no-store')
     .type('html')
-    .send(withoutMarks(html));
+    .send(stripInvisibleText(html));
 }
 
 /** Functions that views call for the fields of their forms. A form that failed is shown as it was sent. */
@@ -108,7 +108,7 @@ function formHelpers({ typed, problems, data }: ShownPage) {
  * Removes invisible characters from the page's text: customers choose names and IDs, which must not reorder the words
  * around them. Attributes stay, because forms and links use the IDs. So does a textarea, which a form sends again.
  */
-function withoutMarks(html: string): string {
+function stripInvisibleText(html: string): string {
   return html.replaceAll(/(?<=<(?!textarea\b)[^<>]*>)[^<]+/g, stripInvisible);
 }
 

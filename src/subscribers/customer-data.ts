@@ -1,6 +1,6 @@
 import type { Database, Sql } from '../database/sql.ts';
-import { CUSTOMER_TABLES, LIST_TABLES } from '../database/tables.ts';
-import { DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { CUSTOMER_LIST_TABLES, CUSTOMER_TABLES } from '../database/tables.ts';
+import { WAKE, WAKE_AND_REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { deleteCustomerJobs } from '../jobs/jobs.ts';
 import { identifiersOf } from '../subscription/read-event.ts';
 import { withoutCustomer } from '../workspaces/audit.ts';
@@ -77,7 +77,7 @@ export async function eraseSubscribers(
     await restartLists(sql, workspaceId, customers.appUserIds);
     // Other subscribers of the contact write their own attributes again, over those of the erased customer.
     await wakeSubscribers(sql, workspaceId, {
-      set: REWRITE,
+      set: WAKE_AND_REWRITE,
       where: `s.contact_id in (select contact_id from subscribers
                                 where workspace_id = $1 and subscriber_id = any($2::uuid[]))`,
       values: [subscriberIds],
@@ -123,7 +123,7 @@ export async function exportFromLists(
   appUserId: string,
 ): Promise<Record<string, unknown[]>> {
   const data: Record<string, unknown[]> = {};
-  for (const { table, idColumn } of LIST_TABLES)
+  for (const { table, idColumn } of CUSTOMER_LIST_TABLES)
     data[table] = await sql.query(`select * from ${table} where workspace_id = $1 and ${idColumn} = $2`, [
       workspaceId,
       appUserId,
@@ -143,7 +143,7 @@ export async function eraseFromLists(
     const ids = projectIds.map((projectId) => ({ projectId, appUserId, subscriberId: appUserId }));
     await recordErased({ sql, secrets }, workspaceId, { ids, by });
     await restartLists(sql, workspaceId, [appUserId]);
-    for (const { table, idColumn } of LIST_TABLES)
+    for (const { table, idColumn } of CUSTOMER_LIST_TABLES)
       await sql.query(`delete from ${table} where workspace_id = $1 and ${idColumn} = $2`, [
         workspaceId,
         appUserId,
@@ -241,7 +241,7 @@ async function eraseFromOthers(sql: Sql, workspaceId: string, customers: ErasedC
     [workspaceId, others],
   );
   await wakeSubscribers(sql, workspaceId, {
-    set: `${DUE}, email = case when s.email = any($3) then null else s.email end`,
+    set: `${WAKE}, email = case when s.email = any($3) then null else s.email end`,
     where: 's.subscriber_id = any($2)',
     values: [others, [...texts]],
   });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { ONE_ROW, type Sql } from '../database/sql.ts';
+import { type Sql, USE_ORDERED_INDEX } from '../database/sql.ts';
 import { CUSTOMER_TABLES } from '../database/tables.ts';
-import { DUE } from '../database/wake-subscribers.ts';
+import { WAKE } from '../database/wake-subscribers.ts';
 import { NIL_UUID } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 
@@ -130,7 +130,7 @@ async function findOwners(
   const rows = await sql.query<{ app_user_id: string; subscriber_id: string }>(
     `select i.app_user_id, i.subscriber_id
        from unnest($3::text[]) as wanted (id)
-      cross join lateral (select subscriber_ids.* from subscriber_ids, ${ONE_ROW}
+      cross join lateral (select subscriber_ids.* from subscriber_ids, ${USE_ORDERED_INDEX}
                            where workspace_id = $1 and app_user_id = wanted.id
                            order by project_id offset 0) i
       where i.project_id = $2`,
@@ -203,7 +203,7 @@ async function mergeRows(
 ): Promise<void> {
   await sql.query(
     `update subscribers s
-        set ${DUE},
+        set ${WAKE},
             -- Waits for deliveries of the merged subscribers that are still running: they may write to the same contact.
             lease_until = greatest(s.lease_until, o.lease_until),
             lease_owner = coalesce($4, s.lease_owner),

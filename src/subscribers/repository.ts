@@ -1,5 +1,5 @@
 import { epochMs, type Sql } from '../database/sql.ts';
-import { byIds, DUE, REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { byIds, WAKE, WAKE_AND_REWRITE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { notFound } from '../errors.ts';
 import type { Snapshot } from '../subscription/types.ts';
 
@@ -70,7 +70,7 @@ export const KEEP_LAST_EMAIL = `
 /** Wakes delivery for subscribers: their contact or their state may have changed. */
 export async function markPending(sql: Sql, workspaceId: string, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  await wakeSubscribers(sql, workspaceId, { set: DUE, ...byIds(ids), name: 'mark-pending' });
+  await wakeSubscribers(sql, workspaceId, { set: WAKE, ...byIds(ids), name: 'mark-pending' });
 }
 
 /** Makes subscribers write their attributes again over what others wrote to their contact. */
@@ -80,7 +80,11 @@ export async function rewriteAttributesOf(
   ids: readonly string[],
 ): Promise<void> {
   if (ids.length === 0) return;
-  await wakeSubscribers(sql, workspaceId, { set: REWRITE, ...byIds(ids), name: 'rewrite-attributes-of' });
+  await wakeSubscribers(sql, workspaceId, {
+    set: WAKE_AND_REWRITE,
+    ...byIds(ids),
+    name: 'rewrite-attributes-of',
+  });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ONE_ROW } from '../database/sql.ts';
+import { USE_ORDERED_INDEX } from '../database/sql.ts';
 import { type LifecycleEvent, readEvent } from '../subscription/read-event.ts';
 
 export interface EventDelivery {
@@ -63,7 +63,7 @@ export const DELIVERY_OF_EVENT = `select * from event_deliveries
 export const EVENTS_WITH_DELIVERY = `events e left join lateral (${DELIVERY_OF_EVENT}) d on true`;
 
 /** The event that a row of `table` names. Only the key has this order, so the event is read by key. */
-export const eventOf = (table: string): string => `select events.* from events, ${ONE_ROW}
+export const eventOf = (table: string): string => `select events.* from events, ${USE_ORDERED_INDEX}
    where workspace_id = $1 and project_id = ${table}.project_id and event_id = ${table}.event_id
    order by side limit 1`;
 
@@ -72,7 +72,7 @@ export const DELIVERIES_WITH_EVENT = `event_deliveries d cross join lateral (${e
 
 /** Events of the subscribers `s` with their delivery. Only the index of timelines has this order, so it is used. */
 export const EVENTS_OF_SUBSCRIBERS = `cross join lateral (
-  select events.* from events, ${ONE_ROW}
+  select events.* from events, ${USE_ORDERED_INDEX}
    where workspace_id = $1 and subscriber_id = s.subscriber_id
    order by event_at_ms, event_id offset 0) e
   left join lateral (${DELIVERY_OF_EVENT}) d on true`;

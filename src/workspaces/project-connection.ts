@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { LessThan, MoreThan, Not } from 'typeorm';
 import { ProjectEntity, upsert } from '../database/entities.ts';
 import type { Database, Entities } from '../database/sql.ts';
-import { DUE, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { WAKE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { type ProjectKey, updateProject } from './projects.ts';
@@ -109,7 +109,7 @@ export async function wakeCustomers(
   { workspaceId, projectId }: ProjectKey,
 ): Promise<void> {
   const where = 's.project_id = $2 and s.contact_id is not null';
-  await wakeSubscribers(database, workspaceId, { set: DUE, where, values: [projectId] }).catch((error) =>
+  await wakeSubscribers(database, workspaceId, { set: WAKE, where, values: [projectId] }).catch((error) =>
     logger.warn(
       { err: error, workspaceId, projectId },
       'could not wake the customers of a connected project: attributes follow with their next events',

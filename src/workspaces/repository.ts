@@ -12,7 +12,7 @@ import {
 } from '../database/entities.ts';
 import { type Database, type Entities, notifyDelivery, type Sql, type Transaction } from '../database/sql.ts';
 import { WORKSPACE_TABLES } from '../database/tables.ts';
-import { TRY_AGAIN, wakeSubscribers } from '../database/wake-subscribers.ts';
+import { WAKE_AND_RETRY, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { knownZone } from '../i18n/messages.ts';
 import type { IntercomMe } from '../intercom/client.ts';
 import { HOUR_MS } from '../time.ts';
@@ -110,7 +110,7 @@ export async function storeInstallation(
 
 /** Queues a contact look-up for all customers who wait for a contact. It runs as soon as deliveries continue. */
 export async function lookUpContacts(sql: Sql, workspaceId: string): Promise<void> {
-  await wakeSubscribers(sql, workspaceId, { set: TRY_AGAIN, where: 's.waiting', values: [] });
+  await wakeSubscribers(sql, workspaceId, { set: WAKE_AND_RETRY, where: 's.waiting', values: [] });
 }
 
 /** A workspace with the token that Intercom refused or accepted. Matches nothing once a reinstall has replaced it. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { wakeForContact } from '../../src/contacts/repository.ts';
 import { addReplayCommand } from '../../src/delivery/command.ts';
-import { deleteOldAttempts } from '../../src/delivery/jobs.ts';
+import { deleteOldDeliveryRecords } from '../../src/delivery/jobs.ts';
 import { readRejectedContacts, replayEvents, retryRejectedContacts } from '../../src/delivery/replay.ts';
 import type { DeliveryWorker } from '../../src/delivery/worker.ts';
 import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
@@ -768,7 +768,7 @@ describe('Intercom’s rules', () => {
        select $1, days::text, now() - make_interval(days => days) from unnest(array[6, 8]) as days`,
       [WORKSPACE_ID],
     );
-    assert.equal(await deleteOldAttempts(database), 2);
+    assert.equal(await deleteOldDeliveryRecords(database), 2);
     assert.deepEqual(await database.query('select notification_id as id from notifications'), [{ id: '6' }]);
     const rows = await database.query<{ event_id: string }>(
       `select event_id from delivery_attempts where workspace_id = $1 and at < now() - interval '1 day' order by 1`,

@@ -40,7 +40,7 @@ interface Options {
 
 const EXAMPLES = 10;
 /** Options for new grants: an existing one has its own list, and `--dry-run` would not prevent a resume or undo. */
-const OF_NEW_GRANTS = ['dryRun', 'file', 'entitlement', 'duration', 'start', 'reason'];
+const NEW_GRANT_OPTIONS = ['dryRun', 'file', 'entitlement', 'duration', 'start', 'reason'];
 
 /** `grant`: one grant for the customers of a file, with or without a running server. */
 export function addGrantCommand(program: Command): void {
@@ -62,10 +62,10 @@ export function addGrantCommand(program: Command): void {
     .addOption(
       new Option('--resume <id>', 'continue a grant that was interrupted or paused').conflicts([
         'undo',
-        ...OF_NEW_GRANTS,
+        ...NEW_GRANT_OPTIONS,
       ]),
     )
-    .addOption(new Option('--undo <id>', 'remove what a grant has granted').conflicts(OF_NEW_GRANTS))
+    .addOption(new Option('--undo <id>', 'remove what a grant has granted').conflicts(NEW_GRANT_OPTIONS))
     .option('--json', 'print the result as JSON')
     .action(async (options: Options) => {
       process.exitCode = await withCommandContext((context) => grant(context, options));

@@ -21,7 +21,7 @@ const IS_CALLED = `exists (
 const MAY_BE_CLAIMED = `c.claimed_until between now() and now() + interval '${CLAIM_SECONDS} seconds'`;
 
 /** Customers that still have to be processed, while the grant runs and while it is undone. */
-const LEFT = {
+const STILL_TO_PROCESS = {
   running: `c.state = 'pending'`,
   // A call that was already made when the undo began is read back, and its grant is then removed.
   undoing: `(c.state = 'granted' or (c.state = 'pending' and (${MAY_BE_CLAIMED} or ${IS_CALLED})))`,
@@ -31,12 +31,12 @@ const LEFT = {
 export async function claimCustomers(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  { state, limit }: { readonly state: keyof typeof LEFT; readonly limit: number },
+  { state, limit }: { readonly state: keyof typeof STILL_TO_PROCESS; readonly limit: number },
 ): Promise<ClaimedCustomer[]> {
   return sql.query<ClaimedCustomer>(
     `with free as (
        select c.app_user_id from bulk_grant_customers c
-        where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${LEFT[state]}
+        where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${STILL_TO_PROCESS[state]}
           and (c.claimed_until is null or c.claimed_until < now())
         order by c.app_user_id limit $3
           for update skip locked)
@@ -54,11 +54,11 @@ export async function claimCustomers(
 export async function hasCustomersLeft(
   sql: Sql,
   { workspaceId, bulkGrantId }: BulkKey,
-  state: keyof typeof LEFT,
+  state: keyof typeof STILL_TO_PROCESS,
 ): Promise<boolean> {
   const rows = await sql.query(
     `select 1 from bulk_grant_customers c
-      where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${LEFT[state]} limit 1`,
+      where c.workspace_id = $1 and c.bulk_grant_id = $2 and ${STILL_TO_PROCESS[state]} limit 1`,
     [workspaceId, bulkGrantId],
   );
   return rows.length > 0;

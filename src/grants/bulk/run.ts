@@ -59,7 +59,9 @@ export async function runBulkGrant(app: AppContext, key: BulkKey, untilMs: numbe
     const { state } = bulk;
     const claimed = await claimCustomers(app.database, bulk, { state, limit: BATCH_SIZE });
     if (claimed.length > 0) {
-      await Promise.all(claimed.map((customer) => workOn(app, { bulk, project, workspace, customer })));
+      await Promise.all(
+        claimed.map((customer) => processCustomer(app, { bulk, project, workspace, customer })),
+      );
     } else if (await hasCustomersLeft(app.database, bulk, state)) {
       // Other workers have claimed the rest, or it waits for a retry.
       if (Date.now() + 1_000 > untilMs) return true;
@@ -80,7 +82,7 @@ interface Task {
   readonly customer: ClaimedCustomer;
 }
 
-async function workOn(app: AppContext, task: Task): Promise<void> {
+async function processCustomer(app: AppContext, task: Task): Promise<void> {
   const { bulk, project, customer } = task;
   const work = customer.state === 'granted' ? undo : grant;
   const outcome = await work(app, task).catch((error: unknown) => outcomeOf(error, customer));
@@ -186,7 +188,7 @@ async function grantOnce(
 }
 
 /** The removal is not confirmed yet. */
-const UNDO_SOON: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
+const RETRY_UNDO: CustomerOutcome = { state: 'granted', retryInSeconds: 2 };
 
 async function undo(app: AppContext, { bulk, project, customer }: Task): Promise<CustomerOutcome> {
   const { workspaceId, decidedBy, admin, reason: revokeReason } = bulk;
@@ -195,17 +197,17 @@ async function undo(app: AppContext, { bulk, project, customer }: Task): Promise
   if (action?.kind !== 'grant') return { state: 'undo_failed', error: 'not_found' };
   if (UNCONFIRMED_STATES.includes(action.state)) {
     await confirmAction(app, action);
-    return UNDO_SOON;
+    return RETRY_UNDO;
   }
   if (action.state === 'confirmed') {
     const lastChange = await readLastChange(app.database, action);
     if (await isGrantedSince(app.database, action)) return { state: 'undo_failed', error: 'granted_since' };
     const moved = await transition(app, action, { event: 'revoke', revokedBy, revokeReason, lastChange });
-    if (!moved) return UNDO_SOON;
+    if (!moved) return RETRY_UNDO;
     action = (await callAndConfirm(app, project, moved)).action as Grant;
     if (action.state === 'confirmed') return { state: 'undo_failed', error: action.error };
   }
-  if (action.state !== 'revoked') return UNDO_SOON;
+  if (action.state !== 'revoked') return RETRY_UNDO;
   // What was removed on a card stays removed.
   const isUndone = action.revokedBy?.id === revokedBy.id && action.revokeReason === revokeReason;
   if (isUndone) await restorePrevious(app, project, action);

@@ -145,8 +145,8 @@ async function purchaseFields(context: ViewContext, form: StoreForm): Promise<Pa
   if (form.kind === 'extend') return [rows, extensionFields(context, form, live)];
   if (form.kind !== 'refund' || !refundsCharges(live)) return rows;
   const charges = await listRefundableCharges(context, live);
-  const about = ({ purchasedAtMs, rest }: (typeof charges)[number]): string =>
-    [messages.date(purchasedAtMs), rest && messages.money(rest)].filter(Boolean).join(' · ');
+  const about = ({ purchasedAtMs, refundable }: (typeof charges)[number]): string =>
+    [messages.date(purchasedAtMs), refundable && messages.money(refundable)].filter(Boolean).join(' · ');
   const options = charges.map((each) => option(each.id, `${about(each)} · ${each.id}`));
   const [first, ...others] = charges;
   const name = t('action.label.transaction');

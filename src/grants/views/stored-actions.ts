@@ -20,7 +20,7 @@ import { failed } from '../action-error.ts';
 import type { ViewContext } from '../context.ts';
 import { listDashboardGrants } from '../dashboard-grants.ts';
 import { isSameEnd } from '../durations.ts';
-import { displayStateOf, doneKey, messageValuesOf } from '../message-values.ts';
+import { displayStateOf, doneMessageKey, messageValuesOf } from '../message-values.ts';
 import { hasNote } from '../notes.ts';
 import { checkTeammate, findRefusalExceptLimit, MAX_REASON_LENGTH } from '../policy.ts';
 import { listActions } from '../repository.ts';
@@ -161,7 +161,7 @@ export async function actionResult(context: ViewContext, action: Action, url?: s
       facts,
       kind === 'grant' ? button('grant', t('action.button.tryAgain'), 'secondary') : listButton(context),
     ]);
-  const outcome = state === 'confirmed' ? doneKey(action) : state;
+  const outcome = state === 'confirmed' ? doneMessageKey(action) : state;
   const running = isActiveGrant(action, app.now()) ? action : null;
   // RevenueCat refused the removal after the card had shown it as not confirmed yet.
   const refusal = running?.error ? removalErrorText(context, failed(running.error)) : null;
