@@ -168,6 +168,16 @@ describe('the first canvas', () => {
                     ? statement.on
                     : null;
               if (atMs !== null) assert.ok(text.includes(m.date(atMs)), `${each.name} ${language}: ${text}`);
+              if (statement.kind !== 'several') continue;
+              const isNamed = ({ what }: { what: string }) =>
+                text.includes(/^\w{1,8}/.exec(what)?.[0] ?? what);
+              assert.ok(statement.items.slice(0, 1).every(isNamed), text);
+              const [, more = 0] = /and (\d+) more/.exec(text) ?? [];
+              if (language === 'en')
+                assert.ok(
+                  statement.items.filter(isNamed).length + Number(more) >= statement.items.length,
+                  text,
+                );
             }
           }
         }

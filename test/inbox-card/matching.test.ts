@@ -138,6 +138,7 @@ describe('finding the customer', () => {
     before(async () => {
       for (const [appUserId, store, original, own] of [
         ['buyer_apple', 'APP_STORE', '700000000000001', '700000000000777'],
+        ['buyer@example.com', 'APP_STORE', '700000000000888', '700000000000888'],
         ['buyer_google', 'PLAY_STORE', GOOGLE_ORDER, `${GOOGLE_ORDER}..4`],
         ['buyer_first', 'PLAY_STORE', 'GPA.1111-2222-3333-44444', 'GPA.1111-2222-3333-44444'],
       ] as const)
@@ -159,12 +160,14 @@ describe('finding the customer', () => {
             atMs: Date.now() - 86_400_000,
           }),
         );
+      await tell(product, 'trial', { appUserId: 'other_buyer', email: 'buyer@example.com' });
       await until(async () => (await idOf('buyer_first')) !== '', 'the webhooks');
     });
 
     for (const [what, query, appUserId] of [
       ['the first transaction of a subscription', '700000000000001', 'buyer_apple'],
       ['the transaction of a renewal', '700000000000777', 'buyer_apple'],
+      ['an app user ID that is the email of another customer', 'buyer@example.com', 'buyer@example.com'],
       ['the first order', GOOGLE_ORDER, 'buyer_google'],
       ['another renewal of an order', `${GOOGLE_ORDER}..2`, 'buyer_google'],
       [

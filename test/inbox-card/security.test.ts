@@ -148,6 +148,8 @@ describe('what a card never does', () => {
       ['no data', forge(product, review, 'match.confirm', { storedData: { mac: sealed.mac } })],
       ['another contact', forge(product, elsewhere, 'match.confirm', { storedData: sealed })],
       ['another teammate', forge(product, review, 'match.confirm', { storedData: sealed, adminId: '7002' })],
+      // Without its form it would review another action than the teammate has filled in.
+      ['a form', forge(product, review, 'action.review', { storedData: { ...sealed, data: swapped } })],
     ] as const) {
       const answer = await forged;
       assert.match(textOf(answer.canvas), /^This card is out of date\. Please start again\.$/m, what);

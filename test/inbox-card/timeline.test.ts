@@ -245,6 +245,7 @@ describe('the timeline', () => {
         price: 8.5,
         price_in_purchased_currency: 7.99,
         offer_code: 'SPRING',
+        country_code: 'US',
         is_family_share: true,
         purchased_at_ms: Date.UTC(2026, 0, 8, 18, 5),
         expiration_at_ms: Date.UTC(2031, 1, 8, 18, 5),
@@ -279,7 +280,13 @@ describe('the timeline', () => {
       assert.ok(delivered.text.split('\n').includes(line), `${line} in\n${delivered.text}`);
     }
     const technical = await delivered.press('technical:stand-1');
-    assert.match(technical.text, /^Type: RENEWAL$/m);
+    for (const line of [
+      'Type: RENEWAL',
+      'Period type: NORMAL',
+      'Country: US',
+      'First transaction: t-user_stand',
+    ])
+      assert.ok(technical.text.split('\n').includes(line), `${line} in\n${technical.text}`);
     assert.match(technical.text, /^Event$/m);
     const set = (delivery: string, reason: string | null, nextTryAt: string | null) =>
       setDelivery(database(), WORKSPACE_ID, 'stand-1', { delivery, reason, nextTryAt, attempts: 3 });
@@ -309,6 +316,7 @@ describe('the timeline', () => {
       await set(delivery, reason, at);
       assert.match((await detail()).text, say);
     }
+    assert.match((await (await detail()).press('technical:stand-1')).text, /^Attempts: 3$/m);
     assert.match((await linked.press('timeline')).text, /Renewed/);
   });
 

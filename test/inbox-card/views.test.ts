@@ -548,6 +548,7 @@ describe('the card of each sample customer', () => {
     for (const [{ text }, line] of lines) assert.ok(text.split('\n').includes(line), `${line}\nin\n${text}`);
     const technical = await details.press('technical');
     assert.match(technical.text, /^Other IDs\n\$RCAnonymousID:[0-9a-f]{32}$/m);
+    assert.doesNotMatch(technical.text, /no technical details/);
     assert.match(technical.text, /^First seen: [A-Z]/m);
     assert.match(technical.text, /^\$email: active_monthly@example\.com$/m);
     assert.match(details.text, /^Updated: \w{3} \d{1,2}, \d{4} at \d{1,2}:\d{2}[AP]M$/m);
@@ -647,7 +648,9 @@ describe('the card of each sample customer', () => {
     await details.press('home');
     const timeline = await card.press('timeline');
     const detail = await timeline.press('event:nasty');
-    for (const { canvas } of [card, details, timeline, detail]) {
+    const technical = await detail.press('technical:nasty');
+    assert.ok((technical.text.match(/^extra_\d+: /gm)?.length ?? 0) <= 20);
+    for (const { canvas } of [card, details, timeline, detail, technical]) {
       for (const each of canvas.content?.components ?? []) {
         if (each.type !== 'text') continue;
         const links = [...each.text.matchAll(/\]\((https?:[^)]*)\)/g)].map((match) => match[1]);
