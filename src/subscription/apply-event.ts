@@ -42,16 +42,21 @@ export function applyEvent(builder: StateBuilder, event: LifecycleEvent): void {
  * period does not carry over to it.
  */
 function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
-  const { purchasedAtMs, expiresAtMs } = event;
-  const { endsAtMs, periodStartedAtMs } = builder;
-  const endMs = Math.min(endsAtMs ?? Number.POSITIVE_INFINITY, accessEndMs(builder));
-  if (purchasedAtMs === null || purchasedAtMs < endMs || purchasedAtMs <= (periodStartedAtMs ?? 0)) return;
+  const { purchasedAtMs, expiresAtMs, productId, entitlements } = event;
+  const knownStartMs = builder.periodStartedAtMs ?? 0;
+  const knownEndMs = Math.min(builder.endsAtMs ?? Number.POSITIVE_INFINITY, accessEndMs(builder));
+  // A change of product may end a period early.
+  const isChanged = !builder.isGrant && isOtherProduct(builder.productId, productId);
+  const minStartMs = isChanged ? knownStartMs + MINUTE_MS : Math.max(knownStartMs + 1, knownEndMs);
+  if (purchasedAtMs === null || purchasedAtMs < minStartMs) return;
+  if (isChanged) addFormerProduct(builder);
   Object.assign(builder, {
     ...NEW_PERIOD,
+    ...(isChanged && { productId, entitlements, charge: null, pendingProductId: null, changesAtMs: null }),
     periodStartedAtMs: purchasedAtMs,
     periodLengthMs: boughtLengthMs(event),
     endsAtMs: isSetBack(event) ? null : expiresAtMs,
-    price: isTemporaryPrice(builder) ? null : builder.price,
+    price: isChanged || isTemporaryPrice(builder) ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);
 }
@@ -248,6 +253,11 @@ function isEndOfReplacedGrant(builder: StateBuilder, event: LifecycleEvent): boo
   return purchasedAtMs < (builder.periodStartedAtMs ?? 0) && expiresAtMs < builder.endsAtMs;
 }
 
+function addFormerProduct(builder: StateBuilder): void {
+  const { formerProductIds, productId } = builder;
+  if (productId !== null) builder.formerProductIds = [...new Set([...formerProductIds, productId])];
+}
+
 function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const startMs = event.purchasedAtMs ?? event.atMs;
   const startedAtMs = Math.min(builder.startedAtMs ?? startMs, startMs);
@@ -270,8 +280,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const keptMs = periodOf(builder)?.unit === 'month' ? Math.max(knownMs ?? 0, 30 * DAY_MS) : knownMs;
   const lengthMs = event.expiresAtMs === null ? null : event.expiresAtMs - (isRetried ? dueAtMs : startMs);
   keepPrice(builder, event, isChanged);
-  if (isChanged && builder.productId !== null)
-    builder.formerProductIds = [...new Set([...builder.formerProductIds, builder.productId])];
+  if (isChanged) addFormerProduct(builder);
   // A renewal of the same product keeps an announced change pending. The API uses other product ids than events, so any
   // new product counts as the announced one. Subscribing again withdraws the change.
   const isNewStart = accessEndMs(builder) < startMs - HOUR_MS;

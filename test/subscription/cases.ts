@@ -1310,6 +1310,33 @@ export const CASES: readonly Case[] = [
     says: `Pro, cancelled on ${date(70)}. Access until ${date(90)}. No further charge.`,
   },
   {
+    name: 'upgraded before the end of the period, where the renewal with the new product was not received',
+    events: [
+      buy(0, 30),
+      event('PRODUCT_CHANGE', 10, { ...period(0, 30), new_product_id: 'team_yearly' }),
+      event('BILLING_ISSUE', 375, {
+        ...{ ...period(10, 375), product_id: 'team_yearly', entitlement_ids: ['team'] },
+        grace_period_expiration_at_ms: day(391),
+      }),
+    ],
+    on: 380,
+    says: `Payment failed on ${date(375)}. Still has Team until ${date(391)} while Apple retries the card.`,
+    attributes: { rc_product: 'team_yearly', rc_entitlements: 'team' },
+  },
+  {
+    name: 'an unknown price stays unknown in a period of another product whose renewal was not received',
+    events: [
+      buy(0, 30),
+      event('PRODUCT_CHANGE', 10, { ...period(0, 30), new_product_id: 'pro_yearly' }),
+      cancel(40, 'UNSUBSCRIBE', { ...period(30, 395), product_id: 'pro_yearly' }),
+      event('UNCANCELLATION', 41, { ...period(30, 395), product_id: 'pro_yearly' }),
+    ],
+    on: 42,
+    status: 'active',
+    says: `Pro. Next charge ${date(395)}.`,
+    attributes: { rc_product: 'pro_yearly' },
+  },
+  {
     name: 'the refund of a free trial that still runs gives no money back',
     events: [trial(0, 7, play), refund(3, { ...play, ...period(0, 7), period_type: 'TRIAL' })],
     on: 5,
