@@ -409,16 +409,17 @@ function applyPurchase(
     const endsAtMs = context.listed.get(key);
     return endsAtMs === undefined || isOfOther(key, endsAtMs) ? [] : [endsAtMs];
   });
-  if (ends.length === 0) {
-    if (givesNothing(builder, context.snapshot)) endBy(builder, takenAtMs);
-    return;
-  }
+  // A purchase gives all of its entitlements or none.
+  const isListed = builder.entitlements.every((key) => context.listed.has(key));
+  const hasEnded = (ends.length === 0 || !isListed) && givesNothing(builder, context.snapshot);
+  if (hasEnded) endBy(builder, takenAtMs);
+  if (hasEnded || ends.length === 0) return;
   Object.assign(builder, { endedAtMs: null, expirationReason: null });
   builder.endsAtMs ??= ends.includes(null) ? null : Math.max(...ends.map(Number));
 }
 
 /**
- * Whether a purchase gives no access, given that none of its entitlements is listed as active. This is uncertain while
+ * Whether a purchase gives no access, given that one of its entitlements is not listed as active. This is uncertain while
  * an entitlement is listed that no item names: a new one is listed by its id until its lookup key is known.
  */
 function givesNothing({ environment, entitlements }: StateBuilder, snapshot: Snapshot): boolean {

@@ -1583,6 +1583,21 @@ export const CASES: readonly Case[] = [
     attributes: { rc_product: 'winter' },
   },
   {
+    name: 'a pass has ended if the API lists only what another purchase gives, too',
+    events: [],
+    snapshot: {
+      ...snapshotOf(100, []),
+      purchases: [
+        apiPurchase(),
+        apiPurchase({ id: 'pass', productId: 'pass', storePurchaseId: '2', entitlements: ['max', 'pro'] }),
+      ],
+      activeEntitlements: [{ lookupKey: 'pro', endsAtMs: null }],
+    },
+    on: 101,
+    says: 'Pro, bought once, for life. No further charge.',
+    attributes: { rc_entitlements: 'pro', rc_product: 'pro_lifetime' },
+  },
+  {
     name: 'a pass that the API no longer lists ends with its entitlement',
     events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, null, 20), product_id: 'season' })],
     snapshot: { ...snapshotOf(20, []), activeEntitlements: [{ lookupKey: 'pro', endsAtMs: day(30) }] },
