@@ -58,6 +58,9 @@ describe('an end that an agent types', () => {
     // The clocks go from 2:00 to 3:00, and from 3:00 to 2:00.
     ['2027-03-28 02:30', 'Europe/Berlin', '2027-03-28T01:30:00Z'],
     ['2027-10-31 02:30', 'Europe/Berlin', '2027-10-31T01:30:00Z'],
+    // Hours after and before that.
+    ['2027-03-28 18:00', 'Europe/Berlin', '2027-03-28T16:00:00Z'],
+    ['2027-10-30 18:00', 'Europe/Berlin', '2027-10-30T16:00:00Z'],
     ['2028-02-29', 'UTC', '2028-02-29T23:59:59Z'],
     ['2027-01-31', 'Nowhere/Land', '2027-01-31T23:59:59Z'],
     ['2027-02-29', 'UTC', null],
@@ -476,6 +479,31 @@ describe('a note', () => {
   test('of a grant that one teammate made alone has no names: it is written as theirs', () => {
     const alone = { ...grant, decidedBy: null, reason: ' ' };
     assert.doesNotMatch(noteHtml(alone, 'confirmed', messagesFor('en')), /Ada|Sam|Reason/);
+  });
+
+  test('of a failure says what failed, whether that is known, and why it was wanted', () => {
+    const named = { ...grant, entitlementName: 'Pro', reason: 'Outage', revokeReason: 'Fraud' };
+    const noteOf = (state: Grant['state'], error: string): string[] =>
+      noteHtml({ ...named, state, error }, 'failed', messagesFor('en'))
+        .split(/<.*?>+/)
+        .filter(Boolean);
+    const people = 'Requested by Ada &lt;img&gt;, approved by Sam O&#39;Neil.';
+    const [granting, removal] = [noteOf('failed', 'other'), noteOf('confirmed', 'other')];
+    assert.deepEqual(granting.slice(0, 3), [
+      'The grant of Pro failed: RevenueCat did not make it.',
+      people,
+      'Reason: Outage',
+    ]);
+    const notRemoved = 'Failed to remove the grant of Pro: RevenueCat did not do it.';
+    assert.deepEqual(removal.slice(0, 2), [notRemoved, 'Reason: Fraud']);
+    const unknown = 'RevenueCat did not confirm this within a day';
+    for (const [state, title] of [
+      ['failed', 'Grant access: Pro'],
+      ['confirmed', 'Remove the grant: Pro'],
+    ] as const) {
+      const [headline, second = ''] = noteOf(state, 'never_confirmed');
+      assert.deepEqual([headline, second.slice(0, unknown.length)], [title, unknown]);
+    }
   });
 
   for (const language of LANGUAGES) {
