@@ -52,23 +52,30 @@ const LONG: Names = {
   entitlement: (key) => `${key}: Premium Family Unlimited`,
 };
 
-type Case = (typeof CASES)[number];
+/** What is the same in all languages and situations, computed once: it takes most of a drawing's time. */
+const CUSTOMERS = [SHORT, LONG].flatMap((names) =>
+  CASES.map(({ name, events, snapshot, on }) => {
+    const nowMs = day(on);
+    const state = deriveState(events, snapshot ?? null, nowMs);
+    return {
+      name,
+      events,
+      description: describeCustomer(state, { names, nowMs, grantedBy: () => 'Maximilian Mustermann' }),
+      state,
+      names,
+      link: { name: 'Maximilian Mustermann', atMs: nowMs },
+      snapshotAtMs: nowMs,
+    };
+  }),
+);
 
-/** What is the same in all situations of a customer, computed once: it takes most of a drawing's time. */
-function readCustomer({ events, snapshot, on }: Case, language: Language, names: Names) {
-  const nowMs = day(on);
-  const state = deriveState(events, snapshot ?? null, nowMs);
-  return {
-    description: describeCustomer(state, { names, nowMs, grantedBy: () => 'Maximilian Mustermann' }),
-    state,
-    names,
-    link: { name: 'Maximilian Mustermann', atMs: nowMs },
-    snapshotAtMs: nowMs,
-    latest: longestEvents(events, language, names),
-  };
-}
+type Customer = (typeof CUSTOMERS)[number];
 
-function draw(customer: ReturnType<typeof readCustomer>, language: Language, what: Situation) {
+function draw(
+  customer: Customer & { readonly latest: LifecycleEvent[] },
+  language: Language,
+  what: Situation,
+) {
   const m = messagesFor(language);
   const project = {
     projectId: 'p',
@@ -102,11 +109,7 @@ function draw(customer: ReturnType<typeof readCustomer>, language: Language, wha
 }
 
 /** The three of a customer's events that have the longest titles. */
-function longestEvents(
-  events: readonly LifecycleEvent[],
-  language: Language,
-  names: Names,
-): LifecycleEvent[] {
+function longestEvents({ events, names }: Customer, language: Language): LifecycleEvent[] {
   return events
     .map((event) => ({ event, text: eventText(messagesFor(language), event, { voice: 'agent', names }) }))
     .sort((a, b) => b.text.title.length - a.text.title.length)
@@ -119,12 +122,10 @@ describe('the first canvas', () => {
 
   for (const language of LANGUAGES) {
     test(`in ${language} is at most 400 px high whatever it says, and shows three events where it says little`, async () => {
-      const all = [SHORT, LONG].flatMap((names) =>
-        CASES.flatMap((each) => {
-          const customer = readCustomer(each, language, names);
-          return SITUATIONS.map((what) => ({ ...each, what, canvas: draw(customer, language, what) }));
-        }),
-      );
+      const all = CUSTOMERS.flatMap((each) => {
+        const customer = { ...each, latest: longestEvents(each, language) };
+        return SITUATIONS.map((what) => ({ ...each, what, canvas: draw(customer, language, what) }));
+      });
       const longest = SITUATIONS.flatMap((what) =>
         all
           .filter((each) => each.what === what)
@@ -151,36 +152,35 @@ describe('the first canvas', () => {
   }
 
   test('names what went wrong and the next charge of several subscriptions below any notice', () => {
-    for (const language of LANGUAGES)
-      for (const names of [SHORT, LONG])
-        for (const each of CASES) {
-          const customer = readCustomer(each, language, names);
-          const { statements } = customer.description;
-          const m = messagesFor(language);
-          if (!statements.some(({ kind }) => kind === 'several')) continue;
-          for (const notice of ['card.state.keyRejected', 'card.state.disconnected'] as const) {
-            const text = JSON.stringify(draw(customer, language, { notice }));
-            for (const statement of statements) {
-              const atMs =
-                statement.kind === 'several'
-                  ? statement.next
-                  : statement.kind === 'paymentFailed'
-                    ? statement.on
-                    : null;
-              if (atMs !== null) assert.ok(text.includes(m.date(atMs)), `${each.name} ${language}: ${text}`);
-              if (statement.kind !== 'several') continue;
-              const isNamed = ({ what }: { what: string }) =>
-                text.includes(/^\w{1,8}/.exec(what)?.[0] ?? what);
-              assert.ok(statement.items.slice(0, 1).every(isNamed), text);
-              const [, more = 0] = /and (\d+) more/.exec(text) ?? [];
-              if (language === 'en')
-                assert.ok(
-                  statement.items.filter(isNamed).length + Number(more) >= statement.items.length,
-                  text,
-                );
-            }
+    for (const each of CUSTOMERS) {
+      const { statements } = each.description;
+      if (!statements.some(({ kind }) => kind === 'several')) continue;
+      for (const language of LANGUAGES) {
+        const customer = { ...each, latest: longestEvents(each, language) };
+        const m = messagesFor(language);
+        for (const notice of ['card.state.keyRejected', 'card.state.disconnected'] as const) {
+          const text = JSON.stringify(draw(customer, language, { notice }));
+          for (const statement of statements) {
+            const atMs =
+              statement.kind === 'several'
+                ? statement.next
+                : statement.kind === 'paymentFailed'
+                  ? statement.on
+                  : null;
+            if (atMs !== null) assert.ok(text.includes(m.date(atMs)), `${each.name} ${language}: ${text}`);
+            if (statement.kind !== 'several') continue;
+            const isNamed = ({ what }: { what: string }) => text.includes(/^\w{1,8}/.exec(what)?.[0] ?? what);
+            assert.ok(statement.items.slice(0, 1).every(isNamed), text);
+            const [, more = 0] = /and (\d+) more/.exec(text) ?? [];
+            if (language === 'en')
+              assert.ok(
+                statement.items.filter(isNamed).length + Number(more) >= statement.items.length,
+                text,
+              );
           }
         }
+      }
+    }
   });
 
   test('cuts a sentence at its end, and not within a date or a sum', () => {
