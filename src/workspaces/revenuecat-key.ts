@@ -143,7 +143,7 @@ function projectOfKey(
 }
 
 /**
- * A write to a resource that does not exist gets 404 or 422 only if the key has the permission. In a project that the
+ * A write to a resource that does not exist gets 404, 409 or 422 only if the key has the permission. In a project that the
  * key lists, 404 to a read means that RevenueCat does not offer that endpoint.
  */
 function allowedByRefusal(scope: string, isListed: boolean): (error: unknown) => true {
