@@ -317,7 +317,7 @@ function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: bool
   const isUnknown = isChanged || isTemporaryPrice(builder) || builder.isFamilyShare !== isFamilyShare;
   if (isStated || isUnknown) {
     builder.price = isStated ? price : null;
-    builder.isOfferPrice = isStated && (event.offerCode !== null || event.isDiscounted);
+    builder.isOnePeriodPrice = isStated && (event.offerCode !== null || event.isDiscounted);
   }
   builder.charge = { price, usdCents };
 }

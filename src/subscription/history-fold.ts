@@ -258,7 +258,8 @@ function replace(old: StateBuilder, bought: StateBuilder): void {
     resumesAtMs: null,
   });
   // A change that keeps the billing day costs only a part of the price, for the days until then.
-  if (bought.endsAtMs === old.endsAtMs) Object.assign(bought, { periodLengthMs: null, isOfferPrice: true });
+  if (bought.endsAtMs === old.endsAtMs)
+    Object.assign(bought, { periodLengthMs: null, isOnePeriodPrice: true });
   const startMs = bought.periodStartedAtMs ?? 0;
   if (accessEndMs(old) > startMs) endAccess(old, startMs);
 }

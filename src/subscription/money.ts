@@ -94,7 +94,7 @@ function hasEndOfFebruary(startMs: number, endMs: number): boolean {
  * period: "a month" would promise the same price for the months after it.
  */
 export function priceOf(subscription: SubscriptionState): Price | null {
-  const { price, isOfferPrice, isPriceRising, willRenew } = subscription;
+  const { price, isOnePeriodPrice, isPriceRising, willRenew } = subscription;
   if (price === null || price.amountMinor <= 0 || (isPriceRising && willRenew)) return null;
-  return { money: price, period: isOfferPrice ? null : periodOf(subscription) };
+  return { money: price, period: isOnePeriodPrice ? null : periodOf(subscription) };
 }

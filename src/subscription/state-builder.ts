@@ -15,9 +15,9 @@ export interface Sum {
 
 /** Whether the next period may cost something else: an offer ends, or the customer agreed to pay more. */
 export function isTemporaryPrice(
-  subscription: Pick<SubscriptionState, 'periodType' | 'isOfferPrice' | 'isPriceRising'>,
+  subscription: Pick<SubscriptionState, 'periodType' | 'isOnePeriodPrice' | 'isPriceRising'>,
 ): boolean {
-  return subscription.periodType === 'INTRO' || subscription.isOfferPrice || subscription.isPriceRising;
+  return subscription.periodType === 'INTRO' || subscription.isOnePeriodPrice || subscription.isPriceRising;
 }
 
 /** Fields that a new period resets. */
@@ -92,7 +92,7 @@ export function emptyBuilder(key: string, environment: Environment) {
     periodLengthMs: null as number | null,
     endsAtMs: null as number | null,
     price: null as Money | null,
-    isOfferPrice: false,
+    isOnePeriodPrice: false,
     /** The cost of the current period, which a refund without a sum gives back. */
     charge: null as Sum | null,
     renewals: 0,

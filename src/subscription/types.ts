@@ -51,7 +51,7 @@ export interface SubscriptionState {
   /** Price of one period where known, never negative; `null` or zero during a trial unless known. */
   readonly price: Money | null;
   /** Whether the price is special to this period (an offer, a discount, a part of a period), so the next may differ. */
-  readonly isOfferPrice: boolean;
+  readonly isOnePeriodPrice: boolean;
   readonly cancelledAtMs: number | null;
   readonly cancelReason: string | null;
   readonly expirationReason: string | null;
