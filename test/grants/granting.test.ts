@@ -556,10 +556,23 @@ describe('refused', () => {
       assert.ok(!idsOn(canvas).includes('grant.review'));
       // An admin adds the permission, and a minute later the agent opens the form again.
       for (const key of product.revenueCat.state.keys.values()) Object.assign(key, { scopes: ['*'] });
-      await product.server.connected.database.query(`delete from pgboss.job where name = 'workspace.check'`);
+      const { database } = product.server.connected;
+      await database.query(`delete from pgboss.job where name = 'workspace.check'`);
       const isOffered = async () =>
         idsOn((await (await openAgain(product, card)).press('grant')).canvas).includes('grant.review');
       await until(isOffered, 'the card to offer the grant');
+      // Refresh has the key checked as well.
+      await database.query(`update projects set missing_scopes = $2 where workspace_id = $1`, [
+        WORKSPACE_ID,
+        JSON.stringify(['customer_information:customers:read_write']),
+      ]);
+      await database.query(`delete from pgboss.job where name = 'workspace.check'`);
+      await (await openAgain(product, card)).press('refresh');
+      const isChecked = async () =>
+        (await database.query<{ missing: string[] }>('select missing_scopes as missing from projects')).every(
+          ({ missing }) => missing.length === 0,
+        );
+      await until(isChecked, 'the key to be checked');
     } finally {
       await setMissingScopes(product, []);
     }

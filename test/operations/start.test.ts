@@ -26,7 +26,6 @@ import {
   startCommand,
   startServerProcess,
 } from '../support/process.ts';
-import { startServerHere } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 
 const APP = { INTERCOM_CLIENT_ID: 'client', INTERCOM_CLIENT_SECRET: 'secret' };
@@ -190,12 +189,12 @@ describe('starting and stopping on a bare machine', () => {
   test('a port in use is named in one line, and nothing is left running', async () => {
     const other = createServer().listen(0);
     const { port } = other.address() as AddressInfo;
-    const starting = startServerHere({ ...environment, PORT: String(port) });
-    await assert.rejects(starting, {
-      name: 'AppError',
-      message: `PORT ${port} cannot be used: another process listens there. Set PORT to another one.`,
-    });
+    const ended = await run(['serve'], { LOG_LEVEL: 'warn', PORT: String(port) });
     other.close();
+    assert.deepEqual(ended, {
+      code: 1,
+      output: `PORT ${port} cannot be used: another process listens there. Set PORT to another one.\n`,
+    });
     assert.equal(await databasePid(), 0);
   });
 
@@ -343,8 +342,9 @@ describe('starting and stopping on a bare machine', () => {
     const below = join(file, 'below');
     const named = (dataDir: string, cause: string) =>
       `DATA_DIR ${dataDir} cannot be used: ${cause}. Set DATA_DIR to a folder that this user may write, or set both DATABASE_URL and ENCRYPTION_KEYS.`;
-    await assert.rejects(startServerHere({ ...environment, DATA_DIR: file }), {
-      message: named(file, 'it is not a folder'),
+    assert.deepEqual(await run(['serve'], { DATA_DIR: file }), {
+      code: 1,
+      output: `${named(file, 'it is not a folder')}\n`,
     });
     await assert.rejects(migrateHere({ DATA_DIR: below }), {
       message: named(below, 'part of its path is not a folder'),

@@ -14,11 +14,11 @@ import { type Balancer, startBalancer } from './balancer.ts';
 import { makeNextVersion, type NextVersion } from './next-version.ts';
 
 /** Enough for some in every step, but no more: processing them costs more processor time than the upgrade itself. */
-const WEBHOOKS_A_SECOND = 15;
-const CARDS_A_SECOND = 3;
-const CUSTOMERS = 100;
+const WEBHOOKS_A_SECOND = 30;
+const CARDS_A_SECOND = 5;
+const CUSTOMERS = 200;
 /** Customers with a contact: their events are delivered by both versions. */
-const DELIVERED = 15;
+const DELIVERED = 30;
 /** At least this many requests are made before the test ends. */
 const MIN = 300;
 /** While this many requests are unanswered, the sender waits, as the platforms do: a slow machine is not overloaded. */
@@ -41,9 +41,9 @@ describe('an upgrade with a migration, one process after the other, and back, un
       product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: `customer-${customer}` });
     next = await makeNextVersion();
     balancer = await startBalancer();
-    processes = [await start()];
+    processes = await Promise.all([start(), start()]);
     balancer.use(processes.map((each) => each.url));
-    await until(() => processes.every((each) => balancer.isHealthy(each.url)), 'the process');
+    await until(() => processes.every((each) => balancer.isHealthy(each.url)), 'both processes');
   });
   after(async () => {
     for (const each of processes ?? []) each.child.kill('SIGKILL');
@@ -175,7 +175,10 @@ describe('an upgrade with a migration, one process after the other, and back, un
     };
     // On the migrated database, both versions serve together and each one alone, at the end the old one.
     const steps: (() => Promise<void>)[] = [
-      async () => assert.match((await startOne(next.folder)).output(), /NextVersion\d+.*"msg":"migrated"/),
+      async () => {
+        await stopOne();
+        assert.match((await startOne(next.folder)).output(), /NextVersion\d+.*"msg":"migrated"/);
+      },
       stopOne,
       async () => void (await startOne()),
       stopOne,
