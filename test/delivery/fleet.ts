@@ -15,8 +15,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { createSecretBox, hashSecret, type SecretBox, secretLocation } from '../../src/workspaces/secrets.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
-import { BARE_ENVIRONMENT, endWithTests } from '../support/process.ts';
-import { startServerHere } from '../support/product.ts';
+import { BARE_ENVIRONMENT, endWithTests, startServerHere } from '../support/process.ts';
 import { until } from '../support/wait.ts';
 import {
   AUTHORIZATION,
@@ -116,7 +115,7 @@ export async function createFleet(): Promise<Fleet> {
       };
     },
     async startWebHere() {
-      const server = await startServerHere({ ...environment, ROLE: 'web' });
+      const server = await startServerHere({ ...environment, ROLE: 'web' }, silent);
       servers.push(server);
       return server;
     },

@@ -6,8 +6,8 @@ import { createJournal } from '../../src/ingestion/journal.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
 import { eventBody } from '../support/events.ts';
-import { startServerProcess } from '../support/process.ts';
-import { createProduct, type Product, startServerHere } from '../support/product.ts';
+import { startServerHere, startServerProcess } from '../support/process.ts';
+import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { csrfIn } from '../workspaces/support.ts';
@@ -90,7 +90,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
   const runAgain = `update pgboss.job set state = 'created'
     where name = 'bulk-grant.choose' and state = 'active' and data->>'workspaceId' = $1 returning 1`;
   assert.equal((await rows(runAgain)).length, 1);
-  const next = await startServerHere(worker);
+  const next = await startServerHere(worker, silent);
   await until(async () => /Grant to 120 customers|Request approval/.test(await page()), 'the review');
   await next.stop();
   const chosen = await rows('select distinct app_user_id from bulk_grant_customers where workspace_id = $1');

@@ -13,7 +13,8 @@ import { freePort } from '../../src/simulator/listen.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
-import { createProduct, type Product, startServerHere } from '../support/product.ts';
+import { startServerHere } from '../support/process.ts';
+import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
 import { silent, WORKSPACE_ID } from '../support/world.ts';
 import { answers } from './answers.ts';
@@ -187,7 +188,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
 
   async function startOn(url: string, encryptionKey = key): Promise<RunningServer> {
     const own = { DATABASE_URL: url, ENCRYPTION_KEYS: encryptionKey };
-    const server = await startServerHere({ ...product.environment, ...own });
+    const server = await startServerHere({ ...product.environment, ...own }, silent);
     servers.push(server);
     return server;
   }

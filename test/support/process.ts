@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Logger } from 'pino';
+import { readConfig } from '../../src/config.ts';
+import { type RunningServer, startServer } from '../../src/server.ts';
 import { until } from './wait.ts';
 
 /** The folder of the current version. */
@@ -111,6 +114,16 @@ export async function runCommandHere(
       else process.env[name] = value;
     }
   }
+}
+
+/** Starts a server in this process: only a server that is killed needs a process of its own. */
+export async function startServerHere(
+  environment: Readonly<Record<string, string>>,
+  logger: Logger,
+): Promise<RunningServer> {
+  const read = readConfig(environment);
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  return startServer(read.config, logger);
 }
 
 /** Captures text that is written to a stream. The test runner writes its messages to stdout as bytes, which pass. */

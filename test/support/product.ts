@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
-import { readConfig } from '../../src/config.ts';
-import { type RunningServer, startServer } from '../../src/server.ts';
+import type { RunningServer } from '../../src/server.ts';
 import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import {
@@ -11,8 +10,9 @@ import {
 import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { startServerHere } from './process.ts';
 import { until } from './wait.ts';
-import { CLIENT_ID, CLIENT_SECRET, silent, WORKSPACE_ID } from './world.ts';
+import { CLIENT_ID, CLIENT_SECRET, WORKSPACE_ID } from './world.ts';
 
 export const REVENUECAT_PROJECT_ID = 'projtest1';
 
@@ -114,16 +114,6 @@ export async function createProduct(
       await db.close();
     },
   };
-}
-
-/** A server in this process: only one that is killed needs a process of its own. */
-export async function startServerHere(
-  environment: Readonly<Record<string, string>>,
-  logger = silent,
-): Promise<RunningServer> {
-  const read = readConfig(environment);
-  if (!read.ok) throw new Error(JSON.stringify(read.problems));
-  return startServer(read.config, logger);
 }
 
 /** Stores the lines; TEST_LOG=warn prints them too. */

@@ -8,13 +8,11 @@ import { spec } from 'node:test/reporters';
 import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { pino } from 'pino';
-import { readConfig } from '../../src/config.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
-import { startServer } from '../../src/server.ts';
 import { checkStatements } from './check-statements.ts';
 import { makeDatabaseFolder } from './folder.ts';
 import { orderFiles } from './order.ts';
-import { STOP_SIGNALS } from './process.ts';
+import { STOP_SIGNALS, startServerHere } from './process.ts';
 
 /** Limits for a file, and for a process that does not end because something was left open. */
 const FILE_TIMEOUT_MS = 180_000;
@@ -59,7 +57,7 @@ async function makeTemplate(dataDir: string, url: string): Promise<void> {
   await client.query('select pg_reload_conf()');
   await client.end();
   // Starting a server migrates the database and creates the job queues.
-  const read = readConfig({
+  const environment = {
     PORT: '0',
     HOST: '127.0.0.1',
     ROLE: 'web',
@@ -67,9 +65,8 @@ async function makeTemplate(dataDir: string, url: string): Promise<void> {
     INTERCOM_CLIENT_ID: 'unused',
     INTERCOM_CLIENT_SECRET: 'unused',
     ENCRYPTION_KEYS: randomBytes(32).toString('base64'),
-  });
-  if (!read.ok) throw new Error(JSON.stringify(read.problems));
-  await (await startServer(read.config, pino({ level: 'silent' }))).stop();
+  };
+  await (await startServerHere(environment, pino({ level: 'silent' }))).stop();
 }
 
 function templateUrl(url: string): string {
