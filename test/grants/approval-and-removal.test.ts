@@ -199,7 +199,12 @@ describe('a policy that changes after the request', () => {
     );
     await setPolicy(product, { secondPersonAboveDays: 7, allowedAdminIds: ['7001'] });
     assert.match((await seen.confirm('action.approve')).text, /You may not grant/);
-    assert.ok(!idsOn((await asSecond(card)).canvas).includes('action.approve'));
+    const unreviewed = await asSecond(card);
+    assert.ok(!idsOn(unreviewed.canvas).includes('action.approve'));
+    await setPolicy(product, { secondPersonAboveDays: 7 });
+    const early = await forge(product, unreviewed, 'action.approve', { adminId: SECOND });
+    assert.match(textOf(early.canvas), /check again/, 'who may approve now has not seen what it would do');
+    assert.ok(idsOn(early.canvas ?? {}).includes('action.approve'));
     assert.equal(callsFor(product, card.appUserId), 0);
   });
 
@@ -679,4 +684,20 @@ describe('a removal before its webhooks', () => {
     );
     return rows.length > 0;
   }
+});
+
+// Runs last: from here on, the project has a second entitlement.
+test('a grant of RevenueCat’s dashboard is listed next to ours of another entitlement with the same end', async () => {
+  const card = await openCustomer(product);
+  const done = await grantOf(card);
+  const [ours] = grantsAt(product, card.appUserId);
+  product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, 'team', 'Team');
+  give(product, card.appUserId, { endsAtMs: ours?.endsAtMs ?? 0, entitlement: 'team' });
+  const grants = await (await (await openAgain(product, card)).press('refresh')).press('grants');
+  assert.deepEqual(
+    idsOn(grants.canvas)
+      .filter((id) => id.startsWith('grant:'))
+      .sort(),
+    [`grant:${grantIdOn(done)}`, 'grant:revenuecat/team'],
+  );
 });

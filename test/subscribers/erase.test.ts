@@ -422,6 +422,7 @@ describe('an erased customer', () => {
     };
     assert.equal(await store(ERIN, '$RCAnonymousID:another'), false);
     assert.equal(await store(BOB, ERIN), true);
+    assert.equal(await store(ERIN, 'bobs-second-id'), true, 'an id of another customer');
     assert.match(await openCard(), /match\.search/);
     await openCard();
     assert.deepEqual(await findTraces(), []);
