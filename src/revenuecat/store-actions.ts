@@ -9,6 +9,8 @@ export type LivePurchase = Readonly<ReturnType<typeof toSubscription> | ReturnTy
 const transactionSchema = z
   .object({ id: z.string(), purchased_at: timeSchema })
   .transform(({ id, purchased_at: purchasedAtMs }) => ({ id, purchasedAtMs }));
+/** By Apple's number, which API v1 takes instead. Source: the v2 description in RevenueCat/cli. */
+const EXTEND_REASONS = ['undeclared', 'customer_satisfaction', 'other', 'service_issue_or_outage'];
 const managementUrlSchema = z.object({ management_url: z.url({ protocol: /^https$/ }) });
 
 /** The subset of the client that these calls are built on. */
@@ -75,7 +77,7 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
     ) =>
       post(path(projectId, 'subscriptions', id, 'actions', 'extend'), 'Extending a subscription', {
         extend_by_days: days,
-        ...(reasonCode === null ? {} : { extend_reason_code: reasonCode }),
+        ...(reasonCode === null ? {} : { extend_reason_code: EXTEND_REASONS[reasonCode] }),
       }),
     transferPurchases: (projectId: string, from: string, to: string) =>
       post(path(projectId, 'customers', from, 'actions', 'transfer'), 'Transferring purchases', {

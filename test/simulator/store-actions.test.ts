@@ -154,20 +154,21 @@ describe('the simulated store actions', () => {
   test('extend: up to 90 days at Apple, with a reason and twice a year; up to 365 at Google and Web Billing', async () => {
     const apple = add('active_monthly');
     const path = `${subscriptionOf(apple)}/actions/extend`;
+    const extend_reason_code = 'customer_satisfaction';
     await expectStatuses([
-      [post(path, { extend_by_days: 91, extend_reason_code: 1 }), 422, 'unprocessable_entity_error'],
+      [post(path, { extend_by_days: 91, extend_reason_code }), 422, 'unprocessable_entity_error'],
       [post(path, { extend_by_days: 7 }), 400, 'parameter_error'],
-      [post(path, { extend_by_days: 7, extend_reason_code: 4 }), 400, 'parameter_error'],
-      [post(path, { extend_by_days: 0, extend_reason_code: 1 }), 400, 'parameter_error'],
-      [post(path, { extend_reason_code: 1 }), 400, 'parameter_error'],
-      [post(path, { extend_by_days: 7, extend_reason_code: 1 }), 200],
-      [post(path, { extend_by_days: 90, extend_reason_code: 3 }), 200],
-      [post(path, { extend_by_days: 1, extend_reason_code: 1 }), 422, 'unprocessable_entity_error'],
+      [post(path, { extend_by_days: 7, extend_reason_code: 1 }), 400, 'parameter_error'],
+      [post(path, { extend_by_days: 0, extend_reason_code }), 400, 'parameter_error'],
+      [post(path, { extend_reason_code }), 400, 'parameter_error'],
+      [post(path, { extend_by_days: 7, extend_reason_code }), 200],
+      [post(path, { extend_by_days: 90, extend_reason_code: 'service_issue_or_outage' }), 200],
+      [post(path, { extend_by_days: 1, extend_reason_code }), 422, 'unprocessable_entity_error'],
     ]);
     assert.equal(apple.subscriptions[0]?.endsAtMs, NOW + (20 + 97) * DAY_MS);
     nowMs = NOW + 366 * DAY_MS;
     Object.assign(apple.subscriptions[0] ?? {}, { endsAtMs: nowMs + DAY_MS, periodEndsAtMs: nowMs + DAY_MS });
-    await expectStatuses([[post(path, { extend_by_days: 1, extend_reason_code: 1 }), 200]]);
+    await expectStatuses([[post(path, { extend_by_days: 1, extend_reason_code }), 200]]);
     nowMs = NOW;
     for (const story of ['google_monthly', 'web_monthly'] as const) {
       const of = `${subscriptionOf(add(story))}/actions/extend`;
@@ -185,7 +186,7 @@ describe('the simulated store actions', () => {
       [
         post(`${subscriptionOf(add('expired_by_billing'))}/actions/extend`, {
           extend_by_days: 1,
-          extend_reason_code: 1,
+          extend_reason_code,
         }),
         422,
         'unprocessable_entity_error',

@@ -52,7 +52,10 @@ const restoreSchema = z.strictObject({ order_id: z.string().regex(/^GPA\.[\d-]+(
 const extendSchema = z.strictObject({
   extend_by_days: z.int().min(1).optional(),
   extend_until_ms: z.int().optional(),
-  extend_reason_code: z.int().min(0).max(3).optional(),
+  // API v1 has Apple's numbers instead.
+  extend_reason_code: z
+    .enum(['undeclared', 'customer_satisfaction', 'other', 'service_issue_or_outage'])
+    .optional(),
 });
 
 /**
