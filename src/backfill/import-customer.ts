@@ -1,7 +1,6 @@
 import type { Sql } from '../database/sql.ts';
 import { WAKE } from '../database/wake-subscribers.ts';
-import { type PreparedEvent, prepareEvent } from '../ingestion/prepare-event.ts';
-import { storeEvents } from '../ingestion/store-events.ts';
+import { type PreparedEvent, prepareEvent, storeEvents } from '../ingestion/store-events.ts';
 import type { RevenueCatClient } from '../revenuecat/client.ts';
 import { readCustomer } from '../revenuecat/customer.ts';
 import { findErasedIds } from '../subscribers/erased-ids.ts';

@@ -16,8 +16,7 @@ import {
   pruneErased,
   readUnprocessed,
 } from './journal.ts';
-import { dropErased, type PreparedEvent, prepareEvent } from './prepare-event.ts';
-import { storeEventsIn } from './store-events.ts';
+import { dropErased, type PreparedEvent, prepareEvent, storeEventsIn } from './store-events.ts';
 
 interface ProcessingContext extends Pick<AppContext, 'database' | 'secrets' | 'logger'> {
   /** Wakes the delivery worker of this process. Workers of other processes poll for what is left. */

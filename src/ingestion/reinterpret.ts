@@ -7,11 +7,12 @@ import { DAY_MS } from '../time.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import type { SecretBox } from '../workspaces/secrets.ts';
 import { markProcessed, pruneErased, readJournal } from './journal.ts';
-import { dropErased, type PreparedEvent } from './prepare-event.ts';
 import { interpretWebhooks } from './processor.ts';
 import {
+  dropErased,
   type EventRecord,
   insertEvents,
+  type PreparedEvent,
   recordKey,
   resolveRecords,
   upsertSubscribers,

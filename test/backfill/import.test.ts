@@ -17,8 +17,7 @@ import {
 import { runImport } from '../../src/backfill/run.ts';
 import { openDatabase } from '../../src/database/data-source.ts';
 import { AppError } from '../../src/errors.ts';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { RevenueCatClient } from '../../src/revenuecat/client.ts';
 import { DAY_MS } from '../../src/time.ts';
 import { storeApiKey } from '../../src/workspaces/project-connection.ts';

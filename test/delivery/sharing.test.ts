@@ -8,8 +8,7 @@ import { claimNext, LEASE_SECONDS, releaseExpiredLeases } from '../../src/delive
 import { allocateSlots, listDueWorkspaces, pauseWorkspace } from '../../src/delivery/due-workspaces.ts';
 
 import { replayEvents } from '../../src/delivery/replay.ts';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { WINDOW_MS } from '../../src/intercom/rate-limit.ts';
 import { createLogger } from '../../src/logger.ts';
 import { HOUR_MS } from '../../src/time.ts';

@@ -11,9 +11,8 @@ import { diagnose } from '../../src/doctor/command.ts';
 import { PROJECT_CHECKS } from '../../src/doctor/project-checks.ts';
 import { checkOutside, type DoctorContext, runDoctor } from '../../src/doctor/run.ts';
 import { readSettings } from '../../src/doctor/settings-checks.ts';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { createRefusalRecorder } from '../../src/ingestion/routes.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import type { Listening } from '../../src/simulator/listen.ts';
 import {

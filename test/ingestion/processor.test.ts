@@ -16,10 +16,9 @@ import {
   WEBHOOK_CHANNEL,
 } from '../../src/ingestion/journal.ts';
 import { readJournalBacklog } from '../../src/ingestion/metrics.ts';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { createProcessor, processProject } from '../../src/ingestion/processor.ts';
 import { checkWebhook } from '../../src/ingestion/routes.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';

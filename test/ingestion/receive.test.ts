@@ -6,14 +6,13 @@ import type { Logger } from 'pino';
 import supertest from 'supertest';
 import { errorHandler } from '../../src/http/errors.ts';
 import { createJournal } from '../../src/ingestion/journal.ts';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
 import { processProject } from '../../src/ingestion/processor.ts';
 import {
   createRefusalRecorder,
   revenueCatWebhookRouter,
   verifyWebhookSignature,
 } from '../../src/ingestion/routes.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import type { Jobs } from '../../src/jobs/jobs.ts';
 import { createLogger } from '../../src/logger.ts';
 import { readHistory } from '../../src/subscribers/history.ts';

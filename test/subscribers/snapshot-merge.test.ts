@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { prepareEvent } from '../../src/ingestion/prepare-event.ts';
-import { storeEvents } from '../../src/ingestion/store-events.ts';
+import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { type RevenueCatCustomer, snapshotTime } from '../../src/revenuecat/customer.ts';
 import { readHistory } from '../../src/subscribers/history.ts';
 import { readSubscriber } from '../../src/subscribers/repository.ts';
