@@ -9,8 +9,10 @@ const errorListSchema = z.object({
 
 /** Codes of a 401 after which no call will succeed. Source: Intercom, "Error codes". */
 const INVALID_TOKEN = /^(unauthorized|token_[a-z_]+|missing_authorization)$/;
+/** About one contact or one attribute, not about a permission. */
+const REJECTED = /^(custom_data_limit_reached|not_restorable)$/;
 // The wording is UNVERIFIED: any other refusal of a contact's content is investigated too.
-const ATTRIBUTE_MISSING = /custom (?:data )?attribute.*(?:does not|doesn't) exist/i;
+const ATTRIBUTE_MISSING = /attribute.*(?:does not|doesn't) exist/i;
 /** "Cannot have more than 120 active event names", as several apps recorded it; its code is only "422". */
 const EVENT_LIMIT = /(?:more than|limit).*event name|event name.*limit/i;
 /** Longer messages are cut: they end up in tables and on pages, and are matched by regular expressions. */
@@ -50,6 +52,10 @@ function meaningOf(
 ): Meaning {
   const { status, headers } = response;
   if (isProxyRefusal(response)) return UNAVAILABLE;
+  // Their status is UNVERIFIED: clients of Intercom recognize them by code or wording.
+  if (REJECTED.test(code)) return { code: 'intercom_rejected' };
+  if (ATTRIBUTE_MISSING.test(text)) return { code: 'intercom_attribute_missing', remedy: { kind: 'retry' } };
+  if (EVENT_LIMIT.test(text)) return { code: 'intercom_event_limit' };
   switch (status) {
     case 401:
       // An error without a known code may be temporary: declaring the token invalid would stop all deliveries.
@@ -79,9 +85,7 @@ function meaningOf(
       if (status >= 500 || status < 400) return UNAVAILABLE;
       // The error is about our version header: the data that was sent must not count as refused.
       if (code === 'intercom_version_invalid') return UNAVAILABLE;
-      if (ATTRIBUTE_MISSING.test(text))
-        return { code: 'intercom_attribute_missing', remedy: { kind: 'retry' } };
-      return { code: EVENT_LIMIT.test(text) ? 'intercom_event_limit' : 'intercom_rejected' };
+      return { code: 'intercom_rejected' };
   }
 }
 
