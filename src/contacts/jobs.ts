@@ -1,5 +1,6 @@
 import type { Sql } from '../database/sql.ts';
-import { AppError, mayPass } from '../errors.ts';
+import { AppError, answerOrError, mayPass } from '../errors.ts';
+import { withoutNull } from '../intercom/data-attributes.ts';
 import type { JobData, JobDefinitions, Jobs } from '../jobs/jobs.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { provisionWith } from '../workspaces/install.ts';
@@ -62,11 +63,11 @@ async function clearContact(
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);
   const nothing = Object.fromEntries([...available.keys()].map((name) => [name, null]));
-  try {
-    await client.updateContact(contactId, { custom_attributes: nothing });
-  } catch (error) {
-    if (!(error instanceof AppError) || mayPass(error.remedy)) throw error;
-    app.logger.warn({ workspaceId, contactId, code: error.code }, 'a former contact was not cleared');
+  for (const values of [nothing, withoutNull(nothing, available)]) {
+    const answer = await answerOrError(client.updateContact(contactId, { custom_attributes: values }));
+    if (!(answer instanceof AppError)) break;
+    if (mayPass(answer.remedy)) throw answer;
+    app.logger.warn({ workspaceId, contactId, code: answer.code }, 'a former contact was not cleared');
   }
   await rewriteContactAttributes(app.database, workspaceId, contactId);
 }

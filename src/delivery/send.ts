@@ -1,5 +1,5 @@
 import { AppError, answerOrError } from '../errors.ts';
-import { type AttributeType, attributeType, fitAttribute } from '../intercom/data-attributes.ts';
+import { type AttributeType, fitAttribute, withoutNull } from '../intercom/data-attributes.ts';
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { CONTACT_ATTRIBUTES, eventMetadata } from '../subscription/contact-values.ts';
 import { provisionWith } from '../workspaces/install.ts';
@@ -133,7 +133,8 @@ export async function writeAttributes(
   let types =
     known && known.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : known;
   for (const format of ['as is', 'fitted', 'without null'] as const) {
-    const values = format === 'without null' ? withoutNull(wanted, types) : fitted(wanted, types);
+    const fitting = fitted(wanted, types);
+    const values = format === 'without null' && types ? withoutNull(fitting, types) : fitting;
     // A value that was converted to the attribute's type may equal what is already on the contact.
     if (Object.keys(changedAttributes(values, written)).length === 0)
       return { kind: 'written', values: written };
@@ -175,16 +176,6 @@ function fitted(values: Values, types: ReadonlyMap<string, AttributeType> | unde
     const type = types.get(name);
     const fit = type && fitAttribute(value, type);
     return fit === undefined ? [] : [[name, fit]];
-  });
-  return Object.fromEntries(entries);
-}
-
-/** Leads have been seen to reject `null` and accept an empty text (an old report, UNVERIFIED). */
-function withoutNull(values: Values, types: ReadonlyMap<string, AttributeType> | undefined): Values {
-  const entries = Object.entries(fitted(values, types)).flatMap(([name, value]): [string, unknown][] => {
-    if (value !== null) return [[name, value]];
-    const type = types?.get(name);
-    return type && attributeType(type) === 'string' ? [[name, '']] : [];
   });
   return Object.fromEntries(entries);
 }

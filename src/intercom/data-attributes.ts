@@ -110,3 +110,16 @@ export function fitAttribute(value: unknown, attribute: AttributeType): unknown 
       return attribute.options?.includes(value) ? value : undefined;
   }
 }
+
+/** Leads have been seen to reject `null` and accept an empty text (an old report, UNVERIFIED). */
+export function withoutNull(
+  values: Readonly<Record<string, unknown>>,
+  types: ReadonlyMap<string, AttributeType>,
+): Record<string, unknown> {
+  const entries = Object.entries(values).flatMap(([name, value]): [string, unknown][] => {
+    if (value !== null) return [[name, value]];
+    const type = types.get(name);
+    return type && attributeType(type) === 'string' ? [[name, '']] : [];
+  });
+  return Object.fromEntries(entries);
+}

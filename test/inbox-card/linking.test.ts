@@ -218,6 +218,23 @@ describe('linking a customer', () => {
     await until(() => Object.keys(attributes()).length === 0, 'the contact to be cleared', 15_000);
   });
 
+  test('a lead that does not accept null is cleared with empty texts', async () => {
+    const lead = await openFor(product, { role: 'lead' });
+    const status = () =>
+      product.intercom.state.contacts.get(lead.contactId)?.customAttributes.subscription_status;
+    await link(lead, 'user_c');
+    await until(() => status() === 'active', 'the attributes', 15_000);
+    await (await (await openAgain(product, lead)).press('details')).press('unlink');
+    product.intercom.faults.add({
+      method: 'PUT',
+      pathPrefix: `/contacts/${lead.contactId}`,
+      status: 422,
+      times: 1,
+    });
+    await clearNow();
+    await until(() => status() === '', 'the contact to be cleared', 15_000);
+  });
+
   test('a contact that is linked again while a clear of it gets no answer has the attributes in the end', async () => {
     const { faults, state } = product.intercom;
     const lead = await openFor(product, { role: 'lead' });
