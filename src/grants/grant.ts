@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { clip } from '../intercom/canvas.ts';
+import { stripInvisible } from '../text.ts';
 import { isForever } from '../time.ts';
 import {
   type Access,
@@ -16,18 +17,24 @@ import {
 } from './access.ts';
 import type { GrantStart } from './action.ts';
 import { failed, invalid, outdated, refused, throwRefusal } from './action-error.ts';
-import type { ActionContext } from './context.ts';
+import type { ActionContext, ActionCustomer } from './context.ts';
 import { type Duration, endOfDuration, isDuration, isSameEnd, parseEndDate } from './durations.ts';
 import { type GrantForm, REVIEW_VALID_MS, type Reviewed, type ReviewedGrant } from './form-state.ts';
 import { checkLength, grantedDays } from './policy.ts';
 
-/** Finds by id or key. A single entitlement is also found by name, because its read-only field holds the name. */
-export function findEntitlement(entitlements: readonly Entitlement[], value = ''): Entitlement | null {
-  const [first] = entitlements;
-  const only = entitlements.length === 1 && first ? first : null;
-  if (value === '') return only;
+/**
+ * Finds by id or key. A single entitlement is also found by the name that its read-only field shows: whether Intercom
+ * submits such a field is UNVERIFIED.
+ */
+export function findEntitlement(
+  customer: ActionCustomer,
+  entitlements: readonly Entitlement[],
+  value = '',
+): Entitlement | null {
   const known = entitlements.find((each) => each.id === value || each.lookupKey === value);
-  return known ?? (only?.displayName?.trim() === value ? only : null);
+  const [only, ...others] = entitlements;
+  if (known || !only || others.length > 0) return known ?? null;
+  return value === '' || value === stripInvisible(entitlementName(customer, only)).trim() ? only : null;
 }
 
 export function endOfGrant(
@@ -43,7 +50,7 @@ export function endOfGrant(
 export async function prepareGrant(context: ActionContext, form: GrantForm): Promise<ReviewedGrant> {
   const { workspace, customer } = context;
   const entitlements = await readEntitlements(context.app, context.customer.project);
-  const entitlement = findEntitlement(entitlements, form.entitlement);
+  const entitlement = findEntitlement(customer, entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
   if (entitlements.length === 0) throw invalid('noEntitlements');
   if (!entitlement) throw invalid('chooseEntitlement');

@@ -41,7 +41,8 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
 /** What the audit log records of a refused grant: the entitlement's lookup key, not RevenueCat's id. */
 async function typedTerms({ app, customer }: ActionContext, form: GrantForm) {
   const { entitlement = null, duration, end } = form;
-  const known = findEntitlement(await listEntitlements(app.database, customer.project), form.entitlement);
+  const entitlements = await listEntitlements(app.database, customer.project);
+  const known = findEntitlement(customer, entitlements, form.entitlement);
   return { entitlement: known?.lookupKey ?? entitlement, duration: end ? `until ${end}` : duration };
 }
 

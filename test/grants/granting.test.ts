@@ -133,6 +133,21 @@ describe('granting', () => {
     product.revenueCat.state.grantWebhookDelayMs = 1_000;
   });
 
+  test('the only entitlement is granted under the name that its read-only field shows', async (t) => {
+    const rename = (name: string | null) =>
+      product.db.database.query('update catalog set display_name = $2 where workspace_id = $1', [
+        WORKSPACE_ID,
+        name,
+      ]);
+    t.after(() => rename('Pro'));
+    for (const name of [null, '\u202aPro\u202c']) {
+      await rename(name);
+      const form = await (await openCustomer(product)).press('grant');
+      assert.equal(component(form, 'grant.entitlement')?.value, 'Pro');
+      assert.match((await review(form)).text, /^Will get: \*\*Pro until /m);
+    }
+  });
+
   test('all ten durations are listed, and those that are not allowed say so', async () => {
     const card = await openCustomer(product);
     const options = (component(await card.press('grant'), 'grant.duration')?.options ?? []) as {

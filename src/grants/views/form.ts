@@ -178,7 +178,8 @@ async function grantFields(
   const { t } = context.messages;
   const entitlements = await readEntitlements(context.app, context.customer.project);
   const selected =
-    findEntitlement(entitlements, form.entitlement) ?? likelyEntitlement(context, entitlements);
+    findEntitlement(context.customer, entitlements, form.entitlement) ??
+    likelyEntitlement(context, entitlements);
   if (!selected) return t('action.invalid.noEntitlements');
   const access = storedAccess(context.customer);
   const current = escapeMarkdown(accessText(context, access));
