@@ -24,16 +24,16 @@ export async function fill(client: Client, customers: number): Promise<void> {
     [WORKSPACE_ID, PROJECT_ID, customers],
   );
   // Inserts many events at a time, in the order in which they would have arrived.
-  for (let turn = 0; turn < EVENTS_EACH; turn += 1) await fillTurn(client, customers, turn);
+  for (let period = 0; period < EVENTS_EACH; period += 1) await fillPeriod(client, customers, period);
   await client.query('analyze');
   await client.query('set synchronous_commit = on');
 }
 
-async function fillTurn(client: Client, customers: number, turn: number): Promise<void> {
-  const isLast = turn === EVENTS_EACH - 1;
-  const type = turn === 0 ? 'INITIAL_PURCHASE' : isLast ? 'CANCELLATION' : 'RENEWAL';
-  const kind = turn === 0 ? 'initial_purchase' : isLast ? 'cancellation' : 'renewal';
-  const atMs = Date.now() - (EVENTS_EACH - turn) * 28 * 86_400_000;
+async function fillPeriod(client: Client, customers: number, period: number): Promise<void> {
+  const isLast = period === EVENTS_EACH - 1;
+  const type = period === 0 ? 'INITIAL_PURCHASE' : isLast ? 'CANCELLATION' : 'RENEWAL';
+  const kind = period === 0 ? 'initial_purchase' : isLast ? 'cancellation' : 'renewal';
+  const atMs = Date.now() - (EVENTS_EACH - period) * 28 * 86_400_000;
   const expiresMs = Math.max(atMs, Date.now() - 86_400_000) + 30 * 86_400_000;
   await client.query(
     `insert into events (workspace_id, project_id, event_id, side, subscriber_id, type, kind, environment, event_at_ms,
@@ -52,7 +52,7 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
               'transaction_id', '2000' || n || $4, 'original_transaction_id', '2000' || n,
               'cancel_reason', case when $6 = 'cancellation' then 'UNSUBSCRIBE' end)
        from generate_series(0, $3::integer - 1) as n`,
-    [WORKSPACE_ID, PROJECT_ID, customers, turn, type, kind, atMs, expiresMs],
+    [WORKSPACE_ID, PROJECT_ID, customers, period, type, kind, atMs, expiresMs],
   );
   await client.query(
     `insert into event_deliveries (workspace_id, subscriber_id, project_id, event_id, received_at, sent_name,
@@ -61,18 +61,18 @@ async function fillTurn(client: Client, customers: number, turn: number): Promis
             to_timestamp($6::bigint / 1000.0) + make_interval(secs => n / 1000.0), 'rc_' || $5 || '_event', $6 / 1000,
             to_timestamp($6 / 1000.0), to_timestamp($6 / 1000.0), 1, 'contact-' || n
        from generate_series(0, $3::integer - 1) as n`,
-    [WORKSPACE_ID, PROJECT_ID, customers, turn, kind, atMs],
+    [WORKSPACE_ID, PROJECT_ID, customers, period, kind, atMs],
   );
 }
 
 /** An event of `user-<customer>` on a monthly subscription, as a webhook contains it. */
 export function eventOf(
   customer: number,
-  { id = randomUUID(), turn, atMs }: { id?: string; turn: number; atMs: number },
+  { id = randomUUID(), period, atMs }: { id?: string; period: number; atMs: number },
 ): Record<string, unknown> & { readonly id: string } {
   return {
     id,
-    type: turn === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
+    type: period === 0 ? 'INITIAL_PURCHASE' : 'RENEWAL',
     event_timestamp_ms: atMs,
     app_user_id: `user-${customer}`,
     product_id: 'pro_monthly',
@@ -85,7 +85,7 @@ export function eventOf(
     currency: 'USD',
     price: 9.99,
     price_in_purchased_currency: 9.99,
-    transaction_id: `t-${customer}-${turn}`,
+    transaction_id: `t-${customer}-${period}`,
     original_transaction_id: `t-${customer}`,
   };
 }

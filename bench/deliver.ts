@@ -32,9 +32,9 @@ async function countsOf(intercom: Running): Promise<Counts> {
 async function queueEvents(databaseUrl: string, customers: number, eventsEach: number): Promise<void> {
   const open = await openDatabase({ url: databaseUrl, logger: pino({ level: 'silent' }), poolSize: 2 });
   let batch: ReturnType<typeof prepareEvent>[] = [];
-  for (let turn = 0; turn < eventsEach; turn += 1) {
+  for (let period = 0; period < eventsEach; period += 1) {
     for (let customer = 0; customer < customers; customer += 1) {
-      const event = eventOf(customer, { turn, atMs: DAY_AGO_MS + turn * 60_000 });
+      const event = eventOf(customer, { period, atMs: DAY_AGO_MS + period * 60_000 });
       batch.push(prepareEvent(event, Date.now()));
       if (batch.length < 250) continue;
       await storeEvents(open.database, { workspaceId: WORKSPACE_ID, projectId: PROJECT_ID }, batch);
@@ -97,7 +97,7 @@ async function timesToContact(
     apps.push(await setting.startApp(db.url, role, `deliver-light-${name}`, intercom.url));
   const sent = new Map<string, number>();
   const post = async (customer: number): Promise<void> => {
-    const event = eventOf(customer, { turn: 0, atMs: DAY_AGO_MS });
+    const event = eventOf(customer, { period: 0, atMs: DAY_AGO_MS });
     if (customer >= WARM_UP) sent.set(String(event.id), Date.now());
     const answer = await fetch(`${apps[0]?.url}/webhooks/revenuecat/${PROJECT_ID}`, {
       method: 'POST',
@@ -258,8 +258,8 @@ async function queueJobs(
   boss.on('error', () => {});
   await boss.start();
   await boss.createQueue('events', { retryLimit: 10, retryDelay: 1, retryBackoff: true });
-  for (let turn = 0; turn < each; turn += 1) {
-    const atS = Math.floor(Date.now() / 1_000) - 86_400 + turn * 60;
+  for (let period = 0; period < each; period += 1) {
+    const atS = Math.floor(Date.now() / 1_000) - 86_400 + period * 60;
     const jobs = Array.from({ length: customers }, (_, customer) => ({
       data: { eventId: randomUUID(), externalId: `user-${customer}`, atS },
     }));

@@ -261,9 +261,9 @@ async function post(url: string, headers: Record<string, string>, body: string):
 
 function webhook(number: number): { id: string; body: string } {
   const customer = number % CUSTOMERS;
-  const turn = Math.floor(number / CUSTOMERS);
+  const period = Math.floor(number / CUSTOMERS);
   const id = `soak-${number}`;
-  const event = eventOf(customer, { id, turn, atMs: Date.now() });
+  const event = eventOf(customer, { id, period, atMs: Date.now() });
   return { id, body: JSON.stringify({ api_version: '1.0', event }) };
 }
 

@@ -79,7 +79,7 @@ describe('settings', () => {
   });
 
   it('says what is wrong with the address of a database, and shows nothing of it', () => {
-    for (const [DATABASE_URL, said] of [
+    for (const [DATABASE_URL, expected] of [
       ['mysql://u:zqsecret@h/d', /^must start with postgres:/],
       ['postgres://u:zq/secret@h/d', /write .* as %2F/],
       ['postgres://u:zq#secret@h/d', /write .* as %2F/],
@@ -87,7 +87,7 @@ describe('settings', () => {
       ['postgres://u:zqsecret@h:99999/d', /is not an address/],
     ] as const) {
       const problem = problemsOf({ ...APP, DATABASE_URL }).DATABASE_URL ?? '';
-      assert.match(problem, said, DATABASE_URL);
+      assert.match(problem, expected, DATABASE_URL);
       assert.doesNotMatch(problem, /zq|secret/);
     }
     for (const DATABASE_URL of [

@@ -59,7 +59,7 @@ interface Batch {
  */
 export async function importBatch(context: ImportRun, progress: ImportProgress) {
   const { database, project } = context;
-  const { known, ...result } = await database.transaction(async (sql) => {
+  const { storedCustomers, ...result } = await database.transaction(async (sql) => {
     // If the server sets these limits, no batch could end: the transaction is idle while RevenueCat is read. PostgreSQL
     // has only the first one before version 17.
     await sql.query(
@@ -67,13 +67,13 @@ export async function importBatch(context: ImportRun, progress: ImportProgress) 
         where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
     );
     const claimed = await claimCustomers(sql, progress, BATCH_SIZE);
-    if (claimed.length === 0) return { isEmpty: true, obstacle: null, known: [] };
+    if (claimed.length === 0) return { isEmpty: true, obstacle: null, storedCustomers: [] };
     const results = await Promise.all(claimed.map((customer) => readOne(context, progress, customer)));
     const batch = { sql, progress, results };
     const obstacle = await findObstacle(context, batch);
-    return { isEmpty: false, obstacle, known: await storeBatch(context, batch, obstacle) };
+    return { isEmpty: false, obstacle, storedCustomers: await storeBatch(context, batch, obstacle) };
   });
-  for (const customer of known) await reportDisagreement(context, project, customer);
+  for (const customer of storedCustomers) await reportDisagreement(context, project, customer);
   return result;
 }
 

@@ -72,8 +72,8 @@ export function explainDatabaseError(
   setting: DatabaseSetting,
 ): { readonly message: string; readonly remedy: string | null } {
   const { code, message } = causeOf(error);
-  const [, known = null] = REMEDIES.find(([cause]) => cause.test(code) || cause.test(message)) ?? [];
-  const remedy = known ?? (isDatabaseUnavailable(error) ? UNAVAILABLE : null);
+  const [, specific = null] = REMEDIES.find(([cause]) => cause.test(code) || cause.test(message)) ?? [];
+  const remedy = specific ?? (isDatabaseUnavailable(error) ? UNAVAILABLE : null);
   return { message, remedy: remedy?.replaceAll('{setting}', setting) ?? null };
 }
 

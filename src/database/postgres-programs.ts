@@ -151,8 +151,8 @@ function causeIn(log: string): string {
     if (!/\b(DETAIL|HINT):/.test(line)) isCause = /\b(FATAL|PANIC|ERROR):|^initdb: error/.test(line);
     return isCause;
   });
-  const said = lines.length > 0 ? lines.join('\n') : log.trim();
-  return said.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
+  const cause = lines.length > 0 ? lines.join('\n') : log.trim();
+  return cause.replace(/^\S+ \S+ UTC \[\d+\] /gm, '').slice(-2_000);
 }
 
 /** Leaves out our secrets: the environment of a process can be read by its user, who may not be ours. */

@@ -138,7 +138,7 @@ export interface FinishedClaim {
   /** `null`: what is on the contact is unknown. */
   readonly attributesWritten: Readonly<Record<string, unknown>> | null;
   /** Failed deliveries in a row; with `waiting`, lookups that found no contact. */
-  readonly attempts: number;
+  readonly failedTries: number;
   readonly waiting: boolean;
   readonly pendingEvents: number;
   /** Code of what the pending events wait for. */
@@ -192,7 +192,7 @@ export async function finishClaims(
     [
       workspaceId,
       ...claimLists(finished),
-      ...listsOf(finished, 'contactId', 'attempts', 'waiting', 'pendingEvents', 'pendingReason'),
+      ...listsOf(finished, 'contactId', 'failedTries', 'waiting', 'pendingEvents', 'pendingReason'),
       finished.map(({ dueAtMs }) => dueAtMs && dueAtMs - nowMs),
       finished.map(({ attributesWritten: written }) => written && JSON.stringify(written)),
       finished.map(({ claim }) => claim.attributesWritten === null),

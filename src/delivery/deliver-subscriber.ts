@@ -46,12 +46,12 @@ const MAX_IDLE_LOOKUPS = 6;
 export async function deliverSubscriber(run: DeliveryRun): Promise<FinishedClaim> {
   const { context, claim, workspace, subscriber } = run;
   const { workspaceId, subscriberId } = claim;
-  const { events, own } = run.history;
+  const { events, ownEvents } = run.history;
   const nowMs = context.now();
   const summary = summarize(events, subscriber.snapshot, nowMs);
   const { state } = summary;
   const savingSummary = saveSummary(run, summary, nowMs);
-  const planned = planEvents(own, workspace.settings);
+  const planned = planEvents(ownEvents, workspace.settings);
   const changes = planned.filter(isUnsaved);
   const saving =
     changes.length > 0
@@ -68,7 +68,7 @@ export async function deliverSubscriber(run: DeliveryRun): Promise<FinishedClaim
   const wakeAtMs = nextChangeAt(state, nowMs);
   let finished: FinishedClaim;
   if (toSend.length === 0 && Object.keys(changedAttributes(wanted, claim.attributesWritten)).length === 0) {
-    finished = { ...unchanged(claim), dueAtMs: wakeAtMs, attempts: 0 };
+    finished = { ...unchanged(claim), dueAtMs: wakeAtMs, failedTries: 0 };
   } else if (first?.nextTryAtMs && first.nextTryAtMs > nowMs) {
     const pending = { pendingEvents: toSend.length, pendingReason: first.reason };
     finished = { ...unchanged(claim), dueAtMs: first.nextTryAtMs, ...pending };
@@ -127,9 +127,9 @@ async function updateReceivers({ context, claim }: DeliveryRun): Promise<void> {
 
 /** The outcome of a delivery that did nothing and leaves nothing to do. */
 export function unchanged(claim: Claim): FinishedClaim {
-  const { contactId, attributesWritten, failures: attempts } = claim;
+  const { contactId, attributesWritten, failures: failedTries } = claim;
   const nothingPending = { waiting: false, pendingEvents: 0, pendingReason: null };
-  return { claim, dueAtMs: null, contactId, attributesWritten, attempts, ...nothingPending };
+  return { claim, dueAtMs: null, contactId, attributesWritten, failedTries, ...nothingPending };
 }
 
 interface Work {
@@ -187,7 +187,7 @@ async function clearFormerContacts(
   // After a merge of subscribers the row names only one of their contacts, so the others come from the events. One of
   // them may be the right contact: none is cleared until the attributes have been written.
   if (attributesWritten === null && finished.attributesWritten !== null)
-    for (const { delivery } of history.own) former.add(delivery.contactId);
+    for (const { delivery } of history.ownEvents) former.add(delivery.contactId);
   former.delete(finished.contactId);
   for (const each of former)
     if (each !== null) await queueContactClear(context.jobs, { workspaceId, contactId: each });
@@ -204,7 +204,7 @@ async function planAgain(
 ): Promise<readonly PlannedSend[] | null> {
   if (others.length === 0) return left;
   const planned = await planWithOthers(context.database, { ...claim, others }, (theirs) =>
-    planEvents(history.own, workspace.settings, theirs),
+    planEvents(history.ownEvents, workspace.settings, theirs),
   );
   if (planned === null) return null;
   const entries = new Set(left.map(({ entry }) => entry));
@@ -235,7 +235,7 @@ async function finishBurst(run: DeliveryRun, burst: Burst): Promise<FinishedClai
   if (result.kind !== 'later') return result;
   const waiting = postponed(claim, result, left);
   // Without an answer they may have been written. Compared with the older values, a change back would be missed.
-  const mayBeWritten = result.counts > 0 && !isRefusal(result.reason);
+  const mayBeWritten = result.tries > 0 && !isRefusal(result.reason);
   return mayBeWritten ? { ...waiting, attributesWritten: null } : waiting;
 }
 
@@ -263,7 +263,7 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
   return {
     ...unchanged(claim),
     dueAtMs: end.atMs,
-    attempts: claim.failures + end.counts,
+    failedTries: claim.failures + end.tries,
     pendingEvents: left.length,
     pendingReason: end.reason,
   };
@@ -276,8 +276,8 @@ function postponed(claim: Claim, end: Later, left: readonly PlannedSend[]): Fini
  */
 function mayHaveBetterId({ attributesWritten }: Claim, wanted: Work['wanted']): boolean {
   if (attributesWritten === null) return true;
-  const known = attributesWritten.rc_app_user_id;
-  return typeof known === 'string' && known !== wanted.rc_app_user_id;
+  const writtenId = attributesWritten.rc_app_user_id;
+  return typeof writtenId === 'string' && writtenId !== wanted.rc_app_user_id;
 }
 
 /** @param search.mayCreate attributes alone do not justify creating or unarchiving a contact */
@@ -309,7 +309,7 @@ function waitForContact(claim: Claim, pendingEvents: number, nowMs: number): Fin
     dueAtMs: isDue ? nextContactLookup(lookups, nowMs) : null,
     contactId: null,
     attributesWritten: null,
-    attempts: lookups,
+    failedTries: lookups,
     waiting: true,
     pendingEvents,
     pendingReason: 'waiting_for_contact',

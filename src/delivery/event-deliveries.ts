@@ -132,7 +132,7 @@ export interface SendResult extends Attempt {
   readonly contactId: string | null;
   readonly nextTryAtMs: number | null;
   /** 1, or 0 when the attempt does not use up a retry. */
-  readonly counts: 0 | 1;
+  readonly tries: 0 | 1;
 }
 
 /**
@@ -175,15 +175,15 @@ async function updateDeliveries(
         set delivered_at = case when o.state = 'delivered' then o.now end,
             not_sent = case when o.state = 'failed' then 'failed' end,
             reason = o.reason,
-            attempts = d.attempts + o.counts,
+            attempts = d.attempts + o.tries,
             first_tried_at = coalesce(
               d.first_tried_at,
-              case when o.counts > 0 and o.reason <> all($10::text[]) then o.now end),
+              case when o.tries > 0 and o.reason <> all($10::text[]) then o.now end),
             next_try_at = to_timestamp(o.next_try_ms / 1000.0),
             contact_id = coalesce(o.contact_id, d.contact_id)
        from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::text[],
                    ${clocks('$4::text[]')})
-            as o (subscriber_id, event_id, state, reason, counts, next_try_ms, contact_id, now)
+            as o (subscriber_id, event_id, state, reason, tries, next_try_ms, contact_id, now)
       where d.workspace_id = $1 and d.subscriber_id = any($3) and d.project_id = $2 and d.event_id = any($4)
         and d.subscriber_id = o.subscriber_id and d.event_id = o.event_id
         -- A worker whose lease has ended may report a failure after another one has sent the event.
@@ -192,7 +192,7 @@ async function updateDeliveries(
     [
       workspaceId,
       projectId,
-      ...listsOf(results, 'subscriberId', 'eventId', 'state', 'reason', 'counts', 'nextTryAtMs', 'contactId'),
+      ...listsOf(results, 'subscriberId', 'eventId', 'state', 'reason', 'tries', 'nextTryAtMs', 'contactId'),
       REFUSAL_CODES,
     ],
     'record-results',

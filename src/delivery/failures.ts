@@ -22,16 +22,16 @@ const MAX_DELAY_MS = HOUR_MS;
  * When to try a failed call again; `null`: a retry cannot help. Retries use exponential backoff with jitter in its
  * upper half: 0.5 s, 1 s, 2 s … one hour. They end after three days, but not while a permission or a plan is missing.
  *
- * @param attempt.attempts failed attempts so far, this one included
+ * @param attempt.failures failed attempts so far, this one included
  * @param attempt.random uniform in [0, 1)
  */
 export function retryAt(
   { code, remedy }: Pick<AppError, 'code' | 'remedy'>,
-  attempt: { attempts: number; firstTriedAtMs: number; nowMs: number; random: number },
+  attempt: { failures: number; firstTriedAtMs: number; nowMs: number; random: number },
 ): number | null {
   if (remedy.kind !== 'retry' && !isRefusal(code)) return null;
-  const { attempts, firstTriedAtMs, nowMs, random } = attempt;
-  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (attempts - 1), MAX_DELAY_MS);
+  const { failures, firstTriedAtMs, nowMs, random } = attempt;
+  const ceiling = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
   const atMs = Math.round(nowMs + ceiling / 2 + (ceiling / 2) * random);
   return isRefusal(code) || atMs - firstTriedAtMs <= RETRY_FOR_MS ? atMs : null;
 }
@@ -48,11 +48,11 @@ export function nextContactLookup(lookups: number, nowMs: number): number {
   return nowMs + (LOOKUP_DELAYS_MS[lookups - 1] ?? 7 * DAY_MS);
 }
 
-/** The whole subscriber is delivered again at this time. `counts`: 1 if that uses up a retry, else 0. */
+/** The whole subscriber is delivered again at this time. `tries`: 1 if that uses up a retry, else 0. */
 export interface Later {
   readonly kind: 'later';
   readonly atMs: number;
-  readonly counts: 0 | 1;
+  readonly tries: 0 | 1;
   readonly reason: string;
 }
 
@@ -69,7 +69,7 @@ export async function backOff(run: DeliveryRun, error: AppError): Promise<Later>
   if (remedy.kind === 'wait_until') {
     await pauseWorkspace(context.database, workspaceId, remedy.atMs - nowMs);
     context.pause(workspaceId, remedy.atMs);
-    return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
+    return { kind: 'later', atMs: nowMs, tries: 0, reason: code };
   }
   if (remedy.kind === 'reauthorize') {
     if (await markDisconnected(context.database, workspace, code)) {
@@ -77,17 +77,17 @@ export async function backOff(run: DeliveryRun, error: AppError): Promise<Later>
       context.logger.error({ workspaceId, code }, advice);
       await context.jobs.send('workspace.health', { workspaceId });
     }
-    return { kind: 'later', atMs: nowMs, counts: 0, reason: code };
+    return { kind: 'later', atMs: nowMs, tries: 0, reason: code };
   }
   await recordIfRefused(run, 'contacts', error);
   const atMs = retryAt(error, {
-    attempts: claim.failures + 1,
+    failures: claim.failures + 1,
     firstTriedAtMs: claim.failingSince?.getTime() ?? nowMs,
     nowMs,
     random: context.random(),
   });
   // An error that retries cannot fix, or did not fix within three days, is retried once a day.
-  return { kind: 'later', atMs: atMs ?? nowMs + DAY_MS, counts: 1, reason: code };
+  return { kind: 'later', atMs: atMs ?? nowMs + DAY_MS, tries: 1, reason: code };
 }
 
 /** Stores that the workspace lacks a permission or a plan, for the health check and the settings. */

@@ -45,8 +45,8 @@ export function createOutboxWriter(database: Database, now: () => number) {
       saveSummaries(database, workspaceId, summaries),
     ),
     recordResult: createBatcher(DEFERRED, async (workspaceId, results: readonly SendResult[]) => {
-      for (const [projectId, own] of Map.groupBy(results, (result) => result.projectId))
-        await recordResults(database, { workspaceId, projectId }, own);
+      for (const [projectId, ofProject] of Map.groupBy(results, (result) => result.projectId))
+        await recordResults(database, { workspaceId, projectId }, ofProject);
     }),
     recordAttempt: createBatcher(DEFERRED, (workspaceId, attempts: readonly Attempt[]) =>
       recordAttempts(database, workspaceId, attempts),
@@ -64,8 +64,8 @@ export function createOutboxWriter(database: Database, now: () => number) {
       // Read after all their plans and contacts are committed, so that of two subscribers at least one sees the other.
       const ids = found.map(({ claim }) => claim.subscriberId);
       const others = await findSharedSubscribers(database, workspaceId, ids);
-      return found.map(({ claim: { subscriberId, contactId: known }, contactId }) => {
-        const isAssigned = known === contactId || assigned.has(subscriberId);
+      return found.map(({ claim: { subscriberId, contactId: previous }, contactId }) => {
+        const isAssigned = previous === contactId || assigned.has(subscriberId);
         return isAssigned ? (others.get(subscriberId) ?? null) : null;
       });
     }),

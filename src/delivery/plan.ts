@@ -37,11 +37,11 @@ export function normalizeEventName(name: string): string {
  * @param others what other subscribers have planned for the same contact
  */
 export function planEvents(
-  own: readonly TimelineEntry[],
+  stored: readonly TimelineEntry[],
   settings: WorkspaceSettings,
   others: readonly SentAs[] = [],
 ): PlannedEvent[] {
-  const entries = own.filter(({ side }) => side === 'customer');
+  const entries = stored.filter(({ side }) => side === 'customer');
   const taken = new Set<string>(others.map(dedupeKey));
   const reserved = new Map<TimelineEntry, SentAs>();
   for (const entry of [...entries].sort((a, b) => confidence(b) - confidence(a))) {
@@ -109,8 +109,8 @@ export function changedAttributes(
   const changed: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(wanted)) {
     // An empty text is written in place of `null` where a contact does not accept `null`.
-    const known = written[name] === '' ? null : (written[name] ?? null);
-    if (value !== known) changed[name] = value;
+    const current = written[name] === '' ? null : (written[name] ?? null);
+    if (value !== current) changed[name] = value;
   }
   return changed;
 }

@@ -60,7 +60,7 @@ async function sendEvent(
   context.metrics.attempt('delivered', 'ok');
   // First attempts only: a replay says nothing about how long webhooks take.
   if (entry.delivery.sentAs === null) context.metrics.delivered(context.now() - entry.receivedAtMs);
-  const delivered = { state: 'delivered', reason: null, contactId, nextTryAtMs: null, counts: 1 } as const;
+  const delivered = { state: 'delivered', reason: null, contactId, nextTryAtMs: null, tries: 1 } as const;
   return { result: { ...sent, ...accepted(202), ...delivered }, interruption: null };
 }
 
@@ -74,7 +74,7 @@ async function applyFailure(
 ): Promise<Outcome & { interruption: Interruption | null }> {
   const { context } = run;
   const { code: reason, remedy } = error;
-  const pending = { state: 'pending', reason, contactId: null, nextTryAtMs: null, counts: 0 } as const;
+  const pending = { state: 'pending', reason, contactId: null, nextTryAtMs: null, tries: 0 } as const;
   const nowMs = context.now();
   await recordIfRefused(run, 'events', error);
   switch (remedy.kind) {
@@ -88,16 +88,16 @@ async function applyFailure(
       return { ...pending, interruption: await backOff(run, error) };
   }
   const atMs = retryAt(error, {
-    attempts: attempts + 1,
+    failures: attempts + 1,
     firstTriedAtMs: firstTriedAtMs ?? nowMs,
     nowMs,
     random: context.random(),
   });
   context.metrics.attempt(atMs === null ? 'failed' : 'retried', reason);
   if (atMs === null)
-    return { ...pending, state: 'failed', reason: error.message, counts: 1, interruption: null };
-  const interruption = { kind: 'later', atMs, counts: 1, reason } as const;
-  return { ...pending, nextTryAtMs: atMs, counts: 1, interruption };
+    return { ...pending, state: 'failed', reason: error.message, tries: 1, interruption: null };
+  const interruption = { kind: 'later', atMs, tries: 1, reason } as const;
+  return { ...pending, nextTryAtMs: atMs, tries: 1, interruption };
 }
 
 type LoggedResponse = Pick<Attempt, 'status' | 'code' | 'message' | 'answer'>;
@@ -128,10 +128,10 @@ export async function writeAttributes(
   { wanted, written }: { readonly wanted: Values; readonly written: Values | null },
 ): Promise<WriteResult> {
   const { context, claim, workspace } = run;
-  const known = context.attributeTypes.get(claim.workspaceId);
+  const cached = context.attributeTypes.get(claim.workspaceId);
   // An admin may have created the missing attributes since.
   let types =
-    known && known.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : known;
+    cached && cached.size < CONTACT_ATTRIBUTES.length && workspace.attributesReady ? undefined : cached;
   for (const format of ['as is', 'fitted', 'without null'] as const) {
     const fitting = fitted(wanted, types);
     const values = format === 'without null' && types ? withoutNull(fitting, types) : fitting;

@@ -132,12 +132,12 @@ function checkRegistered(subject: ProjectSubject): CheckOutcome | null {
       ? ok('The API key may not list webhooks: whether ours is registered is unknown.')
       : warning(`Webhooks could not be listed: ${listed.message}.`, 'Try again in a minute.');
   const url = webhookUrl(publicUrl, subject.project.projectId);
-  const own = listed.filter((webhook) => webhook.url === url);
-  const isUnfiltered = own.some(
+  const ours = listed.filter((webhook) => webhook.url === url);
+  const isUnfiltered = ours.some(
     ({ environment, event_types, app_id }) => environment === null && !event_types && app_id === null,
   );
   if (isUnfiltered) return ok('The webhook is registered in RevenueCat.');
-  if (own.length > 0)
+  if (ours.length > 0)
     return warning(
       'The webhook is registered for some environments, apps or event types only: other events do not arrive.',
       'In RevenueCat, open Integrations › Webhooks and choose both environments, all apps and all events.',

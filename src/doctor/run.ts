@@ -77,11 +77,11 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
   const secrets = createSecretBox(keys.length > 0 ? keys : [randomBytes(32)]);
   results.push(...(await runChecks(SERVER_CHECKS, { ...context, secrets, workspaceIds })));
   const clients = createPlatformClients({ ...context, secrets });
-  const silent = new Set<Platform>();
+  const unresponsive = new Set<Platform>();
   for (let from = 0; from < workspaces.length; from += WORKSPACE_BATCH_SIZE) {
     const batch = workspaces.slice(from, from + WORKSPACE_BATCH_SIZE);
     const checked = await Promise.all(
-      batch.map((each) => runWorkspaceChecks(context, each, { clients, silent })),
+      batch.map((each) => runWorkspaceChecks(context, each, { clients, unresponsive })),
     );
     results.push(...checked.flat());
   }
@@ -94,17 +94,17 @@ export async function runDoctor(context: DoctorContext, results: CheckResult[]):
  * @returns `null`: there is no client to call it with
  */
 async function callPlatform<Client, Answer>(
-  platform: { readonly name: Platform; readonly silent: Set<Platform> },
+  platform: { readonly name: Platform; readonly unresponsive: Set<Platform> },
   client: Client | null,
   call: (client: Client) => Promise<Answer>,
 ): Promise<Answer | AppError | null> {
-  const { name, silent } = platform;
+  const { name, unresponsive } = platform;
   const code = name === 'Intercom' ? 'intercom_unavailable' : 'revenuecat_unavailable';
   if (client === null) return null;
-  if (silent.has(name)) return new AppError(code, `${name} has not answered before`);
+  if (unresponsive.has(name)) return new AppError(code, `${name} has not answered before`);
   const tooSlow = () => new AppError(code, `${name} answers too slowly`);
   const answer = await withTimeout(answerOrError(call(client)), PLATFORM_TIMEOUT_MS, tooSlow);
-  if (answer instanceof AppError && answer.code === code) silent.add(name);
+  if (answer instanceof AppError && answer.code === code) unresponsive.add(name);
   return answer;
 }
 
@@ -117,7 +117,7 @@ async function chooseWorkspaces({ database, workspaceId }: DoctorContext): Promi
 async function runWorkspaceChecks(
   context: DoctorContext,
   workspace: Workspace,
-  { clients, silent }: { readonly clients: PlatformClients; readonly silent: Set<Platform> },
+  { clients, unresponsive }: { readonly clients: PlatformClients; readonly unresponsive: Set<Platform> },
 ): Promise<CheckResult[]> {
   const { config, database, now } = context;
   const { workspaceId } = workspace;
@@ -126,13 +126,13 @@ async function runWorkspaceChecks(
   const ofWorkspace = async (): Promise<CheckResult[]> => {
     const isRejected = workspace.status === 'disconnected';
     const client = isRejected ? null : nullIfThrown(() => clients.intercom(workspace, calls));
-    const intercom = await callPlatform({ name: 'Intercom', silent }, client, tryIntercom);
+    const intercom = await callPlatform({ name: 'Intercom', unresponsive }, client, tryIntercom);
     const subject = { config, database, workspace, intercom, projectCount: projects.length };
     return runChecks(WORKSPACE_CHECKS, subject, { workspace: workspaceId });
   };
   const ofProject = async (project: Project): Promise<CheckResult[]> => {
     const client = nullIfThrown(() => clients.revenueCat(project, calls));
-    const revenueCat = await callPlatform({ name: 'RevenueCat', silent }, client, (called) =>
+    const revenueCat = await callPlatform({ name: 'RevenueCat', unresponsive }, client, (called) =>
       tryRevenueCat(called, project, workspace.settings),
     );
     const scope = { workspace: workspaceId, project: project.projectId };

@@ -63,12 +63,12 @@ export const DATABASE_CHECKS: Checks<DatabaseSubject> = {
     const [table] = await database.query(`select 1 where to_regclass('schema_migrations') is not null`);
     const rows = table ? await database.query<{ name: string }>('select name from schema_migrations') : [];
     const done = rows.map(({ name }) => name);
-    const known = MIGRATIONS.map((migration) => new migration().name);
-    const missing = known.filter((name) => !done.includes(name));
-    const unknown = done.filter((name) => !known.includes(name));
+    const expected = MIGRATIONS.map((migration) => new migration().name);
+    const missing = expected.filter((name) => !done.includes(name));
+    const unknown = done.filter((name) => !expected.includes(name));
     if (missing.length > 0)
       return problem(
-        `The database lacks ${missing.length} of ${known.length} migrations (first: ${missing[0]}).`,
+        `The database lacks ${missing.length} of ${expected.length} migrations (first: ${missing[0]}).`,
         'Run "npm run -s cli -- migrate", or start the server: migrations run on start.',
       );
     if (unknown.length === 0) return ok('All migrations have run.');

@@ -154,8 +154,8 @@ export async function readCurrentAccess(context: ActionContext): Promise<Access>
     readAccess(client, revenueCatProjectId, appUserId),
   );
   const items = access.items.map((item) => {
-    const known = entitlements.find(({ id }) => id === item.entitlement);
-    return known ? { ...item, name: entitlementName(customer, known) } : item;
+    const found = entitlements.find(({ id }) => id === item.entitlement);
+    return found ? { ...item, name: entitlementName(customer, found) } : item;
   });
   return { ...access, items };
 }
@@ -198,8 +198,8 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 
 /** The project's entitlements as stored; read from RevenueCat when none is known. @throws ActionError when that fails */
 export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
-  const known = await listEntitlements(app.database, project);
-  if (known.length > 0 || project.apiKey === null) return known;
+  const stored = await listEntitlements(app.database, project);
+  if (stored.length > 0 || project.apiKey === null) return stored;
   const reading = withClient(app, project, (client) => readCurrentCatalog({ ...app, project, client }));
   const read = await answerOrError(reading);
   if (!(read instanceof AppError)) return listEntitlements(app.database, project);

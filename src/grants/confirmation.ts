@@ -76,8 +76,8 @@ async function confirmByReading(
   const isOverdue = (await msSinceLastStep(app, action)) >= NOT_DONE_AFTER_MS;
   try {
     const isAnswered = action.isAnswered || (await isRefundReported(app.database, action));
-    const known = { ...action, isAnswered, isOverdue, nowMs: app.now() };
-    const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, known);
+    const call = { ...action, isAnswered, isOverdue, nowMs: app.now() };
+    const found = await ACTION_KINDS[action.kind].readBack(client, project.revenueCatProjectId, call);
     if (typeof found === 'object') return await complete(app, action, found);
     if (found === 'unknown' || !isOverdue) return await leaveUnconfirmed(app, action);
     return await fail(app, action, action.isAnswered ? 'revenuecat_ignored' : 'revenuecat_unavailable');

@@ -31,9 +31,9 @@ export function findEntitlement(
   entitlements: readonly Entitlement[],
   value = '',
 ): Entitlement | null {
-  const known = entitlements.find((each) => each.id === value || each.lookupKey === value);
+  const found = entitlements.find((each) => each.id === value || each.lookupKey === value);
   const [only, ...others] = entitlements;
-  if (known || !only || others.length > 0) return known ?? null;
+  if (found || !only || others.length > 0) return found ?? null;
   return value === '' || value === stripInvisible(entitlementName(customer, only)).trim() ? only : null;
 }
 

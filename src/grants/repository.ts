@@ -123,8 +123,8 @@ export async function adoptGrant(database: Database, grant: Grant): Promise<Gran
   const idempotencyKey = `${adoptedKey(grant)}${grant.requestedEndMs}`;
   return database.transaction(async (sql) => {
     await lockSubscriber(sql, grant);
-    const known = await findByKey(sql, grant.workspaceId, idempotencyKey);
-    return (known ??
+    const earlier = await findByKey(sql, grant.workspaceId, idempotencyKey);
+    return (earlier ??
       (await insertAction(sql, { ...grant, actionId: randomUUID(), idempotencyKey }))) as Grant;
   });
 }

@@ -42,8 +42,8 @@ export async function reviewAction(context: ActionContext, submitted: Form): Pro
 async function typedTerms({ app, customer }: ActionContext, form: GrantForm) {
   const { entitlement = null, duration, end } = form;
   const entitlements = await listEntitlements(app.database, customer.project);
-  const known = findEntitlement(customer, entitlements, form.entitlement);
-  return { entitlement: known?.lookupKey ?? entitlement, duration: end ? `until ${end}` : duration };
+  const found = findEntitlement(customer, entitlements, form.entitlement);
+  return { entitlement: found?.lookupKey ?? entitlement, duration: end ? `until ${end}` : duration };
 }
 
 async function checkAllowed(

@@ -103,8 +103,8 @@ export async function requestAction(
   return app.database.transaction(async (sql) => {
     const scope = { ...app, sql };
     await lockAdmin(sql, workspaceId, admin.id);
-    const known = await findByKey(sql, workspaceId, action.idempotencyKey);
-    if (known) return { action: known, isRepeated: true };
+    const earlier = await findByKey(sql, workspaceId, action.idempotencyKey);
+    if (earlier) return { action: earlier, isRepeated: true };
     throwRefusal(await checkActionsThisMonth(sql, monthlyLimit, action));
     await lockTarget(sql, { ...action, ...key });
     if ((await readLastChange(sql, action)) !== lastChange) return null;

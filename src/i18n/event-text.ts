@@ -53,8 +53,8 @@ type Title = MessageKey extends infer Key ? (Key extends `event.agent.title.${in
 function titleText({ m, voice, event }: Line): string {
   const title = titleOf(event);
   if (title === 'unknown') return titleCase(event.type) || event.type;
-  const own = `event.${voice}.title.${title}`;
-  return m.t(m.has(own) ? own : `event.agent.title.${title}`);
+  const key = `event.${voice}.title.${title}`;
+  return m.t(m.has(key) ? key : `event.agent.title.${title}`);
 }
 
 const PAYWALL_TITLES: ReadonlyMap<string, Title> = new Map([

@@ -34,8 +34,8 @@ export function createCanvasCache(now: () => number) {
     { names, draw }: { readonly names: Names; draw(): Promise<InboxCanvas> },
   ): Promise<string> => {
     const key = keyOf(shown, candidate);
-    const known = cache.get(key);
-    if (known?.names === names) return known.json;
+    const cached = cache.get(key);
+    if (cached?.names === names) return cached.json;
     const json = JSON.stringify({ canvas: await draw() });
     const nowMs = now();
     // Not cached: customers with actions, which are separate rows, or without a stored summary, who need the history.

@@ -164,8 +164,8 @@ async function readCards(
   const projects = (storedProjects ?? []).map(toProject);
   const found = queries.map((): Candidate[] => []);
   for (const { nr, projectId, ...candidate } of candidates ?? []) {
-    const project = projects.find((known) => known.projectId === projectId);
+    const project = projects.find((each) => each.projectId === projectId);
     if (project) found[nr - 1]?.push({ ...candidate, project });
   }
-  return found.map((own) => ({ workspace, projects, candidates: own }));
+  return found.map((candidates) => ({ workspace, projects, candidates }));
 }

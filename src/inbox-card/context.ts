@@ -43,9 +43,9 @@ export interface CardContext extends Omit<ViewContext, 'customer'> {
 
 /** Reads what a card may show; `null`: unknown workspace. */
 export async function readCardContext(
-  known: Pick<CardContext, 'app' | 'request' | 'formState'>,
+  opened: Pick<CardContext, 'app' | 'request' | 'formState'>,
 ): Promise<CardContext | null> {
-  const { app, request, formState } = known;
+  const { app, request, formState } = opened;
   const { id, externalId } = request.contact;
   // Misconfigured apps give every user the same placeholder as external id.
   const isUsable = externalId !== null && !isBlockedId(externalId);

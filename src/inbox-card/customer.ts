@@ -128,10 +128,10 @@ async function readSummary(
 async function stateWithFallbacks(
   app: CardApp,
   { snapshotAtMs, subscriberId, project }: Candidate,
-  known: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
+  current: { readonly summary: SubscriberSummary; readonly fallbackEvents: readonly TimelineEntry[] },
 ): Promise<SubscriberState> {
-  const missing = known.fallbackEvents.filter((event) => isMissingFromSnapshot(snapshotAtMs, event));
-  if (missing.length === 0) return known.summary.state;
+  const missing = current.fallbackEvents.filter((event) => isMissingFromSnapshot(snapshotAtMs, event));
+  if (missing.length === 0) return current.summary.state;
   const stored = await readHistory(app.readDatabase, project.workspaceId, subscriberId);
   return deriveState([...stored.events, ...missing], stored.snapshot, app.now());
 }

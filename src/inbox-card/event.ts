@@ -142,8 +142,8 @@ function deliveryText(
       if (reason === null) return m.t('card.delivery.pending');
       return m.t('card.delivery.retrying', { reason: reasonText(m, reason) });
     case 'skipped': {
-      const known = (['grant', 'switched_off', 'sandbox'] as const).find((code) => code === reason);
-      return m.t(`card.delivery.${known ?? 'timelineOnly'}`);
+      const listed = (['grant', 'switched_off', 'sandbox'] as const).find((code) => code === reason);
+      return m.t(`card.delivery.${listed ?? 'timelineOnly'}`);
     }
   }
 }

@@ -27,7 +27,7 @@ import { searchForm } from './search.ts';
 /** A customer found by the contact's link or external id needs no confirmation; any other does. */
 export async function choose(context: CardContext, subscriberId: string): Promise<CardAnswer> {
   const { formState, candidates } = context;
-  const candidate = candidates.find((known) => known.subscriberId === subscriberId);
+  const candidate = candidates.find((each) => each.subscriberId === subscriberId);
   if (!candidate) return reviewCanvas(context, await reviewLink(context, subscriberId));
   const chosen = withFormState(context, { ...formState, chosen: subscriberId });
   return home({ ...chosen, customer: await loadCustomer(context.app, candidate) });

@@ -215,8 +215,8 @@ async function searchRevenueCat(
     for (const appUserId of ids) {
       const byId = { text: appUserId, fields: ['app_user_id'] } as const;
       const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
-      const own = stored.find(({ projectId }) => projectId === project.projectId);
-      if (own) found.push({ ...own, foundBy: appUserId === query ? 'app_user_id' : 'transaction' });
+      const match = stored.find(({ projectId }) => projectId === project.projectId);
+      if (match) found.push({ ...match, foundBy: appUserId === query ? 'app_user_id' : 'transaction' });
       else if (importFromRevenueCat(context, appUserId, [project])) isImporting = true;
     }
   }

@@ -107,8 +107,8 @@ export async function findEvent(context: CustomerContext, eventId: string): Prom
   );
   for (const row of rows) {
     const entry = toTimelineEntry(row);
-    const own = sources.filter((source) => source.subscriberId === row.subscriber_id);
-    if (own.some(({ eventIds }) => eventIds?.includes(entry.id) ?? true))
+    const ofRow = sources.filter((source) => source.subscriberId === row.subscriber_id);
+    if (ofRow.some(({ eventIds }) => eventIds?.includes(entry.id) ?? true))
       return markWithinCustomer(entry, customer.appUserIds);
   }
   return null;

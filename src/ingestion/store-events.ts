@@ -239,7 +239,7 @@ export async function upsertSubscribers(
 ): Promise<void> {
   if (records.length === 0) return;
   const entries = [...Map.groupBy(records, ({ group }) => group.subscriberId)]
-    .map(([subscriberId, own]) => ({ subscriberId, ...subscriberValues(own) }))
+    .map(([subscriberId, ofSubscriber]) => ({ subscriberId, ...subscriberValues(ofSubscriber) }))
     // Sorted: rows are locked by id, as in every statement that writes several. In other orders, two could deadlock.
     .sort((a, b) => compareTexts(a.subscriberId, b.subscriberId));
   await sql.query(

@@ -155,8 +155,8 @@ export async function openJobs(options: {
       );
       for (const [name, definition] of added) {
         registered.set(name, definition);
-        const { workers: _workers, run: _run, cron: _cron, ...own } = definition;
-        const settings = { ...QUEUE_DEFAULTS, ...own, notify: true };
+        const { workers: _workers, run: _run, cron: _cron, ...options } = definition;
+        const settings = { ...QUEUE_DEFAULTS, ...options, notify: true };
         const queue = existing.get(name);
         if (!queue) await boss.createQueue(name, { ...settings, policy: 'short' });
         // Another version of the app created the queue with other settings.
@@ -246,6 +246,6 @@ async function startWorkers(
     );
   const workers = await Promise.all(Array.from({ length: concurrency }, start));
   // pg-boss would let each of them poll: on an idle server, more than half of all statements.
-  let turn = 0;
-  return setInterval(() => boss.notifyWorker(workers[turn++ % concurrency] ?? ''), pollSeconds * 1_000);
+  let next = 0;
+  return setInterval(() => boss.notifyWorker(workers[next++ % concurrency] ?? ''), pollSeconds * 1_000);
 }

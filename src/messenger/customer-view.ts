@@ -28,8 +28,8 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   );
   const held = described.flatMap(({ subscriptions, grants, sandbox }) => {
     const ownGrants = grants.filter(({ tone }) => tone !== 'ended' || subscriptions.length === 0);
-    const own = [...subscriptions, ...ownGrants];
-    return own.length > 0 ? own : sandbox;
+    const bought = [...subscriptions, ...ownGrants];
+    return bought.length > 0 ? bought : sandbox;
   });
   const isTester =
     held.length > 0 && held.every(({ subscription }) => subscription.environment === 'sandbox');
@@ -84,7 +84,9 @@ function withStores(
     return {
       ...each,
       what,
-      statements: each.statements.map((own) => ('what' in own ? { ...own, what } : own)),
+      statements: each.statements.map((statement) =>
+        'what' in statement ? { ...statement, what } : statement,
+      ),
     };
   };
   return described.map((one) => ({ ...one, subscriptions: one.subscriptions.map(named) }));

@@ -53,7 +53,7 @@ export async function findCustomers(
         state: deriveState(history.events, history.snapshot, now()),
         names: displayNames(await readCatalog(sql, workspaceId, projectId)),
         /** Events of this customer only, oldest first: what a transfer's source did before is not theirs to see. */
-        ownHistory: history.own,
+        ownHistory: history.ownEvents,
         snapshotAtMs,
         canRefresh,
       };

@@ -29,7 +29,7 @@ const MAX_SLEEP_MS = 1_000;
 /** Calls of one priority that wait for the same budget. */
 interface Queue {
   /** The first call of the queue takes calls out of the budget for all that wait. */
-  readonly turn: LimitFunction;
+  readonly oneAtATime: LimitFunction;
   /** Calls that were taken for those waiting behind the first. */
   granted: number;
 }
@@ -40,7 +40,7 @@ interface Queue {
  * no shares for priorities, and cannot correct a bucket with a response's headers.
  */
 export function createCallLimiter({ database, now = Date.now }: { database: Database; now?: () => number }) {
-  const queueOf = createKeyedCache((): Queue => ({ turn: pLimit(1), granted: 0 }));
+  const queueOf = createKeyedCache((): Queue => ({ oneAtATime: pLimit(1), granted: 0 }));
   /** Usage from the newest responses, until a statement passes it on to the budget. */
   const usages = new Map<string, RateUsage>();
 
@@ -54,7 +54,7 @@ export function createCallLimiter({ database, now = Date.now }: { database: Data
           const budget = { ...project, domain };
           const untilMs = now() + maxWaitMs;
           const queue = queueOf(`${keyOf(budget)}|${priority}`);
-          return queue.turn(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
+          return queue.oneAtATime(() => takeOne(budget, queue, { keepShare, untilMs, signal }));
         },
         observe(domain: CallDomain, usage: RateUsage): void {
           usages.set(keyOf({ ...project, domain }), usage);
@@ -75,7 +75,7 @@ export function createCallLimiter({ database, now = Date.now }: { database: Data
       if (signal.aborted) throw rateLimited(now());
       const usage = usages.get(key) ?? null;
       usages.delete(key);
-      const calls = Math.min(queue.turn.pendingCount + 1, MAX_AT_ONCE);
+      const calls = Math.min(queue.oneAtATime.pendingCount + 1, MAX_AT_ONCE);
       const { granted, waitMs } = await takeFromBudget(database, budget, { calls, keepShare, usage });
       queue.granted = granted;
       if (granted > 0) break;

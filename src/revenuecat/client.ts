@@ -112,10 +112,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     let next = nextPath(begun.next_page, apiUrl, action);
     for (let count = 0; next !== null && count < MAX_PAGES; count += 1) {
       const page = await read(listSchema, next, action);
-      const known = items.size;
+      const countBefore = items.size;
       for (const item of page.items) items.set(idOf(item), item);
       // `next_page` leads back to an earlier page.
-      if (page.items.length > 0 && items.size === known) break;
+      if (page.items.length > 0 && items.size === countBefore) break;
       next = nextPath(page.next_page, apiUrl, action);
     }
     return wellFormed(schema, [...items.values()]);

@@ -32,7 +32,7 @@ export async function readCurrentCatalog(
   const isCurrent = (): boolean => isFresh(context, state) && ids.every((id) => state.knownIds.has(id));
   // A call for known names does not wait for a read of unknown ones, which may take long during an import.
   if (isCurrent()) return state.entries;
-  return state.turn(async () => {
+  return state.oneAtATime(async () => {
     // While this call waited, this process or another one may have read the catalog.
     if (!isCurrent()) await loadStored(context, state);
     if (!isCurrent()) await refresh(context, state, ids);
@@ -43,7 +43,7 @@ export async function readCurrentCatalog(
 /** What this process has read of a project's catalog. */
 interface CatalogState {
   /** One read at a time: all that need the names wait for the same calls, whose rate limit is the lowest. */
-  readonly turn: LimitFunction;
+  readonly oneAtATime: LimitFunction;
   entries: readonly CatalogRow[];
   /** When the entries were last read from RevenueCat, epoch ms. */
   readAtMs: number;
@@ -57,7 +57,7 @@ function stateOf({ database, project }: CatalogContext): CatalogState {
   const stateFor =
     states.get(database) ??
     createKeyedCache(
-      (): CatalogState => ({ turn: pLimit(1), entries: [], readAtMs: 0, knownIds: new Set() }),
+      (): CatalogState => ({ oneAtATime: pLimit(1), entries: [], readAtMs: 0, knownIds: new Set() }),
     );
   states.set(database, stateFor);
   return stateFor(`${project.workspaceId}|${project.projectId}`);

@@ -37,10 +37,10 @@ function idsIn({ active, subscriptions, purchases }: CustomerParts): string[] {
 /** Combines the responses. Uses the same identifiers as events: lookup keys and the stores' product identifiers. */
 function toSnapshot(parts: CustomerParts, catalog: readonly CatalogRow[]): Snapshot {
   const { customer } = parts;
-  const known = (kind: CatalogRow['kind'], id: string | null) =>
+  const find = (kind: CatalogRow['kind'], id: string | null) =>
     catalog.find((entry) => entry.kind === kind && entry.id === id);
   const withProductName = <Item extends { readonly productId: string | null }>(item: Item) => {
-    const product = known('product', item.productId);
+    const product = find('product', item.productId);
     const productId = product?.lookupKey ?? item.productId;
     return { ...item, productId, productName: product?.displayName ?? null };
   };
@@ -58,12 +58,12 @@ function toSnapshot(parts: CustomerParts, catalog: readonly CatalogRow[]): Snaps
       parts.attributes.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
     ),
     activeEntitlements: parts.active.map(({ entitlementId, endsAtMs }) => ({
-      lookupKey: known('entitlement', entitlementId)?.lookupKey ?? entitlementId,
+      lookupKey: find('entitlement', entitlementId)?.lookupKey ?? entitlementId,
       endsAtMs,
     })),
     subscriptions: parts.subscriptions.map((item) => ({
       ...withProductName(item),
-      pendingProductId: known('product', item.pendingProductId)?.lookupKey ?? item.pendingProductId,
+      pendingProductId: find('product', item.pendingProductId)?.lookupKey ?? item.pendingProductId,
     })),
     purchases: parts.purchases.map(withProductName),
   };

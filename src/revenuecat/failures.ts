@@ -21,8 +21,8 @@ export function revenueCatFailure(response: FailedResponse, action: string, nowM
   const details = `${body.type ? ` ${body.type.slice(0, 100)}` : ''}${text ? `: ${text}` : ''}`;
   const waits = [body.backoff_ms ?? 0, readRetryAfter(headers['retry-after'], nowMs)];
   const waitMs = Math.min(waits.find((ms) => ms > 0) ?? 10_000, HOUR_MS);
-  const known = isProxyRefusal(response) ? 503 : status;
-  const { code, remedy } = meaningOf(known, body.retryable === true, nowMs + waitMs);
+  const knownStatus = isProxyRefusal(response) ? 503 : status;
+  const { code, remedy } = meaningOf(knownStatus, body.retryable === true, nowMs + waitMs);
   const options = { upstreamStatus: status, remedy };
   return new AppError(code, `${action}: RevenueCat answered ${status}${details}`, options);
 }

@@ -112,19 +112,19 @@ export const subscriptionSchema = boughtSchema
       .catch(null),
     total_revenue_in_usd: revenue,
   })
-  .transform((own) => ({
-    ...bought(own),
-    pendingProductId: own.pending_changes?.product?.id ?? null,
-    autoRenewalStatus: own.auto_renewal_status,
-    givesAccess: own.gives_access,
-    startsAtMs: own.starts_at,
-    periodStartsAtMs: own.current_period_starts_at,
-    periodEndsAtMs: own.current_period_ends_at,
+  .transform((item) => ({
+    ...bought(item),
+    pendingProductId: item.pending_changes?.product?.id ?? null,
+    autoRenewalStatus: item.auto_renewal_status,
+    givesAccess: item.gives_access,
+    startsAtMs: item.starts_at,
+    periodStartsAtMs: item.current_period_starts_at,
+    periodEndsAtMs: item.current_period_ends_at,
     // `ends_at` is later if the next period is already paid. Grants from early 2025 have no `ends_at`.
-    endsAtMs: own.ends_at ?? own.current_period_ends_at,
-    storeSubscriptionId: own.store_subscription_identifier,
-    managementUrl: own.management_url,
-    revenueUsdCents: own.total_revenue_in_usd,
+    endsAtMs: item.ends_at ?? item.current_period_ends_at,
+    storeSubscriptionId: item.store_subscription_identifier,
+    managementUrl: item.management_url,
+    revenueUsdCents: item.total_revenue_in_usd,
   }));
 
 export const purchaseSchema = boughtSchema
@@ -134,11 +134,11 @@ export const purchaseSchema = boughtSchema
     store_purchase_identifier: storeIdentifier,
     revenue_in_usd: revenue,
   })
-  .transform((own) => ({
-    ...bought(own),
-    purchasedAtMs: own.purchased_at,
-    storePurchaseId: own.store_purchase_identifier,
-    revenueUsdCents: own.revenue_in_usd,
+  .transform((item) => ({
+    ...bought(item),
+    purchasedAtMs: item.purchased_at,
+    storePurchaseId: item.store_purchase_identifier,
+    revenueUsdCents: item.revenue_in_usd,
   }));
 
 /** The customer who owns a subscription or purchase. */

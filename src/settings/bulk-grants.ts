@@ -126,9 +126,9 @@ const buttonForm = (button: Button): Form =>
 
 /** Why this admin cannot press a button; `null`: they can. */
 function problemWith(button: Button, request: PageRequest, bulk: BulkGrant): string | null {
-  const own = isOwn(request, bulk);
-  if (button === 'pause' || (button === 'decline' && own)) return null;
-  if (button === 'approve' && own) return 'Another admin must approve what you requested.';
+  const isRequester = isOwn(request, bulk);
+  if (button === 'pause' || (button === 'decline' && isRequester)) return null;
+  if (button === 'approve' && isRequester) return 'Another admin must approve what you requested.';
   if (!mayGrant(request)) return NOT_ALLOWED;
   if (button === 'decline' || button === 'resume') return null;
   const { id: requesterId } = bulk.admin;

@@ -32,7 +32,7 @@ const LENGTHS: readonly Length[] = DURATIONS.flatMap((duration) => {
 
 /** The choices, plus the stored length if it is not one of them. */
 function withLength(days: number | null): readonly Length[] {
-  if (days === null || LENGTHS.some(([known]) => known === days)) return LENGTHS;
+  if (days === null || LENGTHS.some(([length]) => length === days)) return LENGTHS;
   return [...LENGTHS, [days, `${days} days`] as const].sort((a, b) => a[0] - b[0]);
 }
 

@@ -27,8 +27,8 @@ export async function loadPeople(
 ) {
   const team = await listTeam(request.app, request.workspace);
   const { admin } = request.session;
-  const known = team === null ? [...peopleOf(ticked), ...selected] : selected;
-  const all = new Map<string, Person>(known.map((person) => [person.id, person]));
+  const unchecked = team === null ? [...peopleOf(ticked), ...selected] : selected;
+  const all = new Map<string, Person>(unchecked.map((person) => [person.id, person]));
   all.set(admin.id, { id: admin.id, name: displayName(admin) });
   for (const each of team ?? []) all.set(each.id, { id: each.id, name: displayName(each) });
   return {

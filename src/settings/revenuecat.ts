@@ -44,15 +44,15 @@ const ALREADY_CONNECTED =
 export async function projectOf({ app, workspaceId, input }: PageRequest): Promise<Project> {
   const id = input('project');
   const projects = await listProjects(app.database, workspaceId);
-  const own = projects.find(({ projectId }) => projectId === id);
-  if (!own) throw notFound('This workspace has no such RevenueCat project');
-  return own;
+  const project = projects.find(({ projectId }) => projectId === id);
+  if (!project) throw notFound('This workspace has no such RevenueCat project');
+  return project;
 }
 
 export async function checkNow({ app, workspaceId }: PageRequest): Promise<FlashCode> {
-  const silent = await checkWorkspace(app, workspaceId);
+  const unresponsive = await checkWorkspace(app, workspaceId);
   await app.jobs.send('workspace.health', { workspaceId });
-  if (silent.length > 0) return 'checked_silent';
+  if (unresponsive.length > 0) return 'checked_unanswered';
   const projects = await listProjects(app.database, workspaceId);
   return projects.some(({ refusedWebhook }) => refusedWebhook) ? 'checked_refused' : 'checked';
 }
@@ -80,9 +80,9 @@ const connectForm = form(
     const check = await checkApiKey(client, typedId || null, request.workspace.settings);
     if (check.outcome !== 'valid') return explainCheck(check);
     const { project, missingScopes } = check;
-    const known = connected(project.id);
+    const existing = connected(project.id);
     // Only the key is new: the webhook keeps its authorization value.
-    if (known) return storeKey(request, known, { apiKey, ...check });
+    if (existing) return storeKey(request, existing, { apiKey, ...check });
     const { id: revenueCatProjectId, name } = project;
     return connect(request, { revenueCatProjectId, name, apiKey, missingScopes }, client);
   },

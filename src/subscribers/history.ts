@@ -25,7 +25,7 @@ export interface History {
   /** Oldest first. */
   readonly events: readonly TimelineEntry[];
   /** The part of `events` that is stored for the subscriber itself. */
-  readonly own: readonly TimelineEntry[];
+  readonly ownEvents: readonly TimelineEntry[];
   readonly sources: readonly HistorySource[];
 }
 
@@ -49,8 +49,8 @@ export async function readHistories(
     readStoredEvents(sql, workspaceId, subscriberIds),
   ]);
   const histories = new Map<string, History>();
-  for (const [subscriberId, own] of owned) {
-    const stored = await readTransferSources(sql, workspaceId, { subscriberId, own });
+  for (const [subscriberId, ownEvents] of owned) {
+    const stored = await readTransferSources(sql, workspaceId, { subscriberId, ownEvents });
     const { events, received } = assembleHistory(subscriberId, stored);
     const sources = [ownSource(subscriberId)];
     for (const [id, entries] of stored) {
@@ -60,7 +60,7 @@ export async function readHistories(
     }
     const subscriber = subscribers.get(subscriberId) ?? null;
     const snapshot = subscriber?.snapshot ?? null;
-    histories.set(subscriberId, { subscriber, snapshot, events, own, sources });
+    histories.set(subscriberId, { subscriber, snapshot, events, ownEvents, sources });
   }
   return histories;
 }
@@ -73,10 +73,10 @@ export function ownSource(subscriberId: string): HistorySource {
 async function readTransferSources(
   sql: Sql,
   workspaceId: string,
-  { subscriberId, own }: { subscriberId: string; own: readonly TimelineEntry[] },
+  { subscriberId, ownEvents }: { subscriberId: string; ownEvents: readonly TimelineEntry[] },
 ): Promise<Map<string, readonly TimelineEntry[]>> {
-  const stored = new Map<string, readonly TimelineEntry[]>([[subscriberId, own]]);
-  let unread = own;
+  const stored = new Map<string, readonly TimelineEntry[]>([[subscriberId, ownEvents]]);
+  let unread = ownEvents;
   while (unread.length > 0) {
     const receipts = unread.filter((event) => event.side === 'customer' && isTransfer(event));
     if (receipts.length === 0) break;

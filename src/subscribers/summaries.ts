@@ -30,8 +30,8 @@ export async function saveSummaries(
   workspaceId: string,
   summaries: readonly NewSummary[],
 ): Promise<void> {
-  const own = summaries.filter(({ sources }) => sources.length === 1);
-  if (own.length === 0) return;
+  const withoutTransfers = summaries.filter(({ sources }) => sources.length === 1);
+  if (withoutTransfers.length === 0) return;
   await sql.query(
     `with stored as (
        select subscriber_id, version from subscribers
@@ -49,9 +49,9 @@ export async function saveSummaries(
     [
       workspaceId,
       SUMMARY_FORMAT,
-      ...listsOf(own, 'subscriberId', 'version'),
-      own.map((each) => validUntil(each.summary.state, each.nowMs)),
-      own.map((each) => JSON.stringify(each.summary)),
+      ...listsOf(withoutTransfers, 'subscriberId', 'version'),
+      withoutTransfers.map((each) => validUntil(each.summary.state, each.nowMs)),
+      withoutTransfers.map((each) => JSON.stringify(each.summary)),
     ],
     'save-summaries',
   );

@@ -154,11 +154,11 @@ function matchSubscription(
   }
   const sameProduct =
     productId === null ? undefined : fold.byProduct.get(indexKey(environment, store, productId));
-  const known = ifUnmatched(findByTransaction(fold, item));
+  const found = ifUnmatched(findByTransaction(fold, item));
   const bought = ifUnmatched(sameProduct);
   // After a plan change in a Google trial the API has one subscription, but events have two: the new one has the price.
-  const isContinued = isOtherProduct(known?.productId ?? null, productId);
-  return isContinued && (bought?.startedAtMs ?? 0) > (known?.startedAtMs ?? 0) ? bought : (known ?? bought);
+  const isContinued = isOtherProduct(found?.productId ?? null, productId);
+  return isContinued && (bought?.startedAtMs ?? 0) > (found?.startedAtMs ?? 0) ? bought : (found ?? bought);
 }
 
 function findByTransaction(
@@ -440,8 +440,8 @@ function purchaseKey(item: SnapshotPurchase): string {
 
 function findPurchase(fold: HistoryFold, item: SnapshotPurchase): StateBuilder | undefined {
   const { environment, store, storePurchaseId } = item;
-  const known = fold.builders.get(purchaseKey(item));
-  if (known || storePurchaseId === null) return known;
+  const byKey = fold.builders.get(purchaseKey(item));
+  if (byKey || storePurchaseId === null) return byKey;
   return fold.byTransaction.get(indexKey(environment, store, storePurchaseId));
 }
 

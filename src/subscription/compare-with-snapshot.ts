@@ -13,22 +13,22 @@ const MAX_ROUNDING_MS = 60_000;
 export function compareWithSnapshot(eventsState: SubscriberState, snapshotState: SubscriberState): string[] {
   const codes: string[] = [];
   if (eventsState.status !== snapshotState.status) codes.push('status');
-  const { primary: own } = eventsState;
+  const { primary: derived } = eventsState;
   const { primary: listed } = snapshotState;
-  if (own && listed) {
-    if (own.productId !== listed.productId) codes.push('product');
-    if (own.store !== listed.store) codes.push('store');
-    if (own.willRenew !== listed.willRenew) codes.push('will_renew');
-    if (!isSameTime(own.endsAtMs, listed.endsAtMs)) codes.push('ends_at');
+  if (derived && listed) {
+    if (derived.productId !== listed.productId) codes.push('product');
+    if (derived.store !== listed.store) codes.push('store');
+    if (derived.willRenew !== listed.willRenew) codes.push('will_renew');
+    if (!isSameTime(derived.endsAtMs, listed.endsAtMs)) codes.push('ends_at');
   }
-  const ownEnds = endsByKey(eventsState);
+  const derivedEnds = endsByKey(eventsState);
   const listedEnds = endsByKey(snapshotState);
   for (const [key, endsAtMs] of listedEnds) {
-    const ownEndsAtMs = ownEnds.get(key);
-    if (ownEndsAtMs === undefined) codes.push(`entitlement_missing:${key}`);
-    else if (!isSameTime(ownEndsAtMs, endsAtMs)) codes.push(`entitlement_end:${key}`);
+    const derivedEndsAtMs = derivedEnds.get(key);
+    if (derivedEndsAtMs === undefined) codes.push(`entitlement_missing:${key}`);
+    else if (!isSameTime(derivedEndsAtMs, endsAtMs)) codes.push(`entitlement_end:${key}`);
   }
-  for (const key of ownEnds.keys()) if (!listedEnds.has(key)) codes.push(`entitlement_extra:${key}`);
+  for (const key of derivedEnds.keys()) if (!listedEnds.has(key)) codes.push(`entitlement_extra:${key}`);
   return codes.sort();
 }
 

@@ -375,7 +375,7 @@ function endReason(subscription: SubscriptionState): EndReason | null {
   if (periodType === 'TRIAL' && reason === 'CUSTOMER_SUPPORT') return null;
   if (reason === 'BILLING_ERROR' && cancelReason === 'BILLING_ERROR' && billingIssueAtMs === null)
     return 'UNSUBSCRIBE';
-  return END_REASONS.find((known) => known === reason) ?? null;
+  return END_REASONS.find((each) => each === reason) ?? null;
 }
 
 /** Whether a grant or a one-time purchase gives what the subscription is named after for longer. */

@@ -48,10 +48,10 @@ export function grantKey(environment: Environment, entitlement: string): string 
 }
 
 export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
-  const known = findBuilder(fold, event);
+  const existing = findBuilder(fold, event);
   // Price increase events have no dates: they describe no subscription of their own.
-  if (!known && event.kind === 'price_increase_consent') return;
-  const builder = known ?? addBuilder(fold, builderFrom(event, keyOf(event)));
+  if (!existing && event.kind === 'price_increase_consent') return;
+  const builder = existing ?? addBuilder(fold, builderFrom(event, keyOf(event)));
   const sum = sumOf(builder, event);
   const trialEndsAtMs = trialEnd(builder);
   const isCounted = isRevenueCounted(builder, event);
@@ -161,8 +161,8 @@ function findRenewed(fold: HistoryFold, event: LifecycleEvent): StateBuilder | u
 /** Finds an entry of the event's store, or one whose store is not known yet. */
 function lookUp(index: HistoryFold['byProduct'], event: LifecycleEvent, id: string) {
   const storeless = index.get(indexKey(environmentOf(event), null, id));
-  const known = index.get(indexKey(environmentOf(event), event.store, id));
-  return known ?? (storeless?.store === null ? storeless : undefined);
+  const ofStore = index.get(indexKey(environmentOf(event), event.store, id));
+  return ofStore ?? (storeless?.store === null ? storeless : undefined);
 }
 
 /** Whether an event may be about a subscription that is known only from the API's response. */
@@ -299,15 +299,15 @@ function isChargedAlready(
 }
 
 /** Fills in what RevenueCat left out, if the sum equals the known one: everything, or one of its two currencies. */
-function completeSum(stated: Sum, known: Sum | null): Sum | null {
+function completeSum(stated: Sum, paid: Sum | null): Sum | null {
   const { price, usdCents } = stated;
-  if (!price?.amountMinor && !usdCents) return known;
+  if (!price?.amountMinor && !usdCents) return paid;
   const isAll =
     price === null
-      ? Math.abs(usdCents ?? 0) === known?.usdCents
-      : price.currency === known?.price?.currency && Math.abs(price.amountMinor) === known.price.amountMinor;
-  if (known === null || !isAll) return stated;
-  return { price: price ?? known.price, usdCents: usdCents ?? known.usdCents };
+      ? Math.abs(usdCents ?? 0) === paid?.usdCents
+      : price.currency === paid?.price?.currency && Math.abs(price.amountMinor) === paid.price.amountMinor;
+  if (paid === null || !isAll) return stated;
+  return { price: price ?? paid.price, usdCents: usdCents ?? paid.usdCents };
 }
 
 function withSign(sum: Sum | null, sign: 1 | -1): Sum | null {

@@ -46,8 +46,8 @@ export function storeName(store: string | null): string | null {
 
 /** The name of a store that comes with a device; Apple's rule for cards forbids naming other stores to customers. */
 export function appStoreName(store: string | null): string | null {
-  const known = storeOf(store);
-  return known?.kind === 'device' ? known.name : null;
+  const named = storeOf(store);
+  return named?.kind === 'device' ? named.name : null;
 }
 
 export function isWebStore(store: string | null): boolean {

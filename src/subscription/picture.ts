@@ -72,9 +72,9 @@ function addEvent(segments: OpenSegment[], event: LifecycleEvent): void {
   const { atMs, expiresAtMs, gracePeriodEndsAtMs, kind, store } = event;
   const product = productKey(event);
   const purchase = isGrant(event) ? product : (event.originalTransactionId ?? product);
-  const own = segments.filter((each) => each.purchase === purchase);
+  const ofPurchase = segments.filter((each) => each.purchase === purchase);
   const add = (added: SegmentKind, fromMs: number, toMs: number | null): void => {
-    endAt(own, fromMs);
+    endAt(ofPurchase, fromMs);
     segments.push({ kind: added, purchase, product, store, fromMs, toMs: endOf(toMs) });
   };
   if (kind === 'billing_issue' && gracePeriodEndsAtMs !== null) add('grace', atMs, gracePeriodEndsAtMs);
@@ -82,8 +82,8 @@ function addEvent(segments: OpenSegment[], event: LifecycleEvent): void {
   else if (kind === 'transfer' && event.side === 'source' && !event.isWithinCustomer) {
     const taken = segments.filter((each) => store === null || store === each.store);
     endAt(taken, atMs);
-  } else if (kind === 'promotional_revoked') endAt(own, atMs);
-  else if (kind === 'expiration' && event.expirationReason !== 'SUBSCRIPTION_PAUSED') endAt(own, atMs);
+  } else if (kind === 'promotional_revoked') endAt(ofPurchase, atMs);
+  else if (kind === 'expiration' && event.expirationReason !== 'SUBSCRIPTION_PAUSED') endAt(ofPurchase, atMs);
   else if (isPurchase(event) || kind === 'promotional_granted') {
     // A consumable gives no access.
     if (kind === 'non_subscription_purchase' && event.entitlements.length === 0) return;
@@ -100,11 +100,11 @@ function applyState(segments: OpenSegment[], subscription: SubscriptionState, pr
   const { accessEndsAtMs, givesAccess, periodStartedAtMs, startedAtMs, status, store } = subscription;
   const toMs = endOf(accessEndsAtMs);
   const fromMs = periodStartedAtMs ?? startedAtMs;
-  const own = segments.filter((each) => each.product === product && each.kind !== 'paused');
-  const last = own.at(-1);
+  const ofProduct = segments.filter((each) => each.product === product && each.kind !== 'paused');
+  const last = ofProduct.at(-1);
   if (last) {
     if (givesAccess) last.toMs = toMs;
-    endAt(own, toMs);
+    endAt(ofProduct, toMs);
   }
   // The subscription was imported without its events.
   else if (fromMs !== null && !subscription.isIncomplete) {
@@ -120,11 +120,11 @@ function productKey({ productId, store, entitlements }: Bought): string {
 }
 
 function isOverlapping({ kind, purchase }: OpenSegment, segments: readonly OpenSegment[]): boolean {
-  const own = segments.filter((each) => each.purchase === purchase);
+  const ofPurchase = segments.filter((each) => each.purchase === purchase);
   return segments
-    .slice(0, segments.indexOf(own[0] as OpenSegment))
+    .slice(0, segments.indexOf(ofPurchase[0] as OpenSegment))
     .filter((each) => (each.kind === 'granted') === (kind === 'granted'))
-    .some((earlier) => own.some(({ fromMs, toMs }) => fromMs < earlier.toMs && earlier.fromMs < toMs));
+    .some((earlier) => ofPurchase.some(({ fromMs, toMs }) => fromMs < earlier.toMs && earlier.fromMs < toMs));
 }
 
 function endOf(endsAtMs: number | null): number {

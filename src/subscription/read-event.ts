@@ -118,8 +118,8 @@ export function canNameCustomer(field: string): boolean {
 const parsedBodies = new WeakMap<object, EventBody>();
 
 function parse(body: unknown): EventBody {
-  const known = isRecord(body) ? parsedBodies.get(body) : undefined;
-  if (known) return known;
+  const cached = isRecord(body) ? parsedBodies.get(body) : undefined;
+  if (cached) return cached;
   const { data } = eventSchema.safeParse(body);
   const event = data ?? eventSchema.parse({});
   if (isRecord(body)) parsedBodies.set(body, event);
@@ -233,21 +233,21 @@ export interface Identifiers {
 export function identifiersOf(body: unknown): Identifiers {
   const event = parse(body);
   const type = typeOf(event);
-  const own = usableIds([event.app_user_id, event.original_app_user_id, ...event.aliases]);
+  const named = usableIds([event.app_user_id, event.original_app_user_id, ...event.aliases]);
   if (type === 'TRANSFER') {
     // These lists are complete. Another id of the event, such as the original one, may belong to the source.
     const receiver = usableIds(event.transferred_to);
-    return separateCustomers(receiver.length > 0 ? receiver : own, usableIds(event.transferred_from));
+    return separateCustomers(receiver.length > 0 ? receiver : named, usableIds(event.transferred_from));
   }
   if (type === 'PURCHASE_REDEEMED') {
-    const by = usableIds([...event.redeemed_by, ...own]);
+    const by = usableIds([...event.redeemed_by, ...named]);
     const from = usableIds(event.redeemed_from);
     const outcome = event.redemption_outcome?.toLowerCase();
     if (outcome === 'alias') return { customer: usableIds([...by, ...from]), source: [] };
     if (outcome === 'transfer') return separateCustomers(by, from);
     return { customer: by.length > 0 ? by : from, source: [] };
   }
-  return { customer: own, source: [] };
+  return { customer: named, source: [] };
 }
 
 function separateCustomers(customer: readonly string[], source: readonly string[]): Identifiers {

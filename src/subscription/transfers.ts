@@ -42,7 +42,7 @@ export function assembleHistory<E extends LifecycleEvent>(
   subscriberId: string,
   stored: ReadonlyMap<string, readonly E[]>,
 ): { readonly events: readonly E[]; readonly received: readonly E[] } {
-  const own = stored.get(subscriberId) ?? [];
+  const ofSubscriber = stored.get(subscriberId) ?? [];
   const received: E[] = [];
   const returned = new Map<E, E>();
   for (const { event, storedFor, owner, sinceMs } of replayTransfers(stored)) {
@@ -51,7 +51,7 @@ export function assembleHistory<E extends LifecycleEvent>(
     if (storedFor === subscriberId) returned.set(event, marked);
     else received.push(marked);
   }
-  const events = [...own.map((event) => returned.get(event) ?? event), ...received];
+  const events = [...ofSubscriber.map((event) => returned.get(event) ?? event), ...received];
   return { events: received.length === 0 ? events : events.sort((a, b) => a.atMs - b.atMs), received };
 }
 

@@ -40,12 +40,12 @@ export async function checkWorkspace(
   const [intercom, ...keys] = await Promise.all(
     checks.map((check) => withTimeout(check, deadlineMs, () => false)),
   );
-  const silent: Platform[] = [];
-  if (!intercom) silent.push('Intercom');
-  if (keys.includes(false)) silent.push('RevenueCat');
-  if (silent.length === 0)
+  const unresponsive: Platform[] = [];
+  if (!intercom) unresponsive.push('Intercom');
+  if (keys.includes(false)) unresponsive.push('RevenueCat');
+  if (unresponsive.length === 0)
     await updateRows(database, WorkspaceEntity, { workspaceId }, { checkedAt: () => 'now()' });
-  return silent;
+  return unresponsive;
 }
 
 /** @returns whether Intercom answered */

@@ -107,11 +107,11 @@ async function readHealth({ database, config }: AppContext, workspaceId: string)
  * a quiet week is found.
  */
 export async function answerHealth(app: AppContext, workspaceId: string) {
-  const silent = await checkWorkspace(app, workspaceId, RESPONSE_DEADLINE_MS);
+  const unresponsive = await checkWorkspace(app, workspaceId, RESPONSE_DEADLINE_MS);
   const stored = await readHealth(app, workspaceId);
   const health =
-    stored.state === 'OK' && silent.length > 0
-      ? { state: 'UNKNOWN', message: `${silent.join(' and ')} did not answer. The check is repeated.` }
+    stored.state === 'OK' && unresponsive.length > 0
+      ? { state: 'UNKNOWN', message: `${unresponsive.join(' and ')} did not answer. The check is repeated.` }
       : stored;
   await updateRows(app.database, WorkspaceEntity, { workspaceId }, { reportedHealth: health });
   return health;

@@ -79,20 +79,20 @@ export async function connectProject(
       );
     // Two concurrent connections would otherwise create the project twice.
     await lockWorkspace(sql, workspaceId);
-    const known = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
+    const stored = await sql.manager.findOneBy(ProjectEntity, { workspaceId, revenueCatProjectId });
     const suffix = Array.from(randomBytes(10), (byte) => ALPHABET[byte % ALPHABET.length]).join('');
-    const projectId = known?.projectId ?? `${workspaceId}-${suffix}`;
+    const projectId = stored?.projectId ?? `${workspaceId}-${suffix}`;
     const key = apiKey && deps.secrets.encrypt(apiKey, secretLocation.apiKey(workspaceId, projectId));
     await upsert(sql, ProjectEntity, [
       {
         workspaceId,
         projectId,
         revenueCatProjectId,
-        name: input.name || (known?.name ?? revenueCatProjectId),
+        name: input.name || (stored?.name ?? revenueCatProjectId),
         webhookAuthHash: hashSecret(webhookAuthorization),
         lastRefusedAt: null,
         disconnectedAt: null,
-        ...(key || !known ? { apiKey: key, apiKeyState, missingScopes: missingScopes ?? [] } : {}),
+        ...(key || !stored ? { apiKey: key, apiKeyState, missingScopes: missingScopes ?? [] } : {}),
       },
     ]);
     return projectId;

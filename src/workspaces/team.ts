@@ -23,15 +23,15 @@ export async function listTeam(app: AppContext, workspace: Workspace): Promise<I
 
 /** Reads the team. While it is unknown everyone keeps access: a broken connection is repaired in the settings. */
 export function createTeamReader(app: AppContext) {
-  const known = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(TEAM_TTL_MS, app.now) });
+  const cache = new LRUCache<string, Team>({ max: 1_000, ...expiresAfter(TEAM_TTL_MS, app.now) });
   /** @param adminId a cached team without this admin is read again: they may have just joined */
   return async (workspaceId: string, adminId?: string): Promise<Team> => {
-    const recent = known.get(workspaceId);
+    const recent = cache.get(workspaceId);
     if (recent === 'unknown' || (recent && (adminId === undefined || recent.has(adminId)))) return recent;
     const workspace = await readWorkspace(app.database, workspaceId);
     const admins = workspace && (await listTeam(app, workspace));
     const team = admins === null ? 'unknown' : new Set(admins.map(({ id }) => id));
-    known.set(workspaceId, team);
+    cache.set(workspaceId, team);
     return team;
   };
 }

@@ -26,7 +26,7 @@ import { EVENT_STATES } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
 import { runCommandHere, startCommand } from '../support/process.ts';
 import { until } from '../support/wait.ts';
-import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 import { addCustomer, createImportWorld, type ImportWorld, RC_PROJECT } from './support.ts';
 
 describe('importing the history of a project', () => {
@@ -379,7 +379,7 @@ describe('importing the history of a project', () => {
       'options',
       '-c idle_in_transaction_session_timeout=1000 -c transaction_timeout=1000',
     );
-    const { database, close } = await openDatabase({ url: limited.href, logger: silent });
+    const { database, close } = await openDatabase({ url: limited.href, logger });
     t.after(close);
     const { progress } = await start();
     const signal = AbortSignal.timeout(20_000);

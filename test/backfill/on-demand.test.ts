@@ -70,10 +70,10 @@ describe('the card of an unknown customer', () => {
   });
 
   it('looks up an unknown customer once, creates none, and still offers a next step', async () => {
-    const stranger = contactOf('who-is-this');
-    for (let index = 0; index < 5; index += 1) assert.match(await open(stranger), /match\.search/);
+    const unknown = contactOf('who-is-this');
+    for (let index = 0; index < 5; index += 1) assert.match(await open(unknown), /match\.search/);
     await until(() => lookUps('who-is-this') > 0, 'the look-up');
-    await open(stranger);
+    await open(unknown);
     const rows = await product.db.database.query(
       `select 1 from pgboss.job
         where name = 'customer.import' and state in ('created', 'retry') and start_after > now()`,

@@ -14,9 +14,9 @@ import { until } from '../support/wait.ts';
 import {
   CLIENT_SECRET,
   createWorld,
+  logger,
   PROJECT_ID,
   setSettings,
-  silent,
   WORKSPACE_ID,
   type World,
 } from '../support/world.ts';
@@ -34,7 +34,7 @@ describe('contact webhooks', () => {
       '/webhooks/intercom',
       intercomWebhookRouter({ database, clientSecret: CLIENT_SECRET, jobs: { send: async () => {} } }),
     );
-    app.use(errorHandler(silent));
+    app.use(errorHandler(logger));
     const listening = await listenOnLoopback(app);
     close = () => listening.close();
     world.intercom.state.webhookEndpoint = `${listening.url}/webhooks/intercom`;

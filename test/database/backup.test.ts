@@ -6,7 +6,7 @@ import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { prepareEvent, storeEvents } from '../../src/ingestion/store-events.ts';
 import { eventBody } from '../support/events.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
-import { PROJECT_ID, silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, PROJECT_ID, WORKSPACE_ID } from '../support/world.ts';
 import { copyCluster, removeCluster, startCluster } from './standby.ts';
 
 /** The pause between two batches. Without it, writing slows the copy down, and a longer copy means more writing. */
@@ -15,7 +15,7 @@ const WRITE_EVERY_MS = 20;
 test('a copy made while webhooks arrive starts as a server with everything that was stored before it', async () => {
   const folder = await makeDatabaseFolder('backup');
   const original = await startCluster(join(folder, 'original'));
-  const open = await openDatabase({ url: original.url, logger: silent, poolSize: 5 });
+  const open = await openDatabase({ url: original.url, logger, poolSize: 5 });
   await migrate(open.dataSource);
   const [role] = await open.database.query(
     `select rolsuper, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = current_user`,
@@ -56,7 +56,7 @@ test('a copy made while webhooks arrive starts as a server with everything that 
   await original.kill();
 
   const restored = await startCluster(join(folder, 'copy'));
-  const copy = await openDatabase({ url: restored.url, logger: silent, poolSize: 5 });
+  const copy = await openDatabase({ url: restored.url, logger, poolSize: 5 });
   assert.deepEqual(await migrate(copy.dataSource), []);
   const [row] = await copy.database.query<{ events: number; before: number; orphans: number }>(
     `select count(*)::int as events,

@@ -158,9 +158,9 @@ test('lists of a large workspace are read from where the last one ended, not in 
 });
 
 test('a workspace that PostgreSQL has not analyzed is read by keys', async (t) => {
-  const own = await createTestDatabase();
-  t.after(() => own.close());
-  const { database } = own;
+  const db = await createTestDatabase();
+  t.after(() => db.close());
+  const { database } = db;
   await database.query(
     `insert into subscriber_ids (workspace_id, project_id, app_user_id, subscriber_id)
      select 'other', 'p', n::text, gen_random_uuid() from generate_series(1, 3000) n`,
@@ -179,32 +179,32 @@ test('a workspace that PostgreSQL has not analyzed is read by keys', async (t) =
 });
 
 test('of many customers that are due, the events of those that wait longest are counted and listed', async (t) => {
-  const own = await createTestDatabase();
-  t.after(() => own.close());
+  const db = await createTestDatabase();
+  t.after(() => db.close());
   const insert = (workspaceId: string, count: number): Promise<unknown> =>
-    own.database.query(
+    db.database.query(
       `insert into events (workspace_id, project_id, event_id, subscriber_id, type, kind, event_at_ms, fields)
        select $1, 'p', n::text, md5(n::text)::uuid, 'RENEWAL', 'renewal', n, '{}' from generate_series(1, $2::int) n`,
       [workspaceId, count],
     );
   // So many events of another workspace that the timeline index has one level more than others. Only they are analyzed.
-  await own.database.query(`alter table events set (autovacuum_enabled = false)`);
+  await db.database.query(`alter table events set (autovacuum_enabled = false)`);
   await insert('other', 25_000);
-  await own.database.query('analyze events');
-  await own.database.query(
+  await db.database.query('analyze events');
+  await db.database.query(
     `insert into subscribers (workspace_id, project_id, subscriber_id, due_at)
      select 'busy', 'p', md5(n::text)::uuid, now() - make_interval(secs => 5001 - n) from generate_series(1, 5001) n`,
   );
   await insert('busy', 5_001);
   const all = { show: 'pending', customer: null, kind: null, before: null, limit: 6_000 } as const;
-  const plans = await plansOf(own.database, (sql) => listDeliveries(sql, 'busy', all));
+  const plans = await plansOf(db.database, (sql) => listDeliveries(sql, 'busy', all));
   assert.deepEqual(
     plans.flatMap(scansOfAll).filter((scan) => scan.startsWith('events ')),
     [],
   );
-  const { pending, isPartial } = await readOverview(own.database, 'busy');
+  const { pending, isPartial } = await readOverview(db.database, 'busy');
   assert.deepEqual({ pending: [...pending], isPartial }, { pending: [['', 5_000]], isPartial: true });
-  const listed = (await listDeliveries(own.database, 'busy', all)).map(({ eventId }) => eventId);
+  const listed = (await listDeliveries(db.database, 'busy', all)).map(({ eventId }) => eventId);
   assert.deepEqual([listed.length, listed.includes('1'), listed.includes('5001')], [5_000, true, false]);
 });
 

@@ -11,7 +11,7 @@ import { openJobs } from '../../src/jobs/jobs.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
+import { logger } from '../support/world.ts';
 
 /** ReadyForQuery: a connection has been opened, or a statement has ended. */
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
@@ -89,7 +89,7 @@ describe('a lost database connection', () => {
   before(async () => {
     direct = await createTestDatabase();
     server = await createStoppingServer(new URL(direct.url));
-    open = await openDatabase({ url: server.url, logger: silent, poolSize: 5 });
+    open = await openDatabase({ url: server.url, logger, poolSize: 5 });
   });
   after(async () => {
     await open?.close();
@@ -165,13 +165,13 @@ describe('a lost database connection', () => {
       assert.ok(!isDatabaseUnavailable(errorOf(code)), code);
     const unknown = new URL(server.url);
     unknown.pathname = '/renamed';
-    await assert.rejects(openDatabase({ url: unknown.href, logger: silent }), isDatabaseUnavailable);
+    await assert.rejects(openDatabase({ url: unknown.href, logger }), isDatabaseUnavailable);
   });
 
   test('silent without an end: statements fail in time, and new connections replace them', async () => {
     const limited = await openDatabase({
       url: server.url,
-      logger: silent,
+      logger,
       poolSize: 2,
       statementTimeoutMs: TIMEOUT_MS,
     });
@@ -188,7 +188,11 @@ describe('a lost database connection', () => {
   });
 
   test('a statement that is given up ends on the server too', async () => {
-    const limited = await openDatabase({ url: server.url, logger: silent, statementTimeoutMs: TIMEOUT_MS });
+    const limited = await openDatabase({
+      url: server.url,
+      logger,
+      statementTimeoutMs: TIMEOUT_MS,
+    });
     const given = 'select pg_sleep(60) as given_up';
     await assert.rejects(limited.database.query(given), isDatabaseUnavailable);
     const isEnded = async () => {
@@ -210,11 +214,11 @@ describe('a lost database connection', () => {
 
   /** Advances the mocked timers by `ms`, and lets the code that waits for them run. */
   async function pass(t: TestContext, ms: number): Promise<void> {
-    await turn();
+    await passEventLoop();
     t.mock.timers.tick(ms);
-    await turn();
+    await passEventLoop();
   }
-  const turn = async (): Promise<void> => {
+  const passEventLoop = async (): Promise<void> => {
     for (let count = 0; count < 5; count += 1) await new Promise((resolve) => setImmediate(resolve));
   };
 
@@ -225,11 +229,11 @@ describe('a lost database connection', () => {
     const connection = createWorkerConnection({
       sessionUrl: server.url,
       channels: { [DELIVERY_CHANNEL]: (payload) => heard.push(payload) },
-      logger: silent,
+      logger,
       onReady: () => (ready += 1),
     });
     connection.start();
-    while (ready === 0) await turn();
+    while (ready === 0) await passEventLoop();
     const first = connection.workerId();
     server.silence();
     for (let passed = 0; connection.workerId() === first && passed < 100; passed += 1) await pass(t, 10_000);
@@ -264,7 +268,7 @@ describe('a lost database connection', () => {
       backend: 'postgres',
       listen: false,
       queueOnly: true,
-      logger: silent,
+      logger,
     });
     const job = { workspaceId: 'w1' };
     await jobs.register({ 'workspace.health': { workers: 'interactive', run: async () => {} } });

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 
 /** A connection pooler in transaction mode, in front of one database. */
 export interface Pooler {
@@ -109,7 +109,7 @@ export function describePooled(name: string, start: (databaseUrl: string) => Pro
     await db.database.query('create schema public');
     const pooler = await start(db.url);
     const opened = await Promise.all(
-      [1, 2, 3].map(() => openDatabase({ url: pooler.url, logger: silent, poolSize: 3 })),
+      [1, 2, 3].map(() => openDatabase({ url: pooler.url, logger, poolSize: 3 })),
     );
     const done = await Promise.all(opened.map((open) => migrate(open.dataSource)));
     assert.deepEqual(

@@ -5,7 +5,7 @@ import pg, { type QueryResultRow } from 'pg';
 import { migrate, openDatabase } from '../../src/database/data-source.ts';
 import { openReadDatabase } from '../../src/database/replica.ts';
 import type { Database } from '../../src/database/sql.ts';
-import { ACTIONS, happen } from '../../src/simulator/demo/actions.ts';
+import { ACTIONS, runAction } from '../../src/simulator/demo/actions.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
 import { type Customer, findProject } from '../../src/simulator/revenuecat/state.ts';
@@ -13,7 +13,7 @@ import { send } from '../inbox-card/support.ts';
 import { makeDatabaseFolder } from '../support/folder.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 import { type Cluster, copyCluster, removeCluster, startCluster } from './standby.ts';
 
 describe('cards and pages from a streaming replica', () => {
@@ -29,7 +29,7 @@ describe('cards and pages from a streaming replica', () => {
     primary = await startCluster(join(folder, 'primary'));
     await copyCluster(primary, join(folder, 'replica'), { standby: true });
     replica = await startCluster(join(folder, 'replica'));
-    const open = await openDatabase({ url: primary.url, logger: silent, poolSize: 10 });
+    const open = await openDatabase({ url: primary.url, logger, poolSize: 10 });
     await migrate(open.dataSource);
     product = await createProduct({
       db: { ...open, url: primary.url },
@@ -120,7 +120,12 @@ describe('cards and pages from a streaming replica', () => {
     const cancel = ACTIONS.find((action) => action.id === 'cancel');
     const cancelled =
       cancel &&
-      happen(findProject(product.revenueCat.state, REVENUECAT_PROJECT_ID), customer, cancel, Date.now())[0];
+      runAction(
+        findProject(product.revenueCat.state, REVENUECAT_PROJECT_ID),
+        customer,
+        cancel,
+        Date.now(),
+      )[0];
     assert.ok(cancelled);
     await send(product, cancelled);
     await standing(false);
@@ -144,7 +149,7 @@ describe('cards and pages from a streaming replica', () => {
       primary: { ...database, ...primaryOf },
       replicaUrl: replica.url,
       poolSize: 2,
-      logger: silent,
+      logger,
     });
     t.after(() => read.close());
     await until(() => (read.database.replica()?.lagMs ?? 0) > 500, 'the replica to be too far behind');

@@ -44,7 +44,7 @@ describe('contact changes during a delivery', () => {
     dueAtMs: null,
     contactId: 'c-1',
     attributesWritten: { rc_product: 'pro' },
-    attempts: 0,
+    failedTries: 0,
     waiting: false,
     pendingEvents: 0,
     pendingReason: null,
@@ -284,7 +284,7 @@ describe('contact changes during a delivery', () => {
       message: null,
       answer: null,
       nextTryAtMs: null,
-      counts: 1,
+      tries: 1,
     } as const;
     const sent = { state: 'delivered', status: 202, code: 'ok', reason: null, contactId: 'c-1' } as const;
     const reason = 'intercom_unavailable';
@@ -454,7 +454,7 @@ describe('contact changes during a delivery', () => {
       ),
     );
     const { recordResult } = createOutboxWriter(database, Date.now);
-    const accepted = { state: 'delivered', status: 202, code: 'ok', contactId: 'c-old', counts: 1 } as const;
+    const accepted = { state: 'delivered', status: 202, code: 'ok', contactId: 'c-old', tries: 1 } as const;
     const nothing = { request: {}, message: null, answer: null, reason: null, nextTryAtMs: null };
     for (const [index, { id, projectId }] of entries.entries()) {
       const subscriberId = claims[index]?.subscriberId ?? '';

@@ -21,8 +21,8 @@ import {
   AUTHORIZATION,
   CLIENT_ID,
   CLIENT_SECRET,
+  logger,
   PROJECT_ID,
-  silent,
   WORKSPACE_ID,
 } from '../support/world.ts';
 import { NOW_MS, recentEvent } from './support.ts';
@@ -51,7 +51,7 @@ export interface Fleet {
 export async function createFleet(): Promise<Fleet> {
   const dataDir = await makeDatabaseFolder('fleet');
   let postgres: EmbeddedPostgres = await startEmbeddedPostgres(dataDir);
-  let open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
+  let open = await openDatabase({ url: postgres.superuserUrl, logger, poolSize: 4 });
   await migrate(open.dataSource);
   const proxy = await createProxy(() => Number(new URL(postgres.superuserUrl).port));
   const keys = randomBytes(32).toString('base64');
@@ -115,7 +115,7 @@ export async function createFleet(): Promise<Fleet> {
       };
     },
     async startWebHere() {
-      const server = await startServerHere({ ...environment, ROLE: 'web' }, silent);
+      const server = await startServerHere({ ...environment, ROLE: 'web' }, logger);
       servers.push(server);
       return server;
     },
@@ -129,7 +129,7 @@ export async function createFleet(): Promise<Fleet> {
       await until(() => !isAlive(pid), 'PostgreSQL to end');
       await whileDown();
       postgres = await startEmbeddedPostgres(dataDir);
-      open = await openDatabase({ url: postgres.superuserUrl, logger: silent, poolSize: 4 });
+      open = await openDatabase({ url: postgres.superuserUrl, logger, poolSize: 4 });
     },
     async close() {
       for (const child of processes) child.kill('SIGKILL');

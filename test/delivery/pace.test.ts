@@ -68,18 +68,18 @@ describe('pacing', { concurrency: true }, () => {
     await db?.close();
   });
 
-  /** Runs workers that share only the database, each with `hands` loops that call Intercom until `endMs`. */
+  /** Runs workers that share only the database, each with so many loops that call Intercom until `endMs`. */
   async function callUntil(
     workspaceId: string,
     input: {
       clock: Clock;
       intercom: ReturnType<typeof limiter>;
       workers: number;
-      hands: number;
+      loops: number;
       endMs: number;
     },
   ): Promise<void> {
-    const { clock, intercom, workers, hands, endMs } = input;
+    const { clock, intercom, workers, loops, endMs } = input;
     const gates: IntercomRateGate[] = [];
     const work: Promise<void>[] = [];
     let isOver = false;
@@ -89,7 +89,7 @@ describe('pacing', { concurrency: true }, () => {
         take: (ask) => takeCalls(db.database, workspaceId, ask),
       });
       gates.push(gate);
-      const hand = async (): Promise<void> => {
+      const callInLoop = async (): Promise<void> => {
         while (clock.now() < endMs) {
           try {
             await gate.acquire();
@@ -106,7 +106,7 @@ describe('pacing', { concurrency: true }, () => {
           gate.release(true);
         }
       };
-      work.push(...Array.from({ length: hands }, hand));
+      work.push(...Array.from({ length: loops }, callInLoop));
     }
     await new Promise((resolve) => clock.after(endMs - clock.now(), () => resolve(null)));
     isOver = true;
@@ -118,7 +118,7 @@ describe('pacing', { concurrency: true }, () => {
     const clock = fastClock();
     const startMs = clock.now();
     const intercom = limiter(clock.now, QUOTA);
-    await callUntil('shared', { clock, intercom, workers: 2, hands: 16, endMs: startMs + 70_000 });
+    await callUntil('shared', { clock, intercom, workers: 2, loops: 16, endMs: startMs + 70_000 });
     const windows = [...intercom.used.entries()].sort(([a], [b]) => a - b).map(([, used]) => used);
     // In the first window the quota is not known yet, and the last window is not over.
     const full = windows.slice(1, 7);
@@ -140,7 +140,7 @@ describe('pacing', { concurrency: true }, () => {
       clock,
       intercom,
       workers: WORKERS,
-      hands: CONCURRENCY,
+      loops: CONCURRENCY,
       endMs: startMs + 40_000,
     });
     clearInterval(other);
@@ -159,7 +159,7 @@ describe('pacing', { concurrency: true }, () => {
     const clock = fastClock();
     const startMs = clock.now();
     const behind = limiter(() => clock.now() - 1_000, QUOTA);
-    await callUntil('behind', { clock, intercom: behind, workers: 1, hands: 16, endMs: startMs + 60_000 });
+    await callUntil('behind', { clock, intercom: behind, workers: 1, loops: 16, endMs: startMs + 60_000 });
     const full = [...behind.used.values()].slice(2, 5);
     assert.equal(full.length, 3);
     assert.ok(

@@ -207,14 +207,14 @@ describe('planning', () => {
 });
 
 describe('retrying', () => {
-  const retry = (attempts: number, random: number, sinceMs = 0) =>
+  const retry = (failures: number, random: number, sinceMs = 0) =>
     retryAt(
       { code: 'intercom_unavailable', remedy: { kind: 'retry' } },
-      { attempts, firstTriedAtMs: -sinceMs, nowMs: 0, random },
+      { failures, firstTriedAtMs: -sinceMs, nowMs: 0, random },
     );
 
   test('waits twice as long each time, with jitter, up to an hour', () => {
-    const delays = [1, 2, 3, 4].map((attempts) => retry(attempts, 0));
+    const delays = [1, 2, 3, 4].map((failures) => retry(failures, 0));
     assert.deepEqual(delays, [250, 500, 1_000, 2_000]);
     fc.assert(
       fc.property(
@@ -231,19 +231,19 @@ describe('retrying', () => {
   test('fails after three days, or immediately when a retry cannot help', () => {
     assert.equal(retry(80, 0.5, RETRY_FOR_MS - 3_600_001), 2_700_000);
     assert.equal(retry(80, 0.5, RETRY_FOR_MS), null);
-    const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
+    const first = { failures: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
     assert.equal(retryAt({ code: 'intercom_rejected', remedy: { kind: 'give_up' } }, first), null);
   });
 
   test('waits for a missing plan or permission longer than three days', () => {
-    const attempt = { attempts: 80, firstTriedAtMs: 0, nowMs: 2 * RETRY_FOR_MS, random: 0.5 };
+    const attempt = { failures: 80, firstTriedAtMs: 0, nowMs: 2 * RETRY_FOR_MS, random: 0.5 };
     for (const code of ['intercom_scope_missing', 'intercom_plan_restricted'] as const) {
       assert.equal(retryAt({ code, remedy: { kind: 'give_up' } }, attempt), attempt.nowMs + 2_700_000);
     }
   });
 
   test('only what may pass, or a missing plan or permission, is retried', () => {
-    const first = { attempts: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
+    const first = { failures: 1, firstTriedAtMs: 0, nowMs: 0, random: 0 };
     const cases: [ErrorCode, Remedy, number | null][] = [
       ['intercom_scope_missing', { kind: 'give_up' }, 250],
       ['intercom_plan_restricted', { kind: 'give_up' }, 250],

@@ -31,8 +31,8 @@ import {
   CLIENT_ID,
   CLIENT_SECRET,
   createWorld,
+  logger,
   PROJECT_ID,
-  silent,
   WORKSPACE_ID,
   type World,
 } from '../support/world.ts';
@@ -75,7 +75,7 @@ describe('doctor', () => {
       ],
     );
     revenueCat.addWebhook(RC_PROJECT, { url: `${PUBLIC_URL}/webhooks/revenuecat/${PROJECT_ID}` });
-    jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger: silent });
+    jobs = await openJobs({ databaseUrl: world.db.url, backend: 'postgres', listen: false, logger });
     await jobs.register({ 'workspace.health': { workers: 'interactive', run: () => Promise.resolve() } });
     world.worker();
     environment = {
@@ -201,7 +201,7 @@ describe('doctor', () => {
       async make() {
         const url = new URL(world.db.url);
         url.pathname = '/postgres';
-        const { database, close } = await openDatabase({ url: url.href, logger: silent, poolSize: 1 });
+        const { database, close } = await openDatabase({ url: url.href, logger, poolSize: 1 });
         return { context: { database }, repair: close };
       },
     },
@@ -300,12 +300,12 @@ describe('doctor', () => {
       found: 'attributes: problem',
       remedy: /Settings › Contacts/,
       async make() {
-        const own = world.intercom.state.attributes;
-        const at = own.findIndex(({ name }) => name === 'rc_product');
-        const good = own[at];
+        const attributes = world.intercom.state.attributes;
+        const at = attributes.findIndex(({ name }) => name === 'rc_product');
+        const good = attributes[at];
         assert.ok(good);
-        own[at] = { ...good, archived: true };
-        return { repair: () => (own[at] = good) };
+        attributes[at] = { ...good, archived: true };
+        return { repair: () => (attributes[at] = good) };
       },
     },
     {
@@ -313,12 +313,12 @@ describe('doctor', () => {
       found: 'attributes: warning',
       remedy: /rename the attribute/,
       async make() {
-        const own = world.intercom.state.attributes;
-        const at = own.findIndex(({ name }) => name === 'expires_at');
-        const good = own[at];
+        const attributes = world.intercom.state.attributes;
+        const at = attributes.findIndex(({ name }) => name === 'expires_at');
+        const good = attributes[at];
         assert.ok(good);
-        own[at] = { ...good, dataType: 'string' };
-        return { repair: () => (own[at] = good) };
+        attributes[at] = { ...good, dataType: 'string' };
+        return { repair: () => (attributes[at] = good) };
       },
     },
     {
@@ -326,10 +326,10 @@ describe('doctor', () => {
       found: 'attributes: warning',
       remedy: /closes these to the Messenger/,
       async make() {
-        const own = world.intercom.state.attributes.find(({ name }) => name === 'subscription_status');
-        assert.ok(own);
-        own.messengerWritable = true;
-        return { repair: () => (own.messengerWritable = false) };
+        const attribute = world.intercom.state.attributes.find(({ name }) => name === 'subscription_status');
+        assert.ok(attribute);
+        attribute.messengerWritable = true;
+        return { repair: () => (attribute.messengerWritable = false) };
       },
     },
     {
@@ -337,12 +337,12 @@ describe('doctor', () => {
       found: 'attributes: warning',
       remedy: /rename the attribute/,
       async make() {
-        const own = world.intercom.state.attributes;
-        const at = own.findIndex(({ name }) => name === 'subscription_status');
-        const good = own[at];
+        const attributes = world.intercom.state.attributes;
+        const at = attributes.findIndex(({ name }) => name === 'subscription_status');
+        const good = attributes[at];
         assert.ok(good);
-        own[at] = { ...good, dataType: 'options', options: ['active', 'expired'] };
-        return { repair: () => (own[at] = good) };
+        attributes[at] = { ...good, dataType: 'options', options: ['active', 'expired'] };
+        return { repair: () => (attributes[at] = good) };
       },
     },
     {

@@ -100,13 +100,13 @@ describe('a grant above the length that one teammate may give', { concurrency: 3
   test('is never approved by its requester, whatever is pressed', async () => {
     const card = await openCustomer(product);
     await grantOf(card);
-    const own = await asSecond(card, '7001');
-    assert.ok(!idsOn(own.canvas).includes('action.approve'));
-    const forged = await forge(product, own, 'action.approve');
+    const requester = await asSecond(card, '7001');
+    assert.ok(!idsOn(requester.canvas).includes('action.approve'));
+    const forged = await forge(product, requester, 'action.approve');
     assert.match(textOf(forged.canvas), /You requested this\. Another teammate must approve it/);
     assert.equal(callsFor(product, card.appUserId), 0);
     assert.equal((await audited(product, card.appUserId)).at(-1)?.result, 'refused: same_person');
-    const back = await own.press('action.withdraw');
+    const back = await requester.press('action.withdraw');
     assert.match(back.text, /the request was withdrawn/);
     assert.equal((await stored(product, card.appUserId))[0]?.state, 'withdrawn');
   });

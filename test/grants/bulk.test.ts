@@ -106,7 +106,16 @@ describe('one grant for many customers', () => {
     return JSON.parse(stdout) as Record<string, unknown>;
   }
 
-  const wish = () => ['--file', file(), '--entitlement', 'pro', '--duration', 'weekly', '--reason', 'Outage'];
+  const flags = () => [
+    '--file',
+    file(),
+    '--entitlement',
+    'pro',
+    '--duration',
+    'weekly',
+    '--reason',
+    'Outage',
+  ];
 
   const finished = async (state: string): Promise<number> => {
     const rows = await product.server.connected.database.query<{ n: string }>(
@@ -148,7 +157,7 @@ describe('one grant for many customers', () => {
     });
 
   test('a dry run counts, shows ten, and grants nothing', async () => {
-    const dry = await run([...wish(), '--dry-run']);
+    const dry = await run([...flags(), '--dry-run']);
     assert.deepEqual([dry.state, dry.total, dry.left_out], ['draft', CUSTOMERS + 1, 0]);
     assert.deepEqual(dry.examples, ids.slice(0, 10));
     assert.deepEqual(dry.errors, { not_imported: 1 });
@@ -161,7 +170,7 @@ describe('one grant for many customers', () => {
 
   test('killed and resumed: every customer gets exactly one grant', LONG, async (t) => {
     const startedAtMs = Date.now();
-    let working = start(wish());
+    let working = start(flags());
     const [first] = await until(
       async () => {
         const rows = await product.server.connected.database.query<{ id: string }>(
@@ -257,7 +266,7 @@ describe('one grant for many customers', () => {
     const [lost = ''] = late;
     await writeFile(join(folder, 'late.csv'), late.join('\n'));
     product.revenueCat.faults.add({ ...onGranting(lost), drop: 'after', times: 1 });
-    const working = start(['--file', join(folder, 'late.csv'), ...wish().slice(2)]);
+    const working = start(['--file', join(folder, 'late.csv'), ...flags().slice(2)]);
     const [row] = await until(
       async () => {
         const rows = await database.query<{ id: string; granted: string }>(
@@ -290,7 +299,7 @@ describe('one grant for many customers', () => {
     const list = join(folder, 'refused.csv');
     await writeFile(list, ['stranger_1', 'stranger_2', refused].join('\n'));
     product.revenueCat.faults.add({ ...onGranting(refused), status: 422, times: 1 });
-    const args = ['grant', '--workspace', WORKSPACE_ID, '--file', list, ...wish().slice(2)];
+    const args = ['grant', '--workspace', WORKSPACE_ID, '--file', list, ...flags().slice(2)];
     const { code, stdout } = await runCommandHere(addGrantCommand, args, product.environment);
     assert.equal(code, 1);
     const [heading, state, ...reasons] = stdout.trimEnd().split('\n');
@@ -303,7 +312,7 @@ describe('one grant for many customers', () => {
 
   test('for more customers than the rules allow one admin it waits for a second person', async () => {
     await setPolicy(product, { bulkSecondPersonAbove: 10 });
-    const result = await run(['--file', join(folder, 'late.csv'), ...wish().slice(2)]);
+    const result = await run(['--file', join(folder, 'late.csv'), ...flags().slice(2)]);
     assert.deepEqual([result.state, result.total], ['awaiting_approval', late.length]);
     assert.equal(product.revenueCat.state.grantRequests.length, CUSTOMERS + earlier.length + late.length);
   });

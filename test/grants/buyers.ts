@@ -56,7 +56,7 @@ export type BuyerCard = OpenCard & { readonly appUserId: string };
 
 export interface Buyer {
   readonly card: BuyerCard;
-  readonly own: Subscription;
+  readonly purchase: Subscription;
   /** The subscription's page. */
   readonly page: OpenCard;
 }
@@ -92,7 +92,7 @@ export async function openBuyer(
     displayName: 'Pro Web',
   });
   assert.ok(customer);
-  const own: Subscription = {
+  const purchase: Subscription = {
     id: `sub${randomUUID().replaceAll('-', '').slice(0, 16)}`,
     customerId: customer.id,
     originalCustomerId: customer.id,
@@ -113,7 +113,7 @@ export async function openBuyer(
     managementUrl: null,
     ...fields,
   };
-  customer.subscriptions.push(own);
+  customer.subscriptions.push(purchase);
   await send(
     product,
     lifecycleEvent('INITIAL_PURCHASE', {
@@ -122,16 +122,16 @@ export async function openBuyer(
       productId: 'pro_web',
       entitlements: ['pro'],
       store: store.toUpperCase(),
-      environment: own.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
+      environment: purchase.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
       periodType: 'NORMAL',
-      purchasedAtMs: own.startsAtMs,
-      expirationAtMs: own.endsAtMs,
-      transactionId: own.storeSubscriptionId ?? own.id,
-      atMs: own.startsAtMs,
+      purchasedAtMs: purchase.startsAtMs,
+      expirationAtMs: purchase.endsAtMs,
+      transactionId: purchase.storeSubscriptionId ?? purchase.id,
+      atMs: purchase.startsAtMs,
     }),
   );
   const card = await openCardOf(product, appUserId);
-  return { card, own, page: await openPurchase(card) };
+  return { card, purchase, page: await openPurchase(card) };
 }
 
 /** Lets a customer buy something once. */
@@ -157,7 +157,7 @@ export async function buyOnce(
     duration: null,
   });
   assert.ok(customer);
-  const own: Purchase = {
+  const purchase: Purchase = {
     id: `purch${randomUUID().replaceAll('-', '').slice(0, 16)}`,
     customerId: customer.id,
     productId,
@@ -171,8 +171,8 @@ export async function buyOnce(
     grossUsd: 5.49,
     country: 'DE',
   };
-  customer.purchases.push(own);
-  if (bought.isAnnounced === false) return own;
+  customer.purchases.push(purchase);
+  if (bought.isAnnounced === false) return purchase;
   await send(
     product,
     lifecycleEvent('NON_RENEWING_PURCHASE', {
@@ -183,13 +183,13 @@ export async function buyOnce(
       store: store.toUpperCase(),
       environment: 'PRODUCTION',
       periodType: 'NORMAL',
-      purchasedAtMs: own.purchasedAtMs,
+      purchasedAtMs: purchase.purchasedAtMs,
       expirationAtMs: null,
-      transactionId: own.storePurchaseId,
-      atMs: own.purchasedAtMs,
+      transactionId: purchase.storePurchaseId,
+      atMs: purchase.purchasedAtMs,
     }),
   );
-  return own;
+  return purchase;
 }
 
 /** Opens the page of the first listed purchase, or of the one with this name. */
@@ -241,9 +241,9 @@ export function callsAbout(product: Product, id: string): number {
 }
 
 /** Matches the calls to RevenueCat that act on this subscription or purchase. */
-export function callsOf(own: Subscription | Purchase): { pathPrefix: string; method: string } {
-  const kind = 'storePurchaseId' in own ? 'purchases' : 'subscriptions';
-  return { pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/${kind}/${own.id}/`, method: 'POST' };
+export function callsOf(purchase: Subscription | Purchase): { pathPrefix: string; method: string } {
+  const kind = 'storePurchaseId' in purchase ? 'purchases' : 'subscriptions';
+  return { pathPrefix: `/v2/projects/${REVENUECAT_PROJECT_ID}/${kind}/${purchase.id}/`, method: 'POST' };
 }
 
 export async function actionStates(product: Product, appUserId: string): Promise<string[]> {

@@ -9,7 +9,7 @@ import { eventBody } from '../support/events.ts';
 import { startServerHere, startServerProcess } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 import { csrfIn } from '../workspaces/support.ts';
 
 /** Chosen in three batches, the second of which is blocked. */
@@ -34,7 +34,7 @@ before(async () => {
   await Promise.all(
     events.map((event) => journal.append(project, checkWebhook(Buffer.from(JSON.stringify({ event }))))),
   );
-  await processProject({ database, secrets: product.server.secrets, logger: silent }, project);
+  await processProject({ database, secrets: product.server.secrets, logger }, project);
 });
 after(() => product?.close());
 
@@ -54,11 +54,11 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
   const rows = (text: string) => database.query(text, [WORKSPACE_ID]);
   const browser = await signIn();
   const form = (await browser.get('/settings/grants/many').expect(200)).text;
-  const wish = { entitlement: 'pro', duration: 'weekly', reason: 'Outage', filter: 'everyone' };
+  const terms = { entitlement: 'pro', duration: 'weekly', reason: 'Outage', filter: 'everyone' };
   const { headers } = await browser
     .post('/settings/grants/many')
     .type('form')
-    .send({ _csrf: csrfIn(form), ...wish })
+    .send({ _csrf: csrfIn(form), ...terms })
     .expect(303);
   const page = async (): Promise<string> => (await browser.get(headers.location ?? '').expect(200)).text;
   const worker = { ...product.environment, ROLE: 'worker' };
@@ -90,7 +90,7 @@ test('a group is chosen by workers only, and to the end when one is killed', asy
   const runAgain = `update pgboss.job set state = 'created'
     where name = 'bulk-grant.choose' and state = 'active' and data->>'workspaceId' = $1 returning 1`;
   assert.equal((await rows(runAgain)).length, 1);
-  const next = await startServerHere(worker, silent);
+  const next = await startServerHere(worker, logger);
   await until(async () => /Grant to 120 customers|Request approval/.test(await page()), 'the review');
   await next.stop();
   const chosen = await rows('select distinct app_user_id from bulk_grant_customers where workspace_id = $1');

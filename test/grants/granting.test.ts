@@ -418,8 +418,8 @@ describe('refused', () => {
   const refusals: readonly (readonly [
     what: string,
     policy: Record<string, unknown>,
-    wish: Parameters<typeof review>[1],
-    said: RegExp,
+    input: Parameters<typeof review>[1],
+    expected: RegExp,
     result: string | null,
   ])[] = [
     [
@@ -455,19 +455,19 @@ describe('refused', () => {
     ['no such duration', {}, { duration: 'forever' }, /choose a duration/, null],
     ['no such entitlement', {}, { entitlement: 'entlother' }, /choose what to grant/, null],
   ];
-  for (const [what, policy, wish, said, result] of refusals) {
+  for (const [what, policy, input, expected, result] of refusals) {
     test(`${what}, and everything typed stays in the form`, async () => {
       await setPolicy(product, policy);
       const card = await openCustomer(product);
-      const refused = await review(card, wish);
-      assert.match(refused.text, said);
+      const refused = await review(card, input);
+      assert.match(refused.text, expected);
       assert.ok(idsOn(refused.canvas).includes('grant.review'), 'the form is there again');
-      if (wish?.end) assert.equal(component(refused, 'grant.end')?.value, wish.end);
+      if (input?.end) assert.equal(component(refused, 'grant.end')?.value, input.end);
       const marked = component(refused, 'grant.end')?.save_state;
-      assert.equal(marked, wish?.end ? 'failed' : undefined, 'the field that is wrong is marked');
-      if (wish?.reason?.trim())
-        assert.equal(component(refused, 'grant.reason')?.value, clip(wish.reason, 2_000));
-      if (wish?.duration === 'two_month') {
+      assert.equal(marked, input?.end ? 'failed' : undefined, 'the field that is wrong is marked');
+      if (input?.reason?.trim())
+        assert.equal(component(refused, 'grant.reason')?.value, clip(input.reason, 2_000));
+      if (input?.duration === 'two_month') {
         assert.equal(component(refused, 'grant.duration')?.value, 'two_month');
       }
       assert.equal(callsFor(product, card.appUserId), 0);
@@ -482,16 +482,16 @@ describe('refused', () => {
   }
 
   test('granting switched off or not allowed for the teammate: at the form, at review and at confirm', async () => {
-    for (const [policy, said, why] of [
+    for (const [policy, expected, why] of [
       [{ enabled: false }, /turned off/, 'switched_off'],
       [{ allowedAdminIds: [SECOND] }, /You may not grant/, 'not_allowed'],
     ] as const) {
       const card = await openCustomer(product);
       const checked = await review(card);
       await setPolicy(product, policy);
-      assert.match((await card.press('grant')).text, said);
-      assert.match((await forgeOn(card, 'grant.review')).text, said);
-      assert.match((await checked.confirm('grant.confirm')).text, said);
+      assert.match((await card.press('grant')).text, expected);
+      assert.match((await forgeOn(card, 'grant.review')).text, expected);
+      assert.match((await checked.confirm('grant.confirm')).text, expected);
       assert.equal(callsFor(product, card.appUserId), 0);
       assert.deepEqual(await stored(product, card.appUserId), []);
       assert.deepEqual(

@@ -76,7 +76,7 @@ describe('an agent grants access in the inbox', () => {
     await inbox.look('reason-missing');
     assert.equal(await card.getByLabel('Duration').inputValue(), 'two_week');
     await inbox.fill('Reason', 'The card failed while our shop was down');
-    for (const [day, said] of [
+    for (const [day, expected] of [
       ['31.12.2027', /must be a date like 2027-01-31/],
       ['2020-01-01', /is in the past/],
       ['2098-01-01', /longest grant allowed here is 366 days/],
@@ -84,7 +84,7 @@ describe('an agent grants access in the inbox', () => {
     ] as const) {
       await inbox.fill('Or an exact last day', day);
       await inbox.press('Review');
-      await inbox.says(said);
+      await inbox.says(expected);
       assert.equal(await card.getByLabel('Or an exact last day').inputValue(), day);
       assert.equal(
         await card.getByLabel('Reason', { exact: true }).inputValue(),

@@ -38,8 +38,8 @@ const CREDITS = { store: 'rc_billing', entitlements: [] };
 /** A customer who bought something once, with its page open. */
 async function openOnce(bought: Parameters<typeof buyOnce>[2]) {
   const card = await openCustomer(product);
-  const own = await buyOnce(product, card, bought);
-  return { card, own, page: await openPage(product, card) };
+  const purchase = await buyOnce(product, card, bought);
+  return { card, purchase, page: await openPage(product, card) };
 }
 
 async function refundEvents(appUserId: string): Promise<number> {
@@ -53,7 +53,7 @@ async function refundEvents(appUserId: string): Promise<number> {
 
 describe('a one-time purchase', () => {
   test('of Web Billing is refunded, and the access that it gave ends', async () => {
-    const { card, own, page } = await openOnce(LIFETIME);
+    const { card, purchase, page } = await openOnce(LIFETIME);
     assert.match(page.text, /^\*\*Lifetime Pass\*\*$/m);
     assert.match(page.text, /^Price: €4\.99$/m);
     assert.deepEqual(offeredOn(page), ['refund']);
@@ -63,13 +63,13 @@ describe('a one-time purchase', () => {
       /^The payment is refunded, and the access that the purchase gives ends immediately\.$/m,
     );
     assert.match(checked.text, /^Amount: €4\.99$/m);
-    assert.equal(callsAbout(product, own.id), 0, 'a review does nothing');
+    assert.equal(callsAbout(product, purchase.id), 0, 'a review does nothing');
     const all = await Promise.all(Array.from({ length: 4 }, () => checked.confirm('action.confirm')));
     for (const { text } of all) {
       assert.match(text, /✅ €4\.99 is refunded for Lifetime Pass\./);
       assert.match(text, /The access that came with it has ended/);
     }
-    assert.deepEqual([own.status, callsAbout(product, own.id)], ['refunded', 1]);
+    assert.deepEqual([purchase.status, callsAbout(product, purchase.id)], ['refunded', 1]);
     assert.match(
       await noteIn(product, card, /Refunded €4\.99 for Lifetime Pass/),
       /The customer asked for it/,
@@ -88,7 +88,7 @@ describe('a one-time purchase', () => {
   });
 
   test('without an entitlement is listed and refunded too, and the review says that access stays', async () => {
-    const { own, page } = await openOnce(CREDITS);
+    const { purchase, page } = await openOnce(CREDITS);
     assert.match(page.text, /^Bought: /m);
     assert.doesNotMatch(page.text, /^(Ends|Renews): /m);
     const checked = await reviewAction(page, 'refund');
@@ -96,11 +96,11 @@ describe('a one-time purchase', () => {
     const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for 100 credits\./);
     assert.doesNotMatch(done.text, /has ended/);
-    assert.equal(own.status, 'refunded');
+    assert.equal(purchase.status, 'refunded');
   });
 
   test('is listed beside the subscription of the same store, and each button acts on its own', async () => {
-    const { card, own: subscription } = await openBuyer(product, 'rc_billing');
+    const { card, purchase: subscription } = await openBuyer(product, 'rc_billing');
     const credits = await buyOnce(product, card, CREDITS);
     const page = await openPage(product, card, { named: '100 credits' });
     assert.match((await (await reviewAction(page, 'refund')).confirm('action.confirm')).text, /✅/);
@@ -153,41 +153,41 @@ describe('a one-time purchase', () => {
   test('that only RevenueCat’s API lists can be refunded: its sum is not known, so a second teammate decides', async () => {
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 1_000 } });
     const card = await openCustomer(product);
-    const own = await buyOnce(product, card, { ...CREDITS, isAnnounced: false });
+    const purchase = await buyOnce(product, card, { ...CREDITS, isAnnounced: false });
     const checked = await reviewAction(await openPage(product, card), 'refund');
     assert.match(checked.text, /^Amount: not known$/m);
     assert.match(
       (await checked.confirm('action.confirm')).text,
       /waits for the approval of another teammate/,
     );
-    assert.equal(callsAbout(product, own.id), 0);
+    assert.equal(callsAbout(product, purchase.id), 0);
   });
 
   test('the answer is lost: it is read back, and refunded once', async () => {
-    const { card, own, page } = await openOnce(CREDITS);
+    const { card, purchase, page } = await openOnce(CREDITS);
     const checked = await reviewAction(page, 'refund');
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
+    product.revenueCat.faults.add({ ...callsOf(purchase), drop: 'after', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     await until(async () => (await actionStates(product, card.appUserId))[0] === 'confirmed', 'the refund');
-    assert.equal(callsAbout(product, own.id), 1);
+    assert.equal(callsAbout(product, purchase.id), 1);
     await noteIn(product, card, /Refunded/);
   });
 
   test('a sum above the limit waits for a second teammate, in the currency paid', async () => {
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 1_000 } });
-    const { own, card, page } = await openOnce({ ...CREDITS, paid: { price: 1_200, currency: 'JPY' } });
+    const { purchase, card, page } = await openOnce({ ...CREDITS, paid: { price: 1_200, currency: 'JPY' } });
     const waiting = await (await reviewAction(page, 'refund')).confirm('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);
-    assert.equal(callsAbout(product, own.id), 0);
+    assert.equal(callsAbout(product, purchase.id), 0);
     const list = await (await openAgain(product, card, { adminId: SECOND })).press('grants');
     const seen = await list.press(idsOn(list.canvas).find((id) => id.startsWith('grant:')) ?? '');
     assert.match(seen.text, /^Amount: ¥1,200$/m);
     assert.match((await seen.confirm('action.approve')).text, /✅ ¥1,200 is refunded for 100 credits\./);
-    assert.equal(callsAbout(product, own.id), 1);
+    assert.equal(callsAbout(product, purchase.id), 1);
   });
 
   test('needs the permission for purchases, not the one for subscriptions', async () => {
-    const { card, own } = await openOnce(CREDITS);
+    const { card, purchase } = await openOnce(CREDITS);
     await setMissingScopes(product, ['customer_information:purchases:read_write']);
     const refused = await openPage(product, card);
     assert.match(refused.text, /^Refund: The API key lacks customer_information:purchases:read_write\./m);
@@ -197,16 +197,16 @@ describe('a one-time purchase', () => {
       'action.confirm',
     );
     assert.match(done.text, /✅/);
-    assert.equal(own.status, 'refunded');
+    assert.equal(purchase.status, 'refunded');
   });
 
   test('that was refunded elsewhere since the review is not refunded again', async () => {
-    const { own, page } = await openOnce(LIFETIME);
+    const { purchase, page } = await openOnce(LIFETIME);
     const checked = await reviewAction(page, 'refund');
-    own.status = 'refunded';
+    purchase.status = 'refunded';
     const again = await checked.confirm('action.confirm');
     assert.doesNotMatch(again.text, /✅/);
-    assert.equal(callsAbout(product, own.id), 0);
+    assert.equal(callsAbout(product, purchase.id), 0);
   });
 
   test('of Apple has the text that leads to Apple’s refunds, and none about canceling', async () => {

@@ -54,20 +54,20 @@ const CUSTOMERS = 'customer_information:customers:read_write';
 async function onSubscription(
   store: string,
   kind: string,
-  more: { readonly inputs?: Record<string, string>; readonly isDone: (own: Bought) => boolean },
+  more: { readonly inputs?: Record<string, string>; readonly isDone: (purchase: Bought) => boolean },
 ): Promise<Reviewed> {
-  const { card, own, page } = await openBuyer(product, store);
-  const { endsAtMs } = own;
+  const { card, purchase, page } = await openBuyer(product, store);
+  const { endsAtMs } = purchase;
   return {
     card,
     checked: await reviewAction(page, kind, more.inputs),
-    target: own.id,
-    path: callsOf(own),
-    isDone: () => more.isDone({ ...own, hasLaterEnd: (own.endsAtMs ?? 0) > (endsAtMs ?? 0) }),
+    target: purchase.id,
+    path: callsOf(purchase),
+    isDone: () => more.isDone({ ...purchase, hasLaterEnd: (purchase.endsAtMs ?? 0) > (endsAtMs ?? 0) }),
   };
 }
 
-type Bought = Awaited<ReturnType<typeof openBuyer>>['own'] & { readonly hasLaterEnd: boolean };
+type Bought = Awaited<ReturnType<typeof openBuyer>>['purchase'] & { readonly hasLaterEnd: boolean };
 
 const isExtended = { inputs: { 'action.days': '7' }, isDone: ({ hasLaterEnd }: Bought) => hasLaterEnd };
 
@@ -93,20 +93,20 @@ const ACTIONS: Readonly<
     done: /✅ €4\.99 is refunded for Lifetime Pass/,
     async open() {
       const card = await openCustomer(product);
-      const own = await buyOnce(product, card, { store: 'rc_billing', entitlements: ['pro'] });
+      const purchase = await buyOnce(product, card, { store: 'rc_billing', entitlements: ['pro'] });
       const checked = await reviewAction(await openPage(product, card), 'refund');
-      const isDone = () => own.status === 'refunded';
-      return { card, checked, target: own.id, path: callsOf(own), isDone };
+      const isDone = () => purchase.status === 'refunded';
+      return { card, checked, target: purchase.id, path: callsOf(purchase), isDone };
     },
   },
   'refund, a charge of Google Play': {
     scopes: [SUBSCRIPTIONS],
     done: /✅ €4\.99 is refunded for Pro Web/,
     async open() {
-      const { card, own, page } = await openBuyer(product, 'play_store');
-      const target = own.storeSubscriptionId ?? '';
-      const isDone = () => product.revenueCat.state.transactions.get(own.id)?.[0]?.isRefunded === true;
-      return { card, checked: await reviewAction(page, 'refund'), target, path: callsOf(own), isDone };
+      const { card, purchase, page } = await openBuyer(product, 'play_store');
+      const target = purchase.storeSubscriptionId ?? '';
+      const isDone = () => product.revenueCat.state.transactions.get(purchase.id)?.[0]?.isRefunded === true;
+      return { card, checked: await reviewAction(page, 'refund'), target, path: callsOf(purchase), isDone };
     },
   },
   'extend, Google Play': {
@@ -132,23 +132,23 @@ const ACTIONS: Readonly<
     scopes: [CUSTOMERS, SUBSCRIPTIONS, PURCHASES],
     done: /✅ 1 purchase is transferred/,
     async open() {
-      const { card, own } = await openBuyer(product, 'rc_billing');
+      const { card, purchase } = await openBuyer(product, 'rc_billing');
       const { id } = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: `to_${randomUUID()}` });
       const checked = await reviewTransfer(card, { 'transfer.target': id });
       const path = onGranting(card.appUserId, 'transfer');
-      return { card, checked, target: card.appUserId, path, isDone: () => own.customerId === id };
+      return { card, checked, target: card.appUserId, path, isDone: () => purchase.customerId === id };
     },
   },
   'restore a Google Play order': {
     scopes: [CUSTOMERS],
     done: /✅ The order .+ is restored/,
     async open() {
-      const { own } = await openBuyer(product, 'play_store');
+      const { purchase } = await openBuyer(product, 'play_store');
       const card = await openCustomer(product);
-      const target = own.storeSubscriptionId ?? '';
+      const target = purchase.storeSubscriptionId ?? '';
       const checked = await reviewTransfer(card, { 'transfer.order': target });
       const path = onGranting(card.appUserId, 'restore_purchase_by_order_id');
-      return { card, checked, target, path, isDone: () => own.customerId === card.appUserId };
+      return { card, checked, target, path, isDone: () => purchase.customerId === card.appUserId };
     },
   },
 };
@@ -275,29 +275,29 @@ describe('when the answer or the request is lost', { concurrency: true }, () => 
   }
 
   test('the answer, and what was refunded is transferred then: it is read back from the receiver', async () => {
-    const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
+    const { card, purchase, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
     const checked = await reviewAction(page, 'refund');
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
+    product.revenueCat.faults.add({ ...callsOf(purchase), drop: 'after', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
     const [from, to] = [card.appUserId, addCustomer(product)].map((id) => project?.aliases.get(id));
     assert.ok(from && to);
     to.subscriptions.push(...from.subscriptions.splice(0));
     await untilState(card, 'confirmed');
-    assert.equal(callsAbout(product, own.id), 1);
+    assert.equal(callsAbout(product, purchase.id), 1);
   });
 
   test('the request: two minutes later it is known that nothing was done', async () => {
-    const { card, own, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
+    const { card, purchase, page } = await inTurn(() => openBuyer(product, 'rc_billing'));
     const checked = await reviewAction(page, 'refund');
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'before', times: 1 });
+    product.revenueCat.faults.add({ ...callsOf(purchase), drop: 'before', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     await product.server.connected.database.query(
       `update actions set called_at = $3 where workspace_id = $1 and app_user_id = $2`,
       [WORKSPACE_ID, card.appUserId, threeMinutesAgo()],
     );
     await untilState(card, 'failed');
-    assert.equal(callsAbout(product, own.id), 0);
+    assert.equal(callsAbout(product, purchase.id), 0);
     await noteIn(product, card, /Failed: Refund, Pro Web\. RevenueCat did not do it/);
   });
 });
@@ -330,7 +330,7 @@ async function describeOffer(card: BuyerCard, name: string): Promise<string> {
 describe('who may not act', () => {
   test('a contact that matches by e-mail alone gets no action, whatever is pressed', async () => {
     const email = `only_${randomUUID().slice(0, 8)}@example.com`;
-    const { own, card, page } = await openBuyer(product, 'rc_billing');
+    const { purchase, card, page } = await openBuyer(product, 'rc_billing');
     await product.server.connected.database.query(
       `update subscribers s set email = $1, email_at_ms = 1 from subscriber_ids i
         where i.app_user_id = $2 and s.workspace_id = i.workspace_id and s.subscriber_id = i.subscriber_id`,
@@ -347,7 +347,7 @@ describe('who may not act', () => {
         assert.doesNotMatch(textOf(answer.canvas), /Refund now|Review|✅|Pro Web/, id);
       }
     }
-    assert.equal(callsAbout(product, own.id), 0);
+    assert.equal(callsAbout(product, purchase.id), 0);
     await setMatchByEmail(false);
   });
 });

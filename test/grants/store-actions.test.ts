@@ -91,7 +91,7 @@ async function reviewTransfer(
 }
 
 /** Refunds part or all of a payment outside this app. */
-const refundElsewhere = (appUserId: string, own: Subscription, price: number, atMs = Date.now()) =>
+const refundElsewhere = (appUserId: string, purchase: Subscription, price: number, atMs = Date.now()) =>
   send(
     product,
     lifecycleEvent(
@@ -100,12 +100,12 @@ const refundElsewhere = (appUserId: string, own: Subscription, price: number, at
         appUserId,
         productId: 'pro_web',
         entitlements: ['pro'],
-        store: own.store.toUpperCase(),
+        store: purchase.store.toUpperCase(),
         environment: 'PRODUCTION',
         periodType: 'NORMAL',
-        purchasedAtMs: own.startsAtMs,
-        expirationAtMs: own.endsAtMs,
-        transactionId: own.storeSubscriptionId ?? '',
+        purchasedAtMs: purchase.startsAtMs,
+        expirationAtMs: purchase.endsAtMs,
+        transactionId: purchase.storeSubscriptionId ?? '',
         atMs,
         price,
         currency: 'EUR',
@@ -116,17 +116,17 @@ const refundElsewhere = (appUserId: string, own: Subscription, price: number, at
 
 describe('a store action', () => {
   test('a Web Billing subscription is cancelled: review, note, record, and once however often it is confirmed', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     for (const kind of ['cancel', 'refund', 'extend', 'manage']) buttonOf(page, kind);
     const checked = await reviewAction(page, 'cancel');
     assert.match(checked.text, /^Renewal is turned off\. Access continues until .+; nothing is refunded\.$/m);
     assert.match(checked.text, /The customer may not be notified/);
-    assert.equal(calls(own.id), 0, 'a review does nothing');
+    assert.equal(calls(purchase.id), 0, 'a review does nothing');
     const all = await Promise.all(Array.from({ length: 4 }, () => checked.confirm('action.confirm')));
     for (const { text } of all) assert.match(text, /✅ Pro Web is cancelled\. Access until/);
     assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
-    assert.equal(calls(own.id), 1);
-    assert.equal(own.autoRenewalStatus, 'will_not_renew');
+    assert.equal(calls(purchase.id), 1);
+    assert.equal(purchase.autoRenewalStatus, 'will_not_renew');
     assert.match(all[0]?.text ?? '', /^For the customer, to copy/m);
     assert.match(await noteIn(product, card, /Cancelled Pro Web/), /The customer asked for it/);
     assert.equal(notesIn(product, card).length, 1);
@@ -158,7 +158,7 @@ describe('a store action', () => {
   });
 
   test('of two subscriptions of a store, what RevenueCat lists as one is not acted on from the page of the other', async () => {
-    const { card, own } = await openBuyer('rc_billing');
+    const { card, purchase } = await openBuyer('rc_billing');
     const endedMs = Date.now() - 60 * DAY_MS;
     await send(
       product,
@@ -185,19 +185,19 @@ describe('a store action', () => {
     assert.deepEqual(offeredOn(other), []);
     const checked = await reviewAction(await openPage(card), 'refund');
     assert.match(checked.text, /^Amount: €4\.99$/m);
-    assert.equal(calls(own.id), 0);
+    assert.equal(calls(purchase.id), 0);
   });
 
   test('what is done to a subscription waits for no purchases, of which there may be thousands', async () => {
-    const { card, own } = await openBuyer('rc_billing');
+    const { card, purchase } = await openBuyer('rc_billing');
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/purchases`, status: 500 });
     const checked = await reviewAction(await openPage(card), 'cancel');
     assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
-    assert.equal(own.autoRenewalStatus, 'will_not_renew');
+    assert.equal(purchase.autoRenewalStatus, 'will_not_renew');
   });
 
   test('a Web Billing refund ends access', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
     assert.match(
       checked.text,
@@ -207,24 +207,24 @@ describe('a store action', () => {
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
     // It must not say that all access ended: the customer may have another subscription.
     assert.match(done.text, /This subscription has ended, and you will not be charged for it again\./);
-    assert.equal(own.givesAccess, false);
-    assert.equal(calls(own.id), 1);
+    assert.equal(purchase.givesAccess, false);
+    assert.equal(calls(purchase.id), 1);
     await noteIn(product, card, /Refunded/);
   });
 
   test('of a payment that was refunded in part, a Web Billing refund gives back and names the rest', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
-    await refundElsewhere(card.appUserId, own, -2);
+    const { card, purchase, page } = await openBuyer('rc_billing');
+    await refundElsewhere(card.appUserId, purchase, -2);
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /^Amount: €2\.99$/m);
     assert.match((await checked.confirm('action.confirm')).text, /✅ €2\.99 is refunded for Pro Web\./);
   });
 
   test('one Google Play charge is refunded, and the review says that the subscription continues', async () => {
-    const { card, own, page } = await openBuyer('play_store');
+    const { card, purchase, page } = await openBuyer('play_store');
     for (const kind of ['cancel', 'manage'])
       assert.ok(!idsOn(page.canvas).some((id) => id.startsWith(`${kind}:`)), kind);
-    const charge = own.storeSubscriptionId ?? '';
+    const charge = purchase.storeSubscriptionId ?? '';
     const form = await page.press(buttonOf(page, 'refund'));
     assert.match(form.text, new RegExp(`^Charge · ${DAY} · €4\\.99\\n${charge}$`, 'm'), 'the only one');
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
@@ -234,7 +234,7 @@ describe('a store action', () => {
     const done = await checked.confirm('action.confirm');
     assert.match(done.text, /✅ €4\.99 is refunded for Pro Web\./);
     assert.equal(calls(charge), 1);
-    assert.equal(own.givesAccess, true);
+    assert.equal(purchase.givesAccess, true);
     const again = await openPage(card);
     const refused = await again.press(buttonOf(again, 'refund'));
     assert.match(refused.text, /^It is already refunded\.$/m);
@@ -242,23 +242,23 @@ describe('a store action', () => {
   });
 
   test('a form sent without its charge refunds the one that it showed as chosen', async () => {
-    const { own, page } = await openBuyer('play_store');
+    const { purchase, page } = await openBuyer('play_store');
     const form = await page.press(buttonOf(page, 'refund'));
     const inputs = { 'action.reason': 'Asked for it' };
     const { canvas } = await forge(product, form, 'action.review', { inputs });
-    assert.match(textOf(canvas), new RegExp(`^Charge: ${own.storeSubscriptionId}$`, 'm'));
+    assert.match(textOf(canvas), new RegExp(`^Charge: ${purchase.storeSubscriptionId}$`, 'm'));
     assert.ok(idsOn(canvas ?? {}).includes('action.confirm'));
   });
 
   test('of many charges every one can be chosen, and none is on the next page until one is', async () => {
-    const { own, page } = await openBuyer('play_store');
+    const { purchase, page } = await openBuyer('play_store');
     const weeks = Array.from({ length: 14 }, (_, index) => ({
       id: `GPA.1111-2222-3333-4444..${index}`,
       purchasedAtMs: Date.now() - (14 - index) * 7 * DAY_MS,
       expiresAtMs: null,
       isRefunded: false,
     }));
-    product.revenueCat.state.transactions.set(own.id, weeks);
+    product.revenueCat.state.transactions.set(purchase.id, weeks);
     const chargesOn = ({ canvas }: OpenCard) => {
       const field = canvas.content?.components.find(
         (each) => each.type === 'dropdown' && each.id === 'action.transaction',
@@ -287,9 +287,9 @@ describe('a store action', () => {
   });
 
   test('a charge that was refunded elsewhere is not offered, reviewed or confirmed; one refunded in part is', async () => {
-    const { card, own, page } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
-    const refund = (price: number) => refundElsewhere(card.appUserId, own, price);
+    const { card, purchase, page } = await openBuyer('play_store');
+    const charge = purchase.storeSubscriptionId ?? '';
+    const refund = (price: number) => refundElsewhere(card.appUserId, purchase, price);
     const form = await page.press(buttonOf(page, 'refund'));
     const inputs = { 'action.transaction': charge, 'action.reason': 'Asked for it' };
     await refund(-2);
@@ -307,8 +307,8 @@ describe('a store action', () => {
   });
 
   test('a part of a charge that was refunded by an event in dollars alone leaves the rest', async () => {
-    const { card, own } = await openBuyer('play_store', { paid: { price: 4.99, currency: 'USD' } });
-    const charge = own.storeSubscriptionId ?? '';
+    const { card, purchase } = await openBuyer('play_store', { paid: { price: 4.99, currency: 'USD' } });
+    const charge = purchase.storeSubscriptionId ?? '';
     const refund = eventBody({
       type: 'CANCELLATION',
       cancel_reason: 'CUSTOMER_SUPPORT',
@@ -318,8 +318,8 @@ describe('a store action', () => {
       product_id: 'pro_web',
       store: 'PLAY_STORE',
       event_timestamp_ms: Date.now(),
-      purchased_at_ms: own.startsAtMs,
-      expiration_at_ms: own.endsAtMs,
+      purchased_at_ms: purchase.startsAtMs,
+      expiration_at_ms: purchase.endsAtMs,
       transaction_id: charge,
       original_transaction_id: charge,
       price: -2,
@@ -332,11 +332,11 @@ describe('a store action', () => {
   });
 
   test('a charge that was refunded in part since the review is reviewed again, with the rest', async () => {
-    const { card, own, page } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
+    const { card, purchase, page } = await openBuyer('play_store');
+    const charge = purchase.storeSubscriptionId ?? '';
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /^Amount: €4\.99$/m);
-    await refundElsewhere(card.appUserId, own, -2);
+    await refundElsewhere(card.appUserId, purchase, -2);
     const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
     assert.match(again.text, /^Amount: €2\.99$/m);
@@ -346,10 +346,10 @@ describe('a store action', () => {
   });
 
   test('a charge that only Google knows as refunded is refused when it is confirmed', async () => {
-    const { own, page } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
+    const { purchase, page } = await openBuyer('play_store');
+    const charge = purchase.storeSubscriptionId ?? '';
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
-    const [transaction] = product.revenueCat.state.transactions.get(own.id) ?? [];
+    const [transaction] = product.revenueCat.state.transactions.get(purchase.id) ?? [];
     assert.ok(transaction);
     transaction.isRefunded = true;
     assert.match(
@@ -359,20 +359,20 @@ describe('a store action', () => {
   });
 
   test('the refund of a subscription that does not renew announces no next charge', async () => {
-    const { own, page } = await openBuyer('play_store', { autoRenewalStatus: 'will_not_renew' });
-    const charge = own.storeSubscriptionId ?? '';
+    const { purchase, page } = await openBuyer('play_store', { autoRenewalStatus: 'will_not_renew' });
+    const charge = purchase.storeSubscriptionId ?? '';
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     assert.match(checked.text, /Nothing else changes: the subscription does not renew\./);
     assert.doesNotMatch(checked.text, /next charge/);
     const done = await checked.confirm('action.confirm');
     assert.match(done.text, /We have refunded €4\.99 for Pro Web\./);
     assert.doesNotMatch(done.text, /Your subscription continues/);
-    assert.equal(own.givesAccess, true);
+    assert.equal(purchase.givesAccess, true);
   });
 
   test('an event with an odd price does not hide the charges', async () => {
-    const { card, own } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
+    const { card, purchase } = await openBuyer('play_store');
+    const charge = purchase.storeSubscriptionId ?? '';
     const event = {
       id: randomUUID(),
       app_user_id: card.appUserId,
@@ -409,8 +409,8 @@ describe('a store action', () => {
   });
 
   test('a Google Play subscription without charges has nothing to refund, and the form says so', async () => {
-    const { own, page } = await openBuyer('play_store');
-    product.revenueCat.state.transactions.set(own.id, []);
+    const { purchase, page } = await openBuyer('play_store');
+    product.revenueCat.state.transactions.set(purchase.id, []);
     const form = await page.press(idsOn(page.canvas).find((id) => id.startsWith('refund:')) ?? '');
     assert.match(form.text, /lists no charge of this subscription/);
     assert.ok(!idsOn(form.canvas).includes('action.review'));
@@ -418,7 +418,7 @@ describe('a store action', () => {
   });
 
   test('Apple: 1 to 90 days with a reason, twice a year; texts for what only the customer can do', async () => {
-    const { card, own, page } = await openBuyer('app_store', {
+    const { card, purchase, page } = await openBuyer('app_store', {
       managementUrl: 'https://apps.apple.com/account/subscriptions',
     });
     assert.deepEqual(
@@ -442,13 +442,13 @@ describe('a store action', () => {
     assert.doesNotMatch(cancelled.page.text, /^How the customer cancels/m, 'it is cancelled');
     const tooLong = await reviewAction(page, 'extend', { 'action.days': '91', 'action.code': '3' });
     assert.match(tooLong.text, /Enter a number of days that the store allows/);
-    const before = own.endsAtMs ?? 0;
+    const before = purchase.endsAtMs ?? 0;
     const checked = await reviewAction(page, 'extend', { 'action.days': '30', 'action.code': '3' });
     const minute = `${DAY} at \\d+:\\d\\d[AP]M`;
     assert.match(checked.text, new RegExp(`ends 30 days later: on ${minute} instead of ${minute}\\.`));
     assert.match(checked.text, /Apple emails the customer/);
     assert.match((await checked.confirm('action.confirm')).text, /✅ Pro Web is extended until/);
-    assert.equal(own.endsAtMs, before + 30 * DAY_MS);
+    assert.equal(purchase.endsAtMs, before + 30 * DAY_MS);
     await (await reviewAction(await openPage(card), 'extend', { 'action.days': '1' })).press(
       'action.confirm',
     );
@@ -500,7 +500,7 @@ describe('a store action', () => {
   });
 
   test('purchases are transferred to a customer that is shown before the click', async () => {
-    const { card, own } = await openBuyer('rc_billing');
+    const { card, purchase } = await openBuyer('rc_billing');
     const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, {
       id: `receiver_${randomUUID()}`,
     });
@@ -531,7 +531,7 @@ describe('a store action', () => {
     assert.match(done.text, new RegExp(`^Receiving customer: ${receiver.id}$`, 'm'));
     assert.deepEqual(
       receiver.subscriptions.map(({ id }) => id),
-      [own.id],
+      [purchase.id],
     );
     assert.equal(calls(card.appUserId), 1);
     give(product, card.appUserId, { endsAtMs: Date.now() + DAY_MS });
@@ -646,17 +646,17 @@ describe('a store action', () => {
   });
 
   test('a Google Play order is restored', async () => {
-    const { own } = await openBuyer('play_store');
+    const { purchase } = await openBuyer('play_store');
     const other = await openCustomer(product);
     const form = await (await other.press('details')).press('transfer');
     const bad = await form.press('action.review', { 'transfer.order': 'no order', 'action.reason': 'x' });
     assert.match(bad.text, /A Google Play order ID looks like/);
     const checked = await bad.press('action.review', {
-      'transfer.order': own.storeSubscriptionId ?? '',
+      'transfer.order': purchase.storeSubscriptionId ?? '',
       'action.reason': 'Bought before signing in',
     });
     assert.match((await checked.confirm('action.confirm')).text, /✅ The order .+ is restored/);
-    assert.equal(own.customerId, other.appUserId);
+    assert.equal(purchase.customerId, other.appUserId);
   });
 });
 
@@ -708,7 +708,7 @@ describe('the timeline', () => {
 
   test('shows a trial that was cancelled here once', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     await (await reviewAction(page, 'cancel')).confirm('action.confirm');
     const facts = {
       appUserId: card.appUserId,
@@ -717,9 +717,9 @@ describe('the timeline', () => {
       store: 'RC_BILLING',
       environment: 'PRODUCTION',
       periodType: 'TRIAL',
-      purchasedAtMs: own.startsAtMs,
-      expirationAtMs: own.endsAtMs,
-      transactionId: own.storeSubscriptionId ?? own.id,
+      purchasedAtMs: purchase.startsAtMs,
+      expirationAtMs: purchase.endsAtMs,
+      transactionId: purchase.storeSubscriptionId ?? purchase.id,
       price: 0,
       currency: 'EUR',
       atMs: Date.now(),
@@ -785,7 +785,7 @@ describe('after an action whose webhook has not arrived', () => {
     assert.match((await cancel.press('home')).text, /cancelled on .+ No further charge/i);
     const extended = await openBuyer('app_store');
     stale(extended.card);
-    const endsAtMs = (extended.own.endsAtMs ?? 0) + 30 * DAY_MS;
+    const endsAtMs = (extended.purchase.endsAtMs ?? 0) + 30 * DAY_MS;
     const extend = await (await reviewAction(extended.page, 'extend', { 'action.days': '30' })).press(
       'action.confirm',
     );
@@ -820,12 +820,12 @@ describe('after an action whose webhook has not arrived', () => {
 describe('a store action that does not go through', () => {
   test('the answer to a Google refund is lost and the API has no events: the webhook confirms it, and nothing else waits', async () => {
     product.revenueCat.state.grantWebhookDelayMs = null;
-    const { card, own, page } = await openBuyer('play_store');
-    const charge = own.storeSubscriptionId ?? '';
+    const { card, purchase, page } = await openBuyer('play_store');
+    const charge = purchase.storeSubscriptionId ?? '';
     const checked = await reviewAction(page, 'refund', { 'action.transaction': charge });
     const again = await reviewAction(page, 'refund', { 'action.transaction': charge });
     product.revenueCat.faults.add({ pathPrefix: `${pathOf(card.appUserId)}/events`, status: 404 });
-    product.revenueCat.faults.add({ ...callsOf(own), drop: 'after', times: 1 });
+    product.revenueCat.faults.add({ ...callsOf(purchase), drop: 'after', times: 1 });
     assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     assert.match((await again.confirm('action.confirm')).text, /Another action .+ is not confirmed yet/);
     const extended = await (await reviewAction(await openPage(card), 'extend', { 'action.days': '3' })).press(
@@ -854,9 +854,9 @@ describe('a store action that does not go through', () => {
 
   test('an earlier refund of a part, a renewal and the end of a period confirm nothing that was not done', async () => {
     const { database } = product.server.connected;
-    const lose = async (kind: string, { own, page }: Buyer, inputs?: Record<string, string>) => {
+    const lose = async (kind: string, { purchase, page }: Buyer, inputs?: Record<string, string>) => {
       const checked = await reviewAction(page, kind, inputs);
-      product.revenueCat.faults.add({ ...callsOf(own), drop: 'before', times: 1 });
+      product.revenueCat.faults.add({ ...callsOf(purchase), drop: 'before', times: 1 });
       assert.match((await checked.press('action.confirm')).text, /Not confirmed yet/);
     };
     const readBackAfter = async ({ card }: Buyer, ageMs: number): Promise<Action | null> => {
@@ -870,22 +870,22 @@ describe('a store action that does not go through', () => {
     };
 
     const charged = await openBuyer('play_store');
-    await refundElsewhere(charged.card.appUserId, charged.own, -2, Date.now() - DAY_MS);
-    await lose('refund', charged, { 'action.transaction': charged.own.storeSubscriptionId ?? '' });
+    await refundElsewhere(charged.card.appUserId, charged.purchase, -2, Date.now() - DAY_MS);
+    await lose('refund', charged, { 'action.transaction': charged.purchase.storeSubscriptionId ?? '' });
     assert.equal((await readBackAfter(charged, 180_000))?.state, 'requested', 'a part, the day before');
 
     const renewed = await openBuyer('play_store');
     await lose('extend', renewed, { 'action.days': '3' });
-    renewed.own.endsAtMs = (renewed.own.endsAtMs ?? 0) + 30 * DAY_MS;
+    renewed.purchase.endsAtMs = (renewed.purchase.endsAtMs ?? 0) + 30 * DAY_MS;
     assert.equal((await readBackAfter(renewed, 180_000))?.state, 'requested', 'renewed for a month');
 
-    const endPeriod = async ({ card, own }: Buyer): Promise<void> => {
+    const endPeriod = async ({ card, purchase }: Buyer): Promise<void> => {
       await database.query(
         `update actions set details = jsonb_set(details::jsonb, '{before,endsAtMs}', to_jsonb($3::bigint))
           where workspace_id = $1 and app_user_id = $2`,
         [WORKSPACE_ID, card.appUserId, Date.now() - 60_000],
       );
-      own.givesAccess = false;
+      purchase.givesAccess = false;
     };
     const ended = await openBuyer('rc_billing', { autoRenewalStatus: 'will_not_renew' });
     await lose('refund', ended);
@@ -900,12 +900,12 @@ describe('a store action that does not go through', () => {
     const reported = await openBuyer('rc_billing', { autoRenewalStatus: 'will_not_renew' });
     await lose('refund', reported);
     await endPeriod(reported);
-    await refundElsewhere(reported.card.appUserId, reported.own, -4.99);
+    await refundElsewhere(reported.card.appUserId, reported.purchase, -4.99);
     assert.equal((await readBackAfter(reported, 180_000))?.state, 'confirmed', 'a webhook reports it');
   });
 
   test('RevenueCat is unavailable: the form says so, keeps what was typed, and works later', async () => {
-    const { card, own, page } = await openBuyer('play_store');
+    const { card, purchase, page } = await openBuyer('play_store');
     const refundForm = await page.press(buttonOf(page, 'refund'));
     const extendForm = await page.press(buttonOf(page, 'extend'));
     const isDown = /RevenueCat does not respond\. Nothing was changed\. You can try again\./;
@@ -924,10 +924,10 @@ describe('a store action that does not go through', () => {
     const checked = await unchecked.press('action.review');
     assert.match(checked.text, /ends 9 days later/);
     assert.match(checked.text, /An outage/);
-    const charges = `/v2/projects/${REVENUECAT_PROJECT_ID}/subscriptions/${own.id}/transactions`;
+    const charges = `/v2/projects/${REVENUECAT_PROJECT_ID}/subscriptions/${purchase.id}/transactions`;
     product.revenueCat.faults.add({ pathPrefix: charges, status: 500 });
     assert.match((await page.press(buttonOf(page, 'refund'))).text, isDown);
-    const refund = { 'action.transaction': own.storeSubscriptionId ?? '', 'action.reason': 'An outage' };
+    const refund = { 'action.transaction': purchase.storeSubscriptionId ?? '', 'action.reason': 'An outage' };
     assert.match((await refundForm.press('action.review', refund)).text, isDown);
     const receiver = product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: `down_${randomUUID()}` });
     product.revenueCat.faults.add({ pathPrefix: pathOf(receiver.id), status: 500 });
@@ -953,7 +953,7 @@ describe('a store action that does not go through', () => {
   });
 
   test('a permission that is missing at the call: nothing was changed, and from then on it is not offered', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
     const [key] = product.revenueCat.state.keys.values();
     assert.ok(key);
@@ -966,7 +966,7 @@ describe('a store action that does not go through', () => {
         (await checked.confirm('action.confirm')).text,
         /lacks a permission for this\. Nothing was changed/,
       );
-      assert.equal(own.givesAccess, true);
+      assert.equal(purchase.givesAccess, true);
       const isNamed = async () =>
         /Refund: The API key lacks customer_information:subscriptions:read_write/.test(
           (await openPage(card)).text,
@@ -979,20 +979,20 @@ describe('a store action that does not go through', () => {
   });
 
   test('what changed since the review, or is old, is shown and confirmed again', async () => {
-    const { own, page } = await openBuyer('rc_billing');
+    const { purchase, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'cancel');
     const storedData = agedFormState(product, checked, 31);
     const late = await forge(product, checked, 'action.confirm', { storedData });
     assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);
-    own.endsAtMs = (own.endsAtMs ?? 0) + 5 * DAY_MS;
+    purchase.endsAtMs = (purchase.endsAtMs ?? 0) + 5 * DAY_MS;
     const again = await checked.confirm('action.confirm');
     assert.match(again.text, /has changed since the review/);
     const refund = await reviewAction(page, 'refund');
-    assert.equal(calls(own.id), 0);
+    assert.equal(calls(purchase.id), 0);
     assert.match((await again.confirm('action.confirm')).text, /✅ Pro Web is cancelled/);
     const changed = await refund.confirm('action.confirm');
     assert.match(changed.text, /has changed since the review/, 'it no longer renews');
-    assert.equal(calls(own.id), 1);
+    assert.equal(calls(purchase.id), 1);
   });
 
   test('what a store no longer does since the review is refused with the reason, and not reviewed again', async () => {
@@ -1001,24 +1001,24 @@ describe('a store action that does not go through', () => {
       ['refund', { givesAccess: false }, /^It gives no access now\.$/m],
       ['cancel', { autoRenewalStatus: 'will_not_renew' }, /^It is already cancelled\.$/m],
     ] as const) {
-      const { own, page } = await openBuyer('rc_billing');
+      const { purchase, page } = await openBuyer('rc_billing');
       const checked = await reviewAction(page, kind);
-      Object.assign(own, changes);
+      Object.assign(purchase, changes);
       const refused = await checked.confirm('action.confirm');
       assert.match(refused.text, reason);
       assert.doesNotMatch(refused.text, /Access continues|loses the access/);
       assert.ok(!idsOn(refused.canvas).includes('action.confirm'));
-      assert.equal(calls(own.id), 0);
+      assert.equal(calls(purchase.id), 0);
     }
   });
 
   test('a refund that was reviewed before a renewal names what was paid then', async () => {
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 5 } });
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /^Amount: €4\.99$/m);
     const renewedAtMs = Date.now() - 60_000;
-    own.endsAtMs = Date.now() + 30 * DAY_MS;
+    purchase.endsAtMs = Date.now() + 30 * DAY_MS;
     const renewal = lifecycleEvent('RENEWAL', {
       price: 19.99,
       currency: 'EUR',
@@ -1029,8 +1029,8 @@ describe('a store action that does not go through', () => {
       environment: 'PRODUCTION',
       periodType: 'NORMAL',
       purchasedAtMs: renewedAtMs,
-      expirationAtMs: own.endsAtMs,
-      transactionId: own.storeSubscriptionId ?? '',
+      expirationAtMs: purchase.endsAtMs,
+      transactionId: purchase.storeSubscriptionId ?? '',
       atMs: renewedAtMs,
     });
     await send(product, renewal);
@@ -1039,7 +1039,7 @@ describe('a store action that does not go through', () => {
     assert.match(again.text, /has changed since the review/);
     assert.match(again.text, /^Amount: €19\.99$/m);
     assert.match((await again.confirm('action.confirm')).text, /waits for the approval of another teammate/);
-    assert.equal(own.givesAccess, true);
+    assert.equal(purchase.givesAccess, true);
   });
 });
 
@@ -1053,14 +1053,14 @@ describe('the policy of store actions', () => {
   });
 
   test('is checked at review and again at confirm', async () => {
-    const { own, page, card } = await openBuyer('rc_billing');
+    const { purchase, page, card } = await openBuyer('rc_billing');
     assert.match((await reviewAction(page, 'refund', { 'action.reason': '' })).text, /give a reason/);
     const checked = await reviewAction(page, 'refund');
     await setActions(product, { ...ALL_ON, refund: { enabled: true, allowedAdminIds: [SECOND] } });
     assert.match((await checked.confirm('action.confirm')).text, /You cannot use this/);
     await setActions(product, { ...ALL_ON, refund: { enabled: false } });
     assert.match((await checked.confirm('action.confirm')).text, /Turned off/);
-    assert.equal(calls(own.id), 0);
+    assert.equal(calls(purchase.id), 0);
     assert.deepEqual(
       (await audited(product, card.appUserId)).map(({ result, details }) => [result, details.product]),
       [
@@ -1102,13 +1102,13 @@ describe('the policy of store actions', () => {
   test('transfers and restored orders share one number for a month', async () => {
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7201', name: 'Twice', email: 'twice@example.com' });
     await setActions(product, { ...ALL_ON, transfer: { enabled: true, monthlyPerAdmin: 1 } });
-    const { own, card } = await openBuyer('play_store');
+    const { purchase, card } = await openBuyer('play_store');
     const other = await openCustomer(product);
     const openForm = async (of: Parameters<typeof openAgain>[1]) =>
       (await (await openAgain(product, of, { adminId: '7201' })).press('details')).press('transfer');
     const forms = [await openForm(other), await openForm(card)];
     const order = {
-      'transfer.order': own.storeSubscriptionId ?? '',
+      'transfer.order': purchase.storeSubscriptionId ?? '',
       'action.reason': 'Bought before signing in',
     };
     const [restore, transfer] = [
@@ -1148,20 +1148,20 @@ describe('the policy of store actions', () => {
   });
 
   test('a sandbox subscription is marked as such, and can be acted on', async () => {
-    const { own, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
+    const { purchase, page } = await openBuyer('rc_billing', { environment: 'sandbox' });
     assert.match(page.text, /^Environment: Sandbox$/m);
     assert.match((await (await reviewAction(page, 'cancel')).confirm('action.confirm')).text, /✅/);
-    assert.equal(own.autoRenewalStatus, 'will_not_renew');
+    assert.equal(purchase.autoRenewalStatus, 'will_not_renew');
   });
 
   test('a sum above the limit, or one that is not known, waits for a second teammate', async () => {
     await setActions(product, { ...ALL_ON, refund: { enabled: true, maxAmountAlone: 4.98 } });
-    const { card, own, page } = await openBuyer('rc_billing');
+    const { card, purchase, page } = await openBuyer('rc_billing');
     const checked = await reviewAction(page, 'refund');
     assert.match(checked.text, /Refunds above 4\.98 in the currency paid.* need the approval/);
     const waiting = await checked.confirm('action.confirm');
     assert.match(waiting.text, /waits for the approval of another teammate/);
-    assert.equal(calls(own.id), 0);
+    assert.equal(calls(purchase.id), 0);
     await noteIn(product, card, /Requests approval: Refund, Pro Web, €4\.99\. Another teammate/);
     const forged = await forge(product, waiting, 'action.approve');
     assert.match(textOf(forged.canvas), /You requested this\. Another teammate must approve it/);
@@ -1172,13 +1172,13 @@ describe('the policy of store actions', () => {
     const storedData = agedFormState(product, seen, 31);
     const late = await forge(product, seen, 'action.approve', { storedData });
     assert.match(textOf(late.canvas), /This review is more than 30 minutes old/);
-    assert.equal(calls(own.id), 0);
+    assert.equal(calls(purchase.id), 0);
     const done = await seen.confirm('action.approve');
     assert.match(done.text, /✅ .*refunded/);
     assert.match(done.text, /^Approved by: Sam Second$/m);
-    assert.equal(calls(own.id), 1);
+    assert.equal(calls(purchase.id), 1);
     assert.match((await seen.confirm('action.approve')).text, /✅/);
-    assert.equal(calls(own.id), 1);
+    assert.equal(calls(purchase.id), 1);
     assert.deepEqual(
       (await audited(product, card.appUserId)).map(({ action, result }) => `${action} ${result}`).slice(0, 1),
       ['store_refund awaiting_approval'],

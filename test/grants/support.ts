@@ -126,7 +126,7 @@ export function assertRowsOnce({ canvas }: OpenCard): void {
   assert.deepEqual(fields, [...new Set(fields)]);
 }
 
-export interface Wish {
+export interface GrantInput {
   readonly entitlement?: string;
   readonly duration?: string;
   readonly start?: 'after' | 'now';
@@ -135,23 +135,23 @@ export interface Wish {
 }
 
 /** Fills in the form and presses *Review*. */
-export async function review(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
+export async function review(card: OpenCard, input: GrantInput = {}): Promise<OpenCard> {
   let form = idsOn(card.canvas).includes('grant.review') ? card : await card.press('grant');
   // The form offers a start only once our own data shows that the customer has access.
-  if (wish.start !== undefined && !idsOn(form.canvas).includes('grant.start'))
+  if (input.start !== undefined && !idsOn(form.canvas).includes('grant.start'))
     form = await (await (await form.press('home')).press('refresh')).press('grant');
   return form.press('grant.review', {
-    ...(wish.entitlement === undefined ? {} : { 'grant.entitlement': wish.entitlement }),
-    'grant.duration': wish.duration ?? 'monthly',
-    ...(wish.start === undefined ? {} : { 'grant.start': wish.start }),
-    ...(wish.end === undefined ? {} : { 'grant.end': wish.end }),
-    'grant.reason': wish.reason ?? 'Lost a week to an outage',
+    ...(input.entitlement === undefined ? {} : { 'grant.entitlement': input.entitlement }),
+    'grant.duration': input.duration ?? 'monthly',
+    ...(input.start === undefined ? {} : { 'grant.start': input.start }),
+    ...(input.end === undefined ? {} : { 'grant.end': input.end }),
+    'grant.reason': input.reason ?? 'Lost a week to an outage',
   });
 }
 
 /** Grants, and returns the result. */
-export async function grantOf(card: OpenCard, wish: Wish = {}): Promise<OpenCard> {
-  return (await review(card, wish)).confirm('grant.confirm');
+export async function grantOf(card: OpenCard, input: GrantInput = {}): Promise<OpenCard> {
+  return (await review(card, input)).confirm('grant.confirm');
 }
 
 /** The id of the grant that a canvas is about. */

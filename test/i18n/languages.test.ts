@@ -60,11 +60,11 @@ test('a list without a word has the comma of the language', () => {
 });
 
 test('several missing permissions agree with their verb: a transfer needs three', () => {
-  const said = (language: Language) =>
+  const textIn = (language: Language) =>
     messagesFor(language).t('action.refused.scope_missing', { scopes: 'customers, purchases' });
-  assert.match(said('de'), /fehlen Berechtigungen: customers, purchases\./);
-  assert.match(said('es'), /faltan permisos: customers, purchases\./);
-  assert.match(said('pt'), /^Faltam permissões na chave de API: customers, purchases\./);
+  assert.match(textIn('de'), /fehlen Berechtigungen: customers, purchases\./);
+  assert.match(textIn('es'), /faltan permisos: customers, purchases\./);
+  assert.match(textIn('pt'), /^Faltam permissões na chave de API: customers, purchases\./);
 });
 
 describe('the language for a teammate', () => {

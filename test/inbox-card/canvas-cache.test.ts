@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ACTIONS, happen } from '../../src/simulator/demo/actions.ts';
+import { ACTIONS, runAction } from '../../src/simulator/demo/actions.ts';
 import { customerFromStory, purchaseStory } from '../../src/simulator/revenuecat/scenarios.ts';
 import { type Customer, findProject } from '../../src/simulator/revenuecat/state.ts';
 import { MINUTE_MS } from '../../src/time.ts';
@@ -28,7 +28,7 @@ describe('a card that is opened again', () => {
   const next = (id: string) => async () => {
     const action = ACTIONS.find((each) => each.id === id);
     const project = findProject(product.revenueCat.state, REVENUECAT_PROJECT_ID);
-    const [event] = action ? happen(project, customer, action, Date.now()) : [];
+    const [event] = action ? runAction(project, customer, action, Date.now()) : [];
     assert.ok(event);
     await send(product, event);
   };

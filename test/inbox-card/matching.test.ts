@@ -136,7 +136,7 @@ describe('finding the customer', () => {
     };
 
     before(async () => {
-      for (const [appUserId, store, original, own] of [
+      for (const [appUserId, store, original, transactionId] of [
         ['buyer_apple', 'APP_STORE', '700000000000001', '700000000000777'],
         ['buyer@example.com', 'APP_STORE', '700000000000888', '700000000000888'],
         ['buyer_google', 'PLAY_STORE', GOOGLE_ORDER, `${GOOGLE_ORDER}..4`],
@@ -144,7 +144,7 @@ describe('finding the customer', () => {
       ] as const)
         await send(
           product,
-          lifecycleEvent(original === own ? 'INITIAL_PURCHASE' : 'RENEWAL', {
+          lifecycleEvent(original === transactionId ? 'INITIAL_PURCHASE' : 'RENEWAL', {
             appUserId,
             productId: 'pro_monthly',
             entitlements: ['pro'],
@@ -155,7 +155,7 @@ describe('finding the customer', () => {
             currency: 'USD',
             purchasedAtMs: Date.now() - 86_400_000,
             expirationAtMs: Date.now() + 29 * 86_400_000,
-            transactionId: own,
+            transactionId: transactionId,
             originalTransactionId: original,
             atMs: Date.now() - 86_400_000,
           }),

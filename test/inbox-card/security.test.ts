@@ -128,15 +128,15 @@ describe('what a card never does', () => {
     const found = await card.press('match.search', { 'match.query': 'user_victim' });
     const id = idsOn(found.canvas).find((one) => one.startsWith('match:')) ?? '';
     const review = await found.press(id);
-    const sealed = review.canvas.stored_data as { data: string; mac: string };
-    const swapped = sealed.data.replace(id.slice('match:'.length), subscriberId);
-    assert.notEqual(swapped, sealed.data);
+    const signed = review.canvas.stored_data as { data: string; mac: string };
+    const swapped = signed.data.replace(id.slice('match:'.length), subscriberId);
+    assert.notEqual(swapped, signed.data);
     const elsewhere = await openFor(product, { role: 'lead' });
     product.intercom.addAdmin(WORKSPACE_ID, { id: '7002', name: 'Sam' });
     for (const [what, forged] of [
       [
         'another subscriber',
-        forge(product, review, 'match.confirm', { storedData: { ...sealed, data: swapped } }),
+        forge(product, review, 'match.confirm', { storedData: { ...signed, data: swapped } }),
       ],
       ['no signature', forge(product, review, 'match.confirm', { storedData: { data: swapped } })],
       [
@@ -145,18 +145,18 @@ describe('what a card never does', () => {
           storedData: { data: swapped, mac: randomBytes(32).toString('base64url') },
         }),
       ],
-      ['no data', forge(product, review, 'match.confirm', { storedData: { mac: sealed.mac } })],
-      ['another contact', forge(product, elsewhere, 'match.confirm', { storedData: sealed })],
-      ['another teammate', forge(product, review, 'match.confirm', { storedData: sealed, adminId: '7002' })],
+      ['no data', forge(product, review, 'match.confirm', { storedData: { mac: signed.mac } })],
+      ['another contact', forge(product, elsewhere, 'match.confirm', { storedData: signed })],
+      ['another teammate', forge(product, review, 'match.confirm', { storedData: signed, adminId: '7002' })],
       // Without its form it would review another action than the teammate has filled in.
-      ['a form', forge(product, review, 'action.review', { storedData: { ...sealed, data: swapped } })],
+      ['a form', forge(product, review, 'action.review', { storedData: { ...signed, data: swapped } })],
     ] as const) {
       const answer = await forged;
       assert.match(textOf(answer.canvas), /^This card is out of date\. Please start again\.$/m, what);
       assert.ok(answer.canvas && idsOn(answer.canvas).includes('home'), what);
     }
     const back = await forge(product, review, 'home', {
-      storedData: { ...sealed, mac: 'of an earlier key' },
+      storedData: { ...signed, mac: 'of an earlier key' },
     });
     assert.ok(back.canvas && idsOn(back.canvas).includes('match.search'), 'Back starts the card again');
     const none = await forge(product, review, 'match.confirm', { storedData: {} });
@@ -182,8 +182,8 @@ describe('what a card never does', () => {
       });
     assert.equal((await post('{"workspace_id":"abc123"}', 'a'.repeat(64))).status, 401);
     product.intercom.addWorkspace({ id: 'stranger1', name: 'Stranger' });
-    const stranger = await openFor(product, { externalId: 'user_mine' }, { workspaceId: 'stranger1' });
-    assert.match(stranger.text, /^Subscription Timeline is not installed in this workspace/m);
+    const other = await openFor(product, { externalId: 'user_mine' }, { workspaceId: 'stranger1' });
+    assert.match(other.text, /^Subscription Timeline is not installed in this workspace/m);
   });
 
   test('opening five cards at a time calls neither platform, and each costs one statement', async () => {
@@ -346,8 +346,8 @@ describe('what a card never does', () => {
     const home = await openAgain(product, card);
     assert.match(home.text, /^RevenueCat rejected the API key\./m);
     assert.match(JSON.stringify(home.canvas), /"url":"http:\/\/app\.test\/settings"/);
-    const stranger = await openFor(product, { externalId: 'stranger' });
-    const searched = await stranger.press('match.search', { 'match.query': 'unknown-customer' });
+    const opened = await openFor(product, { externalId: 'stranger' });
+    const searched = await opened.press('match.search', { 'match.query': 'unknown-customer' });
     assert.match(searched.text, /^No customer found\..*\nRevenueCat rejected the API key\./m);
     for (const key of revenueCat.state.keys.values()) key.status = 'valid';
     // A background refresh may have been refused just before.

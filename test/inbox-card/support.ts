@@ -156,8 +156,8 @@ export async function forge(
   componentId: string,
   more: { storedData?: Record<string, unknown>; inputs?: Record<string, string>; adminId?: string } = {},
 ): Promise<CanvasAnswer> {
-  const { stored_data: own } = card.canvas;
-  const stored = more.storedData ?? own;
+  const { stored_data: shown } = card.canvas;
+  const stored = more.storedData ?? shown;
   return product.intercom.callCanvas({
     appUrl: product.server.url,
     workspaceId: WORKSPACE_ID,

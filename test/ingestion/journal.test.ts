@@ -17,7 +17,7 @@ import { DAY_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { EVENT_STATES, setDelivery } from '../support/deliveries.ts';
 import { eventBody } from '../support/events.ts';
-import { secrets, silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, secrets, WORKSPACE_ID } from '../support/world.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 1);
 
@@ -88,11 +88,11 @@ describe('pruning the journal, and interpreting it again', () => {
       event.id,
       daysAgo,
     );
-    await processProject({ database: db.database, secrets, logger: silent }, to);
+    await processProject({ database: db.database, secrets, logger }, to);
   }
   const left = async (): Promise<string[]> =>
     (await rows<{ event_id: string }>(`select event_id from webhooks order by 1`)).map((row) => row.event_id);
-  const prune = (days: number | null) => pruneJournal(db.database, days, { logger: silent, batch: 5 });
+  const prune = (days: number | null) => pruneJournal(db.database, days, { logger, batch: 5 });
 
   it('deletes processed webhooks that are older, in batches, and changes no state', async () => {
     for (let index = 0; index < 8; index += 1)

@@ -23,23 +23,23 @@ import { lockProject } from '../../src/subscribers/identity.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
 import { until } from '../support/wait.ts';
-import { secrets, silent } from '../support/world.ts';
+import { logger, secrets } from '../support/world.ts';
 
 const IDS = ['ann', 'bob', 'cy', 'dee', 'eve', 'fay'];
 
-interface Happening {
+interface ArbitraryEvent {
   readonly eventId: number;
   readonly ids: readonly string[];
   readonly sources: readonly string[];
 }
 
-const happening: fc.Arbitrary<Happening> = fc.record({
+const arbitraryEvent: fc.Arbitrary<ArbitraryEvent> = fc.record({
   eventId: fc.integer({ min: 1, max: 30 }),
   ids: fc.subarray(IDS, { maxLength: 3 }),
   sources: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, fc.subarray(IDS, { maxLength: 2 })),
 });
 
-function bodyOf({ eventId, ids, sources }: Happening): Record<string, unknown> {
+function bodyOf({ eventId, ids, sources }: ArbitraryEvent): Record<string, unknown> {
   const atMs = START_MS + eventId * 1_000;
   const [first = null, ...aliases] = ids;
   const body =
@@ -94,28 +94,26 @@ describe('processing the journal', () => {
   test('parallel processors and imports leave what one event after the other leaves', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.uniqueArray(happening, { selector: ({ eventId }) => eventId, minLength: 1, maxLength: 16 }),
+        fc.uniqueArray(arbitraryEvent, { selector: ({ eventId }) => eventId, minLength: 1, maxLength: 16 }),
         fc.array(fc.constantFrom('webhook', 'import'), { minLength: 16, maxLength: 16 }),
-        async (happenings, ways) => {
+        async (events, ways) => {
           const expected = await addProject();
-          for (const each of happenings)
+          for (const each of events)
             await storeEvents(db.database, expected, [prepareEvent(bodyOf(each), START_MS)]);
 
           const actual = await addProject();
-          const processors = [0, 1].map(() =>
-            createProcessor({ database: db.database, secrets, logger: silent }),
-          );
+          const processors = [0, 1].map(() => createProcessor({ database: db.database, secrets, logger }));
           const journal = createJournal(db.database, (project) => {
             for (const processor of processors) processor.wake(project);
           });
           const results = await Promise.all(
-            happenings.map(async (each, index) =>
+            events.map(async (each, index) =>
               ways[index] === 'webhook'
                 ? journal.append(actual, webhook(bodyOf(each)))
                 : storeEvents(db.database, actual, [prepareEvent(bodyOf(each), START_MS)]),
             ),
           );
-          await processProject({ database: db.database, secrets, logger: silent }, actual);
+          await processProject({ database: db.database, secrets, logger }, actual);
           for (const processor of processors) await processor.stop();
           for (const result of results) assert.ok(result === 'accepted' || result === 1, String(result));
           assert.deepEqual(await contents(actual.workspaceId), await contents(expected.workspaceId));
@@ -176,7 +174,7 @@ describe('processing the journal', () => {
     const journal = createJournal(db.database, () => {});
     for (let number = 1; number <= 600; number += 1)
       await journal.append(project, webhook(bodyOf({ eventId: number, ids: ['ann'], sources: [] })));
-    const counts = await processProject({ database: db.database, secrets, logger: silent }, project);
+    const counts = await processProject({ database: db.database, secrets, logger }, project);
     assert.deepEqual(counts, { processed: 600, failed: 0 });
     const stored = await rows<{ ordered: boolean }>(
       `select bool_and(e.received_at = date_trunc('milliseconds', w.received_at)) as ordered
@@ -238,7 +236,7 @@ describe('processing the journal', () => {
       begin raise exception 'out of range "secret@example.com"' using errcode = '22003'; end $$`);
     await rows(`create trigger refuse before insert on events for each row when (new.event_id = 'event-700')
       execute function refuse()`);
-    const counts = await processProject({ database: db.database, secrets, logger: silent }, project);
+    const counts = await processProject({ database: db.database, secrets, logger }, project);
     assert.deepEqual(counts, { processed: 1_000, failed: 2 });
     const [stored] = await rows<{ n: number }>(
       `select count(*)::int as n from events where workspace_id = $1`,
@@ -275,7 +273,7 @@ describe('processing the journal', () => {
         async transaction(work) {
           transactions += 1;
           if (transactions === 2) {
-            if (isTaken) await processProject({ database: db.database, secrets, logger: silent }, project);
+            if (isTaken) await processProject({ database: db.database, secrets, logger }, project);
             await append(2, 'bob');
           }
           return db.database.transaction(async (sql) => {
@@ -285,7 +283,7 @@ describe('processing the journal', () => {
           });
         },
       };
-      const counts = await processProject({ database, secrets, logger: silent }, project);
+      const counts = await processProject({ database, secrets, logger }, project);
       assert.deepEqual(counts, isTaken ? { processed: 1, failed: 0 } : { processed: 2, failed: 1 });
       const stored = await rows<{ event_id: string }>(
         'select event_id from events where workspace_id = $1 order by event_id',
@@ -312,14 +310,14 @@ describe('processing the journal', () => {
             throw Object.assign(new Error('interrupted'), { code });
           }),
       };
-      const process = () => processProject({ database, secrets, logger: silent }, project);
+      const process = () => processProject({ database, secrets, logger }, project);
       await assert.rejects(process, { code });
       assert.deepEqual(await process(), { processed: 1, failed: 0 });
     });
 
   test('waits for a transaction that holds the project, and then catches up', async () => {
     const project = await addProject();
-    const processor = createProcessor({ database: db.database, secrets, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, logger });
     const journal = createJournal(db.database, processor.wake);
     const eventsStored = async (): Promise<number> =>
       (await rows(`select 1 from events where workspace_id = $1`, project.workspaceId)).length;
@@ -335,7 +333,7 @@ describe('processing the journal', () => {
 
   test('continues when a process that holds the project hangs', async () => {
     const project = await addProject();
-    const processor = createProcessor({ database: db.database, secrets, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, logger });
     const hanging = Promise.withResolvers<void>();
     const locked = Promise.withResolvers<void>();
     const hung = db.database.transaction(async (sql) => {
@@ -361,11 +359,11 @@ describe('processing the journal', () => {
   test('is notified of webhooks that another process received, and polls for those it was not notified of', async () => {
     const project = await addProject();
     await createJournal(db.database, () => {}).append(project, webhook(eventBody({ id: 'polled' })));
-    const processor = createProcessor({ database: db.database, secrets, logger: silent });
+    const processor = createProcessor({ database: db.database, secrets, logger });
     const connection = createWorkerConnection({
       sessionUrl: db.url,
       channels: { [WEBHOOK_CHANNEL]: (payload) => processor.wake(notifiedProject(payload)) },
-      logger: silent,
+      logger,
       onReady: () => {},
     });
     connection.start();

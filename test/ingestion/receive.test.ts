@@ -24,9 +24,9 @@ import { eventBody, START_MS } from '../support/events.ts';
 import {
   AUTHORIZATION,
   createWorld,
+  logger,
   PROJECT_ID,
   secrets,
-  silent,
   WORKSPACE_ID,
   type World,
 } from '../support/world.ts';
@@ -57,7 +57,7 @@ describe('receiving', () => {
 
   before(async () => {
     world = await createWorld();
-    api = supertest(appWith(silent));
+    api = supertest(appWith(logger));
   });
   after(() => world?.close());
 
@@ -69,7 +69,7 @@ describe('receiving', () => {
   /** Posts a webhook and processes it. */
   const receive = async (body: unknown) => {
     const response = await post(body);
-    await processProject({ database: world.db.database, secrets, logger: silent }, project);
+    await processProject({ database: world.db.database, secrets, logger }, project);
     return response;
   };
   const rows = <T extends object>(sql: string, values: unknown[] = []) =>
@@ -303,8 +303,8 @@ describe('receiving', () => {
     const app = appWith(logger);
     const set = (secret: string | null) =>
       rows('update projects set signing_secret = $2 where project_id = $1', [PROJECT_ID, secret]);
-    const sealed = secrets.encrypt('whsec_1', secretLocation.signingSecret(WORKSPACE_ID, 'another'));
-    for (const secret of ['v1.lost.key', sealed]) {
+    const encrypted = secrets.encrypt('whsec_1', secretLocation.signingSecret(WORKSPACE_ID, 'another'));
+    for (const secret of ['v1.lost.key', encrypted]) {
       await set(secret);
       const answer = await supertest(app)
         .post(`/webhooks/revenuecat/${PROJECT_ID}`)

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { type JobQueue, openJobs } from '../../src/jobs/jobs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
+import { logger } from '../support/world.ts';
 
 describe('background jobs', () => {
   let db: TestDatabase;
@@ -14,7 +14,7 @@ describe('background jobs', () => {
 
   before(async () => {
     db = await createTestDatabase();
-    jobs = await openJobs({ databaseUrl: db.url, backend: 'postgres', listen: true, logger: silent });
+    jobs = await openJobs({ databaseUrl: db.url, backend: 'postgres', listen: true, logger });
     await jobs.register({
       'subscriber.refresh': {
         workers: 'bulk',
@@ -68,7 +68,7 @@ describe('background jobs', () => {
         databaseUrl: other.url,
         backend: 'postgres',
         listen: true,
-        logger: silent,
+        logger,
       });
       await started.register({ 'workspace.daily': nightly });
       await started.work();

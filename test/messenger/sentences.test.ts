@@ -262,9 +262,9 @@ describe('what customers read', () => {
 
   it('is said in every language, each in its own words', () => {
     for (const [what, events] of SAID) {
-      const said = LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);
-      assert.equal(new Set(said).size, LANGUAGES.length, what);
-      for (const sentence of said) assert.doesNotMatch(sentence, /undefined|null| {2}/, sentence);
+      const sentences = LANGUAGES.map((language) => holdingOf(events, 0.5, language).sentence);
+      assert.equal(new Set(sentences).size, LANGUAGES.length, what);
+      for (const sentence of sentences) assert.doesNotMatch(sentence, /undefined|null| {2}/, sentence);
     }
   });
 });

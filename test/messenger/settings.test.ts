@@ -30,7 +30,7 @@ const send = (path: string, form: Record<string, unknown>, by = browser, token =
     .type('form')
     .send({ _csrf: token, ...form });
 
-async function sealedSecret(workspaceId = 'abc123'): Promise<string | null> {
+async function storedSecret(workspaceId = 'abc123'): Promise<string | null> {
   const [row] = await site.db.database.query<{ messenger_secret: string | null }>(
     'select messenger_secret from workspaces where workspace_id = $1',
     [workspaceId],
@@ -51,23 +51,23 @@ it('stores the Messenger secret encrypted and never shows it', async () => {
   const page = await browser.get('/settings/messenger?done=messenger_secret_saved').expect(200);
   assert.match(page.text, /Stored\. Identity tokens are signed with it/);
   assert.ok(!page.text.includes(SECRET));
-  const sealed = await sealedSecret();
-  assert.ok(sealed && !sealed.includes(SECRET));
-  assert.equal(site.app.secrets.decrypt(sealed, secretLocation.messengerSecret('abc123')), SECRET);
-  assert.equal(await sealedSecret('other1'), null);
+  const encrypted = await storedSecret();
+  assert.ok(encrypted && !encrypted.includes(SECRET));
+  assert.equal(site.app.secrets.decrypt(encrypted, secretLocation.messengerSecret('abc123')), SECRET);
+  assert.equal(await storedSecret('other1'), null);
 
   const pasted = [`${SECRET}\u200b`, `\u200e${SECRET}`, `“${SECRET}”`];
   for (const wrong of ['', 'short', 'two words that are long enough', 'x'.repeat(600), ...pasted]) {
     await send('/secret', { messenger_secret: wrong }).expect(422);
   }
-  assert.equal(await sealedSecret(), sealed);
+  assert.equal(await storedSecret(), encrypted);
   await supertest(site.server)
     .post('/settings/messenger/secret')
     .type('form')
     .send({ messenger_secret: 'x' })
     .expect(401);
   await send('/secret', { messenger_secret: 'y'.repeat(40) }, browser, 'wrong').expect(403);
-  assert.equal(await sealedSecret(), sealed);
+  assert.equal(await storedSecret(), encrypted);
 });
 
 it('encrypts the secret again with the first key', async () => {
@@ -75,9 +75,9 @@ it('encrypts the secret again with the first key', async () => {
   assert.ok(old);
   const box = createSecretBox([Buffer.alloc(32, 7), old]);
   assert.ok((await rotateKeys(site.db.database, box)).rotated >= 1);
-  const sealed = (await sealedSecret()) ?? '';
+  const encrypted = (await storedSecret()) ?? '';
   assert.equal(
-    createSecretBox([Buffer.alloc(32, 7)]).decrypt(sealed, secretLocation.messengerSecret('abc123')),
+    createSecretBox([Buffer.alloc(32, 7)]).decrypt(encrypted, secretLocation.messengerSecret('abc123')),
     SECRET,
   );
   await rotateKeys(site.db.database, createSecretBox([old, Buffer.alloc(32, 7)]));
@@ -147,7 +147,7 @@ it('has a web example that renews the token hourly, retries each minute, and sto
   );
   const calls: string[] = [];
   let status = 200;
-  const own = {
+  const globals = {
     fetch: async () => {
       calls.push('fetch');
       return {
@@ -165,8 +165,8 @@ it('has a web example that renews the token hourly, retries each minute, and sto
   const code = String(web?.code)
     .replaceAll(/^import .*$/gm, '')
     .replaceAll('export ', '');
-  const example = new Function(...Object.keys(own), `${code}; return { onSignIn, onSignOut };`)(
-    ...Object.values(own),
+  const example = new Function(...Object.keys(globals), `${code}; return { onSignIn, onSignOut };`)(
+    ...Object.values(globals),
   );
   const pass = async (minutes: number): Promise<string> => {
     calls.length = 0;
@@ -225,7 +225,7 @@ it('removes the secret and keys on uninstall, and the rest after the grace perio
   assert.ok(named && (await findKeyHolder(site.db.database, 'abc123', { hash: named.hash })));
   const workspace = await readWorkspace(site.db.database, 'abc123');
   assert.ok(workspace && (await deleteAccess(site.db.database, workspace)));
-  assert.equal(await sealedSecret(), null);
+  assert.equal(await storedSecret(), null);
   assert.equal(await findKeyHolder(site.db.database, 'abc123', { hash: named.hash }), null);
   await site.db.database.query(
     `update workspaces set uninstalled_at = now() - interval '31 days' where workspace_id = 'abc123'`,

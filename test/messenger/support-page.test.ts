@@ -267,8 +267,8 @@ describe('the link', () => {
     const page = await supertest(site.server).get(path).expect(200);
     assert.match(page.text, /Pro is cancelled/);
     assert.match(page.text, /data-jwt=""/);
-    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
-    await setMessengerSecret(site.db.database, 'abc123', sealed);
+    const encrypted = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
+    await setMessengerSecret(site.db.database, 'abc123', encrypted);
   });
 
   it('explains an outage in the language of the customer, without a link to the settings', async (t) => {

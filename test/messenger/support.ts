@@ -22,7 +22,7 @@ import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventBody, START_MS } from '../support/events.ts';
-import { CLIENT_SECRET, secrets, silent } from '../support/world.ts';
+import { CLIENT_SECRET, logger, secrets } from '../support/world.ts';
 
 export const MESSENGER_SECRET = 'test_messenger_secret';
 export const PUBLIC_URL = 'http://app.test';
@@ -63,8 +63,8 @@ export async function createMessengerSite(): Promise<MessengerSite> {
        values ($1, $2, 'proj1', 'Test', 'h')`,
       [id, `${id}-p1`],
     );
-    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret(id));
-    await setMessengerSecret(database, id, sealed);
+    const encrypted = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret(id));
+    await setMessengerSecret(database, id, encrypted);
   }
   const clock = { nowMs: START_MS + 5 * 86_400_000 };
   const refreshed: string[] = [];
@@ -79,7 +79,7 @@ export async function createMessengerSite(): Promise<MessengerSite> {
   const refreshIfStale = createRefreshIfStale(app);
   // One server for all requests: without it each request would start one.
   const server = createApp({
-    logger: silent,
+    logger,
     production: false,
     intercomAppUrl: 'http://intercom.test',
     otherRoutes: [

@@ -206,8 +206,8 @@ describe('an error', () => {
       409,
       'messenger_secret_missing',
     );
-    const sealed = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
-    await setMessengerSecret(site.db.database, 'abc123', sealed);
+    const encrypted = secrets.encrypt(MESSENGER_SECRET, secretLocation.messengerSecret('abc123'));
+    await setMessengerSecret(site.db.database, 'abc123', encrypted);
     await site.post(PATH, key, { user_id: 'user-1' }).expect(200);
   });
 

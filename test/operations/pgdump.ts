@@ -16,7 +16,7 @@ import { eventBody } from '../support/events.ts';
 import { startServerHere } from '../support/process.ts';
 import { createProduct, type Product } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 import { answers } from './answers.ts';
 
 /**
@@ -115,7 +115,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
     );
     runTool('createdb', '--maintenance-db', postgres.adminUrl, '--owner=timeline', 'timeline');
     const url = postgres.url('timeline');
-    const open = await openDatabase({ url, logger: silent, poolSize: 5 });
+    const open = await openDatabase({ url, logger, poolSize: 5 });
     await migrate(open.dataSource);
     product = await createProduct({ db: { ...open, url }, environment: { ENCRYPTION_KEYS: key } });
     for (let index = 0; index < CUSTOMERS; index += 1) {
@@ -188,7 +188,7 @@ describe(`backing up and restoring with ${runTool('pg_dump', '--version').trim()
 
   async function startOn(url: string, encryptionKey = key): Promise<RunningServer> {
     const own = { DATABASE_URL: url, ENCRYPTION_KEYS: encryptionKey };
-    const server = await startServerHere({ ...product.environment, ...own }, silent);
+    const server = await startServerHere({ ...product.environment, ...own }, logger);
     servers.push(server);
     return server;
   }

@@ -61,7 +61,7 @@ describe('an upgrade with a migration, one process after the other, and back, un
     path: string,
     headers: Record<string, string>,
     body: string,
-  ): Promise<{ said: string; headers: IncomingHttpHeaders }> {
+  ): Promise<{ response: string; headers: IncomingHttpHeaders }> {
     return new Promise((resolve) => {
       const sent = request(
         `${balancer.url}${path}`,
@@ -72,12 +72,14 @@ describe('an upgrade with a migration, one process after the other, and back, un
           answer.on('data', (chunk: string) => {
             text += chunk;
           });
-          answer.on('end', () => resolve({ said: `${answer.statusCode} ${text}`, headers: answer.headers }));
-          answer.on('error', (error) => resolve({ said: error.message, headers: {} }));
+          answer.on('end', () =>
+            resolve({ response: `${answer.statusCode} ${text}`, headers: answer.headers }),
+          );
+          answer.on('error', (error) => resolve({ response: error.message, headers: {} }));
         },
       );
       sent.on('error', (error: NodeJS.ErrnoException) =>
-        resolve({ said: error.code ?? error.message, headers: {} }),
+        resolve({ response: error.code ?? error.message, headers: {} }),
       );
       sent.end(body);
     });
@@ -92,13 +94,13 @@ describe('an upgrade with a migration, one process after the other, and back, un
   async function postUntilInTime(...sent: Parameters<typeof post>): Promise<string> {
     for (let tries = 1; ; tries += 1) {
       const sentMs = performance.now();
-      const { said, headers } = await post(...sent);
-      const isLateCard = said.includes('This is taking longer than usual');
+      const { response, headers } = await post(...sent);
+      const isLateCard = response.includes('This is taking longer than usual');
       const isTimeout =
-        said.startsWith('503 {"error":{"code":"database_unavailable"') &&
+        response.startsWith('503 {"error":{"code":"database_unavailable"') &&
         performance.now() - sentMs >= CONNECT_TIMEOUT_MS;
       const retryAfter = headers['retry-after'];
-      if (tries === MAX_TRIES || !(isLateCard || (isTimeout && retryAfter))) return said;
+      if (tries === MAX_TRIES || !(isLateCard || (isTimeout && retryAfter))) return response;
       if (isTimeout) await sleep(Number(retryAfter) * 1_000);
     }
   }

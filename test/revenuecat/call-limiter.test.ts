@@ -9,7 +9,7 @@ import { createRevenueCatClient } from '../../src/revenuecat/client.ts';
 import { createRevenueCatSimulator } from '../../src/simulator/revenuecat/server.ts';
 import { HOUR_MS, MINUTE_MS } from '../../src/time.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { silent } from '../support/world.ts';
+import { logger } from '../support/world.ts';
 
 const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
@@ -225,7 +225,7 @@ describe("the shared limit of a RevenueCat key's calls", () => {
     const revenueCat = createRevenueCatSimulator();
     const listening = await revenueCat.listen();
     // Another pool acts as another process: they share only the database.
-    const otherPool = await openDatabase({ url: db.url, logger: silent, poolSize: 5 });
+    const otherPool = await openDatabase({ url: db.url, logger, poolSize: 5 });
     try {
       revenueCat.addProject({ id: 'proj1' });
       revenueCat.addCustomer('proj1', { id: 'user-1' });

@@ -8,7 +8,7 @@ import { customerSchema, subscriptionSchema } from '../../src/revenuecat/schemas
 import { openAgain, openFor, settled, tell } from '../inbox-card/support.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 
 describe('the names of products', () => {
   let product: Product;
@@ -27,7 +27,7 @@ describe('the names of products', () => {
     const read = (projectId: string, methods: Partial<RevenueCatClient>) =>
       readCurrentCatalog({
         database: product.db.database,
-        logger: silent,
+        logger,
         project: { workspaceId: WORKSPACE_ID, projectId, revenueCatProjectId: 'projnone' },
         client: {
           ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
@@ -56,7 +56,7 @@ describe('the names of products', () => {
       readCustomer(
         {
           database: product.db.database,
-          logger: silent,
+          logger,
           project: { workspaceId: WORKSPACE_ID, projectId: 'own_ids', revenueCatProjectId: 'projnone' },
           client: {
             ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),

@@ -65,9 +65,9 @@ describe('who may change the settings', () => {
   it('ignores people who are not in the team', async () => {
     await sendForm(ada, '/access', { who: 'selected', people: ['abc123-admin', 'other1-admin', '<script>'] });
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
-    const strangers = await sendForm(ada, '/access', { who: 'selected', people: ['other1-admin'] });
-    assert.equal(strangers.status, 422);
-    assert.match(strangers.text, /none of the selected people is in your team/);
+    const refused = await sendForm(ada, '/access', { who: 'selected', people: ['other1-admin'] });
+    assert.equal(refused.status, 422);
+    assert.match(refused.text, /none of the selected people is in your team/);
     assert.deepEqual(await access(), [{ id: 'abc123-admin', name: 'Ada Agent' }]);
   });
 

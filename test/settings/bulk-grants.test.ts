@@ -19,7 +19,7 @@ import { connectProject } from '../../src/workspaces/project-connection.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { eventBody } from '../support/events.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
+import { logger } from '../support/world.ts';
 import { createSite, csrfIn, type Site } from '../workspaces/support.ts';
 
 type Browser = ReturnType<typeof supertest.agent>;
@@ -94,7 +94,7 @@ async function storeCustomers(): Promise<void> {
   const journal = createJournal(database, () => {});
   for (const event of events)
     await journal.append(PROJECT, checkWebhook(Buffer.from(JSON.stringify({ event }))));
-  await processProject({ database, secrets: site.app.secrets, logger: silent }, PROJECT);
+  await processProject({ database, secrets: site.app.secrets, logger }, PROJECT);
   // As if a card had been opened while lapsed_1 still had access.
   const [lapsed] = await database.query<{ subscriberId: string; version: number }>(
     `select s.subscriber_id as "subscriberId", s.version::float8 as version
@@ -108,7 +108,7 @@ async function storeCustomers(): Promise<void> {
   assert.equal(summary?.state.status, 'active');
 }
 
-const wish = { entitlement: 'entl1', duration: 'weekly', start: 'after', reason: 'Outage' };
+const terms = { entitlement: 'entl1', duration: 'weekly', start: 'after', reason: 'Outage' };
 
 function send(path: string, fields: Record<string, unknown>, by = browser, token = csrf): supertest.Test {
   return by
@@ -119,7 +119,7 @@ function send(path: string, fields: Record<string, unknown>, by = browser, token
 
 /** Sends the form, and returns the page that it leads to. */
 async function draft(fields: Record<string, unknown>): Promise<{ id: string; text: string }> {
-  const { headers } = await send('', { ...wish, ...fields }).expect(303);
+  const { headers } = await send('', { ...terms, ...fields }).expect(303);
   const id = new URL(String(headers.location), 'http://x').searchParams.get('id') ?? '';
   return { id, text: await page(id) };
 }
@@ -205,7 +205,7 @@ describe('Settings › Grants › Grant to many', () => {
       [id],
     );
     assert.deepEqual(stored, [{ app_user_id: 'stays_1' }]);
-    const refused = await send('', { ...wish, customers: 'erased_1' });
+    const refused = await send('', { ...terms, customers: 'erased_1' });
     assert.equal(refused.status, 422);
     assert.match(refused.text, /1 customer of the list was erased/);
   });
@@ -234,7 +234,7 @@ describe('Settings › Grants › Grant to many', () => {
     );
     assert.deepEqual(stored, [{ app_user_id: 'stays_2' }]);
     assert.match((await browser.get('/settings/data?customer=listed_only')).text, /Nothing is stored/);
-    assert.match((await send('', { ...wish, customers: 'listed_only' }).expect(422)).text, /was erased/);
+    assert.match((await send('', { ...terms, customers: 'listed_only' }).expect(422)).text, /was erased/);
     await data('/allow', { allow: 'listed_only' }).expect(303);
     assert.match((await draft({ customers: 'listed_only' })).text, /Pro for 1 customer</);
     // An import lists customers before it reads them.
@@ -252,7 +252,7 @@ describe('Settings › Grants › Grant to many', () => {
       `select customer_id from import_customers where workspace_id = 'abc123'`,
     );
     assert.deepEqual(left, [{ customer_id: 'stays_3' }]);
-    assert.match((await send('', { ...wish, customers: 'imported_later' }).expect(422)).text, /was erased/);
+    assert.match((await send('', { ...terms, customers: 'imported_later' }).expect(422)).text, /was erased/);
   });
 
   it('deletes drafts after a day with their customers, but none that is started at that time', async () => {
@@ -459,8 +459,8 @@ describe('Settings › Grants › Grant to many', () => {
       { filter: 'constructor' },
       ...['abc', '-5', '0', '1e9'].map((days) => ({ filter: 'expired', days })),
     ])
-      await send('', { ...wish, ...fields }).expect(422);
-    await send('', { ...wish, customers: 'a', project: 'abc123-disconnected' }).expect(404);
+      await send('', { ...terms, ...fields }).expect(422);
+    await send('', { ...terms, customers: 'a', project: 'abc123-disconnected' }).expect(404);
   });
 
   it('is started, paused, continued and undone, and its results are a CSV', async () => {
@@ -496,7 +496,7 @@ describe('Settings › Grants › Grant to many', () => {
       backend: 'postgres',
       listen: false,
       queueOnly: true,
-      logger: silent,
+      logger,
     });
     await jobs.register(grantJobs(app));
     const key = { workspaceId: 'abc123', bulkGrantId: id };
@@ -770,13 +770,13 @@ describe('Settings › Grants › Grant to many', () => {
       return id;
     };
 
-    const own = await request();
-    assert.match(await page(own), /<button[^>]*>Withdraw the request<\/button>/);
-    assert.doesNotMatch(await page(own), />Decline</);
-    await send('/decline', { id: own }).expect(303);
-    assert.equal(await stateOf(own), 'withdrawn');
-    assert.match(await page(own), /role="status">Withdrawn: nothing was granted</);
-    assert.match(await page(own), /Requested by Ada Agent on [^<]+, withdrawn on \w{3} \d+, \d{4} at /);
+    const ours = await request();
+    assert.match(await page(ours), /<button[^>]*>Withdraw the request<\/button>/);
+    assert.doesNotMatch(await page(ours), />Decline</);
+    await send('/decline', { id: ours }).expect(303);
+    assert.equal(await stateOf(ours), 'withdrawn');
+    assert.match(await page(ours), /role="status">Withdrawn: nothing was granted</);
+    assert.match(await page(ours), /Requested by Ada Agent on [^<]+, withdrawn on \w{3} \d+, \d{4} at /);
 
     const other = await request(bob, token);
     await setRules({ who: 'selected', people: 'bob' });
@@ -793,15 +793,15 @@ describe('Settings › Grants › Grant to many', () => {
       /Requested by Bob on [^<]+, declined by Ada Agent on \w{3} \d+, \d{4} at /,
     );
 
-    const late = await send('/approve', { id: own }, bob, token).expect(422);
+    const late = await send('/approve', { id: ours }, bob, token).expect(422);
     assert.match(late.text, /Nothing was changed: it was in another state already/);
     assert.match(late.text, /Withdrawn: nothing was granted/);
     await send('/approve', { id: other }).expect(422);
-    assert.deepEqual([await stateOf(own), await stateOf(other)], ['withdrawn', 'declined']);
+    assert.deepEqual([await stateOf(ours), await stateOf(other)], ['withdrawn', 'declined']);
     const audited = await site.db.database.query<{ action: string; actor: string; by: string | null }>(
       `select action, actor->>'name' as actor, details->>'requested_by' as by from audit_log
         where workspace_id = 'abc123' and details->>'bulk_grant_id' = any($1) order by audit_id`,
-      [[own, other]],
+      [[ours, other]],
     );
     assert.deepEqual(
       audited.map(({ action, actor, by }) => [action, actor, by]),
@@ -846,7 +846,7 @@ describe('Settings › Grants › Grant to many', () => {
   });
 
   it('says how long a reason can be', async () => {
-    const { text } = await send('', { ...wish, customers: 'a', reason: 'x'.repeat(1_001) }).expect(422);
+    const { text } = await send('', { ...terms, customers: 'a', reason: 'x'.repeat(1_001) }).expect(422);
     assert.match(text, /The reason can have at most 1000 characters/);
   });
 
@@ -869,7 +869,7 @@ describe('Settings › Grants › Grant to many', () => {
     await connect(revenueCat.issueKey(id, ['project_configuration:projects:read']));
     assert.match((await form()).text, /No entitlement is known.*let the .*API key.* read the project/s);
     const token = csrfIn((await admin.get('/settings/card')).text);
-    const refused = await send('', { ...wish, customers: 'a' }, admin, token).expect(422);
+    const refused = await send('', { ...terms, customers: 'a' }, admin, token).expect(422);
     assert.match(refused.text, /No entitlement is known. Create one in RevenueCat/);
     await connect(revenueCat.issueKey(id));
     assert.match((await form()).text, />Gold</);

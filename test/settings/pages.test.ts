@@ -280,7 +280,7 @@ describe('connecting RevenueCat', () => {
     assert.equal(project.webhooks.length, 1);
   });
 
-  it('takes a signing secret, sealed', async () => {
+  it('takes a signing secret, and encrypts it', async () => {
     const [project] = await listProjects(site.db.database, 'abc123');
     assert.ok(project);
     await send('/revenuecat/signing', { project: project.projectId, signing_secret: 'whsec_value' }).expect(
@@ -851,22 +851,26 @@ describe('grants', () => {
       const nothing = { conversationId: null, contactId: null, details: {} };
       return auditEntry({ auditId: '1', at, actor, action, result, ...nothing });
     };
-    const said = (action: string, result: string) => entry(action, result).action;
+    const label = (action: string, result: string) => entry(action, result).action;
     for (const [action, requested, tried, done] of [
       ['grant', 'Requested a grant', 'Tried to grant', 'Granted'],
       ['store_refund', 'Requested a refund', 'Tried to refund', 'Refunded'],
     ] as const) {
       assert.deepEqual(
-        [said(action, 'awaiting_approval'), said(action, 'refused: not_allowed'), said(action, 'confirmed')],
+        [
+          label(action, 'awaiting_approval'),
+          label(action, 'refused: not_allowed'),
+          label(action, 'confirmed'),
+        ],
         [requested, tried, done],
       );
     }
-    assert.equal(said('store_refund_approve', 'refused: ended'), 'Tried to approve a refund');
-    assert.equal(said('store_refund_approve', 'approved'), 'Approved a refund');
+    assert.equal(label('store_refund_approve', 'refused: ended'), 'Tried to approve a refund');
+    assert.equal(label('store_refund_approve', 'approved'), 'Approved a refund');
     // A recorded decision was really made.
-    assert.equal(said('store_refund_decline', 'declined'), 'Declined a refund');
-    assert.equal(said('grant_decline', 'declined'), 'Declined a grant');
-    assert.equal(said('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
+    assert.equal(label('store_refund_decline', 'declined'), 'Declined a refund');
+    assert.equal(label('grant_decline', 'declined'), 'Declined a grant');
+    assert.equal(label('grant_decline', 'refused: not_allowed'), 'Tried to decline a grant');
     const recorded = (action: string, details: Record<string, unknown>) =>
       auditEntry({
         auditId: '1',

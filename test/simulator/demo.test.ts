@@ -15,10 +15,10 @@ import { assertAccessible, axeFindings, bringAxe, focused, tabTo } from '../supp
 import { createTestDatabase } from '../support/database.ts';
 import { useDemo } from '../support/demo.ts';
 import { until } from '../support/wait.ts';
-import { silent } from '../support/world.ts';
+import { logger } from '../support/world.ts';
 
 /** What happens, in this order, and what the card says after it has reloaded. */
-const HAPPENINGS: readonly (readonly [name: string, action: string, sentence: RegExp])[] = [
+const ACTION_SENTENCES: readonly (readonly [name: string, action: string, sentence: RegExp])[] = [
   ['Ben Ortiz', 'convert', /^Pro, \$9\.99 a month\. Next charge/],
   ['Cleo Marsh', 'uncancel', /^Pro, free trial until/],
   ['Ann Berg', 'plan', /Pro/],
@@ -170,7 +170,7 @@ test('everything that can happen changes the card', async () => {
     assert.equal(response.status, 200, path);
     return response.json();
   };
-  for (const [name, actionId, sentence] of HAPPENINGS) {
+  for (const [name, actionId, sentence] of ACTION_SENTENCES) {
     const { id: conversationId, contactId } = await conversationOf(name);
     await post(`/contacts/${contactId}/actions`, { actionId });
     const read = async (): Promise<string> => {
@@ -474,7 +474,7 @@ describe('starting', () => {
       for (const demo of running) await demo.stop();
       await db.close();
     });
-    const options = { port: 0, logger: silent, databaseUrl: db.url, dataDir: join(folder, 'data') };
+    const options = { port: 0, logger, databaseUrl: db.url, dataDir: join(folder, 'data') };
     const steps: string[] = [];
     const first = await startDemo({ ...options, onProgress: (step) => steps.push(step) });
     running.push(first);
@@ -487,7 +487,7 @@ describe('starting', () => {
       const body = (await response.json()) as { people: { name: string; events: unknown[] }[] };
       return new Map(body.people.map(({ name, events }) => [name, events.length]));
     };
-    const started = await fetch(`${new URL(first.inboxUrl).origin}/platforms/api/intercom/happenings/start`, {
+    const started = await fetch(`${new URL(first.inboxUrl).origin}/platforms/api/intercom/trials/start`, {
       method: 'POST',
     });
     assert.equal(started.status, 200);
@@ -508,13 +508,13 @@ describe('starting', () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
-    await assert.rejects(startDemo({ port: port - 1, logger: silent }), {
+    await assert.rejects(startDemo({ port: port - 1, logger }), {
       message: new RegExp(`Port ${port}, for the demo's pages, is taken\\. Set PORT`),
     });
     server.close();
     const file = join(folder, 'file');
     await writeFile(file, '');
-    await assert.rejects(startDemo({ port: 0, logger: silent, dataDir: join(file, 'data') }), {
+    await assert.rejects(startDemo({ port: 0, logger, dataDir: join(file, 'data') }), {
       message: /Cannot write to .+ Set DATA_DIR to a writable folder\.$/,
     });
   });

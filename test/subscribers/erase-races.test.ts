@@ -20,7 +20,7 @@ import { createTestContext } from '../support/app-context.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
-import { silent, WORKSPACE_ID } from '../support/world.ts';
+import { logger, WORKSPACE_ID } from '../support/world.ts';
 
 const ERIN = 'erin-7f3a';
 const ADMIN = { id: '7001', name: 'Ada Agent', email: null };
@@ -102,7 +102,7 @@ describe('while a customer is being erased', () => {
       backend: 'postgres',
       listen: false,
       queueOnly: true,
-      logger: silent,
+      logger,
     });
     const [row] = await rows<{ project_id: string }>('select project_id from projects');
     projectId = row?.project_id ?? '';

@@ -5,7 +5,7 @@ import type { Database } from '../../src/database/sql.ts';
 import { type AppContext, createPlatformClients } from '../../src/workspaces/app-context.ts';
 import { createAppCounters } from '../../src/workspaces/metrics.ts';
 import { createSecretBox } from '../../src/workspaces/secrets.ts';
-import { CLIENT_ID, CLIENT_SECRET, secrets, silent } from './world.ts';
+import { CLIENT_ID, CLIENT_SECRET, logger, secrets } from './world.ts';
 
 const read = readConfig({
   PUBLIC_URL: 'http://app.test',
@@ -34,7 +34,7 @@ export function createTestContext(
     readDatabase: withoutReplica(database),
     secrets: keys ? createSecretBox(keys) : secrets,
     jobs: { send: async () => {} },
-    logger: silent,
+    logger,
     counters: createAppCounters(new Registry()),
     // Looks `Date.now` up at each call, because a test may replace it.
     now: () => Date.now(),

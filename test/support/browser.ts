@@ -69,15 +69,15 @@ export async function launchBrowser(): Promise<Browser> {
 async function unpackedChromium(): Promise<string> {
   const shared = join(tmpdir(), `subscription-timeline-chromium-${process.getuid?.() ?? 0}-${VERSION}`);
   if (existsSync(shared)) return shared;
-  const own = await mkdtemp(join(tmpdir(), 'chromium-'));
-  await extractInto(own);
-  await mkdir(join(own, 'font-cache'), { recursive: true });
-  await writeFile(join(own, 'fonts.conf'), fontConfiguration(shared));
+  const folder = await mkdtemp(join(tmpdir(), 'chromium-'));
+  await extractInto(folder);
+  await mkdir(join(folder, 'font-cache'), { recursive: true });
+  await writeFile(join(folder, 'fonts.conf'), fontConfiguration(shared));
   try {
-    await rename(own, shared);
+    await rename(folder, shared);
   } catch (error) {
     if (!existsSync(shared)) throw error;
-    await rm(own, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
   return shared;
 }

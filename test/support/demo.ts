@@ -3,7 +3,7 @@ import type { Browser, Page } from 'playwright-core';
 import { type Demo, startDemo } from '../../src/simulator/demo.ts';
 import { sharedBrowser } from './browser.ts';
 import { createTestDatabase } from './database.ts';
-import { silent } from './world.ts';
+import { logger } from './world.ts';
 
 /** Runs the demo and a browser from before the first test of the caller's suite until after its last. */
 export function useDemo(): {
@@ -32,7 +32,7 @@ export function useDemo(): {
 /** Uses a database of the tests' server: creating a server for the demo takes seconds. */
 async function startTestDemo(): Promise<Demo> {
   const db = await createTestDatabase();
-  const demo = await startDemo({ port: 0, logger: silent, databaseUrl: db.url });
+  const demo = await startDemo({ port: 0, logger, databaseUrl: db.url });
   return {
     ...demo,
     async stop() {

@@ -18,8 +18,8 @@ export function scansOfAll(node: PlanNode): string[] {
   const isKeyed = /subscriber_id|app_user_id|event_id|contact_id|transaction_id|sequence|due_at/.test(
     condition,
   );
-  const own = isScan && !isKeyed ? [`${table} by ${index} ${condition}`] : [];
-  return [...own, ...(node.Plans ?? []).flatMap(scansOfAll)];
+  const found = isScan && !isKeyed ? [`${table} by ${index} ${condition}`] : [];
+  return [...found, ...(node.Plans ?? []).flatMap(scansOfAll)];
 }
 
 /** Plans of the statements that `work` runs. They are only explained, so `work` gets no rows. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import type { RunningServer } from '../../src/server.ts';
 import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
@@ -12,7 +12,7 @@ import { CITUS_URL } from './citus.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { startServerHere } from './process.ts';
 import { until } from './wait.ts';
-import { CLIENT_ID, CLIENT_SECRET, WORKSPACE_ID } from './world.ts';
+import { CLIENT_ID, CLIENT_SECRET, keepingLogger, WORKSPACE_ID } from './world.ts';
 
 export const REVENUECAT_PROJECT_ID = 'projtest1';
 
@@ -114,16 +114,6 @@ export async function createProduct(
       await db.close();
     },
   };
-}
-
-/** Stores the lines; TEST_LOG=warn prints them too. */
-function keepingLogger(lines: string[]): Logger {
-  const { TEST_LOG: level } = process.env;
-  const write = (line: string): void => {
-    lines.push(line);
-    if (level !== undefined) process.stdout.write(line);
-  };
-  return pino({ level: level ?? 'warn' }, { write });
 }
 
 async function isJournalProcessed({ database }: TestDatabase): Promise<boolean> {

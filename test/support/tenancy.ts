@@ -141,8 +141,8 @@ export async function findUnbound(
     const table = node['Relation Name'];
     const alias = node.Alias ?? table ?? '';
     if (table !== undefined && tables.has(table) && /Scan/.test(node['Node Type'])) {
-      const own = [node['Index Cond'], node.Filter, node['Recheck Cond']].join(' ');
-      const isBound = /\bworkspace_id = (?!ANY)/.test(own) || joins.some((join) => binds(join, alias));
+      const conditions = [node['Index Cond'], node.Filter, node['Recheck Cond']].join(' ');
+      const isBound = /\bworkspace_id = (?!ANY)/.test(conditions) || joins.some((join) => binds(join, alias));
       if (!isBound) problems.push(`reads ${table} (${alias}) of every workspace`);
     }
     const inner = [node['Hash Cond'], node['Merge Cond'], node['Join Filter']].filter(

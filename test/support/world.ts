@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { DeliveryWorker, type WorkerOptions } from '../../src/delivery/worker.ts';
 import { createIntercomSimulator, type IntercomSimulator } from '../../src/simulator/intercom/server.ts';
 import { CONTACT_ATTRIBUTES } from '../../src/subscription/contact-values.ts';
@@ -15,7 +15,17 @@ export const AUTHORIZATION = 'whk_test-authorization';
 
 export const secrets = createSecretBox([randomBytes(32)]);
 /** Set TEST_LOG=warn to see what the code under test logs. */
-export const silent = pino({ level: process.env.TEST_LOG ?? 'silent' });
+const LOG_LEVEL = process.env.TEST_LOG;
+export const logger = pino({ level: LOG_LEVEL ?? 'silent' });
+
+/** Stores warnings and errors, and what TEST_LOG prints. */
+export function keepingLogger(lines: string[]): Logger {
+  const write = (line: string): void => {
+    lines.push(line);
+    if (LOG_LEVEL !== undefined) process.stdout.write(line);
+  };
+  return pino({ level: LOG_LEVEL ?? 'warn' }, { write });
+}
 
 export interface World {
   readonly db: TestDatabase;
@@ -47,7 +57,7 @@ export async function createWorld(
       const worker = new DeliveryWorker({
         database: db.database,
         sessionUrl: db.url,
-        logger: silent,
+        logger,
         jobs: { send: async () => {} },
         ...createPlatformClients({
           database: db.database,

@@ -15,7 +15,7 @@ import { installRouter, uninstallRouter } from '../../src/workspaces/routes.ts';
 import { secretLocation } from '../../src/workspaces/secrets.ts';
 import { waitingForLocks } from '../support/database.ts';
 import { until } from '../support/wait.ts';
-import { CLIENT_SECRET, silent } from '../support/world.ts';
+import { CLIENT_SECRET, logger } from '../support/world.ts';
 import { APP_URL, createSite, PUBLIC_URL, type Site } from './support.ts';
 
 let site: Site;
@@ -197,8 +197,8 @@ describe('installing', () => {
     const first = await browser.get('/install');
     const second = await browser.get('/install');
     const third = await browser.get('/oauth/signin');
-    const stranger = await supertest.agent(site.server).get('/install');
-    const foreign = await browser.get(await site.consent(text(stranger.headers.location), 'abc123'));
+    const otherVisitor = await supertest.agent(site.server).get('/install');
+    const foreign = await browser.get(await site.consent(text(otherVisitor.headers.location), 'abc123'));
     assert.match(messageOf(foreign.headers.location), /not started in this browser/);
     await browser.get('/oauth/callback?code=x&state=x').expect(302);
     for (const { headers } of [second, first]) {
@@ -332,7 +332,7 @@ describe('installing', () => {
     t.mock.timers.enable({ apis: ['Date'], now: Date.parse('2026-11-25T10:00:15Z') });
     const flooded = express().use(
       installRouter(site.app, () => Promise.resolve()),
-      errorHandler(silent),
+      errorHandler(logger),
     );
     // One server for all requests: otherwise each request would start one.
     const listening = await listenOnLoopback(flooded);
@@ -400,7 +400,7 @@ describe('uninstalling', () => {
   });
 
   it('answers a flood without calling Intercom, with one job every ten seconds and a limit for each sender', async () => {
-    const flooded = express().use('/', uninstallRouter(site.app), errorHandler(silent));
+    const flooded = express().use('/', uninstallRouter(site.app), errorHandler(logger));
     site.jobs.length = 0;
     site.intercom.faults.add({ status: 503, pathPrefix: '/me', times: 1 });
     const statuses: number[] = [];
@@ -521,7 +521,7 @@ describe('uninstalling', () => {
     await database.query(
       `create trigger slow before delete on events for each statement execute function sleep_before_delete()`,
     );
-    const impatient = await openDatabase({ url: site.db.url, logger: silent, statementTimeoutMs: 1_000 });
+    const impatient = await openDatabase({ url: site.db.url, logger, statementTimeoutMs: 1_000 });
     assert.deepEqual(await eraseUninstalled(impatient.database, 30), ['other1']);
     await impatient.close();
     await database.query('drop function sleep_before_delete cascade');

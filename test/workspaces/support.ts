@@ -18,7 +18,7 @@ import { healthRouter, installRouter, uninstallRouter } from '../../src/workspac
 import { createSessions } from '../../src/workspaces/sessions.ts';
 import { createTestContext } from '../support/app-context.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { CLIENT_ID, CLIENT_SECRET, silent } from '../support/world.ts';
+import { CLIENT_ID, CLIENT_SECRET, logger } from '../support/world.ts';
 
 export const PUBLIC_URL = 'https://app.test';
 export const APP_URL = 'http://intercom.test';
@@ -80,7 +80,7 @@ export async function createSite(options: { production?: boolean; listen?: boole
   });
   const sessions = createSessions(app, CLIENT_SECRET);
   handle = createApp({
-    logger: silent,
+    logger,
     production: app.config.production,
     intercomAppUrl: appUrl,
     otherRoutes: [

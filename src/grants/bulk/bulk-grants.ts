@@ -89,8 +89,8 @@ export async function draftBulkGrant(
   if (entitlements.length === 0) return { field: 'entitlement', problem: NO_ENTITLEMENT };
   const entitlement = entitlements.find(({ id, lookupKey }) => [id, lookupKey].includes(form.entitlement));
   if (!entitlement) {
-    const known = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
-    return { field: 'entitlement', problem: `Choose an entitlement: ${known}.` };
+    const keys = entitlements.map(({ lookupKey }) => lookupKey).join(', ');
+    return { field: 'entitlement', problem: `Choose an entitlement: ${keys}.` };
   }
   if (!isDuration(duration))
     return { field: 'duration', problem: `Choose a duration: ${DURATIONS.join(', ')}.` };

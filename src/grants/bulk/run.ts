@@ -124,9 +124,9 @@ function retryOf({ attempts }: ClaimedCustomer, error: string): CustomerOutcome 
 async function grant(app: AppContext, task: Task): Promise<CustomerOutcome> {
   const { bulk, customer } = task;
   const idempotencyKey = `${bulk.bulkGrantId}|${customer.appUserId}|${customer.attempts}`;
-  const known = await findByKey(app.database, bulk.workspaceId, idempotencyKey);
-  if (known) await confirmAction(app, known);
-  const granted = known ? await readAgain(app.database, known) : await grantOnce(app, task, idempotencyKey);
+  const found = await findByKey(app.database, bulk.workspaceId, idempotencyKey);
+  if (found) await confirmAction(app, found);
+  const granted = found ? await readAgain(app.database, found) : await grantOnce(app, task, idempotencyKey);
   if (!granted) return { state: 'unchanged' };
   const { actionId, error, state } = granted;
   const isUnchanged = granted.kind === 'grant' && granted.isUnchanged;

@@ -305,7 +305,7 @@ export function possibleActions(customer: Customer): readonly DemoAction[] {
  *
  * @returns the events for the webhooks, in order; empty: the action is not possible for this customer
  */
-export function happen(
+export function runAction(
   project: Project,
   customer: Customer,
   action: DemoAction,
@@ -315,16 +315,16 @@ export function happen(
   if (!action.isPossible(current, customer)) return [];
   const subscription = current ?? newSubscription(project, customer, nowMs);
   let count = 0;
-  const event: ActionInput['event'] = (type, extra = {}, own = subscription) =>
-    purchaseEvent(project, customer, { own, type, extra, atMs: nowMs + count++ });
+  const event: ActionInput['event'] = (type, extra = {}, bought = subscription) =>
+    purchaseEvent(project, customer, { bought, type, extra, atMs: nowMs + count++ });
   const events = action.run({ project, customer, subscription, nowMs, event });
   customer.events.push(...events);
   return [...events];
 }
 
 function newestSubscription(customer: Customer): Subscription | null {
-  const own = customer.subscriptions.filter(({ store }) => store !== 'promotional');
-  return own.findLast((each) => each.givesAccess) ?? own.at(-1) ?? null;
+  const paid = customer.subscriptions.filter(({ store }) => store !== 'promotional');
+  return paid.findLast((each) => each.givesAccess) ?? paid.at(-1) ?? null;
 }
 
 /** A monthly App Store subscription without a period yet. */

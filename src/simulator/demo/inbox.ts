@@ -4,7 +4,7 @@ import { badRequest, notFound } from '../../errors.ts';
 import type { Canvas } from '../intercom/canvas-rules.ts';
 import { addPart, type Contact, type Conversation } from '../intercom/state.ts';
 import type { Customer, Project } from '../revenuecat/state.ts';
-import { ACTIONS, happen, possibleActions } from './actions.ts';
+import { ACTIONS, possibleActions, runAction } from './actions.ts';
 import { createInboxPage, type InboxMessage } from './inbox-page.ts';
 import {
   type DemoWorld,
@@ -230,7 +230,7 @@ export function createDemoInbox(world: DemoWorld): Router {
     async runAction(contactId, actionId) {
       const found = customerOf(contactOf(contactId));
       const action = ACTIONS.find(({ id }) => id === actionId);
-      const events = found && action ? happen(found.project, found.customer, action, Date.now()) : [];
+      const events = found && action ? runAction(found.project, found.customer, action, Date.now()) : [];
       if (!found || events.length === 0) throw notFound('This cannot happen to the customer now');
       for (const event of events) await revenueCat.sendWebhook(found.project.id, event);
       return { message: `RevenueCat sent ${events.map(({ type }) => type).join(', then ')}.` };

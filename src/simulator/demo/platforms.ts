@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { badRequest, notFound } from '../../errors.ts';
 import type { Contact, RecordedEvent } from '../intercom/state.ts';
 import type { Customer, Project, RevenueCatEvent } from '../revenuecat/state.ts';
-import { ACTIONS, happen, possibleActions } from './actions.ts';
+import { ACTIONS, possibleActions, runAction } from './actions.ts';
 import { createPageRouter, mountApi, readBody, sendPage } from './pages.ts';
 import { type DemoWorld, PROJECT_ID, WORKSPACE_ID } from './world.ts';
 
@@ -17,7 +17,7 @@ const webhookSchema = z.object({
 });
 
 /** What can happen to a trial, by the choice on the page. */
-const HAPPENINGS: Readonly<Record<string, { readonly action: string; readonly label: string }>> = {
+const TRIAL_ACTIONS: Readonly<Record<string, { readonly action: string; readonly label: string }>> = {
   start: { action: 'trial', label: 'started a free trial' },
   cancel: { action: 'cancel', label: 'cancelled the trial' },
   convert: { action: 'convert', label: 'now pays: the trial converted' },
@@ -57,17 +57,17 @@ function intercomApi({ intercom, revenueCat }: DemoWorld): Router {
     response.json({ people, descriptions: Object.fromEntries(descriptions), timeZone });
   });
 
-  router.post('/happenings/:what', async (request, response) => {
-    const happening = HAPPENINGS[request.params.what];
+  router.post('/trials/:name', async (request, response) => {
+    const chosen = TRIAL_ACTIONS[request.params.name];
     const project = revenueCat.state.projects.get(PROJECT_ID);
-    if (!happening || !project) throw notFound('No such happening');
-    const action = ACTIONS.find(({ id }) => id === happening.action);
-    const customer = request.params.what === 'start' ? addNewcomer(project) : findTrial(project);
-    const events = customer && action ? happen(project, customer, action, Date.now()) : [];
+    if (!chosen || !project) throw notFound('No such action');
+    const action = ACTIONS.find(({ id }) => id === chosen.action);
+    const customer = request.params.name === 'start' ? addNewcomer(project) : findTrial(project);
+    const events = customer && action ? runAction(project, customer, action, Date.now()) : [];
     if (!customer || events.length === 0) throw badRequest('There is no running trial. Start one first.');
     for (const event of events) await revenueCat.sendWebhook(project.id, event);
     const name = state.contacts.get(contactIdOf(customer))?.name ?? customer.id;
-    response.json({ message: `${name} ${happening.label}.` });
+    response.json({ message: `${name} ${chosen.label}.` });
   });
 
   const contactIdOf = (customer: Customer): string =>

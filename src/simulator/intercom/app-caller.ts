@@ -190,7 +190,7 @@ export function createAppCaller(options: {
 }
 
 function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, unknown> {
-  const workspace = known(state.workspaces.get(call.workspaceId), `workspace ${call.workspaceId}`);
+  const workspace = requireKnown(state.workspaces.get(call.workspaceId), `workspace ${call.workspaceId}`);
   const base = { workspace_id: workspace.id, workspace_region: workspace.region };
   const people = peopleOf(state, call);
   if (call.place === 'messenger') {
@@ -208,8 +208,8 @@ function canvasPayload(state: IntercomState, call: CanvasCall): Record<string, u
       return { ...base, context, ...people, user: people.contact, ...submitted(call) };
     return { ...base, context, card_creation_options: call.cardCreationOptions ?? {} };
   }
-  const admin = known(state.admins.get(call.adminId ?? ''), `teammate ${call.adminId}`);
-  const conversation = known(
+  const admin = requireKnown(state.admins.get(call.adminId ?? ''), `teammate ${call.adminId}`);
+  const conversation = requireKnown(
     state.conversations.get(call.conversationId ?? ''),
     `conversation ${call.conversationId}`,
   );
@@ -228,7 +228,7 @@ function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknow
   const fallback = state.conversations.get(call.conversationId ?? '')?.contactIds[0];
   const id = call.contactId ?? fallback;
   if (id === undefined && call.place === 'messenger') return {};
-  const contact = known(state.contacts.get(id ?? ''), `contact ${id}`);
+  const contact = requireKnown(state.contacts.get(id ?? ''), `contact ${id}`);
   // UNVERIFIED which fields of a deleted contact a request has. The webhook of the deletion has just these.
   if (contact.deleted) {
     return { contact: { type: 'contact', id: contact.id, external_id: contact.externalId, deleted: true } };
@@ -261,7 +261,7 @@ function submitted(call: CanvasCall): Record<string, unknown> {
   };
 }
 
-function known<T>(value: T | undefined, what: string): T {
+function requireKnown<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`Unknown ${what}`);
   return value;
 }

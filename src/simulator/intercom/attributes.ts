@@ -116,8 +116,8 @@ export function attributeRoutes(context: Context): Router {
         `You already have '${name}' in your people data. To save this as new people data, use a different name.`,
       );
     }
-    const own = state.attributes.filter((attribute) => attribute.workspaceId === workspace.id);
-    const clash = own.find((attribute) => attribute.name.toLowerCase() === name.toLowerCase());
+    const existing = state.attributes.filter((attribute) => attribute.workspaceId === workspace.id);
+    const clash = existing.find((attribute) => attribute.name.toLowerCase() === name.toLowerCase());
     if (clash) {
       const where = clash.model === 'contact' ? 'people' : 'company';
       throw invalid(

@@ -235,12 +235,12 @@ function checkCanvas(
   const seen = new Set<string>();
   for (const [index, each] of (canvas.content?.components ?? []).entries()) {
     const at = `${path}.components.${index}`;
-    for (const own of idsOf(each)) {
-      if (seen.has(own)) problems.push(`${at}: the id "${own}" is used twice`);
-      seen.add(own);
+    for (const id of idsOf(each)) {
+      if (seen.has(id)) problems.push(`${at}: the id "${id}" is used twice`);
+      seen.add(id);
     }
     problems.push(...choiceProblems(each, at));
-    if (place === 'inbox' && actionsOf(each).some((own) => own.type === 'sheet')) {
+    if (place === 'inbox' && actionsOf(each).some(({ type }) => type === 'sheet')) {
       problems.push(`${at}: sheets are for the Messenger only`);
     }
   }
@@ -251,16 +251,16 @@ const bytes = (value: unknown): number =>
   value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
 
 function idsOf(each: CanvasComponent): string[] {
-  if (each.type === 'list') return each.items.map((own) => own.id);
+  if (each.type === 'list') return each.items.map((item) => item.id);
   return 'id' in each && each.id !== undefined ? [each.id] : [];
 }
 
 function choiceProblems(each: CanvasComponent, at: string): string[] {
   if (each.type !== 'dropdown' && each.type !== 'single-select' && each.type !== 'checkbox') return [];
-  const own = each.type === 'checkbox' ? (each.option ?? each.options ?? []) : each.options;
-  const ids = new Set(own.map((one) => one.id));
+  const options = each.type === 'checkbox' ? (each.option ?? each.options ?? []) : each.options;
+  const ids = new Set(options.map((one) => one.id));
   const problems: string[] = [];
-  if (ids.size !== own.length) problems.push(`${at}.options: option ids are not unique`);
+  if (ids.size !== options.length) problems.push(`${at}.options: option ids are not unique`);
   for (const value of [each.value ?? []].flat()) {
     if (!ids.has(value)) problems.push(`${at}.value: "${value}" is none of the options`);
   }
@@ -268,7 +268,7 @@ function choiceProblems(each: CanvasComponent, at: string): string[] {
 }
 
 function actionsOf(each: CanvasComponent): z.infer<typeof action>[] {
-  if (each.type === 'list') return each.items.flatMap((own) => own.action ?? []);
+  if (each.type === 'list') return each.items.flatMap((item) => item.action ?? []);
   return 'action' in each && each.action !== undefined ? [each.action] : [];
 }
 
@@ -278,7 +278,9 @@ export function pressableIds(canvas: Canvas): string[] {
     if ('disabled' in each && each.disabled) return [];
     if ('save_state' in each && each.save_state === 'saved') return [];
     if (each.type === 'list') {
-      return each.items.flatMap((own) => (own.action?.type === 'submit' && !own.disabled ? [own.id] : []));
+      return each.items.flatMap((item) =>
+        item.action?.type === 'submit' && !item.disabled ? [item.id] : [],
+      );
     }
     if (each.type !== 'button' && each.type !== 'input' && each.type !== 'single-select') return [];
     return each.action?.type === 'submit' ? [each.id] : [];

@@ -68,10 +68,10 @@ export function actionRoutes(context: Context): Router {
   const router = Router();
   const subscription = '/v2/projects/:projectId/subscriptions/:subscriptionId';
 
-  function find(project: Project, req: Request): { customer: Customer; own: Subscription } {
+  function find(project: Project, req: Request): { customer: Customer; bought: Subscription } {
     for (const customer of project.customers.values()) {
-      const own = customer.subscriptions.find(({ id }) => id === req.params.subscriptionId);
-      if (own) return { customer, own };
+      const bought = customer.subscriptions.find(({ id }) => id === req.params.subscriptionId);
+      if (bought) return { customer, bought };
     }
     throw missing('Subscription not found');
   }
@@ -80,84 +80,84 @@ export function actionRoutes(context: Context): Router {
     state.actionRequests.push({ kind, id, atMs: now() });
   }
 
-  function requireActive(own: Subscription): void {
-    if (!givesAccess(own, now())) throw refusal(422, 'The subscription is not active');
+  function requireActive(bought: Subscription): void {
+    if (!givesAccess(bought, now())) throw refusal(422, 'The subscription is not active');
   }
 
-  function transactionsOf(project: Project, own: Subscription): Transaction[] {
+  function transactionsOf(project: Project, bought: Subscription): Transaction[] {
     const only: Transaction = {
-      id: own.storeSubscriptionId ?? own.id,
-      purchasedAtMs: own.periodStartsAtMs,
-      expiresAtMs: own.periodEndsAtMs,
+      id: bought.storeSubscriptionId ?? bought.id,
+      purchasedAtMs: bought.periodStartsAtMs,
+      expiresAtMs: bought.periodEndsAtMs,
       isRefunded: false,
     };
-    const charged = paymentsOf(project, own).map((event) => ({
+    const charged = paymentsOf(project, bought).map((event) => ({
       id: String(event.transaction_id),
       purchasedAtMs: Number(event.purchased_at_ms),
       expiresAtMs: Number(event.expiration_at_ms),
       isRefunded: false,
     }));
-    const known = state.transactions.get(own.id) ?? (charged.length > 0 ? [] : [only]);
-    known.push(...charged.filter(({ id }) => known.every((each) => each.id !== id)));
-    state.transactions.set(own.id, known);
-    return known;
+    const transactions = state.transactions.get(bought.id) ?? (charged.length > 0 ? [] : [only]);
+    transactions.push(...charged.filter(({ id }) => transactions.every((each) => each.id !== id)));
+    state.transactions.set(bought.id, transactions);
+    return transactions;
   }
 
   router.post(`${subscription}/actions/cancel`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     readBody(nothing, req.body);
-    const { customer, own } = find(project, req);
-    record('cancel', own.id);
-    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be canceled');
-    requireActive(own);
-    if (own.autoRenewalStatus === 'will_not_renew')
+    const { customer, bought } = find(project, req);
+    record('cancel', bought.id);
+    if (bought.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be canceled');
+    requireActive(bought);
+    if (bought.autoRenewalStatus === 'will_not_renew')
       throw refusal(409, 'The subscription is already canceled');
-    own.autoRenewalStatus = 'will_not_renew';
+    bought.autoRenewalStatus = 'will_not_renew';
     announce(project, customer, [
-      eventOf(project, customer, { own, type: 'CANCELLATION', extra: { cancel_reason: 'UNSUBSCRIBE' } }),
+      eventOf(project, customer, { bought, type: 'CANCELLATION', extra: { cancel_reason: 'UNSUBSCRIBE' } }),
     ]);
-    res.json(subscriptionView(project, own, now()));
+    res.json(subscriptionView(project, bought, now()));
   });
 
   router.post(`${subscription}/actions/refund`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     readBody(nothing, req.body);
-    const { customer, own } = find(project, req);
-    record('refund', own.id);
-    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be refunded');
-    if (transactionsOf(project, own).some(({ isRefunded }) => isRefunded))
+    const { customer, bought } = find(project, req);
+    record('refund', bought.id);
+    if (bought.store !== 'rc_billing') throw refusal(422, 'Only Web Billing subscriptions can be refunded');
+    if (transactionsOf(project, bought).some(({ isRefunded }) => isRefunded))
       throw refusal(409, 'The subscription is already refunded');
-    requireActive(own);
-    for (const each of transactionsOf(project, own)) each.isRefunded = true;
-    endSubscription(own, now());
-    announce(project, customer, refundEvents(project, customer, own));
-    res.json(subscriptionView(project, own, now()));
+    requireActive(bought);
+    for (const each of transactionsOf(project, bought)) each.isRefunded = true;
+    endSubscription(bought, now());
+    announce(project, customer, refundEvents(project, customer, bought));
+    res.json(subscriptionView(project, bought, now()));
   });
 
   router.post('/v2/projects/:projectId/purchases/:purchaseId/actions/refund', (req, res) => {
     const project = requireProject(context, req, res, PURCHASES);
     readBody(nothing, req.body);
-    const [customer, own] = findOneTime(project, String(req.params.purchaseId));
-    record('refund', own.id);
-    if (own.store !== 'rc_billing') throw refusal(422, 'Only Web Billing purchases can be refunded');
-    if (own.status === 'refunded') throw refusal(409, 'The purchase is already refunded');
-    own.status = 'refunded';
+    const [customer, purchase] = findOneTime(project, String(req.params.purchaseId));
+    record('refund', purchase.id);
+    if (purchase.store !== 'rc_billing') throw refusal(422, 'Only Web Billing purchases can be refunded');
+    if (purchase.status === 'refunded') throw refusal(409, 'The purchase is already refunded');
+    purchase.status = 'refunded';
     const bought = {
-      ...own,
-      periodStartsAtMs: own.purchasedAtMs,
+      ...purchase,
+      periodStartsAtMs: purchase.purchasedAtMs,
       periodEndsAtMs: null,
-      storeSubscriptionId: own.storePurchaseId,
+      storeSubscriptionId: purchase.storePurchaseId,
     };
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT' };
     announce(project, customer, [
-      eventOf(project, customer, { own: bought, type: 'CANCELLATION', extra, price: -own.grossUsd }),
+      eventOf(project, customer, { bought, type: 'CANCELLATION', extra, price: -purchase.grossUsd }),
     ]);
-    res.json(purchaseView(project, own));
+    res.json(purchaseView(project, purchase));
   });
 
   router.get(subscription, (req, res) => {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
-    res.json(subscriptionView(project, find(project, req).own, now()));
+    res.json(subscriptionView(project, find(project, req).bought, now()));
   });
 
   router.get('/v2/projects/:projectId/purchases/:purchaseId', (req, res) => {
@@ -169,47 +169,47 @@ export function actionRoutes(context: Context): Router {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
     // The description has no parameters for this list; `starting_after` is in the example of its `next_page`.
     if (req.query.limit !== undefined) throw refusal(400, 'limit is not a parameter', { param: 'limit' });
-    const { own } = find(project, req);
-    const product = project.products.find(({ id }) => id === own.productId);
+    const { bought } = find(project, req);
+    const product = project.products.find(({ id }) => id === bought.productId);
     const view = (each: Transaction) => transactionView(each, product?.storeIdentifier);
-    res.json(listPage(req, transactionsOf(project, own).toReversed(), view));
+    res.json(listPage(req, transactionsOf(project, bought).toReversed(), view));
   });
 
   router.post(`${subscription}/transactions/:transactionId/actions/refund`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     readBody(nothing, req.body);
-    const { customer, own } = find(project, req);
-    const transaction = transactionsOf(project, own).find(({ id }) => id === req.params.transactionId);
+    const { customer, bought } = find(project, req);
+    const transaction = transactionsOf(project, bought).find(({ id }) => id === req.params.transactionId);
     if (!transaction) throw missing('Transaction not found');
     record('refund', transaction.id);
-    if (own.store !== 'play_store') throw refusal(422, 'Only Play Store transactions can be refunded');
+    if (bought.store !== 'play_store') throw refusal(422, 'Only Play Store transactions can be refunded');
     if (transaction.isRefunded) throw refusal(409, 'The transaction is already refunded');
     if (now() - transaction.purchasedAtMs > PLAY_REFUND_DAYS * DAY_MS)
       throw refusal(422, 'The transaction is too old to be refunded');
     transaction.isRefunded = true;
     const extra = { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: transaction.id };
-    const price = -lastPaymentUsd(customer, own);
-    announce(project, customer, [eventOf(project, customer, { own, type: 'CANCELLATION', extra, price })]);
-    const product = project.products.find(({ id }) => id === own.productId);
+    const price = -lastPaymentUsd(customer, bought);
+    announce(project, customer, [eventOf(project, customer, { bought, type: 'CANCELLATION', extra, price })]);
+    const product = project.products.find(({ id }) => id === bought.productId);
     res.json(transactionView(transaction, product?.storeIdentifier));
   });
 
   router.post(`${subscription}/actions/extend`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
     const body = readBody(extendSchema, req.body);
-    const { customer, own } = find(project, req);
-    record('extend', own.id);
+    const { customer, bought } = find(project, req);
+    record('extend', bought.id);
     const { extend_by_days: days, extend_until_ms: untilMs } = body;
     if ((days === undefined) === (untilMs === undefined))
       throw refusal(400, 'Either extend_by_days or extend_until_ms is required');
-    const maxDays = MAX_DAYS[own.store];
+    const maxDays = MAX_DAYS[bought.store];
     if (maxDays === undefined) throw refusal(422, 'Subscriptions of this store cannot be extended');
-    requireActive(own);
-    const endMs = own.endsAtMs ?? own.periodEndsAtMs ?? now();
+    requireActive(bought);
+    const endMs = bought.endsAtMs ?? bought.periodEndsAtMs ?? now();
     const newEndMs = untilMs ?? endMs + (days ?? 0) * DAY_MS;
     if (newEndMs <= endMs || newEndMs > endMs + maxDays * DAY_MS)
       throw refusal(422, `The extension must be 1 to ${maxDays} days`, { param: 'extend_by_days' });
-    if (APPLE.has(own.store)) {
+    if (APPLE.has(bought.store)) {
       if (body.extend_reason_code === undefined)
         throw refusal(400, 'extend_reason_code is required', { param: 'extend_reason_code' });
       const recent = state.appleExtensions.filter(
@@ -219,21 +219,21 @@ export function actionRoutes(context: Context): Router {
         throw refusal(422, 'The customer had two extensions within a year');
       state.appleExtensions.push({ customerId: customer.id, atMs: now() });
     }
-    own.periodEndsAtMs = newEndMs;
-    own.endsAtMs = newEndMs;
+    bought.periodEndsAtMs = newEndMs;
+    bought.endsAtMs = newEndMs;
     // Web Billing has no such event.
-    if (own.store !== 'rc_billing')
-      announce(project, customer, [eventOf(project, customer, { own, type: 'SUBSCRIPTION_EXTENDED' })]);
-    res.json(subscriptionView(project, own, now()));
+    if (bought.store !== 'rc_billing')
+      announce(project, customer, [eventOf(project, customer, { bought, type: 'SUBSCRIPTION_EXTENDED' })]);
+    res.json(subscriptionView(project, bought, now()));
   });
 
   router.get(`${subscription}/authenticated_management_url`, (req, res) => {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
-    const { own } = find(project, req);
-    record('manage', own.id);
+    const { bought } = find(project, req);
+    record('manage', bought.id);
     // The description of this call has no 422.
-    if (own.store !== 'rc_billing') throw missing('Only Web Billing has a customer portal');
-    const url = `https://billing.revenuecat.com/${project.appId}/${own.id}?token=${newId('')}`;
+    if (bought.store !== 'rc_billing') throw missing('Only Web Billing has a customer portal');
+    const url = `https://billing.revenuecat.com/${project.appId}/${bought.id}?token=${newId('')}`;
     res.json({ object: 'authenticated_management_url', management_url: url });
   });
 
@@ -269,11 +269,9 @@ export function actionRoutes(context: Context): Router {
     const { order_id: orderId } = readBody(restoreSchema, req.body);
     const customer = requireCustomer(project, req);
     record('restore', orderId);
-    const isMoved = (own: Subscription): boolean =>
-      own.store === 'play_store' && storeIdsOf(project, own).includes(orderId);
-    const owner = [...project.customers.values()].find((each) =>
-      each.subscriptions.some((own) => isMoved(own)),
-    );
+    const isMoved = (each: Subscription): boolean =>
+      each.store === 'play_store' && storeIdsOf(project, each).includes(orderId);
+    const owner = [...project.customers.values()].find((each) => each.subscriptions.some(isMoved));
     if (!owner) throw missing('Order not found');
     if (owner === customer) throw refusal(409, 'The customer already has this order');
     const first = owner.subscriptions.find(isMoved);
@@ -289,16 +287,16 @@ export function actionRoutes(context: Context): Router {
     announce(project, to, [transferEvent(project, { from, to, first, atMs: now() })]);
   }
 
-  function refundEvents(project: Project, customer: Customer, own: Subscription): RevenueCatEvent[] {
+  function refundEvents(project: Project, customer: Customer, bought: Subscription): RevenueCatEvent[] {
     const reason = 'CUSTOMER_SUPPORT';
     return [
       eventOf(project, customer, {
-        own,
+        bought,
         type: 'CANCELLATION',
         extra: { cancel_reason: reason },
-        price: -lastPaymentUsd(customer, own),
+        price: -lastPaymentUsd(customer, bought),
       }),
-      eventOf(project, customer, { own, type: 'EXPIRATION', extra: { expiration_reason: reason } }),
+      eventOf(project, customer, { bought, type: 'EXPIRATION', extra: { expiration_reason: reason } }),
     ];
   }
 
@@ -314,18 +312,18 @@ export function actionRoutes(context: Context): Router {
 }
 
 /** The amount of a refund: RevenueCat's description of the call says "the most recent payment". */
-function lastPaymentUsd({ events }: Customer, own: Subscription): number {
-  const original = own.storeSubscriptionId ?? own.id;
+function lastPaymentUsd({ events }: Customer, bought: Subscription): number {
+  const original = bought.storeSubscriptionId ?? bought.id;
   const payment = events.findLast(
     ({ original_transaction_id, price }) => original_transaction_id === original && Number(price) > 0,
   );
-  return payment ? Number(payment.price) : own.grossUsd;
+  return payment ? Number(payment.price) : bought.grossUsd;
 }
 
 function findOneTime(project: Project, id: string): [Customer, Purchase] {
   for (const customer of project.customers.values()) {
-    const own = customer.purchases.find((each) => each.id === id);
-    if (own) return [customer, own];
+    const purchase = customer.purchases.find((each) => each.id === id);
+    if (purchase) return [customer, purchase];
   }
   throw missing('Purchase not found');
 }

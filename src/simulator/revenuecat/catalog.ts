@@ -55,7 +55,7 @@ export function catalogRoutes(context: Context): Router {
   router.get('/v2/projects', (req, res) => {
     const session = res.locals.session as Session;
     requireScope(session, 'project_configuration:projects:read');
-    const own = [...state.projects.values()].filter(({ id }) => id === session.projectId);
+    const projects = [...state.projects.values()].filter(({ id }) => id === session.projectId);
     const view = ({ id, name, createdAtMs }: Project) => ({
       object: 'project',
       id,
@@ -64,26 +64,26 @@ export function catalogRoutes(context: Context): Router {
       icon_url: null,
       icon_url_large: null,
     });
-    res.json(listPage(req, own, view));
+    res.json(listPage(req, projects, view));
   });
 
   router.get(`${project}/entitlements`, (req, res) => {
-    const own = requireProject(context, req, res, 'project_configuration:entitlements:read');
-    res.json(listPage(req, own.entitlements, (each) => entitlementView(own, each)));
+    const project = requireProject(context, req, res, 'project_configuration:entitlements:read');
+    res.json(listPage(req, project.entitlements, (each) => entitlementView(project, each)));
   });
 
   router.get(`${project}/products`, (req, res) => {
-    const own = requireProject(context, req, res, 'project_configuration:products:read');
-    res.json(listPage(req, own.products, productView));
+    const project = requireProject(context, req, res, 'project_configuration:products:read');
+    res.json(listPage(req, project.products, productView));
   });
 
   router.get(webhooks, (req, res) => {
-    const own = requireProject(context, req, res, reads);
-    res.json(listPage(req, own.webhooks, (each) => webhookView(own.id, each)));
+    const project = requireProject(context, req, res, reads);
+    res.json(listPage(req, project.webhooks, (each) => webhookView(project.id, each)));
   });
 
   router.post(webhooks, (req, res) => {
-    const own = requireProject(context, req, res, writes);
+    const project = requireProject(context, req, res, writes);
     const body = readBody(webhookSchema, req.body);
     const webhook: Webhook = {
       id: newId('whintgr'),
@@ -97,22 +97,22 @@ export function catalogRoutes(context: Context): Router {
       signingSecret: null,
       lastDelivery: null,
     };
-    own.webhooks.push(webhook);
-    res.status(201).json(webhookView(own.id, webhook));
+    project.webhooks.push(webhook);
+    res.status(201).json(webhookView(project.id, webhook));
   });
 
   router.get(`${webhooks}/:webhookId`, (req, res) => {
-    const own = requireProject(context, req, res, reads);
-    const webhook = own.webhooks.find(({ id }) => id === req.params.webhookId);
+    const project = requireProject(context, req, res, reads);
+    const webhook = project.webhooks.find(({ id }) => id === req.params.webhookId);
     if (!webhook) throw missing();
-    res.json(webhookView(own.id, webhook));
+    res.json(webhookView(project.id, webhook));
   });
 
   router.delete(`${webhooks}/:webhookId`, (req, res) => {
-    const own = requireProject(context, req, res, writes);
-    const at = own.webhooks.findIndex(({ id }) => id === req.params.webhookId);
+    const project = requireProject(context, req, res, writes);
+    const at = project.webhooks.findIndex(({ id }) => id === req.params.webhookId);
     if (at < 0) throw missing();
-    own.webhooks.splice(at, 1);
+    project.webhooks.splice(at, 1);
     res.json({ object: 'webhook_integration', id: req.params.webhookId, deleted_at: now() });
   });
 

@@ -67,14 +67,14 @@ export function customerRoutes(context: Context): Router {
 
   router.get(`${one}/subscriptions`, (req, res) => {
     const project = requireProject(context, req, res, SUBSCRIPTIONS);
-    const own = inEnvironment(req, requireCustomer(project, req).subscriptions);
-    res.json(listPage(req, own, (each) => subscriptionView(project, each, now())));
+    const subscriptions = inEnvironment(req, requireCustomer(project, req).subscriptions);
+    res.json(listPage(req, subscriptions, (each) => subscriptionView(project, each, now())));
   });
 
   router.get(`${one}/purchases`, (req, res) => {
     const project = requireProject(context, req, res, PURCHASES);
-    const own = inEnvironment(req, requireCustomer(project, req).purchases);
-    res.json(listPage(req, own, (each) => purchaseView(project, each)));
+    const purchases = inEnvironment(req, requireCustomer(project, req).purchases);
+    res.json(listPage(req, purchases, (each) => purchaseView(project, each)));
   });
 
   router.get(`${one}/events`, (req, res) => {
@@ -148,6 +148,6 @@ function identifier(req: Request, name: string): string {
   return value;
 }
 
-function everyones<T>(project: Project, own: (customer: Customer) => readonly T[]): T[] {
-  return [...project.customers.values()].flatMap(own);
+function everyones<T>(project: Project, listOf: (customer: Customer) => readonly T[]): T[] {
+  return [...project.customers.values()].flatMap(listOf);
 }

@@ -118,15 +118,15 @@ export function purchaseEvent(
   project: Project,
   customer: Customer,
   about: {
-    readonly own: Bought;
+    readonly bought: Bought;
     readonly type: string;
     readonly atMs: number;
     readonly price?: number;
     readonly extra?: Record<string, unknown>;
   },
 ): RevenueCatEvent {
-  const { own, type, atMs, price = 0 } = about;
-  const original = own.storeSubscriptionId ?? own.id;
+  const { bought, type, atMs, price = 0 } = about;
+  const original = bought.storeSubscriptionId ?? bought.id;
   const last = customer.events.findLast((event) => event.original_transaction_id === original);
   return lifecycleEvent(
     type,
@@ -136,15 +136,15 @@ export function purchaseEvent(
       aliases: customer.aliases,
       email: customer.attributes.get('$email')?.value,
       appId: project.appId,
-      productId: project.products.find(({ id }) => id === own.productId)?.storeIdentifier ?? 'unknown',
+      productId: project.products.find(({ id }) => id === bought.productId)?.storeIdentifier ?? 'unknown',
       entitlements: project.entitlements
-        .filter(({ id }) => own.entitlementIds.includes(id))
+        .filter(({ id }) => bought.entitlementIds.includes(id))
         .map(({ lookupKey }) => lookupKey),
-      store: own.store.toUpperCase(),
-      environment: own.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
+      store: bought.store.toUpperCase(),
+      environment: bought.environment === 'sandbox' ? 'SANDBOX' : 'PRODUCTION',
       periodType: 'NORMAL',
-      purchasedAtMs: own.periodStartsAtMs,
-      expirationAtMs: own.periodEndsAtMs,
+      purchasedAtMs: bought.periodStartsAtMs,
+      expirationAtMs: bought.periodEndsAtMs,
       transactionId: String(last?.transaction_id ?? original),
       originalTransactionId: original,
       price,

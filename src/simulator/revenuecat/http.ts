@@ -121,9 +121,9 @@ export function authenticate(context: Context): RequestHandler {
   const windows = new Map<string, { minute: number; used: number }>();
   return (req, res, next) => {
     const key = /^Bearer (\S+)$/.exec(req.get('authorization') ?? '')?.[1];
-    const known = key === undefined ? undefined : context.state.keys.get(key);
-    if (key === undefined || known?.status !== 'valid') throw refusal(401, 'Invalid API key');
-    res.locals.session = { key, projectId: known.projectId, scopes: known.scopes } satisfies Session;
+    const apiKey = key === undefined ? undefined : context.state.keys.get(key);
+    if (key === undefined || apiKey?.status !== 'valid') throw refusal(401, 'Invalid API key');
+    res.locals.session = { key, projectId: apiKey.projectId, scopes: apiKey.scopes } satisfies Session;
 
     const domain = /\/(customers|subscriptions|purchases)(\/|$)/.test(req.path)
       ? 'customer'

@@ -521,8 +521,8 @@ export function customerFromStory(state: RevenueCatState, projectId: string, sto
     attributes: story.email === undefined ? {} : { $email: story.email },
     ...(story.subscriptions.some(({ store }) => store === 'play_store') && { platform: 'android' }),
   });
-  for (const own of story.subscriptions) {
-    const { product, productName, duration, entitlements, ...rest } = own;
+  for (const bought of story.subscriptions) {
+    const { product, productName, duration, entitlements, ...rest } = bought;
     customer.subscriptions.push({
       ...rest,
       id: newId('sub'),
@@ -542,8 +542,8 @@ export function customerFromStory(state: RevenueCatState, projectId: string, sto
       ),
     });
   }
-  for (const own of story.purchases) {
-    const { product, productName, ...rest } = own;
+  for (const bought of story.purchases) {
+    const { product, productName, ...rest } = bought;
     customer.purchases.push({
       ...rest,
       id: newId('purch'),

@@ -174,22 +174,24 @@ export function givesAccess(subscription: Subscription, nowMs: number): boolean 
 }
 
 /** The events of a subscription's charges, oldest first. */
-export function paymentsOf(project: Project, own: Subscription): RevenueCatEvent[] {
-  const owners = new Set([own.originalCustomerId, own.customerId].map((id) => project.aliases.get(id)));
+export function paymentsOf(project: Project, subscription: Subscription): RevenueCatEvent[] {
+  const owners = new Set(
+    [subscription.originalCustomerId, subscription.customerId].map((id) => project.aliases.get(id)),
+  );
   return [...owners]
     .flatMap((owner) => owner?.events ?? [])
     .filter(
       ({ type, original_transaction_id: original, environment }) =>
         (type === 'INITIAL_PURCHASE' || type === 'RENEWAL') &&
-        original === own.storeSubscriptionId &&
-        environment === own.environment.toUpperCase(),
+        original === subscription.storeSubscriptionId &&
+        environment === subscription.environment.toUpperCase(),
     );
 }
 
 /** The store's IDs of a subscription, including those of past periods. */
-export const storeIdsOf = (project: Project, own: Subscription): unknown[] => [
-  own.storeSubscriptionId,
-  ...paymentsOf(project, own).map(({ transaction_id: id }) => id),
+export const storeIdsOf = (project: Project, subscription: Subscription): unknown[] => [
+  subscription.storeSubscriptionId,
+  ...paymentsOf(project, subscription).map(({ transaction_id: id }) => id),
 ];
 
 export function insertCustomer(
@@ -230,8 +232,8 @@ export function ensureEntitlement(
   lookupKey: string,
   displayName?: string,
 ): Entitlement {
-  const known = project.entitlements.find((each) => each.lookupKey === lookupKey);
-  if (known) return known;
+  const existing = project.entitlements.find((each) => each.lookupKey === lookupKey);
+  if (existing) return existing;
   const entitlement = {
     id: newId('entl'),
     lookupKey,
@@ -247,8 +249,8 @@ export function ensureProduct(
   nowMs: number,
   fields: Pick<Product, 'storeIdentifier'> & Partial<Product>,
 ): Product {
-  const known = project.products.find((each) => each.storeIdentifier === fields.storeIdentifier);
-  if (known) return known;
+  const existing = project.products.find((each) => each.storeIdentifier === fields.storeIdentifier);
+  if (existing) return existing;
   const product: Product = {
     displayName: null,
     type: 'subscription',

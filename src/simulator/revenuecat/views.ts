@@ -81,9 +81,9 @@ export interface ActiveEntitlement {
 export function activeEntitlements(customer: Customer, nowMs: number): ActiveEntitlement[] {
   const ends = new Map<string, number | null>();
   const note = (entitlementId: string, end: number | null): void => {
-    const known = ends.get(entitlementId);
-    if (known === undefined) ends.set(entitlementId, end);
-    else if (known !== null) ends.set(entitlementId, end === null ? null : Math.max(known, end));
+    const latest = ends.get(entitlementId);
+    if (latest === undefined) ends.set(entitlementId, end);
+    else if (latest !== null) ends.set(entitlementId, end === null ? null : Math.max(latest, end));
   };
   for (const subscription of customer.subscriptions) {
     if (!givesAccess(subscription, nowMs)) continue;
@@ -141,60 +141,62 @@ const NAMED_BY_LATEST = new Set(['app_store', 'mac_app_store', 'play_store']);
 
 export function subscriptionView(
   project: Project,
-  own: Subscription,
+  subscription: Subscription,
   nowMs: number,
 ): Record<string, unknown> {
-  const access = givesAccess(own, nowMs);
-  const pending = project.products.find(({ id }) => id === own.pendingProductId);
+  const access = givesAccess(subscription, nowMs);
+  const pending = project.products.find(({ id }) => id === subscription.pendingProductId);
   return {
     object: 'subscription',
-    id: own.id,
-    customer_id: own.customerId,
-    original_customer_id: own.originalCustomerId,
-    product_id: own.productId,
-    starts_at: own.startsAtMs,
-    current_period_starts_at: own.periodStartsAtMs,
-    current_period_ends_at: own.periodEndsAtMs,
+    id: subscription.id,
+    customer_id: subscription.customerId,
+    original_customer_id: subscription.originalCustomerId,
+    product_id: subscription.productId,
+    starts_at: subscription.startsAtMs,
+    current_period_starts_at: subscription.periodStartsAtMs,
+    current_period_ends_at: subscription.periodEndsAtMs,
     // While a payment is retried, access outlasts the period, but `ends_at` is the period's end (v2 description).
-    ends_at: own.status === 'in_grace_period' ? own.periodEndsAtMs : own.endsAtMs,
+    ends_at: subscription.status === 'in_grace_period' ? subscription.periodEndsAtMs : subscription.endsAtMs,
     gives_access: access,
     pending_payment: false,
-    auto_renewal_status: own.autoRenewalStatus,
-    status: own.givesAccess && !access ? 'expired' : own.status,
-    total_revenue_in_usd: revenue(own.grossUsd),
+    auto_renewal_status: subscription.autoRenewalStatus,
+    status: subscription.givesAccess && !access ? 'expired' : subscription.status,
+    total_revenue_in_usd: revenue(subscription.grossUsd),
     presented_offering_id: null,
-    entitlements: entitlementsOf(project, own.entitlementIds, `subscriptions/${own.id}`),
-    environment: own.environment,
-    store: own.store,
+    entitlements: entitlementsOf(project, subscription.entitlementIds, `subscriptions/${subscription.id}`),
+    environment: subscription.environment,
+    store: subscription.store,
     // Apple's and Google's identifier is that of the latest charge.
-    store_subscription_identifier: NAMED_BY_LATEST.has(own.store)
-      ? storeIdsOf(project, own).at(-1)
-      : own.storeSubscriptionId,
+    store_subscription_identifier: NAMED_BY_LATEST.has(subscription.store)
+      ? storeIdsOf(project, subscription).at(-1)
+      : subscription.storeSubscriptionId,
     ownership: 'purchased',
     pending_changes:
-      own.autoRenewalStatus === 'will_change_product' && pending ? { product: productView(pending) } : null,
-    country: own.country,
-    management_url: own.managementUrl,
+      subscription.autoRenewalStatus === 'will_change_product' && pending
+        ? { product: productView(pending) }
+        : null,
+    country: subscription.country,
+    management_url: subscription.managementUrl,
   };
 }
 
-export function purchaseView(project: Project, own: Purchase): Record<string, unknown> {
+export function purchaseView(project: Project, purchase: Purchase): Record<string, unknown> {
   return {
     object: 'purchase',
-    id: own.id,
-    customer_id: own.customerId,
-    original_customer_id: own.originalCustomerId ?? own.customerId,
-    product_id: own.productId,
-    purchased_at: own.purchasedAtMs,
-    revenue_in_usd: revenue(own.grossUsd),
-    quantity: own.quantity,
-    status: own.status,
+    id: purchase.id,
+    customer_id: purchase.customerId,
+    original_customer_id: purchase.originalCustomerId ?? purchase.customerId,
+    product_id: purchase.productId,
+    purchased_at: purchase.purchasedAtMs,
+    revenue_in_usd: revenue(purchase.grossUsd),
+    quantity: purchase.quantity,
+    status: purchase.status,
     presented_offering_id: null,
-    entitlements: entitlementsOf(project, own.entitlementIds, `purchases/${own.id}`),
-    environment: own.environment,
-    store: own.store,
-    store_purchase_identifier: own.storePurchaseId,
+    entitlements: entitlementsOf(project, purchase.entitlementIds, `purchases/${purchase.id}`),
+    environment: purchase.environment,
+    store: purchase.store,
+    store_purchase_identifier: purchase.storePurchaseId,
     ownership: 'purchased',
-    country: own.country,
+    country: purchase.country,
   };
 }

@@ -60,12 +60,12 @@ let latest = { people: [], descriptions: {} };
 /** What each part shows, so that a poll redraws only what changed. */
 const whenChanged = redrawer(new Map());
 /** Who was in a list before, by list, so that newcomers can be highlighted. */
-const known = new Map();
+const shownBefore = new Map();
 
 /** The ids that were not in this list when it was drawn last. */
 function newcomers(list, ids) {
-  const before = known.get(list);
-  known.set(list, new Set(ids));
+  const before = shownBefore.get(list);
+  shownBefore.set(list, new Set(ids));
   return new Set(before === undefined ? [] : ids.filter((id) => !before.has(id)));
 }
 
@@ -236,10 +236,10 @@ async function refresh() {
   draw();
 }
 
-for (const button of document.querySelectorAll('[data-happening]')) {
+for (const button of document.querySelectorAll('[data-action]')) {
   button.addEventListener('click', async () => {
     try {
-      const { message } = await callPlatform(`/intercom/happenings/${button.dataset.happening}`, {
+      const { message } = await callPlatform(`/intercom/trials/${button.dataset.action}`, {
         method: 'POST',
       });
       notify(message);
