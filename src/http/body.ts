@@ -36,13 +36,11 @@ export function rawBody(maxBytes: number): RequestHandler {
   };
 }
 
-/** {@link rawBody}, and parses it into `req.body`; `undefined`: it is not JSON. For routes without a signature. */
+/** Parses the body into `req.body`; `undefined`: it is not JSON. For routes without a signature. */
 export function jsonBody(maxBytes: number): RequestHandler {
   return async (req, res, next) => {
     requireJson(req);
-    const bytes = await readBody(req, res, maxBytes);
-    (req as RawRequest).rawBody = bytes;
-    req.body = parseJson(bytes.toString());
+    req.body = parseJson((await readBody(req, res, maxBytes)).toString());
     next();
   };
 }

@@ -5,7 +5,7 @@ import { OAuthStateEntity } from '../database/entities.ts';
 import type { Entities } from '../database/sql.ts';
 import { AppError, answerOrError, badRequest, forbidden } from '../errors.ts';
 import { createRouter } from '../http/app.ts';
-import { jsonBody, type RawRequest } from '../http/body.ts';
+import { parseJson, type RawRequest, readBody } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { assertVerified } from '../http/signed.ts';
 import { idField, optional } from '../intercom/fields.ts';
@@ -159,6 +159,13 @@ export function uninstallRouter(app: AppContext): Router {
 
   const router = createRouter();
   const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
+  /** Of any content type: the headers are not documented either (UNVERIFIED). */
+  const read: RequestHandler = async (req, res, next) => {
+    const body = await readBody(req, res, MAX_UNINSTALL_BYTES);
+    (req as RawRequest).rawBody = body;
+    req.body = parseJson(body.toString());
+    next();
+  };
   /** Limits only unsigned notices: signed ones may come from the same address, such as that of a proxy. */
   const verifyOrLimit: RequestHandler = (req, res, next) => {
     const { clientSecret: secret } = app.config.intercom;
@@ -169,7 +176,7 @@ export function uninstallRouter(app: AppContext): Router {
     if (signatures.length === 0) return limitUnsigned(req, res, next);
     next();
   };
-  router.post('/', jsonBody(MAX_UNINSTALL_BYTES), verifyOrLimit, (req, res) => {
+  router.post('/', read, verifyOrLimit, (req, res) => {
     const body = uninstallSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"app_id": "…"}');
     const workspaceId = body.data.app_id;

@@ -383,6 +383,11 @@ describe('uninstalling', () => {
     await notice('no\0body').expect(400);
     await supertest(site.server).post('/intercom/uninstall').send({ workspace: 'x' }).expect(400);
     await supertest(site.server).post('/intercom/uninstall').type('json').send('{"app_id":').expect(400);
+    await supertest(site.server)
+      .post('/intercom/uninstall')
+      .type('text')
+      .send('{"app_id":"nobody"}')
+      .expect(200);
     const body = '{"app_id":"nobody"}';
     const signature = createHmac('sha256', CLIENT_SECRET).update(body).digest('hex');
     await supertest(site.server)
