@@ -20,7 +20,8 @@ const EVENTS_PER_PAGE = 4;
 
 /**
  * The card before the customer is known: an initialize request names no contact, so Intercom requests the content at
- * each view, for the contact who is looking.
+ * each view, for the contact who is looking. Without `content`, as in Intercom's example; its schema requires one
+ * (CONFLICT), but also says that a canvas is either static or live.
  */
 export function liveCanvas(publicUrl: string) {
   return { content_url: `${publicUrl}/canvas/messenger/live` };

@@ -19,9 +19,9 @@ describe('a canvas', () => {
   });
 
   test('is refused when Intercom would refuse it: above 64 KB, counted in bytes', () => {
-    const half = 'é'.repeat(32 * 1024 - 50);
+    const half = 'é'.repeat(32_000 - 50);
     canvas([text(half)], { note: half });
-    for (const longer of ['é'.repeat(32 * 1024), 'é'.repeat(60 * 1024)]) {
+    for (const longer of ['é'.repeat(32_000), 'é'.repeat(60 * 1024)]) {
       assert.throws(() => canvas([text(longer)]), /64 KB/);
       assert.throws(() => canvas([], { note: longer }), /64 KB/);
     }
