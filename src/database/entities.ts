@@ -205,6 +205,7 @@ export const CatalogEntity = entity('catalog', {
   /** An entitlement's lookup key, a product's store identifier. */
   lookupKey: text(),
   displayName: nullable(text()),
+  /** 1970: an entitlement that was deleted or archived. It still names old events, but cannot be granted. */
   fetchedAt: timestamptz(),
 });
 

@@ -20,7 +20,7 @@ import { OUTAGE_ERRORS, readByKnownId, usableIds, withClient } from './read-reve
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
 
-export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName'>;
+export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName' | 'fetchedAt'>;
 
 /**
  * The project's entitlements sorted by name, as last read from RevenueCat. Entitlements that share a name get their
@@ -197,7 +197,7 @@ export function entitlementName(customer: ActionCustomer, entitlement: Entitleme
 }
 
 /** The project's entitlements as stored; read from RevenueCat when none is known. @throws ActionError when that fails */
-export async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
+async function readEntitlements(app: AppContext, project: Project): Promise<Entitlement[]> {
   const stored = await listEntitlements(app.database, project);
   if (stored.length > 0 || project.apiKey === null) return stored;
   const reading = withClient(app, project, (client) => readCurrentCatalog({ ...app, project, client }));
@@ -205,6 +205,11 @@ export async function readEntitlements(app: AppContext, project: Project): Promi
   if (!(read instanceof AppError)) return listEntitlements(app.database, project);
   app.logger.warn({ code: read.code, workspaceId: project.workspaceId }, 'entitlements not read');
   throw failed(read.code);
+}
+
+/** The entitlements that can be granted. @throws ActionError when none is known and RevenueCat cannot be read */
+export async function readGrantable(app: AppContext, project: Project): Promise<Entitlement[]> {
+  return (await readEntitlements(app, project)).filter(({ fetchedAt }) => fetchedAt.getTime() > 0);
 }
 
 /** What stores will charge for an entitlement before its grant ends, including when a pause ends by then. */

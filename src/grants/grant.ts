@@ -12,7 +12,7 @@ import {
   entitlementName,
   findNoEffect,
   readCurrentAccess,
-  readEntitlements,
+  readGrantable,
   readOrStoredAccess,
 } from './access.ts';
 import type { GrantStart } from './action.ts';
@@ -49,7 +49,7 @@ export function endOfGrant(
 /** Computes exactly what the grant would do. @throws ActionError */
 export async function prepareGrant(context: ActionContext, form: GrantForm): Promise<ReviewedGrant> {
   const { workspace, customer } = context;
-  const entitlements = await readEntitlements(context.app, context.customer.project);
+  const entitlements = await readGrantable(context.app, context.customer.project);
   const entitlement = findEntitlement(customer, entitlements, form.entitlement);
   const customEndMs = form.end ? parseEndDate(form.end, workspace.timezone) : null;
   if (entitlements.length === 0) throw invalid('noEntitlements');
@@ -89,7 +89,7 @@ function checkTerms({ app, workspace }: ActionContext, reviewed: ReviewedGrant):
 /** Checks what was reviewed against the policy and what RevenueCat has now. @throws ActionError */
 export async function recheckGrant(context: ActionContext, reviewed: ReviewedGrant): Promise<ReviewedGrant> {
   checkTerms(context, reviewed);
-  const entitlements = await readEntitlements(context.app, context.customer.project);
+  const entitlements = await readGrantable(context.app, context.customer.project);
   const entitlement = entitlements.find(({ id }) => id === reviewed.target);
   if (!entitlement)
     throw failed(entitlements.length === 0 ? 'revenuecat_unavailable' : 'revenuecat_not_found');

@@ -98,9 +98,18 @@ async function storeCatalog({ database, logger, now, project, client }: CatalogC
   if (products === null) logger.info({ projectId }, 'the API key may not read products: their ids are shown');
   const common = { workspaceId, projectId, fetchedAt: new Date(now()) };
   const rows = [
-    ...entitlements.map((item) => ({ ...item, ...common, kind: 'entitlement' as const })),
+    ...entitlements.map(({ isArchived: _, ...item }) => ({
+      ...item,
+      ...common,
+      kind: 'entitlement' as const,
+    })),
     ...(products ?? []).map((item) => ({ ...item, ...common, kind: 'product' as const })),
   ];
   for (let from = 0; from < rows.length; from += BATCH_SIZE)
     await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
+  await database.query(
+    `update catalog set fetched_at = to_timestamp(0)
+      where workspace_id = $1 and project_id = $2 and kind = 'entitlement' and not (id = any($3))`,
+    [workspaceId, projectId, entitlements.flatMap(({ id, isArchived }) => (isArchived ? [] : [id]))],
+  );
 }

@@ -54,8 +54,13 @@ export const activeEntitlementSchema = z
 
 /** Events and snapshots use an entitlement's lookup key. The lookup key of a product is the store's identifier. */
 export const entitlementSchema = z
-  .object({ id: z.string(), lookup_key: z.string(), display_name: name })
-  .transform((item) => ({ id: item.id, lookupKey: item.lookup_key, displayName: item.display_name }));
+  .object({ id: z.string(), lookup_key: z.string(), display_name: name, state: text })
+  .transform((item) => ({
+    id: item.id,
+    lookupKey: item.lookup_key,
+    displayName: item.display_name,
+    isArchived: item.state === 'inactive',
+  }));
 
 export const productSchema = z
   .object({ id: z.string(), store_identifier: z.string(), display_name: name })

@@ -883,6 +883,37 @@ describe('many', () => {
     await database.query(`delete from catalog where lookup_key like 'same%'`);
   });
 
+  test('entitlements that were archived or deleted are not offered, and their grants can be removed', async () => {
+    const project = product.revenueCat.state.projects.get(REVENUECAT_PROJECT_ID);
+    const pro = project?.entitlements.find(({ lookupKey }) => lookupKey === 'pro');
+    assert.ok(project && pro);
+    const removeOthers = () => project.entitlements.splice(0, Number.POSITIVE_INFINITY, pro);
+    removeOthers();
+    const card = await openCustomer(product);
+    // An unknown entitlement makes the app read all of them again.
+    const offeredWith = async (key: string) => {
+      product.revenueCat.addEntitlement(REVENUECAT_PROJECT_ID, key, `Once ${key}`);
+      give(product, card.appUserId, { entitlement: key, endsAtMs: Date.now() + 5 * DAY_MS });
+      await (await openAgain(product, card)).press('refresh');
+      const form = await (await openAgain(product, card)).press('grant');
+      const options = (component(form, 'grant.entitlement')?.options ?? []) as { text: string }[];
+      return options.map(({ text }) => text);
+    };
+    await offeredWith('archived');
+    assert.deepEqual(await offeredWith('deleted'), ['Once archived', 'Once deleted', 'Pro']);
+    const archived = project.entitlements.find(({ lookupKey }) => lookupKey === 'archived');
+    assert.ok(archived);
+    archived.state = 'inactive';
+    project.entitlements.splice(0, Number.POSITIVE_INFINITY, pro, archived);
+    assert.deepEqual(await offeredWith('new'), ['Once new', 'Pro']);
+    const grants = await (await openAgain(product, card)).press('grants');
+    for (const name of ['archived', 'new']) assert.match(grants.text, new RegExp(`Once ${name}`));
+    const shown = await grants.press(`grant:revenuecat/archived`);
+    assert.ok(idsOn(shown.canvas).includes('revoke:revenuecat/archived'), shown.text);
+    removeOthers();
+    await product.server.connected.database.query(`delete from catalog where lookup_key <> 'pro'`);
+  });
+
   test('the history is paged, newest first, in both directions', async () => {
     const card = await openCustomer(product);
     const made = grantIdOn(await grantOf(card));

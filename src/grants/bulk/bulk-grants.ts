@@ -7,7 +7,7 @@ import { auditAdmin } from '../../workspaces/audit.ts';
 import type { Project } from '../../workspaces/projects.ts';
 import type { Workspace } from '../../workspaces/repository.ts';
 import type { WorkspaceSettings } from '../../workspaces/settings.ts';
-import { type Entitlement, readEntitlements } from '../access.ts';
+import { type Entitlement, readGrantable } from '../access.ts';
 import { GRANT_STARTS, nameOf } from '../action.ts';
 import { ActionError, orActionError } from '../action-error.ts';
 import { DURATIONS, isDuration, lengthInDays } from '../durations.ts';
@@ -71,7 +71,7 @@ const NO_ENTITLEMENT =
 
 /** Entitlements to choose from; none while RevenueCat cannot be read. */
 export async function listGrantable(app: AppContext, project: Project): Promise<readonly Entitlement[]> {
-  const read = await orActionError(readEntitlements(app, project));
+  const read = await orActionError(readGrantable(app, project));
   return read instanceof ActionError ? [] : read;
 }
 

@@ -20,7 +20,7 @@ import {
   type Entitlement,
   endsOf,
   entitlementName,
-  readEntitlements,
+  readGrantable,
   storedAccess,
 } from '../access.ts';
 import { GRANT_STARTS } from '../action.ts';
@@ -176,7 +176,7 @@ async function grantFields(
   error?: ActionError,
 ): Promise<Part[] | string> {
   const { t } = context.messages;
-  const entitlements = await readEntitlements(context.app, context.customer.project);
+  const entitlements = await readGrantable(context.app, context.customer.project);
   const selected =
     findEntitlement(context.customer, entitlements, form.entitlement) ??
     likelyEntitlement(context, entitlements);

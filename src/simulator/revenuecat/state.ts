@@ -7,6 +7,7 @@ export interface Entitlement {
   readonly lookupKey: string;
   readonly displayName: string;
   readonly createdAtMs: number;
+  state: 'active' | 'inactive';
 }
 
 export interface Product {
@@ -239,6 +240,7 @@ export function ensureEntitlement(
     lookupKey,
     displayName: displayName ?? lookupKey,
     createdAtMs: nowMs,
+    state: 'active' as const,
   };
   project.entitlements.push(entitlement);
   return entitlement;

@@ -33,7 +33,7 @@ export function entitlementView(
     lookup_key: entitlement.lookupKey,
     display_name: entitlement.displayName,
     created_at: entitlement.createdAtMs,
-    state: 'active',
+    state: entitlement.state,
   };
 }
 
