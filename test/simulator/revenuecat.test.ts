@@ -66,13 +66,19 @@ const refusals: [string, () => request.Test, number, string][] = [
   ],
   [
     'webhook: without TLS',
-    () => post('/integrations/webhooks', { name: 'x', url: 'http://a.example/' }),
+    () => post('/integrations/webhooks', { name: 'x', url: 'http://a.example/', authorization_header: 'x' }),
     400,
     'parameter_error',
   ],
   [
     'webhook: an empty app',
-    () => post('/integrations/webhooks', { name: 'x', url: 'https://a.example/', app_id: '' }),
+    () =>
+      post('/integrations/webhooks', {
+        name: 'x',
+        url: 'https://a.example/',
+        authorization_header: 'x',
+        app_id: '',
+      }),
     400,
     'parameter_error',
   ],

@@ -290,7 +290,7 @@ function transfer({ project, customer, subscription, nowMs }: ActionInput): read
     (each) => each !== customer && each.subscriptions.length === 0 && each.purchases.length === 0,
   );
   if (!receiver) return [];
-  move(customer.subscriptions, receiver.subscriptions, { to: receiver.id, isMoved: () => true });
+  move(customer.subscriptions, receiver.subscriptions, { to: receiver.id });
   return [transferEvent(project, { from: customer, to: receiver, first: subscription, atMs: nowMs })];
 }
 

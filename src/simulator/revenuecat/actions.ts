@@ -44,14 +44,11 @@ const PLAY_REFUND_DAYS = 365;
 const YEAR_MS = 365 * DAY_MS;
 
 const nothing = z.strictObject({}).optional();
-const transferSchema = z.strictObject({
-  target_customer_id: z.string(),
-  app_ids: z.array(z.string().min(1).max(255)).nullish(),
-});
+const transferSchema = z.strictObject({ target_customer_id: z.string() });
 const restoreSchema = z.strictObject({ order_id: z.string().regex(/^GPA\.[\d-]+(\.\.\d+)?$/) });
 const extendSchema = z.strictObject({
-  extend_by_days: z.int().min(1).optional(),
-  extend_until_ms: z.int().optional(),
+  // `extend_until_ms`, which RevenueCat takes instead, is not simulated.
+  extend_by_days: z.int().min(1),
   // API v1 has Apple's numbers instead.
   extend_reason_code: z
     .enum(['undeclared', 'customer_satisfaction', 'other', 'service_issue_or_outage'])
@@ -199,15 +196,12 @@ export function actionRoutes(context: Context): Router {
     const body = readBody(extendSchema, req.body);
     const { customer, bought } = find(project, req);
     record('extend', bought.id);
-    const { extend_by_days: days, extend_until_ms: untilMs } = body;
-    if ((days === undefined) === (untilMs === undefined))
-      throw refusal(400, 'Either extend_by_days or extend_until_ms is required');
     const maxDays = MAX_DAYS[bought.store];
     if (maxDays === undefined) throw refusal(422, 'Subscriptions of this store cannot be extended');
     requireActive(bought);
     const endMs = bought.endsAtMs ?? bought.periodEndsAtMs ?? now();
-    const newEndMs = untilMs ?? endMs + (days ?? 0) * DAY_MS;
-    if (newEndMs <= endMs || newEndMs > endMs + maxDays * DAY_MS)
+    const newEndMs = endMs + body.extend_by_days * DAY_MS;
+    if (body.extend_by_days > maxDays)
       throw refusal(422, `The extension must be 1 to ${maxDays} days`, { param: 'extend_by_days' });
     if (APPLE.has(bought.store)) {
       if (body.extend_reason_code === undefined)
@@ -248,15 +242,9 @@ export function actionRoutes(context: Context): Router {
     if (!target) throw missing('Target customer not found');
     record('transfer', source.id);
     if (target === source) throw refusal(422, 'Source and target are the same customer');
-    const isMoved = ({ productId }: { productId: string | null }): boolean => {
-      const product = project.products.find(({ id }) => id === productId);
-      return body.app_ids == null || (product !== undefined && body.app_ids.includes(product.appId));
-    };
-    const first = [...source.subscriptions, ...source.purchases].find(
-      (item) => item.store !== 'promotional' && isMoved(item),
-    );
-    move(source.subscriptions, target.subscriptions, { to: target.id, isMoved });
-    move(source.purchases, target.purchases, { to: target.id, isMoved });
+    const first = [...source.subscriptions, ...source.purchases].find(({ store }) => store !== 'promotional');
+    move(source.subscriptions, target.subscriptions, { to: target.id });
+    move(source.purchases, target.purchases, { to: target.id });
     if (first) announceTransfer(project, { from: source, to: target, first });
     res.json({
       source_customer: customerView(project, source),
@@ -336,10 +324,10 @@ export function move<
     readonly productId: string | null;
     readonly store: string;
   },
->(from: T[], to: T[], how: { readonly to: string; readonly isMoved: (item: T) => boolean }): void {
+>(from: T[], to: T[], how: { readonly to: string; readonly isMoved?: (item: T) => boolean }): void {
   for (const item of [...from]) {
     // Grants stay: they were not bought.
-    if (item.store === 'promotional' || !how.isMoved(item)) continue;
+    if (item.store === 'promotional' || how.isMoved?.(item) === false) continue;
     from.splice(from.indexOf(item), 1);
     item.originalCustomerId ??= item.customerId;
     item.customerId = how.to;

@@ -9,27 +9,10 @@ import {
   requireScope,
   type Session,
 } from './http.ts';
-import { newId, type Project, type Webhook } from './state.ts';
+import { insertWebhook, type Project, type Webhook } from './state.ts';
 import { entitlementView, productView } from './views.ts';
 
-const EVENT_TYPES = [
-  'initial_purchase',
-  'renewal',
-  'product_change',
-  'cancellation',
-  'billing_issue',
-  'non_renewing_purchase',
-  'uncancellation',
-  'transfer',
-  'subscription_paused',
-  'expiration',
-  'subscription_extended',
-  'invoice_issuance',
-  'temporary_entitlement_grant',
-  'refund_reversed',
-  'virtual_currency_transaction',
-] as const;
-
+/** The fields that the app sends; RevenueCat accepts others, too. */
 const webhookSchema = z.strictObject({
   name: z.string().min(1).max(1500),
   // RevenueCat requires HTTPS; an app on loopback has none.
@@ -37,10 +20,7 @@ const webhookSchema = z.strictObject({
     .url()
     .max(5000)
     .regex(/^(https:|http:\/\/(localhost|127\.0\.0\.1)[:/])/, 'url must be an HTTPS address'),
-  authorization_header: z.string().max(5000).nullish(),
-  environment: z.enum(['production', 'sandbox']).nullish(),
-  event_types: z.array(z.enum(EVENT_TYPES)).nullish(),
-  app_id: z.string().min(1).max(255).nullish(),
+  authorization_header: z.string().max(5000),
 });
 
 /** Source: RevenueCat API v2, "Project configuration". */
@@ -85,27 +65,9 @@ export function catalogRoutes(context: Context): Router {
   router.post(webhooks, (req, res) => {
     const project = requireProject(context, req, res, writes);
     const body = readBody(webhookSchema, req.body);
-    const webhook: Webhook = {
-      id: newId('whintgr'),
-      name: body.name,
-      url: body.url,
-      authorizationHeader: body.authorization_header ?? null,
-      environment: body.environment ?? null,
-      eventTypes: body.event_types ?? null,
-      appId: body.app_id ?? null,
-      createdAtMs: now(),
-      signingSecret: null,
-      lastDelivery: null,
-    };
-    project.webhooks.push(webhook);
+    const { name, url, authorization_header: authorizationHeader } = body;
+    const webhook = insertWebhook(project, now(), { name, url, authorizationHeader });
     res.status(201).json(webhookView(project.id, webhook));
-  });
-
-  router.get(`${webhooks}/:webhookId`, (req, res) => {
-    const project = requireProject(context, req, res, reads);
-    const webhook = project.webhooks.find(({ id }) => id === req.params.webhookId);
-    if (!webhook) throw missing();
-    res.json(webhookView(project.id, webhook));
   });
 
   router.delete(`${webhooks}/:webhookId`, (req, res) => {
@@ -128,8 +90,8 @@ function webhookView(projectId: string, webhook: Webhook): Record<string, unknow
     name: webhook.name,
     url: webhook.url,
     environment: webhook.environment,
-    event_types: webhook.eventTypes,
-    app_id: webhook.appId,
+    event_types: null,
+    app_id: null,
     created_at: webhook.createdAtMs,
   };
 }

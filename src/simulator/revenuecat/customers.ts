@@ -4,7 +4,6 @@ import { type Customer, type Project, storeIdsOf } from './state.ts';
 import {
   activeEntitlements,
   activeView,
-  attributeViews,
   customerView,
   fullCustomerView,
   purchaseView,
@@ -52,12 +51,6 @@ export function customerRoutes(context: Context): Router {
       created_at: customer.firstSeenAtMs,
     });
     res.json(listPage(req, aliases, view));
-  });
-
-  router.get(`${one}/attributes`, (req, res) => {
-    const customer = requireCustomer(requireProject(context, req, res, CUSTOMERS), req);
-    const attributes = attributeViews(customer).map((view) => ({ id: view.name, view }));
-    res.json(listPage(req, attributes, ({ view }) => view));
   });
 
   router.get(`${one}/active_entitlements`, (req, res) => {

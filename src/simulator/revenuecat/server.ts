@@ -15,6 +15,7 @@ import {
   ensureProduct,
   findProject,
   insertCustomer,
+  insertWebhook,
   newId,
   type Product,
   type Project,
@@ -138,22 +139,7 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
       ensureEntitlement(project(projectId), now(), lookupKey, displayName),
     addProduct: (projectId, fields) => ensureProduct(project(projectId), now(), fields),
     addCustomer: (projectId, fields) => insertCustomer(project(projectId), now(), fields),
-    addWebhook(projectId, { url, authorizationHeader, signingSecret }) {
-      const webhook: Webhook = {
-        id: newId('whintgr'),
-        name: 'Webhook',
-        url,
-        authorizationHeader: authorizationHeader ?? null,
-        environment: null,
-        eventTypes: null,
-        appId: null,
-        createdAtMs: now(),
-        signingSecret: signingSecret ?? null,
-        lastDelivery: null,
-      };
-      project(projectId).webhooks.push(webhook);
-      return webhook;
-    },
+    addWebhook: (projectId, fields) => insertWebhook(project(projectId), now(), fields),
     sendWebhook: (projectId, event, sending) => sendToWebhooks(state, now, projectId, event, sending),
     flushWebhooks,
   };

@@ -84,8 +84,6 @@ export interface Webhook {
   /** Sent unchanged; never returned by the API. */
   readonly authorizationHeader: string | null;
   readonly environment: 'production' | 'sandbox' | null;
-  readonly eventTypes: readonly string[] | null;
-  readonly appId: string | null;
   readonly createdAtMs: number;
   /** Only the dashboard can set it. */
   signingSecret: string | null;
@@ -224,6 +222,25 @@ export function insertCustomer(
   project.customers.set(id, customer);
   for (const alias of customer.aliases) project.aliases.set(alias, customer);
   return customer;
+}
+
+export function insertWebhook(
+  project: Project,
+  nowMs: number,
+  fields: Pick<Webhook, 'url'> & Partial<Pick<Webhook, 'name' | 'authorizationHeader' | 'signingSecret'>>,
+): Webhook {
+  const webhook: Webhook = {
+    name: 'Webhook',
+    authorizationHeader: null,
+    signingSecret: null,
+    ...fields,
+    id: newId('whintgr'),
+    environment: null,
+    createdAtMs: nowMs,
+    lastDelivery: null,
+  };
+  project.webhooks.push(webhook);
+  return webhook;
 }
 
 /** The catalog's entry with this key, created when it is missing. */

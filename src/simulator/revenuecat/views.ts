@@ -122,7 +122,7 @@ export function fullCustomerView(
   };
 }
 
-export function attributeViews(customer: Customer): { name: string }[] {
+function attributeViews(customer: Customer): Record<string, unknown>[] {
   return [...customer.attributes].map(([name, { value, updatedAtMs }]) => ({
     object: 'customer.attribute',
     name,

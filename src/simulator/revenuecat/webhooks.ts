@@ -3,12 +3,8 @@ import { createHttpClient } from '../../http/client.ts';
 import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
 
 export interface WebhookAnswer {
-  readonly webhookId: string;
-  readonly url: string;
   /** The status of the last attempt; `null`: no answer within 60 s. Only 200 counts as success. */
   readonly status: number | null;
-  readonly body: unknown;
-  readonly attempts: number;
 }
 
 export interface SendOptions {
@@ -28,12 +24,8 @@ export function signEvent(secret: string, body: string, atS: number): string {
   return `t=${atS},v1=${createHmac('sha256', secret).update(`${atS}.${body}`).digest('hex')}`;
 }
 
-function wants(webhook: Webhook, event: RevenueCatEvent): boolean {
-  const environment = typeof event.environment === 'string' ? event.environment.toLowerCase() : null;
-  if (webhook.environment !== null && environment !== null && webhook.environment !== environment)
-    return false;
-  if (webhook.appId !== null && event.app_id !== undefined && event.app_id !== webhook.appId) return false;
-  return webhook.eventTypes === null || webhook.eventTypes.includes(event.type.toLowerCase());
+function wants({ environment }: Webhook, event: RevenueCatEvent): boolean {
+  return environment === null || event.environment === environment.toUpperCase();
 }
 
 /** Posts an event to every webhook of the project that wants it, in parallel. */
@@ -62,9 +54,9 @@ async function deliver(
   now: () => number,
   retryAfterMs: readonly number[],
 ): Promise<WebhookAnswer> {
-  for (let attempts = 1; ; attempts += 1) {
+  for (let retries = 0; ; retries += 1) {
     const { authorizationHeader, signingSecret } = webhook;
-    const { status, body } = await http
+    const status = await http
       .post(webhook.url, Buffer.from(raw), {
         headers: {
           ...(authorizationHeader === null ? {} : { authorization: authorizationHeader }),
@@ -74,13 +66,12 @@ async function deliver(
         },
       })
       .then(
-        (answer) => ({ status: answer.status, body: answer.data }),
-        () => ({ status: null, body: null }),
+        (answer) => answer.status,
+        () => null,
       );
     webhook.lastDelivery = { type, status, atMs: now() };
-    const waitMs = retryAfterMs[attempts - 1];
-    if (status === 200 || waitMs === undefined)
-      return { webhookId: webhook.id, url: webhook.url, status, body, attempts };
+    const waitMs = retryAfterMs[retries];
+    if (status === 200 || waitMs === undefined) return { status };
     await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
   }
 }
