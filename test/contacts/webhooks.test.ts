@@ -75,7 +75,10 @@ describe('contact webhooks', () => {
       .set('X-Hub-Signature', `sha1=${'0'.repeat(40)}`)
       .send({ app_id: WORKSPACE_ID, topic: 'ping' });
     assert.equal(refused.status, 401);
-    assert.equal(await world.intercom.sendWebhook('ping', { type: 'ping', message: 'hello' }), 200);
+    assert.equal(
+      await world.intercom.sendWebhook('ping', { type: 'ping', message: 'hello' }, WORKSPACE_ID),
+      200,
+    );
   });
 
   test('a user that is created gets what waited, in order and without another webhook', async () => {

@@ -430,7 +430,8 @@ test('webhooks are as sparse as the recorded ones, and only for topics of the ma
   contacts.archive(contactId);
   contacts.unarchive(contactId);
   contacts.merge(lead.id, contactId);
-  await call('put', `/contacts/${contactId}`, { name: 'New name' }).expect(200);
+  const written = { custom_attributes: { subscription_status: 'active' } };
+  await call('put', `/contacts/${contactId}`, written).expect(200);
   await send();
   contacts.remove(contactId);
   const expected = ['contact.lead.created', 'contact.archived', 'contact.unarchived', 'contact.merged'];

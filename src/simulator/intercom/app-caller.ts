@@ -5,6 +5,7 @@ import { reviewFindings } from './canvas-review.ts';
 import {
   type Canvas,
   type CanvasRequest,
+  type CanvasValidation,
   presetValues,
   pressableIds,
   validateCanvas,
@@ -29,10 +30,9 @@ export interface CanvasCall extends CanvasRequest {
   /** Submit and live: the canvas that is on the screen. */
   readonly currentCanvas?: Canvas | undefined;
   /** Messenger: where the card is shown, and in which language. */
-  readonly location?: 'conversation' | 'home' | 'message' | 'operator';
+  readonly location?: 'conversation' | 'home';
   readonly locale?: string;
   readonly cardCreationOptions?: Readonly<Record<string, unknown>>;
-  readonly timeoutMs?: number;
 }
 
 export interface CanvasAnswer {
@@ -59,7 +59,7 @@ export interface AppCaller {
    * Sends a webhook to `state.webhookEndpoint`, whatever its topic: five seconds to answer, one retry after
    * a minute. Resolves with the last status; `null`: no response or no endpoint.
    */
-  sendWebhook(topic: string, item: Record<string, unknown>, workspaceId?: string): Promise<number | null>;
+  sendWebhook(topic: string, item: Record<string, unknown>, workspaceId: string): Promise<number | null>;
   /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
   emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
   /** The notice to `state.uninstallUrl`. No signature is documented; public apps report this one (UNVERIFIED). */
@@ -153,14 +153,13 @@ export function createAppCaller(options: {
         call.flow === 'live' && call.currentCanvas?.content_url !== undefined
           ? call.currentCanvas.content_url
           : `${call.appUrl}/canvas/${call.place}/${call.flow}`;
-      const answer = await post(url, payload, signed, call.timeoutMs ?? CANVAS_TIMEOUT_MS);
+      const answer = await post(url, payload, signed, CANVAS_TIMEOUT_MS);
       const durationMs = performance.now() - startedAt;
       const { status, data: body } = answer;
-      if (status !== 200) {
-        const problems = [`answered ${status} instead of 200`];
-        return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
-      }
-      const validation = validateCanvas(body, call);
+      const validation: CanvasValidation =
+        status === 200
+          ? validateCanvas(body, call)
+          : { ok: false, problems: [`answered ${status} instead of 200`] };
       if (!validation.ok) {
         const { problems } = validation;
         return { status, body, canvas: null, problems, findings: [], cardCreationOptions: null, durationMs };
@@ -170,12 +169,7 @@ export function createAppCaller(options: {
       const findings = call.place === 'inbox' ? reviewFindings(canvas, { first }) : [];
       return { status, body, canvas, problems: [], findings, cardCreationOptions, durationMs };
     },
-    sendWebhook(topic, item, workspaceId) {
-      const target = workspaceId ?? (typeof item.workspace_id === 'string' ? item.workspace_id : undefined);
-      const appId = target ?? [...state.workspaces.keys()][0];
-      if (appId === undefined) throw new Error('No workspace to send the webhook for');
-      return deliver(topic, item, appId);
-    },
+    sendWebhook: deliver,
     emit(topic, workspaceId, item) {
       if (state.webhookEndpoint === null) return;
       const subscribed = topic === 'contact.unarchived' ? 'contact.unarchive' : topic;
@@ -238,7 +232,7 @@ function peopleOf(state: IntercomState, call: CanvasCall): Record<string, unknow
     id: contact.id,
     user_id: contact.externalId,
     email: contact.email,
-    phone: contact.phone,
+    phone: null,
     name: contact.name,
     custom_attributes: contact.customAttributes,
     location_data: { type: 'location_data' },

@@ -61,11 +61,9 @@ const createSchema = z.object({
   options: z.unknown().optional(),
 });
 
-const updateSchema = z.object({
+const updateSchema = z.strictObject({
   archived: z.boolean().optional(),
-  description: z.string().nullish(),
   messenger_writable: z.boolean().optional(),
-  options: z.unknown().optional(),
 });
 
 /** Attributes of people and companies. Source: Intercom API 2.16, "Data attributes". */
@@ -143,13 +141,8 @@ export function attributeRoutes(context: Context): Router {
     );
     if (!attribute) throw refusal(404, 'field_not_found', "We couldn't find that data attribute to update");
     const body = readBody(updateSchema, req.body);
-    if (body.options !== undefined && attribute.dataType !== 'options') {
-      throw invalid('Options can only be managed on list attributes');
-    }
     if (body.archived === false && attribute.archived) refuseMoreThanMax(state, workspace.id);
-    if (body.options !== undefined) attribute.options = readOptions(body.options);
     if (body.archived !== undefined) attribute.archived = body.archived;
-    if (body.description !== undefined) attribute.description = body.description;
     if (body.messenger_writable !== undefined) attribute.messengerWritable = body.messenger_writable;
     attribute.updatedAtS = seconds(now());
     res.json(attributeView(attribute));

@@ -77,7 +77,6 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       from.mergedInto = into.id;
       unindex(from);
       into.email ??= from.email;
-      into.phone ??= from.phone;
       into.name ??= from.name;
       into.customAttributes = { ...from.customAttributes, ...into.customAttributes };
       into.mergeHistory.push({ sourceId: from.id, sourceRole: from.role, atS: seconds(now()) });

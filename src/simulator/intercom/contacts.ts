@@ -1,46 +1,41 @@
 import { type Response, Router } from 'express';
 import { z } from 'zod';
 import { checkCustomAttributes, writeCustomAttributes } from './attributes.ts';
-import type { ContactChanges, NewContact } from './contact-changes.ts';
+import type { ContactChanges } from './contact-changes.ts';
 import { contactView } from './contact-view.ts';
-import {
-  type Context,
-  invalid,
-  isAtLeast,
-  notFound,
-  readBody,
-  refusal,
-  requireScope,
-  sessionOf,
-  unixSeconds,
-} from './refusals.ts';
+import { type Context, invalid, notFound, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
 import { type Contact, type IntercomState, indexKey } from './state.ts';
 
-const contactSchema = z.object({
+/** The fields that the app writes; Intercom accepts others, too. None of these can be cleared with `null`. */
+const createSchema = z.strictObject({
   role: z.enum(['user', 'lead']).optional(),
-  // These two fields and the role cannot be cleared with `null`; the others can.
   external_id: z.string().min(1).max(255).optional(),
   email: z.string().includes('@').max(254).optional(),
-  email_verified: z.boolean().nullish(),
-  phone: z.string().nullish(),
-  name: z.string().nullish(),
-  avatar: z.string().nullish(),
-  signed_up_at: unixSeconds.nullish(),
-  last_seen_at: unixSeconds.nullish(),
-  owner_id: z.string().nullish(),
-  unsubscribed_from_emails: z.boolean().nullish(),
-  custom_attributes: z.record(z.string(), z.unknown()).nullish(),
+  custom_attributes: z.record(z.string(), z.unknown()).default({}),
 });
 
-type ContactBody = z.infer<typeof contactSchema>;
+const updateSchema = createSchema.pick({ custom_attributes: true });
+
+const emailFilter = z.strictObject({
+  field: z.literal('email'),
+  operator: z.literal('='),
+  value: z.string(),
+});
+/** The part of the query language that the app uses. The first page is the only one. */
+const searchSchema = z.strictObject({
+  query: z.union([
+    emailFilter,
+    z.strictObject({ operator: z.literal('AND'), value: z.array(emailFilter).min(1).max(15) }),
+  ]),
+  pagination: z.strictObject({ per_page: z.int().min(1).max(150) }).default({ per_page: 50 }),
+});
 
 const historyQuery = z.object({
   per_page: z.coerce.number().int().min(1).max(150).default(50),
-  cursor: z.string().optional(),
-  order: z.enum(['asc', 'desc']).default('desc'),
+  cursor: z.string().default('0'),
 });
 
-/** Source: Intercom API 2.16, "Contacts". */
+/** Source: Intercom API 2.16, "Contacts" and "Search contacts". */
 export function contactRoutes(context: Context, changes: ContactChanges): Router {
   const { state } = context;
   const router = Router();
@@ -61,15 +56,43 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
     throw notFound('User Not Found');
   });
 
+  /** New contacts are missing for `state.searchLagMs`. */
+  router.post('/contacts/search', (req, res) => {
+    const { workspace } = requireScope(res, 'read_users');
+    const { query, pagination } = readBody(searchSchema, req.body);
+    const filters = 'field' in query ? [query] : query.value;
+    const indexedBeforeMs = context.now() - state.searchLagMs;
+    const found = [...state.contacts.values()].filter(
+      (contact) =>
+        contact.workspaceId === workspace.id &&
+        !contact.deleted &&
+        !contact.archived &&
+        contact.mergedInto === null &&
+        contact.createdAtMs <= indexedBeforeMs &&
+        filters.every(({ value }) => contact.email?.toLowerCase() === value.toLowerCase()),
+    );
+    res.json({
+      type: 'list',
+      data: found.slice(0, pagination.per_page).map(contactView),
+      total_count: found.length,
+      pages: {
+        type: 'pages',
+        page: 1,
+        ...pagination,
+        total_pages: Math.ceil(found.length / pagination.per_page),
+      },
+    });
+  });
+
   router.get('/contacts/:id/merge_history', (req, res) => {
     const { workspace } = requireScope(res, 'read_users');
     const contact = state.contacts.get(req.params.id);
     const isKnown = contact?.workspaceId === workspace.id && !contact.deleted && contact.mergedInto === null;
     if (!isKnown || contact.role !== 'user') throw notFound('Contact not found');
-    const { per_page: perPage, cursor = '0', order } = readBody(historyQuery, req.query);
+    const { per_page: perPage, cursor } = readBody(historyQuery, req.query);
     const from = Number(cursor);
     if (!Number.isInteger(from) || from < 0) throw invalid('Invalid cursor', 'cursor');
-    const history = order === 'asc' ? contact.mergeHistory : contact.mergeHistory.toReversed();
+    const history = contact.mergeHistory.toReversed();
     const hasMore = from + perPage < history.length;
     const data = history.slice(from, from + perPage).map((entry) => ({
       type: 'merge_history',
@@ -92,42 +115,27 @@ export function contactRoutes(context: Context, changes: ContactChanges): Router
 
   router.post('/contacts', (req, res) => {
     const { workspace } = requireScope(res, 'write_users');
-    const body = readBody(contactSchema, req.body);
-    if (body.email == null && body.external_id == null && body.role === undefined) {
+    const body = readBody(createSchema, req.body);
+    const { email = null, external_id: externalId = null, custom_attributes: values } = body;
+    if (email === null && externalId === null && body.role === undefined)
       throw refusal(400, 'parameter_missing', 'One of email, external_id or role is required');
-    }
-    if (body.email_verified !== undefined && body.email == null) {
-      throw invalid('email_verified can only be set together with email', 'email_verified');
-    }
-    const role = body.external_id == null ? (body.role ?? 'user') : 'user';
-    if (role === 'user' && body.email == null && body.external_id == null) {
+    const role = externalId === null ? (body.role ?? 'user') : 'user';
+    if (role === 'user' && email === null && externalId === null)
       throw refusal(400, 'parameter_missing', 'A user needs an email or an external_id');
-    }
-    refuseDuplicate(state, workspace.id, body, role, null);
-    checkCustomAttributes(state, workspace.id, body.custom_attributes ?? {});
-    const contact = changes.create(workspace.id, { ...fieldsOf(body), role });
-    writeCustomAttributes(state, contact, body.custom_attributes ?? {});
+    refuseDuplicate(state, workspace.id, { role, externalId, email });
+    checkCustomAttributes(state, workspace.id, values);
+    // A lead gets a generated external id.
+    const identity = role === 'lead' ? { role, email } : { role, email, externalId };
+    const contact = changes.create(workspace.id, identity);
+    writeCustomAttributes(state, contact, values);
     res.json(contactView(contact));
   });
 
   router.put('/contacts/:id', (req, res) => {
-    const { workspace } = requireScope(res, 'write_users');
+    requireScope(res, 'write_users');
     const contact = findContact(state, req.params.id, res);
-    const body = readBody(contactSchema, req.body);
-    if (body.email_verified !== undefined && body.email == null) {
-      throw invalid('email_verified can only be set together with email', 'email_verified');
-    }
-    if (body.role === 'lead' && contact.role === 'user') throw invalid('A user cannot become a lead', 'role');
-    refuseDuplicate(state, workspace.id, body, body.role ?? contact.role, contact);
-    writeCustomAttributes(state, contact, body.custom_attributes ?? {});
-    const email = contact.email;
-    if (body.external_id != null && body.external_id !== contact.externalId) {
-      if (contact.externalId !== null) state.externalIds.delete(indexKey(workspace.id, contact.externalId));
-      state.externalIds.set(indexKey(workspace.id, body.external_id), contact);
-    }
-    Object.assign(contact, fieldsOf(body));
+    writeCustomAttributes(state, contact, readBody(updateSchema, req.body).custom_attributes);
     contact.updatedAtMs = context.now();
-    if (contact.email !== email) changes.emailChanged(contact);
     res.json(contactView(contact));
   });
 
@@ -151,7 +159,7 @@ function findContact(state: IntercomState, id: string, res: Response): Contact {
 
 /** From version 2.16 on, 410 with a link to the surviving contact; before, a plain 404. */
 function refuseMerged(state: IntercomState, merged: Contact, res: Response): never {
-  if (!isAtLeast(sessionOf(res).version, 16)) throw notFound('User Not Found');
+  if (!/^2\.1[67]$/.test(sessionOf(res).version)) throw notFound('User Not Found');
   let canonical = merged;
   for (let hop = 0; hop < 3 && canonical.mergedInto !== null; hop += 1) {
     canonical = state.contacts.get(canonical.mergedInto) ?? canonical;
@@ -170,41 +178,20 @@ function refuseMerged(state: IntercomState, merged: Contact, res: Response): nev
 function refuseDuplicate(
   state: IntercomState,
   workspaceId: string,
-  body: ContactBody,
-  role: 'user' | 'lead',
-  self: Contact | null,
+  { role, externalId, email }: Pick<Contact, 'role' | 'externalId' | 'email'>,
 ): void {
   let duplicate: Contact | undefined;
-  if (body.external_id != null) duplicate = state.externalIds.get(indexKey(workspaceId, body.external_id));
-  else if (body.email != null && role === 'user' && self === null) {
-    const email = body.email.toLowerCase();
+  if (externalId !== null) duplicate = state.externalIds.get(indexKey(workspaceId, externalId));
+  else if (email !== null && role === 'user')
     duplicate = [...state.contacts.values()].find(
       (contact) =>
         contact.workspaceId === workspaceId &&
         contact.role === 'user' &&
-        contact.email?.toLowerCase() === email &&
+        contact.email?.toLowerCase() === email.toLowerCase() &&
         !contact.deleted &&
         contact.mergedInto === null,
     );
-  }
-  if (!duplicate || duplicate === self) return;
+  if (!duplicate) return;
   const what = duplicate.archived ? 'An archived contact' : 'A contact';
   throw refusal(409, 'conflict', `${what} matching those details already exists with id=${duplicate.id}`);
-}
-
-/** Only the fields that were sent: a partial update must not clear the others. */
-function fieldsOf(body: ContactBody): NewContact {
-  const fields: NewContact = {
-    role: body.role,
-    externalId: body.external_id,
-    email: body.email,
-    phone: body.phone,
-    name: body.name,
-    avatar: body.avatar,
-    signedUpAtS: body.signed_up_at,
-    lastSeenAtS: body.last_seen_at,
-    ownerId: body.owner_id,
-    unsubscribedFromEmails: body.unsubscribed_from_emails ?? undefined,
-  };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

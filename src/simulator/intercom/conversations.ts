@@ -1,24 +1,14 @@
 import { Router } from 'express';
 import { z } from 'zod';
-import {
-  type Context,
-  invalid,
-  notFound,
-  readBody,
-  refusal,
-  requireScope,
-  sessionOf,
-  unixSeconds,
-} from './refusals.ts';
+import { type Context, invalid, notFound, readBody, refusal, requireScope, sessionOf } from './refusals.ts';
 import { type Admin, addPart, type Conversation, type IntercomState, seconds } from './state.ts';
 
-const replySchema = z.object({
-  message_type: z.enum(['note', 'comment']),
-  type: z.enum(['admin', 'user']),
-  admin_id: z.union([z.string(), z.int()]).transform(String).optional(),
+/** Only notes of teammates are simulated. */
+const noteSchema = z.strictObject({
+  message_type: z.literal('note'),
+  type: z.literal('admin'),
+  admin_id: z.string().optional(),
   body: z.string().optional(),
-  created_at: unixSeconds.optional(),
-  attachment_urls: z.array(z.url()).max(10).optional(),
   skip_notifications: z.boolean().optional(),
 });
 
@@ -90,8 +80,7 @@ export function conversationRoutes(context: Context): Router {
   router.post('/conversations/:id/reply', (req, res) => {
     const { workspace } = requireScope(res, 'write_conversations');
     const conversation = find(state, workspace.id, req.params.id);
-    const body = readBody(replySchema, req.body);
-    if (body.type !== 'admin') throw invalid('Only replies of admins are simulated', 'type');
+    const body = readBody(noteSchema, req.body);
     if (body.admin_id === undefined)
       throw refusal(400, 'parameter_missing', 'admin_id is required', { field: 'admin_id' });
     if (!body.body) throw refusal(400, 'parameter_missing', 'body is required', { field: 'body' });
@@ -103,7 +92,7 @@ export function conversationRoutes(context: Context): Router {
       authorType: 'admin',
       authorId: admin.id,
       body: body.body,
-      createdAtS: body.created_at ?? seconds(now()),
+      createdAtS: seconds(now()),
     });
     conversation.updatedAtS = seconds(now());
     res.json(conversationView(state, conversation));
@@ -167,12 +156,12 @@ export function conversationView(state: IntercomState, conversation: Conversatio
     priority: 'none',
     admin_assignee_id: null,
     team_assignee_id: null,
-    title: conversation.subject,
+    title: null,
     source: {
       type: 'conversation',
       id: String(Number(conversation.id) * 1_000),
       delivered_as: 'customer_initiated',
-      subject: conversation.subject ?? '',
+      subject: '',
       body: conversation.body,
       author: first === undefined ? null : author('user', first),
       attachments: [],

@@ -1,17 +1,16 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import { type Context, invalid, notFound, readBody, refusal, requireScope, unixSeconds } from './refusals.ts';
-import { type Contact, type IntercomState, indexKey, seconds } from './state.ts';
+import { seconds } from './state.ts';
 
 const MAX_METADATA_KEYS = 10;
 const MAX_EVENT_NAMES = 120;
 
-const eventSchema = z.object({
+/** Without `user_id` and `email`, which Intercom also takes in place of the contact's id: an app needs only one. */
+const eventSchema = z.strictObject({
   event_name: z.string().optional(),
   created_at: z.unknown().optional(),
-  id: z.string().min(1).optional(),
-  user_id: z.string().min(1).optional(),
-  email: z.string().min(1).optional(),
+  id: z.string().min(1),
   metadata: z.record(z.string(), z.unknown()).nullish(),
 });
 
@@ -39,12 +38,11 @@ export function eventRoutes(context: Context): Router {
     // Milliseconds sent by mistake lie tens of thousands of years ahead.
     if (createdAtS > seconds(now()) + 86_400)
       throw invalid('created_at must not be in the future', 'created_at');
-    const identifiers = [body.id, body.user_id, body.email].filter((value) => value !== undefined);
-    if (identifiers.length !== 1) throw invalid('Exactly one of id, user_id or email is required');
     const metadata = readMetadata(body.metadata ?? {});
 
-    const contact = findContact(state, workspace.id, body);
-    if (!contact) throw notFound('User Not Found');
+    const contact = state.contacts.get(body.id);
+    const isReachable = contact?.workspaceId === workspace.id && !contact.deleted && !contact.archived;
+    if (!isReachable || contact.mergedInto !== null) throw notFound('User Not Found');
 
     const name = body.event_name.trim().replace(/[.$]/g, '-');
     const lowerName = name.toLowerCase();
@@ -73,33 +71,6 @@ export function eventRoutes(context: Context): Router {
   });
 
   return router;
-}
-
-function findContact(
-  state: IntercomState,
-  workspaceId: string,
-  by: { id?: string | undefined; user_id?: string | undefined; email?: string | undefined },
-): Contact | undefined {
-  const alive = (contact: Contact | undefined): contact is Contact =>
-    contact !== undefined &&
-    contact.workspaceId === workspaceId &&
-    !contact.deleted &&
-    !contact.archived &&
-    contact.mergedInto === null;
-  if (by.id !== undefined) {
-    const contact = state.contacts.get(by.id);
-    return alive(contact) ? contact : undefined;
-  }
-  if (by.user_id !== undefined) {
-    const contact = state.externalIds.get(indexKey(workspaceId, by.user_id));
-    return alive(contact) && contact.role === 'user' ? contact : undefined;
-  }
-  const email = by.email?.toLowerCase();
-  const matches = [...state.contacts.values()].filter(
-    (contact) => alive(contact) && contact.role === 'user' && contact.email?.toLowerCase() === email,
-  );
-  if (matches.length > 1) throw refusal(409, 'conflict', 'Multiple existing users match this email address');
-  return matches[0];
 }
 
 /** Keeps the first ten keys in the order sent, and silently drops the others. */

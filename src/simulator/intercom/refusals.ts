@@ -96,10 +96,3 @@ export function requireScope(res: Response, scope: IntercomScope): Session {
   }
   return session;
 }
-
-/** Whether the requested API version is at least 2.`minor`. */
-export function isAtLeast(version: string, minor: number): boolean {
-  if (version === 'Preview' || version === 'Unstable') return true;
-  const [major, given] = version.split('.').map(Number);
-  return (major ?? 0) > 2 || (major === 2 && (given ?? 0) >= minor);
-}

@@ -4,7 +4,6 @@ import { type Listening, listenOnLoopback } from '../listen.ts';
 import { type AppCaller, createAppCaller } from './app-caller.ts';
 import { attributeRoutes, insertAttribute } from './attributes.ts';
 import { type ContactChanges, createContactChanges, type NewContact } from './contact-changes.ts';
-import { contactSearchRoutes } from './contact-search.ts';
 import { contactRoutes } from './contacts.ts';
 import { conversationRoutes } from './conversations.ts';
 import { eventRoutes } from './events.ts';
@@ -70,7 +69,6 @@ export interface IntercomSimulator extends AppCaller {
     fields: {
       id?: string;
       contactIds: string[];
-      subject?: string;
       body?: string;
       /** Default: now. */
       createdAtS?: number;
@@ -83,7 +81,7 @@ export interface IntercomSimulator extends AppCaller {
   revokeTokens(workspaceId: string): void;
 }
 
-const VERSION_PATTERN = /^(1\.[0-4]|2\.(?:\d|1[0-7])|Preview|Unstable)$/;
+const VERSION_PATTERN = /^(1\.[0-4]|2\.(?:\d|1[0-7]))$/;
 /** The app's version in the Developer Hub, which applies to requests without the header. */
 const DEFAULT_VERSION = '2.16';
 /** 10,000 calls a minute. Source: Intercom, "Rate limiting". */
@@ -151,7 +149,6 @@ export function createIntercomSimulator(options: {
     res.json({});
   });
   app.use(
-    contactSearchRoutes(context),
     contactRoutes(context, contacts),
     attributeRoutes(context),
     eventRoutes(context),
@@ -230,14 +227,13 @@ export function createIntercomSimulator(options: {
       insertAttribute(state, now(), workspaceId, { name, dataType }),
     addConversation(
       workspaceId,
-      { id = newId(), contactIds, subject, body = '<p>Hello</p>', createdAtS, quotingReplies = 0 },
+      { id = newId(), contactIds, body = '<p>Hello</p>', createdAtS, quotingReplies = 0 },
     ) {
       const atS = createdAtS ?? seconds(now());
       const conversation: Conversation = {
         id,
         workspaceId,
         contactIds: [...contactIds],
-        subject: subject ?? null,
         body,
         createdAtS: atS,
         updatedAtS: atS,

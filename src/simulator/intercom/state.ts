@@ -60,13 +60,8 @@ export interface Contact {
   role: 'user' | 'lead';
   externalId: string | null;
   email: string | null;
-  phone: string | null;
   name: string | null;
-  avatar: string | null;
-  ownerId: string | null;
-  unsubscribedFromEmails: boolean;
   signedUpAtS: number | null;
-  lastSeenAtS: number | null;
   readonly createdAtMs: number;
   updatedAtMs: number;
   customAttributes: Record<string, unknown>;
@@ -115,7 +110,6 @@ export interface Conversation {
   readonly id: string;
   readonly workspaceId: string;
   readonly contactIds: string[];
-  readonly subject: string | null;
   readonly body: string;
   readonly createdAtS: number;
   updatedAtS: number;
@@ -224,13 +218,8 @@ export function insertContact(
     // Leads have a generated external id, which no app can look up.
     externalId: fields.role === 'lead' ? randomUUID() : null,
     email: null,
-    phone: null,
     name: null,
-    avatar: null,
-    ownerId: null,
-    unsubscribedFromEmails: false,
     signedUpAtS: null,
-    lastSeenAtS: null,
     updatedAtMs: nowMs,
     customAttributes: {},
     archived: false,
