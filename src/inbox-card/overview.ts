@@ -52,7 +52,7 @@ export function overview(context: CustomerContext, notice: string | null = null)
     list([timelineItem(context, isLong ? 1 : 3), item('details', m.t('card.button.details')), ...extras]),
     button('grant', m.t('action.title.grant'), 'secondary'),
     isRejected
-      ? { ...linkButton('settings', m.t('card.button.settings'), settingsUrl), style: 'secondary' }
+      ? linkButton('settings', m.t('card.button.settings'), settingsUrl)
       : button('refresh', refreshLabel(context), 'secondary'),
   ]);
 }
