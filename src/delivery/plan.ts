@@ -29,9 +29,10 @@ export function normalizeEventName(name: string): string {
  * Plans the data events of one subscriber, oldest first.
  *
  * Intercom removes duplicates by contact, name and second, so two different events that would share all three are moved
- * one second apart. An event that was planned before keeps its second, unless it was never tried and its second is
- * taken by an event of a merged subscriber or of `others`. An event that was never tried also gets the currently
- * configured name, since it may have waited months for its contact.
+ * one second apart. The contact means its external id; how Intercom compares contacts without one is UNVERIFIED. An
+ * event that was planned before keeps its second, unless it was never tried and its second is taken by an event of a
+ * merged subscriber or of `others`. An event that was never tried also gets the currently configured name, since it may
+ * have waited months for its contact.
  *
  * @param own the events stored for the subscriber itself: events that came by a transfer are sent for their source
  * @param others what other subscribers have planned for the same contact

@@ -28,5 +28,5 @@ function renewAfter(waitMs) {
 export function onSignOut() {
   clearTimeout(renewal);
   renewal = null;
-  shutdown();
+  shutdown(); // load the page again before the next sign-in: that has been seen to fail until a reload
 }
