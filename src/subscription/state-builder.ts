@@ -55,7 +55,10 @@ export function environmentOf(event: LifecycleEvent): Environment {
 
 /** The entitlement that a grant gives. RevenueCat names its product `rc_promo_<entitlement>_<duration>`. */
 export function grantedEntitlement(event: LifecycleEvent): string {
-  return event.entitlements[0] ?? event.productId?.replace(/^rc_promo_/, '').replace(/_[^_]*$/, '') ?? '';
+  const product = event.productId?.replace(/^rc_promo_/, '') ?? '';
+  return (
+    event.entitlements[0] ?? product.replace(/_(?:three_day|two_week|(?:two|three|six)_month|[^_]*)$/, '')
+  );
 }
 
 export function emptyBuilder(key: string, environment: Environment) {

@@ -835,6 +835,13 @@ const HISTORIES: readonly History[] = [
     status: 'promotional',
     access: { pro: null },
   },
+  ...['three_day', 'two_week', 'six_month', 'yearly', 'lifetime'].map((duration) => ({
+    name: `an old grant (${duration}) names its entitlement only in its product`,
+    events: [grant(0, 30, { entitlement_ids: null, product_id: `rc_promo_pro_plus_${duration}` })],
+    on: 1,
+    status: 'promotional',
+    access: { pro_plus: 30 },
+  })),
   {
     name: 'a grant removed',
     events: [
