@@ -28,6 +28,7 @@ const STORES: Readonly<Record<string, Store>> = {
   STRIPE: { name: 'Stripe', kind: 'web' },
   RC_BILLING: { name: 'RevenueCat Web Billing', kind: 'web' },
   PADDLE: { name: 'Paddle', kind: 'web' },
+  PAYPAL: { name: 'PayPal', kind: 'web' },
   TEST_STORE: { name: 'Test Store' },
 };
 

@@ -245,6 +245,7 @@ test('stores have the names that people know', () => {
     'RC_BILLING',
     'ROKU',
     'PADDLE',
+    'PAYPAL',
   ];
   assert.deepEqual(
     [...known, 'TEST_STORE', 'PROMOTIONAL', 'MOON_STORE'].map((store) => storeName(store)),
@@ -258,6 +259,7 @@ test('stores have the names that people know', () => {
       'RevenueCat Web Billing',
       'Roku',
       'Paddle',
+      'PayPal',
       'Test Store',
       null,
       'Moon Store',
