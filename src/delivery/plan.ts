@@ -34,7 +34,7 @@ export function normalizeEventName(name: string): string {
  * merged subscriber or of `others`. An event that was never tried also gets the currently configured name, since it may
  * have waited months for its contact.
  *
- * @param own the events stored for the subscriber itself: events that came by a transfer are sent for their source
+ * @param stored the events stored for the subscriber itself: events that came by a transfer are sent for their source
  * @param others what other subscribers have planned for the same contact
  */
 export function planEvents(

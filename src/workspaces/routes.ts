@@ -155,6 +155,9 @@ export function uninstallRouter(app: AppContext): Router {
     if (!workspace?.accessToken) return;
     const options = { key: workspaceId, atMostEverySeconds: CONFIRM_EVERY_SECONDS };
     await jobs.send('workspace.confirm-uninstall', { workspaceId }, options);
+    // Whether Intercom revokes the token before it sends the notice is UNVERIFIED: checked again a minute later.
+    const later = { key: `${workspaceId}/later`, afterSeconds: 60 };
+    await jobs.send('workspace.confirm-uninstall', { workspaceId }, later);
   }
 
   const router = createRouter();
