@@ -163,10 +163,10 @@ async function readDetails(
   context: ActionContext,
   { kind, details, target }: ReviewedStoreAction,
 ): Promise<StoreActionDetails> {
-  const now = await readLivePurchases(context, details.targetType);
+  const current = await readLivePurchases(context, details.targetType);
   if (kind === 'restore' || kind === 'transfer')
-    return details.moves ? { ...details, ...movesOf(now) } : details;
-  const { purchases } = now;
+    return details.moves ? { ...details, ...movesOf(current) } : details;
+  const { purchases } = current;
   const live = purchases.find(({ id }) => id === target);
   if (!live) throw failed('revenuecat_not_found');
   checkAvailable(kind, live, false);
@@ -181,10 +181,10 @@ async function readDetails(
   return { ...details, before, amount: bought ? bought.lastPayment : details.amount };
 }
 
-function hasChanged(reviewed: StoreActionDetails, now: StoreActionDetails): boolean {
+function hasChanged(reviewed: StoreActionDetails, current: StoreActionDetails): boolean {
   const facts = ({ before, amount, moves, moveCount }: StoreActionDetails) => {
     return [before?.givesAccess, before?.willRenew, amount?.amountMinor, amount?.currency, moves, moveCount];
   };
-  const isSame = isDeepStrictEqual(facts(reviewed), facts(now));
-  return !isSame || !isSameEnd(reviewed.before?.endsAtMs ?? null, now.before?.endsAtMs ?? null);
+  const isSame = isDeepStrictEqual(facts(reviewed), facts(current));
+  return !isSame || !isSameEnd(reviewed.before?.endsAtMs ?? null, current.before?.endsAtMs ?? null);
 }

@@ -49,8 +49,8 @@ export async function loadCustomer(app: CardApp, candidate: Candidate) {
   if (!candidate.hasActions) return customer;
   // A webhook stored between these reads replaces its fallback event but is missing from the summary: read again.
   const { project, subscriberId } = candidate;
-  const now = await app.cards.readSubscriber(project.workspaceId, subscriberId);
-  const version = now?.candidates[0]?.version ?? candidate.version;
+  const current = await app.cards.readSubscriber(project.workspaceId, subscriberId);
+  const version = current?.candidates[0]?.version ?? candidate.version;
   return version === candidate.version ? customer : readStoredCustomer(app, { ...candidate, version });
 }
 

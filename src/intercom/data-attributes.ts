@@ -39,9 +39,9 @@ export async function provisionAttributes(client: IntercomClient) {
   }
   if (refused.length === 0) return { available, created, failed };
   // Intercom refuses a name that exists: another process may have created it since.
-  const now = await readExisting(client);
+  const current = await readExisting(client);
   for (const refusal of refused) {
-    const found = now.get(refusal.name);
+    const found = current.get(refusal.name);
     if (found && !found.archived) available.set(refusal.name, found);
     else failed.push(refusal);
   }

@@ -110,10 +110,12 @@ async function assertOwn({ manager }: Transaction, request: PageRequest, action:
   const { name, email } = other.actor;
   const who = isOther(other) ? name || email || 'another admin' : 'you';
   const changes = since.toReversed().flatMap(changesOf);
-  const now = [...new Map(changes.map(({ what, after }) => [what, `${what}: ${after}`])).values()].join(', ');
+  const stored = [...new Map(changes.map(({ what, after }) => [what, `${what}: ${after}`])).values()].join(
+    ', ',
+  );
   throw new AppError(
     'conflict',
-    `Nothing was saved: ${who} changed these settings after this page was opened. Now stored: ${now}. Below is what you entered; save again to store that instead.`,
+    `Nothing was saved: ${who} changed these settings after this page was opened. Now stored: ${stored}. Below is what you entered; save again to store that instead.`,
   );
 }
 
