@@ -16,10 +16,9 @@ import { button, clip, escapeMarkdown, type InboxCanvas, table, text } from '../
 import { lockSubscriber, readSubscriber } from '../subscribers/repository.ts';
 import { isUuid } from '../text.ts';
 import { type AuditRecord, writeAudit } from '../workspaces/audit.ts';
-import { type CardAnswer, type CardContext, withFormState } from './context.ts';
+import { type CardAnswer, type CardContext, type FoundBy, withFormState } from './context.ts';
 import { type Customer, type CustomerContext, loadCustomer } from './customer.ts';
 import { details } from './details.ts';
-import type { FoundBy } from './form-state.ts';
 import { home } from './home.ts';
 import { overview } from './overview.ts';
 import { searchForm } from './search.ts';
@@ -129,22 +128,22 @@ export async function link(context: CardContext): Promise<CardAnswer> {
   const reviewed = context.formState.match;
   if (!reviewed) return context.page([text(m.t('card.state.outdated'), 'error')]);
   const { subscriberId, foundBy } = reviewed;
-  const now = await reviewLink(context, subscriberId);
-  if (!now) {
+  const current = await reviewLink(context, subscriberId);
+  if (!current) {
     const refused = { action: 'link', subscriberId: null, details: { found_by: foundBy }, result: 'refused' };
     await audit(context, app.database, refused);
     return context.page([text(m.t('card.state.notFound'), 'muted')]);
   }
-  if (context.isOutdated) return reviewCanvas(context, now, 'expired');
-  if (now.fingerprint !== reviewed.fingerprint) return reviewCanvas(context, now, 'changed');
-  const { customer } = now;
+  if (context.isOutdated) return reviewCanvas(context, current, 'expired');
+  if (current.fingerprint !== reviewed.fingerprint) return reviewCanvas(context, current, 'changed');
+  const { customer } = current;
   const chosen = { ...withFormState(context, { chosen: subscriberId }), customer };
   const about = { app_user_id: customer.appUserId, found_by: foundBy };
-  if (!now.canLink) {
+  if (!current.canLink) {
     await audit(context, app.database, { action: 'look', subscriberId, details: about, result: 'done' });
     return overview(chosen);
   }
-  if (!(await storeLink(chosen, now.linkedId, about)))
+  if (!(await storeLink(chosen, current.linkedId, about)))
     return reviewCanvas(context, await reviewLink(context, subscriberId), 'changed');
   return chosen.page([
     text(m.t('match.state.linked', { customer: escapeMarkdown(customer.appUserId) })),
@@ -177,6 +176,7 @@ async function storeLink(
     await rewriteContactAttributes(sql, workspaceId, contactId);
     const madeBy = { id: admin.id, name: admin.name };
     await saveLink(sql, { workspaceId, contactId, projectId, subscriberId, madeBy });
+    // Only now the new customer is one of the contact's.
     await wakeForContact(sql, workspaceId, { contactId, externalId: null, email: null });
     // Clear the attributes: the new customer may have nothing to write, for example only sandbox events.
     if (status !== 'none') await queueContactClear(app.jobs, { workspaceId, contactId }, sql);

@@ -22,11 +22,17 @@ import { messagesFor } from '../i18n/messages.ts';
 import { button, canvas, type InboxCanvas, linkButton, notInstalled, text } from '../intercom/canvas.ts';
 import { drawInTime } from '../intercom/draw-in-time.ts';
 import { createCardReader } from './card-repository.ts';
-import { type CardAnswer, type CardApp, type CardContext, type Render, readCardContext } from './context.ts';
+import {
+  type CardAnswer,
+  type CardApp,
+  type CardContext,
+  type Render,
+  readCardContext,
+  verifyFormState,
+} from './context.ts';
 import { type CustomerContext, certainCandidate, loadCustomer } from './customer.ts';
 import { details, technicalDetails } from './details.ts';
 import { eventDetail, technicalEvent } from './event.ts';
-import { verifyFormState } from './form-state.ts';
 import { home, initialize, projects, refresh, share } from './home.ts';
 import { choose, link, unlink } from './linking.ts';
 import { type CardRequest, readCardRequest } from './request.ts';

@@ -21,9 +21,8 @@ import { withTimeout } from '../time.ts';
 import { queueKeyCheck } from '../workspaces/key-state.ts';
 import type { Project } from '../workspaces/projects.ts';
 import { canReadCustomers, missingToReadCustomers } from '../workspaces/revenuecat-key.ts';
-import type { CardApp, CardContext } from './context.ts';
+import type { CardApp, CardContext, FormState, FoundBy } from './context.ts';
 import { certainCandidate, loadCustomer } from './customer.ts';
-import type { FormState, FoundBy } from './form-state.ts';
 import { cutSentences } from './overview.ts';
 
 const MAX_FOUND = 10;

@@ -13,8 +13,8 @@ import {
 import type { TimelineEntry } from '../subscribers/stored-events.ts';
 import { compareEvents } from '../subscription/event-order.ts';
 import { EVENT_KINDS, type EventKind, TIMELINE_ONLY_KINDS } from '../subscription/kinds.ts';
+import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './context.ts';
 import type { CustomerContext } from './customer.ts';
-import { ENVIRONMENT_FILTERS, type FormState, TIMELINE_FILTERS } from './form-state.ts';
 import { pictureComponents } from './picture.ts';
 import { type Cursor, PAGE_SIZE, readTimelinePage } from './timeline-repository.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { saveLink } from '../../src/contacts/repository.ts';
-import { isOutdated } from '../../src/inbox-card/form-state.ts';
+import { isOutdated } from '../../src/inbox-card/context.ts';
 import type { Contact } from '../../src/simulator/intercom/state.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';

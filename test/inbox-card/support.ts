@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { signFormState } from '../../src/inbox-card/form-state.ts';
+import { signFormState } from '../../src/inbox-card/context.ts';
 import type { CanvasAnswer, CanvasCall } from '../../src/simulator/intercom/app-caller.ts';
 import type { Canvas } from '../../src/simulator/intercom/canvas-rules.ts';
 import type { NewContact } from '../../src/simulator/intercom/contact-changes.ts';
