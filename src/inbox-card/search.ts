@@ -201,13 +201,14 @@ function listState(listed: readonly PossibleCustomer[]): FormState {
   return { foundBy: Object.fromEntries(listed.map(({ subscriberId, foundBy }) => [subscriberId, foundBy])) };
 }
 
-/** RevenueCat finds a customer by any id, transaction or order. Customers who are unknown here are imported. */
+/** RevenueCat finds a customer by any id, e-mail, transaction or order. Customers who are unknown here are imported. */
 async function searchRevenueCat(
   context: CardContext,
   query: string,
 ): Promise<{ found: PossibleCustomer[]; isImporting: boolean }> {
   const { app, request, projects } = context;
   const reads = projects.map(async (project) => ({ project, ids: await findIds(context, project, query) }));
+  const by = query.includes('@') ? 'email' : 'transaction';
   const found: PossibleCustomer[] = [];
   let isImporting = false;
   for (const { project, ids } of await Promise.all(reads)) {
@@ -215,14 +216,14 @@ async function searchRevenueCat(
       const byId = { text: appUserId, fields: ['app_user_id'] } as const;
       const stored = await searchSubscribers(app.readDatabase, request.workspaceId, byId);
       const match = stored.find(({ projectId }) => projectId === project.projectId);
-      if (match) found.push({ ...match, foundBy: appUserId === query ? 'app_user_id' : 'transaction' });
+      if (match) found.push({ ...match, foundBy: appUserId === query ? 'app_user_id' : by });
       else if (importFromRevenueCat(context, appUserId, [project])) isImporting = true;
     }
   }
   return { found, isImporting };
 }
 
-/** The query, unless RevenueCat says that it is no customer's id, and the customers who bought what it names. */
+/** The query, unless RevenueCat says that it is no customer's id, and the customers whose e-mail or order it is. */
 async function findIds({ app }: CardContext, project: Project, query: string): Promise<string[]> {
   // `importFromRevenueCat` then queues a check of the key's permissions.
   if (!canReadCustomers(project)) return [query];
@@ -238,11 +239,14 @@ async function searchIds(app: CardApp, project: Project, query: string): Promise
   const { revenueCatProjectId } = project;
   const client = app.revenueCat(project, { timeoutMs: SEARCH_TIMEOUT_MS });
   if (client === null) return [];
-  const [customer, buyers] = await Promise.all([
+  const [customer, others] = await Promise.all([
     isBlockedId(query) ? null : client.getCustomer(revenueCatProjectId, query),
-    query.includes('@') ? [] : client.findBuyers(revenueCatProjectId, query),
+    query.includes('@')
+      ? client.findByEmail(revenueCatProjectId, query)
+      : client.findBuyers(revenueCatProjectId, query),
   ]);
-  return customer === null ? buyers : [query, ...buyers];
+  const rest = others.filter((id) => id !== customer?.id).slice(0, MAX_FOUND);
+  return customer === null ? rest : [query, ...rest];
 }
 
 /** Queues an import of a customer who may have subscribed before the app was installed. `false`: none can be. */

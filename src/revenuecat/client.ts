@@ -143,10 +143,10 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = path(projectId, 'customers', customerId);
       return nullOn('revenuecat_not_found', read(customerSchema, url, 'Reading a customer'));
     },
-    /** Exact e-mail; newer servers also match app user ids and store transactions. */
-    searchCustomers(projectId: string, text: string): Promise<{ id: string }[]> {
-      const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(text)}`;
-      return list(url, customerSchema, 'Searching customers');
+    /** The customers with this `$email`, in the same case. Newer servers also match app user ids and transactions. */
+    async findByEmail(projectId: string, email: string): Promise<string[]> {
+      const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(email)}`;
+      return (await list(url, customerSchema, 'Searching customers')).map(({ id }) => id);
     },
     /** The customers who own the purchase with a store's transaction or order ID, which may be that of any period. */
     async findBuyers(projectId: string, storeId: string): Promise<string[]> {

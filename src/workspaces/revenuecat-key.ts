@@ -42,7 +42,7 @@ const PERMISSIONS: Readonly<Record<string, Permission>> = {
   },
   'customer_information:customers:read': {
     feature: CARD,
-    check: (client, projectId) => client.searchCustomers(projectId, 'nobody@example.com'),
+    check: (client, projectId) => client.findByEmail(projectId, 'nobody@example.com'),
   },
   'customer_information:subscriptions:read': {
     feature: CARD,

@@ -193,6 +193,15 @@ describe('finding the customer', () => {
       assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_elsewhere')}`), found.text);
     });
 
+    test('an e-mail that only RevenueCat knows finds the customer, who is imported', async () => {
+      const attributes = { $email: 'Only@There.example' };
+      product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'buyer_by_email', attributes });
+      assert.match((await searched('Only@There.example')).text, /Looking this ID up in RevenueCat/);
+      await until(async () => (await idOf('buyer_by_email')) !== '', 'the import');
+      const found = await searched('only@there.example');
+      assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_by_email')}`), found.text);
+    });
+
     test('a text that no id is as long as is searched without a call that RevenueCat refuses', async () => {
       const before = product.revenueCat.faults.requests().length;
       assert.match((await searched('x'.repeat(300))).text, /^No customer found\. Check/m);
