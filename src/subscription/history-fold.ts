@@ -55,10 +55,12 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   const sum = sumOf(builder, event);
   const trialEndsAtMs = trialEnd(builder);
   const isCounted = isRevenueCounted(builder, event);
+  const { entitlements: formerKeys } = builder;
   applyEvent(builder, event);
   endTrialEarly(fold, builder, trialEndsAtMs);
   indexBuilder(fold, builder, event);
-  for (const key of builder.entitlements) fold.listedEntitlements.delete(key);
+  // A change of product ends the entitlements of the old one.
+  for (const key of [...formerKeys, ...builder.entitlements]) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
   if (event.kind === 'product_change') findReplacement(fold, builder);
   if (sum?.price?.amountMinor) builder.paid = addMoney(builder.paid, sum.price);

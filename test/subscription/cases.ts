@@ -2487,6 +2487,19 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: null, latest_store: 'PLAY_STORE' },
   },
   {
+    name: 'a change to what gives another entitlement, after the API listed that of the old product',
+    events: [
+      buy(0, 365),
+      renew(10, 40, { product_id: 'max_monthly', entitlement_ids: ['max'] }),
+      event('PRODUCT_CHANGE', 10.001, { ...period(0, 365), new_product_id: 'max_monthly' }),
+    ],
+    snapshot: snapshotOf(5, [apiSubscription({ periodEndsAtMs: day(365), endsAtMs: day(365) })]),
+    on: 12,
+    status: 'active',
+    says: `Max, $10.00 a month. Next charge ${date(40)}.`,
+    attributes: { rc_entitlements: 'max', latest_entitlement: 'max' },
+  },
+  {
     name: 'a second subscription bought long before is not the replacement',
     events: [
       buy(0, 30, play),
