@@ -204,8 +204,10 @@ function expire(builder: StateBuilder, event: LifecycleEvent): void {
 function extend(builder: StateBuilder, endsAtMs: number | null): void {
   if (endsAtMs === null) return;
   builder.endsAtMs = Math.max(builder.endsAtMs ?? 0, endsAtMs);
-  // A pause begins at the end of the period.
-  if (builder.pausedAtMs !== null) builder.pausedAtMs = builder.endsAtMs;
+  if (builder.pausedAtMs === null) return;
+  // A pause begins at the end of the period. One that would end before it begins has another end, which is not known.
+  builder.pausedAtMs = builder.endsAtMs;
+  if ((builder.resumesAtMs ?? 0) <= builder.endsAtMs) builder.resumesAtMs = null;
 }
 
 /** Restores access to a period that has time left, unless it was refunded. */

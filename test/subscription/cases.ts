@@ -385,6 +385,18 @@ export const CASES: readonly Case[] = [
     says: `Paused since ${date(40)}. Resumes and charges $10.00 on ${date(90)}.`,
   },
   {
+    name: 'a pause ahead of a period that was extended beyond the pause: when it ends is not known',
+    events: [
+      buy(0, 30, play),
+      event('SUBSCRIPTION_PAUSED', 10, { ...period(0, 30), ...play, auto_resume_at_ms: day(37) }),
+      event('SUBSCRIPTION_EXTENDED', 12, { ...period(0, 40), ...play }),
+    ],
+    on: 20,
+    status: 'active',
+    says: `Pro until ${date(40)}, then paused. No charge while paused.`,
+    rows: { Ends: date(40), Renews: undefined },
+  },
+  {
     name: 'paused',
     events: [
       buy(0, 30, play),
