@@ -54,7 +54,7 @@ function startMissedPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     ...NEW_PERIOD,
     ...(isChanged && { productId, entitlements, charge: null, pendingProductId: null, changesAtMs: null }),
     periodStartedAtMs: purchasedAtMs,
-    periodLengthMs: boughtLengthMs(event),
+    periodLengthMs: periodLength(builder, event, isChanged),
     endsAtMs: isSetBack(event) ? null : expiresAtMs,
     price: isChanged || isTemporaryPrice(builder) ? null : builder.price,
     willRenew: !builder.isGrant && !builder.isOneTime && event.periodType !== 'PREPAID',
@@ -273,14 +273,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
   const isChanged = isOtherProduct(builder.productId, event.productId);
   // Stripe repeats the old start for a changed product: the length of its period is then unknown.
   const hasRepeatedStart = isChanged && builder.isPurchaseKnown && startMs === builder.periodStartedAtMs;
-  // A payment that succeeds during a grace period may keep the original billing day, and it keeps the plan.
-  const { endsAtMs: dueAtMs, gracePeriodEndsAtMs, periodLengthMs: knownMs } = builder;
-  const isRetried =
-    !isChanged && dueAtMs !== null && startMs > dueAtMs && startMs <= (gracePeriodEndsAtMs ?? 0);
-  const isSamePeriod = isRetried && event.periodType === builder.periodType;
-  // After February, a monthly plan gets at least 30 days: 28 days would count as four weeks.
-  const keptMs = periodOf(builder)?.unit === 'month' ? Math.max(knownMs ?? 0, 30 * DAY_MS) : knownMs;
-  const lengthMs = event.expiresAtMs === null ? null : event.expiresAtMs - (isRetried ? dueAtMs : startMs);
+  const lengthMs = periodLength(builder, event, isChanged);
   keepPrice(builder, event, isChanged);
   if (isChanged) addFormerProduct(builder);
   // A renewal of the same product keeps an announced change pending. The API uses other product ids than events, so any
@@ -299,7 +292,7 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     transactionId: event.transactionId ?? builder.transactionId,
     // Only the API knows when a pass ends.
     endsAtMs: event.expiresAtMs ?? (builder.isOneTime ? builder.endsAtMs : null),
-    periodLengthMs: hasRepeatedStart ? null : ((isSamePeriod ? keptMs : null) ?? lengthMs),
+    periodLengthMs: hasRepeatedStart ? null : lengthMs,
     productId: event.productId ?? builder.productId,
     periodType: event.periodType ?? builder.periodType,
     // A new product without entitlements does not inherit those of the old product.
@@ -307,6 +300,26 @@ function startPeriod(builder: StateBuilder, event: LifecycleEvent): void {
     isFamilyShare: event.isFamilyShare,
     willRenew: !builder.isOneTime && event.periodType !== 'PREPAID',
   } satisfies Partial<StateBuilder>);
+}
+
+/**
+ * Length of a new period. A payment that succeeds during a grace period may keep the original billing day, and it keeps
+ * the plan. After a free trial the plan's length is not known: counted from the billing day, it must be a usual one.
+ */
+function periodLength(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): number | null {
+  const { endsAtMs: dueAtMs, gracePeriodEndsAtMs, periodLengthMs: knownMs } = builder;
+  const startMs = event.purchasedAtMs ?? event.atMs;
+  const lengthMs = boughtLengthMs(event);
+  const isRetried =
+    !isChanged && dueAtMs !== null && startMs > dueAtMs && startMs <= (gracePeriodEndsAtMs ?? 0);
+  if (!isRetried) return lengthMs;
+  // After February, a monthly plan gets at least 30 days: 28 days would count as four weeks.
+  if (event.periodType === builder.periodType && knownMs !== null)
+    return periodOf(builder)?.unit === 'month' ? Math.max(knownMs, 30 * DAY_MS) : knownMs;
+  if (lengthMs === null) return null;
+  const fromDueMs = lengthMs + startMs - dueAtMs;
+  const sinceDue = { periodStartedAtMs: dueAtMs, periodLengthMs: fromDueMs, periodType: event.periodType };
+  return periodOf({ ...sinceDue, isOneTime: false }) === null ? lengthMs : fromDueMs;
 }
 
 /**

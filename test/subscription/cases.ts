@@ -282,6 +282,26 @@ export const CASES: readonly Case[] = [
     says: `Pro, $10.00 a month. Next charge ${date(70)}.`,
   },
   {
+    name: 'a payment that succeeds in the grace period, of whose period only the cancellation was received',
+    events: [buy(0, 30), issue(30, 46), cancel(50, 'UNSUBSCRIBE', period(45, 60))],
+    on: 61,
+    status: 'expired',
+    says: `No access since ${date(60)}: cancelled. Had Pro, $10.00 a month.`,
+  },
+  ...[15, 10].map(
+    (end): Case => ({
+      name: `a week that was paid for in the grace period of the free trial and ends on day ${end}`,
+      events: [
+        trial(0, 3),
+        issue(3, 10, { ...period(0, 3), period_type: 'TRIAL' }),
+        renew(8, end, { is_trial_conversion: true }),
+      ],
+      on: 9,
+      status: 'active',
+      says: `Pro, $10.00 a week. Next charge ${date(end)}.`,
+    }),
+  ),
+  {
     name: 'a payment that succeeds in the grace period after a February of 28 days is of no four-week plan',
     events: [buy(55, 83), issue(83, 99, period(55, 83)), renew(87, 114)],
     on: 90,
