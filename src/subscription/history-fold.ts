@@ -13,7 +13,7 @@ import {
   type Sum,
   sharesEntitlement,
 } from './state-builder.ts';
-import type { Environment } from './types.ts';
+import type { Environment, Money } from './types.ts';
 
 export type HistoryFold = ReturnType<typeof emptyFold>;
 
@@ -32,7 +32,6 @@ export function emptyFold() {
     chargedUsdCents: 0,
     /** Number of charges in `chargedUsdCents`, each rounded to cents. */
     charges: 0,
-    firstPaidAtMs: null as number | null,
     trialEndsAtMs: null as number | null,
     /** When the trial of `trialEndsAtMs` began. */
     trialStartedAtMs: 0,
@@ -63,11 +62,20 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   for (const key of [...formerKeys, ...builder.entitlements]) fold.listedEntitlements.delete(key);
   if (isPurchase(event)) replaceOthers(fold, builder, event);
   if (event.kind === 'product_change') findReplacement(fold, builder);
-  if (sum?.price?.amountMinor) builder.paid = addMoney(builder.paid, sum.price);
+  if (sum?.price?.amountMinor) addPayment(builder, event, sum.price);
   if (sum && event.kind === 'refund') builder.refunded = withSign(sum, 1);
   if (builder.environment === 'sandbox') return;
   if (builder.periodType === 'TRIAL') foldTrial(fold, builder);
-  foldTotals(fold, event, sum && isCounted ? { ...sum, usdCents: 0 } : sum);
+  foldTotals(fold, sum && isCounted ? { ...sum, usdCents: 0 } : sum);
+}
+
+function addPayment(builder: StateBuilder, event: LifecycleEvent, money: Money): void {
+  builder.paid = addMoney(builder.paid, money);
+  const { purchasedAtMs, atMs, kind } = event;
+  // A store charges up to a day before the period begins.
+  if (money.amountMinor > 0) builder.paidAtMs.push(Math.min(purchasedAtMs ?? atMs, atMs));
+  else if (kind === 'refund' && builder.refundedAtMs === atMs && !builder.isRefundedInPart)
+    builder.paidAtMs.pop();
 }
 
 /** Whether the revenue that RevenueCat's API lists includes this charge already: its event may come later. */
@@ -105,12 +113,9 @@ export function foldTrial(
   fold.trialEndsAtMs = Math.min(endsAtMs, endedAtMs ?? endsAtMs);
 }
 
-function foldTotals(fold: HistoryFold, event: LifecycleEvent, sum: Sum | null): void {
-  // A store charges up to a day before the period begins.
-  const atMs = Math.min(event.purchasedAtMs ?? event.atMs, event.atMs);
+function foldTotals(fold: HistoryFold, sum: Sum | null): void {
   if (!sum) return;
   const usdCents = sum.usdCents ?? 0;
-  if (sum.price && sum.price.amountMinor > 0) fold.firstPaidAtMs = Math.min(fold.firstPaidAtMs ?? atMs, atMs);
   fold.lifetimeValueUsdCents += usdCents;
   fold.chargedUsdCents += Math.max(0, usdCents);
   if (usdCents > 0) fold.charges += 1;

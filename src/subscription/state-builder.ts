@@ -100,6 +100,8 @@ export function emptyBuilder(key: string, environment: Environment) {
     charge: null as Sum | null,
     renewals: 0,
     paid: [] as readonly Money[],
+    /** When each charge was made, in order, without those that were refunded in full. */
+    paidAtMs: [] as number[],
     managementUrl: null as string | null,
   };
 }
@@ -167,7 +169,7 @@ export function buildState(
 ): SubscriptionState {
   const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
   const { endedAtMs, trustedUntilMs, charge, changesAtMs, isRevenueListed, ...rest } = others;
-  const { refunded, beforeRefund, ...facts } = rest;
+  const { refunded, beforeRefund, paidAtMs, ...facts } = rest;
   const endMs = accessEndMs(builder);
   const givesAccess = !facts.isIncomplete && nowMs < endMs;
   // Only a one-time purchase or a grant can be for life.

@@ -69,12 +69,14 @@ function summarizeFold(
   const consumables: SubscriptionState[] = [];
   const active: StateBuilder[] = [];
   let firstPurchaseAtMs: number | null = null;
+  const paidAtMs: number[] = [];
   let paid: readonly Money[] = [];
   let isUnpriced = false;
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs, snapshotAtMs);
     if (builder.environment !== 'sandbox') {
       paid = builder.paid.reduce(addMoney, paid);
+      paidAtMs.push(...builder.paidAtMs.slice(0, 1));
       isUnpriced ||= snapshotAtMs === null && hasUnknownCost(builder);
       if (isOwnPurchase(builder))
         firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
@@ -109,7 +111,7 @@ function summarizeFold(
     lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents) || (isUnpriced ? null : 0),
     paid: [...paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
-    firstPaidAtMs: fold.firstPaidAtMs,
+    firstPaidAtMs: paidAtMs.length === 0 ? null : Math.min(...paidAtMs),
     movedTo: movedTo(ordered),
     receivedAtMs: receivedAtMs(ordered, snapshotAtMs),
     trialEndsAtMs: fold.trialEndsAtMs,

@@ -2584,6 +2584,21 @@ export const CASES: readonly Case[] = [
     says: `No access since ${date(57)}: cancelled. Had Pro, $10.00 a year.`,
     attributes: { expires_at: 57, rc_entitlements: null, rc_will_renew: false },
   },
+  ...[false, true].map(
+    (isReversed): Case => ({
+      name: `bought again after a refund${isReversed ? ' that was reversed' : ''}: paid since the first payment that was kept`,
+      events: [
+        buy(0, 30),
+        refund(3),
+        ...(isReversed ? [event('REFUND_REVERSED', 5, period(0, 30, 10))] : []),
+        renew(40, 70),
+      ],
+      on: 45,
+      status: 'active',
+      says: `Pro, $10.00 a month. Next charge ${date(70)}.`,
+      rows: { paid: isReversed ? `$20.00 since ${date(0)}` : `$10.00 since ${date(40)}` },
+    }),
+  ),
   {
     name: 'a late cancellation of an earlier period cancels nothing',
     events: [buy(0, 30), renew(30, 60), cancel(30.05, 'UNSUBSCRIBE')],
