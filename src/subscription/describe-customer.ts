@@ -97,12 +97,12 @@ function failedPaymentStatements(
     });
 }
 
-/** At most one grant in addition to what is shown, if it gives something else or lasts longer. */
+/** Grants in addition to what is shown, if they give something else or last longer. */
 function alsoGrantedStatements(
   shown: readonly SubscriptionDescription[],
   grants: readonly SubscriptionDescription[],
 ): Statement[] {
-  const also = grants.find(
+  const also = grants.filter(
     (grant) =>
       grant.subscription.givesAccess &&
       shown.every(
@@ -110,8 +110,9 @@ function alsoGrantedStatements(
           each !== grant && (each.what !== grant.what || outlasts(grant.subscription, each.subscription)),
       ),
   );
-  if (!also) return [];
-  return [{ kind: 'alsoGranted', what: also.what, until: accessEndDate(also.subscription) }];
+  return also
+    .slice(0, MAX_SEVERAL_ITEMS)
+    .map(({ what, subscription }) => ({ kind: 'alsoGranted', what, until: accessEndDate(subscription) }));
 }
 
 function listedStatements(state: SubscriberState, { names }: DescriptionContext): Statement[] {

@@ -343,6 +343,22 @@ export const CASES: readonly Case[] = [
     says: `Pro, granted until ${date(31)}. Not paying.`,
   },
   {
+    name: 'granted several entitlements, one of them until the year 2226',
+    events: [
+      grant(0, 31),
+      grant(1, 40, { product_id: 'rc_promo_max_custom', entitlement_ids: ['max'] }),
+      grant(2, null, {
+        product_id: 'rc_promo_team_lifetime',
+        entitlement_ids: ['team'],
+        expiration_at_ms: Date.UTC(2226, 0, 1),
+      }),
+    ],
+    on: 5,
+    status: 'promotional',
+    says: `Team, granted for life. Not paying. Max granted until ${date(40)}. Pro granted until ${date(31)}.`,
+    rows: { Ends: 'never' },
+  },
+  {
     name: 'a grant that ended',
     events: [grant(0, 31)],
     on: 40,
