@@ -4,12 +4,14 @@ import { createKeyedCache } from '../database/batcher.ts';
 import { CatalogEntity, type CatalogRow, type ProjectRow, upsert } from '../database/entities.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
-import { HOUR_MS } from '../time.ts';
+import { HOUR_MS, MINUTE_MS } from '../time.ts';
 import { readCatalog } from './catalog.ts';
 import type { RevenueCatClient } from './client.ts';
 
 /** Names change rarely, and their endpoints allow 60 calls a minute. */
 const MAX_AGE_MS = HOUR_MS;
+/** Whoever is told that there is no entitlement creates one, and comes back. */
+const EMPTY_MAX_AGE_MS = MINUTE_MS;
 
 /** A project, with the client that has its key. */
 export interface CatalogContext {
@@ -63,7 +65,10 @@ function stateOf({ database, project }: CatalogContext): CatalogState {
   return stateFor(`${project.workspaceId}|${project.projectId}`);
 }
 
-const isFresh = ({ now }: CatalogContext, { readAtMs }: CatalogState) => readAtMs >= now() - MAX_AGE_MS;
+function isFresh({ now }: CatalogContext, { entries, readAtMs }: CatalogState): boolean {
+  const hasEntitlement = entries.some(({ kind }) => kind === 'entitlement');
+  return readAtMs >= now() - (hasEntitlement ? MAX_AGE_MS : EMPTY_MAX_AGE_MS);
+}
 
 async function loadStored({ database, project }: CatalogContext, state: CatalogState): Promise<void> {
   state.entries = await readCatalog(database, project.workspaceId, project.projectId);

@@ -98,6 +98,31 @@ describe('the names of products', () => {
     assert.equal((await read('entl2'))?.snapshot.activeEntitlements[0]?.lookupKey, 'team');
   });
 
+  test('are read again after a minute while a project has no entitlement', async () => {
+    const entitlements: Awaited<ReturnType<RevenueCatClient['listEntitlements']>> = [];
+    let nowMs = Date.now();
+    const read = async () => {
+      const catalog = await readCurrentCatalog({
+        database: product.db.database,
+        logger,
+        project: { workspaceId: WORKSPACE_ID, projectId: 'new', revenueCatProjectId: 'projnone' },
+        client: {
+          ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
+          listEntitlements: async () => entitlements,
+          listProducts: async () => [{ id: 'prod1', lookupKey: 'pro_monthly', displayName: null }],
+        },
+        now: () => nowMs,
+      });
+      return catalog.filter(({ kind }) => kind === 'entitlement').map(({ lookupKey }) => lookupKey);
+    };
+    assert.deepEqual(await read(), []);
+    entitlements.push({ id: 'entl1', lookupKey: 'pro', displayName: null, isArchived: false });
+    nowMs += 59_000;
+    assert.deepEqual(await read(), []);
+    nowMs += 2_000;
+    assert.deepEqual(await read(), ['pro']);
+  });
+
   test('that are newer than the last read are read when a customer has one', async () => {
     await tell(product, 'active_monthly', { appUserId: 'user_early' });
     await (await openFor(product, { externalId: 'user_early' })).press('refresh');
