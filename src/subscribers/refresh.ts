@@ -9,7 +9,7 @@ import type { AppContext } from '../workspaces/app-context.ts';
 import { withKey } from '../workspaces/key-state.ts';
 import { type Project, type ProjectKey, readProject } from '../workspaces/projects.ts';
 import { readHistory } from './history.ts';
-import { markPending, readSubscriber, type Subscriber, type SubscriberKey } from './repository.ts';
+import { readSubscriber, type Subscriber, type SubscriberKey } from './repository.ts';
 import { findInProject } from './search.ts';
 import { type StoredCustomer, storeCustomers } from './store-customers.ts';
 
@@ -103,13 +103,11 @@ export async function storeCustomer(
   customer: RevenueCatCustomer,
 ): Promise<boolean> {
   const [stored] = await app.database.transaction((sql) =>
-    storeCustomers({ sql, secrets: app.secrets }, project, [customer]),
+    // Time may have changed the state even if RevenueCat's response is the same.
+    storeCustomers({ sql, secrets: app.secrets }, project, [customer], { alwaysDue: true }),
   );
-  if (!stored) return false;
-  await reportDisagreement(app, project, stored);
-  // Time may have changed the state even if RevenueCat's response is the same.
-  await markPending(app.database, project.workspaceId, [stored.subscriberId]);
-  return true;
+  if (stored) await reportDisagreement(app, project, stored);
+  return Boolean(stored);
 }
 
 /**

@@ -25,12 +25,14 @@ export interface StoredCustomer {
  * project never bought anything, and searching Intercom for each would be wasted.
  *
  * @param context with an open transaction
+ * @param options.alwaysDue makes every customer pending whose snapshot is stored
  * @returns one result for each customer, in order; `null`: the customer is erased or has only blocked ids
  */
 export async function storeCustomers(
   context: ErasureContext,
   project: ProjectKey,
   received: readonly RevenueCatCustomer[],
+  options: { readonly alwaysDue?: boolean } = {},
 ): Promise<(StoredCustomer | null)[]> {
   const { sql } = context;
   await lockProject(sql, project);
@@ -45,7 +47,7 @@ export async function storeCustomers(
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
       newest.set(group, customer);
   }
-  const stored = await saveSnapshots(sql, project, [...newest]);
+  const stored = await saveSnapshots(sql, project, [...newest], options);
   if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
   return resolved.map(({ group }) => {
     if (!group) return null;
@@ -92,6 +94,7 @@ async function saveSnapshots(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
   received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
+  { alwaysDue = false }: Parameters<typeof storeCustomers>[3] = {},
 ): Promise<Map<string, boolean>> {
   if (received.length === 0) return new Map();
   // Sorted: rows are locked by id, as in every statement that writes several. In different orders, two could deadlock.
@@ -120,8 +123,9 @@ async function saveSnapshots(
       customers.map(([, { snapshot }]) => snapshot.takenAtMs),
       customers.map(([, { email }]) => (email ? stripNul(email.value) : null)),
       customers.map(([, { email }]) => email?.atMs ?? 0),
-      customers.map(([{ isNew, newIds }, { snapshot }]) =>
-        isNew ? hasPurchases(snapshot) : newIds.length > 0,
+      customers.map(
+        ([{ isNew, newIds }, { snapshot }]) =>
+          alwaysDue || (isNew ? hasPurchases(snapshot) : newIds.length > 0),
       ),
     ],
     'save-snapshots',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Customer } from '../../src/simulator/revenuecat/state.ts';
 import { DAY_MS } from '../../src/time.ts';
-import { type OpenCard, openFor, send, tell } from '../inbox-card/support.ts';
+import { type OpenCard, openFor, send, settled, tell } from '../inbox-card/support.ts';
 import { eventBody } from '../support/events.ts';
 import { createProduct, type Product, REVENUECAT_PROJECT_ID } from '../support/product.ts';
 import { until } from '../support/wait.ts';
@@ -69,6 +69,26 @@ describe('refreshing in the background', () => {
     );
     await openFor(product, { externalId: 'stale' });
     await until(async () => (await ageOf()) < 600, 'another one');
+  });
+
+  test('a refresh that finds nothing new still writes what time has changed', async () => {
+    await tell(product, 'active_monthly', { appUserId: 'ended' });
+    const card = await openFor(product, { externalId: 'ended' });
+    const contact = product.intercom.state.contacts.get(card.contactId);
+    assert.ok(contact);
+    await refresh(card);
+    const isWritten = (): boolean => contact.customAttributes.subscription_status === 'active';
+    await until(isWritten, 'the attributes');
+    await settled(product);
+    // As if its access had ended before RevenueCat was read again.
+    await product.db.database.query(
+      `update subscribers set attributes_written = attributes_written || '{"subscription_status": "expired"}'
+        where contact_id = $1`,
+      [contact.id],
+    );
+    contact.customAttributes.subscription_status = 'expired';
+    await refresh(card);
+    await until(isWritten, 'the attributes to be written again');
   });
 
   test('a purchase that comes after its transfer has its receiver read again', async () => {
