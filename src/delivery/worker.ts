@@ -247,8 +247,9 @@ export class DeliveryWorker {
       const work = this.#deliverClaim(entry, { workspace, client }, reading).finally(() => {
         if (ours.get(entry.claim.subscriberId) === entry) ours.delete(entry.claim.subscriberId);
         this.#running.delete(work);
-        // Enough slots are free for the next claim to be large.
-        if (ours.size === 0 || ours.size === Math.floor(this.#perWorkspace * 0.75)) this.wake();
+        // More may be due, and enough slots are free for the next claim to be large.
+        const isLastOfFull = ours.size === 0 && claims.length === limit;
+        if (isLastOfFull || ours.size === Math.floor(this.#perWorkspace * 0.75)) this.wake();
       });
       this.#running.add(work);
     }
