@@ -133,8 +133,9 @@ async function saveSnapshots(
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
-/** For ON CONFLICT. The first snapshot of a subscriber with events counts as a change: it may contradict them. */
-const IS_CHANGED = `excluded.due_at is not null or (s.snapshot is null and s.first_event_at_ms is not null)
-  or (${REPLACES_EMAIL}) or ${['subscriptions', 'purchases', 'activeEntitlements']
+/** For ON CONFLICT. The first snapshot after an event counts as a change: it may contradict the event. */
+const IS_CHANGED = `excluded.due_at is not null or (${REPLACES_EMAIL})
+  or s.last_event_at_ms >= coalesce((s.snapshot->>'takenAtMs')::float8, 0)
+  or ${['subscriptions', 'purchases', 'activeEntitlements']
     .map((list) => `coalesce(s.snapshot->'${list}', '[]') is distinct from excluded.snapshot->'${list}'`)
     .join(' or ')}`;

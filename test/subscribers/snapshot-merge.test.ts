@@ -282,6 +282,13 @@ describe('storing snapshots beside webhooks', () => {
     await db.database.query('update subscribers set due_at = null');
     await storeSnapshot({ ...paying, takenAtMs: START_MS + DAY_MS, lastSeenAtMs: START_MS + DAY_MS });
     assert.equal(await due('paying'), false, 'seen again, nothing bought');
+    await receive('cancelled', 'paying', {
+      type: 'CANCELLATION',
+      event_timestamp_ms: START_MS + 1.2 * DAY_MS,
+    });
+    await db.database.query('update subscribers set due_at = null');
+    await storeSnapshot({ ...paying, takenAtMs: START_MS + 1.5 * DAY_MS });
+    assert.equal(await due('paying'), true, 'the reading overrides an event');
     const later = { ...paying, takenAtMs: START_MS + 2 * DAY_MS, activeEntitlements: [] };
     assert.equal((await storeSnapshot(later))[0]?.outcome, 'updated');
     assert.equal(await due('paying'), true);
