@@ -205,8 +205,9 @@ export const CatalogEntity = entity('catalog', {
   /** An entitlement's lookup key, a product's store identifier. */
   lookupKey: text(),
   displayName: nullable(text()),
-  /** 1970: an entitlement that was deleted or archived. It still names old events, but cannot be granted. */
   fetchedAt: timestamptz(),
+  /** `false`: an entitlement that was deleted or archived. It still names old events, but cannot be granted. */
+  isActive: boolean(),
 });
 
 /** One import of a project's history. Counts are of customers unless the name says otherwise. */

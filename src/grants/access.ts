@@ -20,7 +20,7 @@ import { OUTAGE_ERRORS, readByKnownId, usableIds, withClient } from './read-reve
 /** RevenueCat treats ends that are closer than this as the same grant and keeps the old one (v1 documentation). */
 const SAME_GRANT_MS = 2 * HOUR_MS;
 
-export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName' | 'fetchedAt'>;
+export type Entitlement = Pick<CatalogRow, 'id' | 'lookupKey' | 'displayName' | 'isActive'>;
 
 /**
  * The project's entitlements sorted by name, as last read from RevenueCat. Entitlements that share a name get their
@@ -209,7 +209,7 @@ async function readEntitlements(app: AppContext, project: Project): Promise<Enti
 
 /** The entitlements that can be granted. @throws ActionError when none is known and RevenueCat cannot be read */
 export async function readGrantable(app: AppContext, project: Project): Promise<Entitlement[]> {
-  return (await readEntitlements(app, project)).filter(({ fetchedAt }) => fetchedAt.getTime() > 0);
+  return (await readEntitlements(app, project)).filter(({ isActive }) => isActive);
 }
 
 /** What stores will charge for an entitlement before its grant ends, including when a pause ends by then. */

@@ -101,20 +101,16 @@ async function storeCatalog({ database, logger, now, project, client }: CatalogC
   const entitlements = await client.listEntitlements(revenueCatProjectId);
   const products = await nullOn('revenuecat_scope_missing', client.listProducts(revenueCatProjectId));
   if (products === null) logger.info({ projectId }, 'the API key may not read products: their ids are shown');
-  const common = { workspaceId, projectId, fetchedAt: new Date(now()) };
+  const common = { workspaceId, projectId, fetchedAt: new Date(now()), isActive: true };
   const rows = [
-    ...entitlements.map(({ isArchived: _, ...item }) => ({
-      ...item,
-      ...common,
-      kind: 'entitlement' as const,
-    })),
-    ...(products ?? []).map((item) => ({ ...item, ...common, kind: 'product' as const })),
+    ...entitlements.map((item) => ({ ...common, ...item, kind: 'entitlement' as const })),
+    ...(products ?? []).map((item) => ({ ...common, ...item, kind: 'product' as const })),
   ];
   for (let from = 0; from < rows.length; from += BATCH_SIZE)
     await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
   await database.query(
-    `update catalog set fetched_at = to_timestamp(0)
+    `update catalog set is_active = false
       where workspace_id = $1 and project_id = $2 and kind = 'entitlement' and not (id = any($3))`,
-    [workspaceId, projectId, entitlements.flatMap(({ id, isArchived }) => (isArchived ? [] : [id]))],
+    [workspaceId, projectId, entitlements.map(({ id }) => id)],
   );
 }

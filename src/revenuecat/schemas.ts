@@ -59,7 +59,7 @@ export const entitlementSchema = z
     id: item.id,
     lookupKey: item.lookup_key,
     displayName: item.display_name,
-    isArchived: item.state === 'inactive',
+    isActive: item.state !== 'inactive',
   }));
 
 export const productSchema = z

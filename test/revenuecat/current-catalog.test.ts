@@ -32,7 +32,7 @@ describe('the names of products', () => {
         client: {
           ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
           listEntitlements: async () => [
-            { id: 'entl1', lookupKey: 'pro', displayName: 'Pro', isArchived: false },
+            { id: 'entl1', lookupKey: 'pro', displayName: 'Pro', isActive: true },
           ],
           ...methods,
         },
@@ -48,7 +48,7 @@ describe('the names of products', () => {
   });
 
   test("are the store's and the lookup keys wherever a customer has RevenueCat's own ids", async () => {
-    const entitlements = [{ id: 'entl1', lookupKey: 'pro', displayName: null, isArchived: false }];
+    const entitlements = [{ id: 'entl1', lookupKey: 'pro', displayName: null, isActive: true }];
     const products = ['pro_monthly', 'pro_yearly'].map((lookupKey) => ({
       id: `prod_${lookupKey}`,
       lookupKey,
@@ -94,7 +94,7 @@ describe('the names of products', () => {
     );
     assert.deepEqual(activeEntitlements, [{ lookupKey: 'pro', endsAtMs: null }]);
     // Created after the names were read.
-    entitlements.push({ id: 'entl2', lookupKey: 'team', displayName: null, isArchived: false });
+    entitlements.push({ id: 'entl2', lookupKey: 'team', displayName: null, isActive: true });
     assert.equal((await read('entl2'))?.snapshot.activeEntitlements[0]?.lookupKey, 'team');
   });
 

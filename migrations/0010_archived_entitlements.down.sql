@@ -1,0 +1,1 @@
+alter table catalog drop column is_active;
