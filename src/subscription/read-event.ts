@@ -33,6 +33,9 @@ const MAX_DATE_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 const ms = number.transform((value) =>
   value === null || value <= 0 || value > MAX_DATE_MS ? null : Math.trunc(value),
 );
+/** Intercom refuses events of the future, such as RevenueCat's own sample of a TRANSFER: it is of the year 4466. */
+const MAX_EVENT_MS = Date.UTC(2100, 0, 1);
+const eventTime = ms.transform((value) => (value !== null && value > MAX_EVENT_MS ? null : value));
 /** No store charges more; sums beyond it would lose their minor units. */
 const MAX_PRICE = 1e12;
 const price = number.transform((value) => (value === null || Math.abs(value) > MAX_PRICE ? null : value));
@@ -55,7 +58,7 @@ const eventSchema = z.object({
   id: key,
   event_id: key,
   type: key,
-  event_timestamp_ms: ms,
+  event_timestamp_ms: eventTime,
   environment: capitals,
   purchase_environment: capitals,
   app_id: text,

@@ -61,6 +61,8 @@ describe('reading an event', () => {
       received,
     );
     assert.deepEqual([inMicroseconds.atMs, inMicroseconds.expiresAtMs], [5, null]);
+    const transfer = { type: 'TRANSFER', event_timestamp_ms: 78_789_789_798_798, transferred_to: ['ada'] };
+    assert.equal(readEvent(transfer, received).atMs, 5, "RevenueCat's own sample");
     const last = Date.parse('9999-12-31T23:59:59.999Z');
     assert.equal(readEvent({ type: 'RENEWAL', expiration_at_ms: last }, received).expiresAtMs, last);
     assert.equal(readEvent({ type: 'RENEWAL', expiration_at_ms: last + 1 }, received).expiresAtMs, null);

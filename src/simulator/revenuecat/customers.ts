@@ -85,7 +85,7 @@ export function customerRoutes(context: Context): Router {
       app_id: event.app_id ?? null,
       type: `PURCHASES_${event.type}`,
       created_at: event.event_timestamp_ms,
-      occurred_at: event.purchased_at_ms ?? null,
+      occurred_at: event.event_timestamp_ms ?? null,
       body: event,
     });
     res.json(listPage(req, events, view));
