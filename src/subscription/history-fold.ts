@@ -51,6 +51,7 @@ export function foldEvent(fold: HistoryFold, event: LifecycleEvent): void {
   // Price increase events have no dates: they describe no subscription of their own.
   if (!existing && event.kind === 'price_increase_consent') return;
   const builder = existing ?? addBuilder(fold, builderFrom(event, keyOf(event)));
+  // These compare the event with the state before it.
   const sum = sumOf(builder, event);
   const trialEndsAtMs = trialEnd(builder);
   const isCounted = isRevenueCounted(builder, event);

@@ -167,6 +167,7 @@ export function buildState(
   nowMs: number,
   snapshotAtMs: number | null,
 ): SubscriptionState {
+  // A state has no fields that only a builder needs.
   const { isGrant, isPurchaseKnown, originalTransactionId, formerProductIds, ...others } = builder;
   const { endedAtMs, trustedUntilMs, charge, changesAtMs, isRevenueListed, ...rest } = others;
   const { refunded, beforeRefund, paidAtMs, ...facts } = rest;
