@@ -1,5 +1,5 @@
 import { listsOf, type Sql } from '../database/sql.ts';
-import { AppError } from '../errors.ts';
+import { AppError, answerOrError } from '../errors.ts';
 import { readHistories, readHistory } from '../subscribers/history.ts';
 import { refreshSubscriber } from '../subscribers/refresh.ts';
 import type { SubscriberKey } from '../subscribers/repository.ts';
@@ -39,22 +39,22 @@ export async function reconcileWorkspace(app: AppContext, workspaceId: string, s
     if (overdue.length === 0) return { ...counts, continueAtMs: null };
     for (const subscriberId of overdue) {
       if (signal.aborted) break;
-      try {
-        const codes = await check(app, { workspaceId, subscriberId }, signal);
-        failures = 0;
-        counts.checked += 1;
-        if (codes === null) counts.unknown += 1;
-        else if (codes.length > 0) counts.corrected += 1;
-        for (const code of codeNames(codes ?? [])) differences[code] = (differences[code] ?? 0) + 1;
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        if (error.remedy.kind === 'wait_until') return { ...counts, continueAtMs: error.remedy.atMs };
+      const codes = await answerOrError(check(app, { workspaceId, subscriberId }, signal));
+      if (codes instanceof AppError) {
+        const { code, remedy } = codes;
+        if (remedy.kind === 'wait_until') return { ...counts, continueAtMs: remedy.atMs };
         // One customer that RevenueCat cannot return must not keep the others from being read.
         await expectChange(app.database, { workspaceId, subscriberId }, app.now() + RECHECK_MS);
-        app.logger.warn({ workspaceId, subscriberId, code: error.code }, 'a customer was not reconciled');
+        app.logger.warn({ workspaceId, subscriberId, code }, 'a customer was not reconciled');
         failures += 1;
-        if (failures >= MAX_FAILURES_IN_A_ROW) throw error;
+        if (failures >= MAX_FAILURES_IN_A_ROW) throw codes;
+        continue;
       }
+      failures = 0;
+      counts.checked += 1;
+      if (codes === null) counts.unknown += 1;
+      else if (codes.length > 0) counts.corrected += 1;
+      for (const code of codeNames(codes ?? [])) differences[code] = (differences[code] ?? 0) + 1;
     }
   }
   return { ...counts, continueAtMs: app.now() };
