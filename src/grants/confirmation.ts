@@ -38,8 +38,8 @@ export async function callAndConfirm(
   const beganAtMs = app.now();
   const claimed = action.state === 'revoking' ? action : await claimForCall(app.database, action);
   // After a long suspension of this process the action may count as failed: do not call, its job reads the result back.
-  const isLate = app.now() - beganAtMs > MINUTE_MS;
-  if (!claimed || isLate) return { action: await readAgain(app.database, action) };
+  const wasSuspended = app.now() - beganAtMs > MINUTE_MS;
+  if (!claimed || wasSuspended) return { action: await readAgain(app.database, action) };
   if (!client) return { action: await fail(app, claimed, 'revenuecat_unauthorized') };
   const answer = await answerOrError(
     ACTION_KINDS[claimed.kind].call(client, project.revenueCatProjectId, claimed),

@@ -59,7 +59,7 @@ async function checkAllowed(
  * result. When RevenueCat does not respond the action stays `requested` and is confirmed in the background by
  * reading; RevenueCat is never called a second time.
  */
-export async function confirmReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
+export async function performReviewed(context: ActionContext, reviewed: Reviewed): Promise<ActionResult> {
   const { kind, reason } = reviewed;
   const details = { ...factsOf(reviewed), reason };
   return auditRefusal(context, { kind, step: 'do', details }, async () => {

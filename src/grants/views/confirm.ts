@@ -13,7 +13,7 @@ import type { ViewContext } from '../context.ts';
 import type { Reviewed } from '../form-state.ts';
 import { MAX_REASON_LENGTH } from '../policy.ts';
 import { readAgain } from '../repository.ts';
-import { confirmReviewed, findEarlier, revokeGrant } from '../service.ts';
+import { findEarlier, performReviewed, revokeGrant } from '../service.ts';
 import { formOf } from './form.ts';
 import { errorText, listButton, refusedPage, removalErrorText } from './parts.ts';
 import { formAgain, reviewCanvas } from './review.ts';
@@ -35,7 +35,7 @@ export async function confirmReview(context: ViewContext): Promise<InboxCanvas> 
         : button('details', t('card.button.details'), 'secondary'),
     ]);
   }
-  return showResult(context, confirmReviewed(context, reviewed), {
+  return showResult(context, performReviewed(context, reviewed), {
     kind: reviewed.kind,
     find: async () => (await findEarlier(context, reviewed))?.action ?? null,
     onError(error) {
