@@ -116,7 +116,7 @@ describe('the names of products', () => {
       return catalog.filter(({ kind }) => kind === 'entitlement').map(({ lookupKey }) => lookupKey);
     };
     assert.deepEqual(await read(), []);
-    entitlements.push({ id: 'entl1', lookupKey: 'pro', displayName: null, isArchived: false });
+    entitlements.push({ id: 'entl1', lookupKey: 'pro', displayName: null, isActive: true });
     nowMs += 59_000;
     assert.deepEqual(await read(), []);
     nowMs += 2_000;
