@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import http from 'node:http';
 import net from 'node:net';
 import { test } from 'node:test';
 import { createHttpClient } from '../../src/http/client.ts';
@@ -34,4 +35,24 @@ test('an address is not given up before a platform on another continent can answ
   await assert.rejects(createHttpClient().get(`http://127.0.0.1:${port}/`));
   const options = connect.mock.calls[0]?.arguments[0] as unknown as net.TcpNetConnectOpts;
   assert.ok((options.autoSelectFamilyAttemptTimeout ?? 0) >= 1_000);
+});
+
+test('a call that took too long to connect fails in time, and is not sent once it is connected', async (t) => {
+  const paths: (string | undefined)[] = [];
+  const server = http.createServer((req, res) => {
+    paths.push(req.url);
+    res.end('{}');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const socket = new net.Socket();
+  t.mock.method(net, 'connect', () => socket, { times: 1 });
+  const client = createHttpClient({ baseURL: `http://127.0.0.1:${port}`, timeout: 50 });
+  await assert.rejects(client.get('/late'), { code: 'ETIMEDOUT' });
+  socket.connect(port, '127.0.0.1');
+  await once(server, 'connection');
+  await client.get('/next', { timeout: 10_000 });
+  assert.deepEqual(paths, ['/next']);
 });

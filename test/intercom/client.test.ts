@@ -87,6 +87,8 @@ describe('what an error response of Intercom means', () => {
       const page = intercomFailure({ status, headers: {}, body: '<html>' }, 'Sending an event', NOW_MS);
       assert.deepEqual([page.code, page.remedy], ['intercom_unavailable', { kind: 'retry' }]);
     }
+    const limited = { status: 429, headers: { 'retry-after': '20' }, body: '<html>' };
+    assert.equal(intercomFailure(limited, 'Sending an event', NOW_MS).remedy.kind, 'wait_until');
     const config = { action: 'Sending an event' } as InternalAxiosRequestConfig;
     const reset = noResponseError('Intercom', new AxiosError('x', 'ECONNRESET', config));
     assert.ok(reset instanceof AppError);
