@@ -50,8 +50,15 @@ export const HANDLED_TOPICS = [
   'visitor.signed_up',
 ] as const;
 
-/** The documentation names `contact.unarchive`; `contact.unarchived` was recorded. */
-const ACCEPTED_TOPICS: ReadonlySet<string> = new Set([...HANDLED_TOPICS, 'contact.unarchived']);
+/**
+ * The documentation names `contact.unarchive`; `contact.unarchived` was recorded (CONFLICT). `contact.signed_up` was
+ * recorded from an older version, in which contacts were leads.
+ */
+const ACCEPTED_TOPICS: ReadonlySet<string> = new Set([
+  ...HANDLED_TOPICS,
+  'contact.unarchived',
+  'contact.signed_up',
+]);
 
 /**
  * `HEAD`/`POST /webhooks/intercom`. New contacts get the events that waited for them; deleted ones are unassigned.

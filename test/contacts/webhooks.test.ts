@@ -127,23 +127,28 @@ describe('contact webhooks', () => {
     );
   });
 
-  test('the recorded shapes are read: a visitor with user_id, minimal items, both spellings of unarchive', async () => {
+  const send = (topic: string, item: Record<string, unknown>) =>
+    world.intercom.sendWebhook(topic, item, WORKSPACE_ID);
+
+  for (const topic of ['visitor.signed_up', 'contact.signed_up'])
+    test(`the older user model of ${topic} is read`, async () => {
+      const id = customer();
+      const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
+      // Cannot be found yet, like a contact that Intercom has not indexed.
+      contact.archived = true;
+      await receive(world, id, { id: `${id}-1` });
+      await wait(`${id}-1`);
+      contact.archived = false;
+      assert.equal(await send(topic, { type: 'user', id: contact.id, user_id: id, anonymous: false }), 200);
+      await deliver(`${id}-1`);
+      await until(async () => (await subscriberOf(id)).contactId === contact.id, 'the contact');
+    });
+
+  test('the other recorded shapes are read: minimal items, both spellings of unarchive', async () => {
     const id = customer();
     const contact = world.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: id });
-    const send = (topic: string, item: Record<string, unknown>) =>
-      world.intercom.sendWebhook(topic, item, WORKSPACE_ID);
-    // Cannot be found yet, like a contact that Intercom has not indexed.
-    contact.archived = true;
     await receive(world, id, { id: `${id}-1` });
-    await wait(`${id}-1`);
-    contact.archived = false;
-    assert.equal(
-      await send('visitor.signed_up', { type: 'user', id: contact.id, user_id: id, anonymous: false }),
-      200,
-    );
     await deliver(`${id}-1`);
-    await until(async () => (await subscriberOf(id)).contactId === contact.id, 'the contact');
-
     contact.archived = true;
     await send('contact.archived', { type: 'contact', id: contact.id, external_id: id, archived: true });
     await until(async () => (await subscriberOf(id)).contactId === null, 'the contact to be unassigned');
