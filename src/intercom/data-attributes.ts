@@ -7,9 +7,10 @@ const REFUSED: ReadonlySet<string> = new Set(['intercom_rejected', 'intercom_not
 /**
  * Creates the contact attributes that a workspace lacks: lists, then creates. Safe to repeat.
  *
- * A name can be refused because company data uses it, or because the workspace has its 250 attributes: the others are
- * still created. An existing attribute that the Messenger may write is made read-only there, or customers could give
- * themselves a subscription. Source: Intercom API 2.16, "Data attributes".
+ * A name can be refused because company data uses it, because the workspace has its 250 attributes, or for its
+ * underscore, which Intercom's message forbids and its examples have (CONFLICT): the others are still created. An
+ * existing attribute that the Messenger may write is made read-only there, or customers could give themselves a
+ * subscription. Source: Intercom API 2.16, "Data attributes".
  *
  * @throws AppError when Intercom cannot be reached
  */

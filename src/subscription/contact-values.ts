@@ -91,7 +91,8 @@ const ISO_CURRENCY = /^[A-Z]{3}$/;
 /**
  * Metadata of a data event: at most ten flat keys in this order, because Intercom keeps only the first ten. Values are
  * written as RevenueCat's own integration writes them, so that existing filters match; `expires_date` repeats
- * `expires_at` (Unix s) under a name that Intercom treats as a date.
+ * `expires_at` (Unix s) under a name that Intercom treats as a date. Numbers and prices are in Intercom's table of types;
+ * its schema has only texts (CONFLICT).
  *
  * A price is `{amount, currency}` in minor units and must be a positive integer: a refund's is its absolute value, and
  * nothing is sent for a free trial. How Intercom shows currencies without decimals is UNVERIFIED; the amount is always
