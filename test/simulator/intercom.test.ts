@@ -91,7 +91,7 @@ const refusals: [string, () => request.Test, number, string][] = [
   ['event without time', () => send({ created_at: undefined }), 400, 'parameter_missing'],
   ['event in milliseconds', () => send({ created_at: NOW }), 400, 'parameter_invalid'],
   ['event with two identifiers', () => send({ user_id: 'user-1' }), 400, 'parameter_invalid'],
-  ['event of a stranger', () => send({ id: 'none' }), 404, 'not_found'],
+  ['event of an unknown contact', () => send({ id: 'none' }), 404, 'not_found'],
   [
     'negative price',
     () => send({ metadata: { price: { amount: -1, currency: 'usd' } } }),
@@ -100,7 +100,7 @@ const refusals: [string, () => request.Test, number, string][] = [
   ],
   ['date in milliseconds', () => send({ metadata: { ends_date: NOW } }), 400, 'parameter_invalid'],
   [
-    'link to no page',
+    'link without a web address',
     () => send({ metadata: { link: { url: 'javascript:alert(1)', value: 'x' } } }),
     400,
     'parameter_invalid',
@@ -113,7 +113,7 @@ const refusals: [string, () => request.Test, number, string][] = [
     'parameter_invalid',
   ],
   [
-    'attribute of no type',
+    'attribute of an unknown type',
     () => call('post', '/data_attributes', { name: 'n', model: 'contact', data_type: 'x' }),
     400,
     'parameter_invalid',
@@ -160,7 +160,7 @@ const refusals: [string, () => request.Test, number, string][] = [
     'parameter_invalid',
   ],
   [
-    'unhealthy in silence',
+    'unhealthy without a message',
     () => call('post', '/app_install/status', { state: 'UNHEALTHY' }),
     400,
     'parameter_invalid',
@@ -194,7 +194,7 @@ test('events: stored once, ten keys, names cleaned', async () => {
   assert.equal(simulator.state.duplicateEvents, 1);
 });
 
-test('a merged contact is 410 with the way to the other, and 404 before 2.16', async () => {
+test('a merged contact is 410 with a link to the remaining one, and 404 before 2.16', async () => {
   const lead = simulator.addContact('ws1', { role: 'lead', email: 'a@example.com' });
   simulator.contacts.merge(lead.id, contactId);
   const gone = await call('get', `/contacts/${lead.id}`);
@@ -342,7 +342,7 @@ before(async () => {
 });
 after(() => app.close());
 
-test('canvas calls are signed, carry the people, and are judged', async () => {
+test('requests for canvases are signed and name teammate and contact, and the responses are reviewed', async () => {
   received = [];
   const press = {
     type: 'button',
@@ -373,7 +373,7 @@ test('canvas calls are signed, carry the people, and are judged', async () => {
   assert.equal(pressed.problems.length, 1);
 });
 
-test('webhooks of contact changes are signed and have ISO moments', async () => {
+test('webhooks of contact changes are signed and have ISO timestamps', async () => {
   received = [];
   simulator.state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
   simulator.contacts.create('ws1', { externalId: 'user-2' });

@@ -101,7 +101,7 @@ const refusals: [string, () => request.Test, number, string][] = [
     'resource_missing',
   ],
   [
-    'grant: stranger',
+    'grant: unknown customer',
     () => grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS }, 'none'),
     404,
     'resource_missing',
@@ -123,7 +123,7 @@ for (const [name, make, status, type] of refusals) {
   });
 }
 
-test('scopes', async () => {
+test('a key may do only what its permissions allow', async () => {
   key = simulator.issueKey('proj1', ['customer_information:customers:read']);
   assert.equal((await get('/customers/user-1')).status, 200);
   const refused = await grant({ entitlement_id: entitlementId, expires_at: NOW + DAY_MS });
@@ -140,12 +140,12 @@ test('any alias finds the customer; e-mail search is exact; pages are absolute',
   assert.equal((await get('/customers?limit=1&starting_after=user-1')).body.next_page, null);
 });
 
-test('v1 is refused and noticed', async () => {
+test('API v1 is refused and recorded', async () => {
   assert.equal((await request(simulator.app).get('/v1/subscribers/u')).status, 404);
   assert.deepEqual(simulator.state.violations, ['GET /v1/subscribers/u']);
 });
 
-test('rate limit a minute and domain', async () => {
+test('calls are limited for each minute and domain', async () => {
   simulator.state.limitsPerMinute.configuration = 1;
   assert.equal((await get('/entitlements')).headers['revenuecat-rate-limit-current-usage'], '1');
   const refused = await get('/products');
@@ -252,13 +252,13 @@ test('an event of a grant that is refused is sent again after five minutes', asy
   assert.equal(attempts, 2);
 });
 
-test('a fault that can be retried says when', async () => {
+test('an error that can be retried says after how long', async () => {
   simulator.faults.add({ status: 503, times: 1 });
   const { body } = await get('/customers');
   assert.deepEqual([body.type, body.retryable, body.backoff_ms], ['server_error', true, 1_000]);
 });
 
-test('signature and retry rule', () => {
+test('webhooks are signed with their time, and retried after 5 to 80 minutes', () => {
   const body = '{"api_version":"1.0","event":{"id":"evt_1"}}';
   assert.match(signEvent('whsec', body, 1_700_000_000), /^t=1700000000,v1=[0-9a-f]{64}$/);
   assert.deepEqual(
