@@ -106,7 +106,9 @@ const KEY_PROBLEMS = {
     api_key: 'RevenueCat does not accept this key. Copy a secret key of API version 2 and try again.',
   },
   unreachable: { '': 'RevenueCat did not answer. Nothing was changed: please try again in a minute.' },
-  wrong_project: { revenuecat_project: 'This key does not belong to that project.' },
+  wrong_project: {
+    revenuecat_project: 'This key does not belong to that project, or has no permission at all.',
+  },
 };
 
 function explainCheck(check: Exclude<KeyCheck, { outcome: 'valid' }>): Failure {

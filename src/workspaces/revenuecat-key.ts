@@ -116,12 +116,16 @@ export async function checkApiKey(
     // The key belongs to several projects, or cannot list them: an admin must choose.
     if (project === null) return { outcome: 'choose', projects: projects ?? [] } as const;
     const missingScopes = projects === null ? [LIST_PROJECTS] : [];
+    let isOfKey = projects !== null;
     for (const [scope, { isNeeded, check }] of Object.entries(PERMISSIONS)) {
       if (scope === LIST_PROJECTS || isNeeded?.(settings) === false) continue;
       const trying = check(client, project.id).then(() => true, allowedByRefusal(scope, projects !== null));
       const answer = await nullOn('revenuecat_scope_missing', trying);
       if (answer === null) missingScopes.push(scope);
+      else isOfKey = true;
     }
+    // A key of another project is refused like one without permissions. Source: RevenueCat, API v2, "Error types".
+    if (!isOfKey) return { outcome: 'wrong_project' } as const;
     return { outcome: 'valid', project, missingScopes } as const;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;

@@ -42,8 +42,8 @@ const refusals: [string, () => request.Test, number, string][] = [
   [
     'another project',
     () => request(simulator.app).get('/v2/projects/other/customers').set('Authorization', `Bearer ${key}`),
-    404,
-    'resource_missing',
+    403,
+    'authorization_error',
   ],
   ['limit', () => get('/customers?limit=1000'), 400, 'parameter_error'],
   ['customer: too long an id', () => get(`/customers/${'x'.repeat(1_501)}`), 400, 'parameter_error'],

@@ -98,7 +98,9 @@ export function requireProject(context: Context, req: Request, res: Response, sc
   requireScope(session, scope);
   const projectId = String(req.params.projectId);
   const project = context.state.projects.get(projectId);
-  if (!project || session.projectId !== projectId) throw missing('Project not found');
+  // Source: RevenueCat API v2, "Error Types": `authorization_error` is for a key of another project.
+  if (!project || session.projectId !== projectId)
+    throw refusal(403, "You're not authorized to access this resource");
   return project;
 }
 
