@@ -30,17 +30,6 @@ interface LoggedRequest {
   readonly body: unknown;
 }
 
-export interface Faults {
-  /** Switches a fault on; the returned function switches it off. @throws on an unknown or malformed field */
-  add(fault: Fault): () => void;
-  /** The faults that are still on. */
-  list(): Fault[];
-  clear(): void;
-  /** The last 1,000 requests, oldest first. */
-  requests(): LoggedRequest[];
-  clearRequests(): void;
-}
-
 /** The platform's response body for a fault. */
 export interface FaultAnswers {
   status(status: number, res: Response): unknown;
@@ -52,15 +41,13 @@ const LOG_SIZE = 1_000;
  * Faults of one simulator, with their middleware. The middleware comes first, so that a fault really cuts the
  * connection; the control paths under `/__simulator` are exempt.
  */
-export function createFaults(
-  answers: FaultAnswers,
-  now: () => number,
-): { faults: Faults; middleware: RequestHandler; control: Router } {
+export function createFaults(answers: FaultAnswers, now: () => number) {
   let active: { fault: Fault; left: number }[] = [];
   let log: LoggedRequest[] = [];
 
-  const faults: Faults = {
-    add(input) {
+  const faults = {
+    /** Switches a fault on; the returned function switches it off. @throws on an unknown or malformed field */
+    add(input: Fault): () => void {
       const fault = faultSchema.parse(input);
       const entry = { fault, left: fault.times ?? Number.POSITIVE_INFINITY };
       active.push(entry);
@@ -68,12 +55,14 @@ export function createFaults(
         active = active.filter((other) => other !== entry);
       };
     },
+    /** The faults that are still on. */
     list: () => active.map(({ fault }) => fault),
-    clear() {
+    clear(): void {
       active = [];
     },
+    /** The last 1,000 requests, oldest first. */
     requests: () => [...log],
-    clearRequests() {
+    clearRequests(): void {
       log = [];
     },
   };

@@ -48,24 +48,6 @@ export interface CanvasAnswer {
   readonly durationMs: number;
 }
 
-/** Intercom's own requests to the app. */
-export interface AppCaller {
-  /**
-   * Sends a Canvas Kit request and validates the response. Rejects when the pressed component is not on
-   * `currentCanvas`, when workspace, teammate, conversation or contact is unknown, and when there is no response.
-   */
-  callCanvas(call: CanvasCall): Promise<CanvasAnswer>;
-  /**
-   * Sends a webhook to `state.webhookEndpoint`, whatever its topic: five seconds to answer, one retry after
-   * a minute. Resolves with the last status; `null`: no response or no endpoint.
-   */
-  sendWebhook(topic: string, item: Record<string, unknown>, workspaceId: string): Promise<number | null>;
-  /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
-  emit(topic: string, workspaceId: string, item: Record<string, unknown>): void;
-  /** The notice to `state.uninstallUrl`. No signature is documented; public apps report this one (UNVERIFIED). */
-  sendUninstall(workspaceId: string): Promise<number>;
-}
-
 const CANVAS_TIMEOUT_MS = 10_000;
 const WEBHOOK_TIMEOUT_MS = 5_000;
 const WEBHOOK_RETRY_MS = 60_000;
@@ -80,11 +62,8 @@ export function signWebhook(secret: string, body: string | Buffer): string {
   return `sha1=${createHmac('sha1', secret).update(body).digest('hex')}`;
 }
 
-export function createAppCaller(options: {
-  state: IntercomState;
-  now: () => number;
-  clientSecret: string;
-}): AppCaller {
+/** Intercom's own requests to the app. */
+export function createAppCaller(options: { state: IntercomState; now: () => number; clientSecret: string }) {
   const { state, now, clientSecret } = options;
   const http = createHttpClient();
 
@@ -103,6 +82,11 @@ export function createAppCaller(options: {
     'X-Body-Signature': signBody(clientSecret, raw),
   });
 
+  /**
+   * Sends a webhook to `state.webhookEndpoint`, whatever its topic: five seconds to answer, one retry after a minute.
+   *
+   * @returns the last status; `null`: no response or no endpoint
+   */
   async function deliver(
     topic: string,
     item: Record<string, unknown>,
@@ -146,7 +130,11 @@ export function createAppCaller(options: {
   }
 
   return {
-    async callCanvas(call) {
+    /**
+     * Sends a Canvas Kit request and validates the response. Rejects when the pressed component is not on
+     * `currentCanvas`, when workspace, teammate, conversation or contact is unknown, and when there is no response.
+     */
+    async callCanvas(call: CanvasCall): Promise<CanvasAnswer> {
       const payload = canvasPayload(state, call);
       const startedAt = performance.now();
       const url =
@@ -170,13 +158,15 @@ export function createAppCaller(options: {
       return { status, body, canvas, problems: [], findings, cardCreationOptions, durationMs };
     },
     sendWebhook: deliver,
-    emit(topic, workspaceId, item) {
+    /** Sends the webhook of a change in Intercom, if its topic is subscribed. Does not wait. */
+    emit(topic: string, workspaceId: string, item: Record<string, unknown>): void {
       if (state.webhookEndpoint === null) return;
       const subscribed = topic === 'contact.unarchived' ? 'contact.unarchive' : topic;
       if (!state.webhookTopics.has(subscribed)) return;
       void deliver(topic, item, workspaceId);
     },
-    async sendUninstall(workspaceId) {
+    /** The notice to `state.uninstallUrl`. No signature is documented; public apps report this one (UNVERIFIED). */
+    async sendUninstall(workspaceId: string): Promise<number> {
       if (state.uninstallUrl === null) throw new Error('state.uninstallUrl is not set');
       return (await post(state.uninstallUrl, { app_id: workspaceId }, signed, WEBHOOK_TIMEOUT_MS)).status;
     },

@@ -4,22 +4,10 @@ import { type Contact, indexKey, insertContact, seconds } from './state.ts';
 
 export type NewContact = Partial<Omit<Contact, 'workspaceId' | 'createdAtMs'>>;
 
-/** Changes of contacts. Each sends its webhook, whose item has only the fields that were recorded. */
-export interface ContactChanges {
-  create(workspaceId: string, fields: NewContact): Contact;
-  /** Sends the webhook of an e-mail that was already written to the contact. */
-  emailChanged(contact: Contact): void;
-  /** A visitor becomes a user: one webhook, with the legacy user model. */
-  visitorSignUp(workspaceId: string, fields: NewContact & { externalId: string }): Contact;
-  /** A lead becomes a user. */
-  signUp(contactId: string, externalId: string, email?: string): Contact;
-  merge(fromId: string, intoId: string): Contact;
-  archive(contactId: string): Contact;
-  unarchive(contactId: string): Contact;
-  remove(contactId: string): Contact;
-}
+export type ContactChanges = ReturnType<typeof createContactChanges>;
 
-export function createContactChanges(context: Omit<Context, 'notifyUninstall'>): ContactChanges {
+/** Changes of contacts. Each sends its webhook, whose item has only the fields that were recorded. */
+export function createContactChanges(context: Omit<Context, 'notifyUninstall'>) {
   const { state, now } = context;
   const emit = (topic: string, contact: Contact): void =>
     context.emit(topic, contact.workspaceId, webhookContactView(contact));
@@ -35,22 +23,25 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
   };
 
   return {
-    create(workspaceId, fields) {
+    create(workspaceId: string, fields: NewContact): Contact {
       const contact = insertContact(state, now(), workspaceId, fields);
       emit(`contact.${contact.role}.created`, contact);
       return contact;
     },
-    visitorSignUp(workspaceId, fields) {
+    /** A visitor becomes a user: one webhook, with the legacy user model. */
+    visitorSignUp(workspaceId: string, fields: NewContact & { externalId: string }): Contact {
       const contact = insertContact(state, now(), workspaceId, { ...fields, signedUpAtS: seconds(now()) });
       // UNVERIFIED whether `contact.user.created` is sent as well.
       context.emit('visitor.signed_up', workspaceId, legacyUserView(contact));
       return contact;
     },
-    emailChanged(contact) {
+    /** Sends the webhook of an e-mail that was already written to the contact. */
+    emailChanged(contact: Contact): void {
       contact.updatedAtMs = now();
       emit(contact.role === 'lead' ? 'contact.lead.added_email' : 'contact.email.updated', contact);
     },
-    signUp(contactId, externalId, email) {
+    /** A lead becomes a user. */
+    signUp(contactId: string, externalId: string): Contact {
       const contact = find(contactId);
       if (contact.role !== 'lead') throw invalid('Only a lead can sign up');
       const key = indexKey(contact.workspaceId, externalId);
@@ -66,12 +57,11 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       contact.externalId = externalId;
       contact.signedUpAtS = seconds(now());
       contact.updatedAtMs = now();
-      if (email !== undefined) contact.email = email;
       state.externalIds.set(key, contact);
       emit('contact.lead.signed_up', contact);
       return contact;
     },
-    merge(fromId, intoId) {
+    merge(fromId: string, intoId: string): Contact {
       const from = find(fromId);
       const into = find(intoId);
       from.mergedInto = into.id;
@@ -89,7 +79,7 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       emit('contact.merged', into);
       return into;
     },
-    archive(contactId) {
+    archive(contactId: string): Contact {
       const contact = find(contactId);
       contact.archived = true;
       context.emit('contact.archived', contact.workspaceId, {
@@ -100,14 +90,14 @@ export function createContactChanges(context: Omit<Context, 'notifyUninstall'>):
       });
       return contact;
     },
-    unarchive(contactId) {
+    unarchive(contactId: string): Contact {
       const contact = find(contactId);
       contact.archived = false;
       // Intercom lists the topic as `contact.unarchive`, but it was recorded with this name.
       emit('contact.unarchived', contact);
       return contact;
     },
-    remove(contactId) {
+    remove(contactId: string): Contact {
       const contact = find(contactId);
       contact.deleted = true;
       unindex(contact);

@@ -1,9 +1,9 @@
-import express, { type Express, type RequestHandler, type Router } from 'express';
-import { createFaults, type Faults } from '../faults.ts';
-import { type Listening, listenOnLoopback } from '../listen.ts';
-import { type AppCaller, createAppCaller } from './app-caller.ts';
+import express, { type RequestHandler } from 'express';
+import { createFaults } from '../faults.ts';
+import { listenOnLoopback } from '../listen.ts';
+import { createAppCaller } from './app-caller.ts';
 import { attributeRoutes, insertAttribute } from './attributes.ts';
-import { type ContactChanges, createContactChanges, type NewContact } from './contact-changes.ts';
+import { createContactChanges, type NewContact } from './contact-changes.ts';
 import { contactRoutes } from './contacts.ts';
 import { conversationRoutes } from './conversations.ts';
 import { eventRoutes } from './events.ts';
@@ -22,10 +22,8 @@ import {
   type Admin,
   type AttributeType,
   addPart,
-  type Contact,
   type Conversation,
   createState,
-  type DataAttribute,
   DEFAULT_SCOPES,
   type IntercomScope,
   type IntercomState,
@@ -34,52 +32,7 @@ import {
   type Workspace,
 } from './state.ts';
 
-export interface IntercomSimulator extends AppCaller {
-  /** For mounting in another app, instead of calling `listen`. */
-  readonly app: Express;
-  /** Intercom's pages in the browser; part of `app`, for another origin as well. */
-  readonly pages: Router;
-  readonly state: IntercomState;
-  readonly faults: Faults;
-  /** What happens to contacts in Intercom itself; each change is sent to `state.webhookEndpoint`. */
-  readonly contacts: ContactChanges;
-  listen(port?: number): Promise<Listening>;
-  addWorkspace(fields: {
-    id: string;
-    name?: string;
-    region?: 'US' | 'EU' | 'AU';
-    timezone?: string;
-    identityVerification?: boolean;
-  }): Workspace;
-  addAdmin(
-    workspaceId: string,
-    fields?: {
-      id?: string;
-      name?: string;
-      email?: string | null;
-      emailVerified?: boolean;
-      locale?: string;
-    },
-  ): Admin;
-  /** Sends no webhook, as if the contact had existed before. */
-  addContact(workspaceId: string, fields: NewContact): Contact;
-  addAttribute(workspaceId: string, name: string, dataType?: AttributeType): DataAttribute;
-  addConversation(
-    workspaceId: string,
-    fields: {
-      id?: string;
-      contactIds: string[];
-      body?: string;
-      /** Default: now. */
-      createdAtS?: number;
-      /** Number of replies by e-mail. Each quotes all messages before it, as e-mail programs do. */
-      quotingReplies?: number;
-    },
-  ): Conversation;
-  /** Issues a token like an installation does; by default with the scopes that the app needs. */
-  issueToken(workspaceId: string, scopes?: readonly IntercomScope[]): string;
-  revokeTokens(workspaceId: string): void;
-}
+export type IntercomSimulator = ReturnType<typeof createIntercomSimulator>;
 
 const VERSION_PATTERN = /^(1\.[0-4]|2\.(?:\d|1[0-7]))$/;
 /** The app's version in the Developer Hub, which applies to requests without the header. */
@@ -96,7 +49,7 @@ export function createIntercomSimulator(options: {
   clientId: string;
   clientSecret: string;
   rateLimitPer10s?: number;
-}): IntercomSimulator {
+}) {
   const now = options.now ?? Date.now;
   const state = createState();
   const { clientId, clientSecret } = options;
@@ -163,29 +116,27 @@ export function createIntercomSimulator(options: {
   const newId = (): string => String(nextId++);
   return {
     ...caller,
+    /** For mounting in another app, instead of calling `listen`. */
     app,
+    /** Intercom's pages in the browser; part of `app`, for another origin as well. */
     pages,
     state,
     faults,
+    /** What happens to contacts in Intercom itself; each change is sent to `state.webhookEndpoint`. */
     contacts,
-    listen: (port) => listenOnLoopback(app, port),
-    addWorkspace({
-      id,
-      name = id,
-      region = 'US',
-      timezone = 'America/New_York',
-      identityVerification = true,
-    }) {
+    listen: (port?: number) => listenOnLoopback(app, port),
+    addWorkspace(fields: Pick<Workspace, 'id'> & Partial<Workspace>): Workspace {
+      const { id } = fields;
       const workspace: Workspace = {
-        id,
-        name,
-        region,
-        timezone,
+        name: id,
+        region: 'US',
+        timezone: 'America/New_York',
         createdAtS: seconds(now()),
         installed: false,
-        identityVerification,
+        identityVerification: true,
         planRefusal: null,
         health: null,
+        ...fields,
       };
       state.workspaces.set(id, workspace);
       // Every workspace has a bot, which is listed among the admins.
@@ -200,36 +151,24 @@ export function createIntercomSimulator(options: {
       });
       return workspace;
     },
-    addAdmin(
-      workspaceId,
-      {
-        id = newId(),
-        name = 'Ada Agent',
-        email = `ada.${id}@example.com`,
-        emailVerified = true,
-        locale,
-      } = {},
-    ) {
-      const admin: Admin = {
-        id,
-        workspaceId,
-        name,
-        email,
-        emailVerified,
-        isBot: false,
-        ...(locale === undefined ? {} : { locale }),
-      };
+    addAdmin(workspaceId: string, fields: Partial<Omit<Admin, 'workspaceId' | 'isBot'>> = {}): Admin {
+      const { id = newId() } = fields;
+      const defaults = { name: 'Ada Agent', email: `ada.${id}@example.com`, emailVerified: true };
+      const admin: Admin = { ...defaults, ...fields, id, workspaceId, isBot: false };
       state.admins.set(id, admin);
       return admin;
     },
-    addContact: (workspaceId, fields) => insertContact(state, now(), workspaceId, fields),
-    addAttribute: (workspaceId, name, dataType = 'string') =>
+    /** Sends no webhook, as if the contact had existed before. */
+    addContact: (workspaceId: string, fields: NewContact) => insertContact(state, now(), workspaceId, fields),
+    addAttribute: (workspaceId: string, name: string, dataType: AttributeType = 'string') =>
       insertAttribute(state, now(), workspaceId, { name, dataType }),
+    /** @param fields.quotingReplies number of replies by e-mail, each of which quotes all messages before it */
     addConversation(
-      workspaceId,
-      { id = newId(), contactIds, body = '<p>Hello</p>', createdAtS, quotingReplies = 0 },
-    ) {
-      const atS = createdAtS ?? seconds(now());
+      workspaceId: string,
+      fields: Pick<Conversation, 'contactIds'> & Partial<Conversation> & { quotingReplies?: number },
+    ): Conversation {
+      const { contactIds, quotingReplies = 0, id = newId(), createdAtS: atS = seconds(now()) } = fields;
+      const { body = '<p>Hello</p>' } = fields;
       const conversation: Conversation = {
         id,
         workspaceId,
@@ -252,12 +191,13 @@ export function createIntercomSimulator(options: {
       state.conversations.set(id, conversation);
       return conversation;
     },
-    issueToken(workspaceId, scopes = DEFAULT_SCOPES) {
+    /** Issues a token like an installation does; by default with the scopes that the app needs. */
+    issueToken(workspaceId: string, scopes: readonly IntercomScope[] = DEFAULT_SCOPES): string {
       const workspace = state.workspaces.get(workspaceId);
       if (workspace) workspace.installed = true;
       return insertToken(state, workspaceId, scopes).token;
     },
-    revokeTokens: (workspaceId) => revokeTokens(state, workspaceId),
+    revokeTokens: (workspaceId: string) => revokeTokens(state, workspaceId),
   };
 }
 

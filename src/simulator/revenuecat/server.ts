@@ -1,76 +1,48 @@
 import { randomBytes } from 'node:crypto';
-import express, { type Express } from 'express';
-import { createFaults, type Faults } from '../faults.ts';
-import { type Listening, listenOnLoopback } from '../listen.ts';
+import express from 'express';
+import { createFaults } from '../faults.ts';
+import { listenOnLoopback } from '../listen.ts';
 import { actionRoutes } from './actions.ts';
 import { catalogRoutes } from './catalog.ts';
 import { customerRoutes } from './customers.ts';
 import { grantRoutes } from './grants.ts';
 import { answerRefusals, authenticate, type Context, errorBody, missing, requireJson } from './http.ts';
 import {
-  type Customer,
   createState,
-  type Entitlement,
   ensureEntitlement,
   ensureProduct,
   findProject,
   insertCustomer,
   insertWebhook,
   newId,
-  type Product,
   type Project,
   type RevenueCatEvent,
-  type RevenueCatState,
-  type Webhook,
 } from './state.ts';
-import { RETRY_AFTER_MS, type SendOptions, sendToWebhooks, type WebhookAnswer } from './webhooks.ts';
+import { RETRY_AFTER_MS, type SendOptions, sendToWebhooks } from './webhooks.ts';
 
-export interface RevenueCatSimulator {
-  readonly app: Express;
-  readonly state: RevenueCatState;
-  readonly faults: Faults;
-  listen(port?: number): Promise<Listening>;
-  addProject(fields?: { id?: string; name?: string }): Project;
-  /** Issues a secret key; by default with every scope. */
-  issueKey(projectId: string, scopes?: readonly string[]): string;
-  addEntitlement(projectId: string, lookupKey: string, displayName?: string): Entitlement;
-  addProduct(projectId: string, fields: Pick<Product, 'storeIdentifier'> & Partial<Product>): Product;
-  addCustomer(projectId: string, fields: Parameters<typeof insertCustomer>[2]): Customer;
-  addWebhook(
-    projectId: string,
-    fields: { url: string; authorizationHeader?: string; signingSecret?: string },
-  ): Webhook;
-  /** Posts to every webhook of the project that wants the event. */
-  sendWebhook(projectId: string, event: RevenueCatEvent, options?: SendOptions): Promise<WebhookAnswer[]>;
-  /** Sends the pending webhooks of grants and revocations, in order. */
-  flushWebhooks(): Promise<WebhookAnswer[]>;
+export type RevenueCatSimulator = ReturnType<typeof createRevenueCatSimulator>;
+
+interface PendingWebhook {
+  readonly projectId: string;
+  readonly event: RevenueCatEvent;
 }
 
 /** A simulated RevenueCat: the v2 API and its webhooks, with state in memory. */
-export function createRevenueCatSimulator(options: { now?: () => number } = {}): RevenueCatSimulator {
+export function createRevenueCatSimulator(options: { now?: () => number } = {}) {
   const now = options.now ?? Date.now;
   const state = createState();
-  let pending: { projectId: string; event: RevenueCatEvent }[] = [];
+  const pending = new Set<PendingWebhook>();
 
-  const takePending = (wanted: typeof pending): typeof pending => {
-    const due = wanted.filter((each) => pending.includes(each));
-    pending = pending.filter((each) => !due.includes(each));
-    return due;
-  };
-  const flushWebhooks = async (): Promise<WebhookAnswer[]> => {
-    const answers: WebhookAnswer[] = [];
-    for (const { projectId, event } of takePending(pending))
-      answers.push(...(await sendToWebhooks(state, now, projectId, event)));
-    return answers;
-  };
-  const sendAsRevenueCat = (wanted: typeof pending): void => {
+  const takePending = (wanted: Iterable<PendingWebhook>) =>
+    [...wanted].filter((each) => pending.delete(each));
+  const sendAsRevenueCat = (wanted: Iterable<PendingWebhook>): void => {
     for (const { projectId, event } of takePending(wanted))
       void sendToWebhooks(state, now, projectId, event, { retryAfterMs: RETRY_AFTER_MS });
   };
   const announce: Context['announce'] = (project, customer, events) => {
     customer.events.push(...events);
     const added = events.map((event) => ({ projectId: project.id, event }));
-    pending.push(...added);
+    for (const each of added) pending.add(each);
     if (state.grantWebhookDelayMs !== null)
       setTimeout(sendAsRevenueCat, state.grantWebhookDelayMs, added).unref();
   };
@@ -114,8 +86,8 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
     app,
     state,
     faults,
-    listen: (port) => listenOnLoopback(app, port),
-    addProject({ id = newId('proj'), name = 'Sample App' } = {}) {
+    listen: (port?: number) => listenOnLoopback(app, port),
+    addProject({ id = newId('proj'), name = 'Sample App' }: { id?: string; name?: string } = {}): Project {
       const added: Project = {
         id,
         name,
@@ -130,17 +102,27 @@ export function createRevenueCatSimulator(options: { now?: () => number } = {}):
       state.projects.set(id, added);
       return added;
     },
-    issueKey(projectId, scopes = ['*']) {
+    /** Issues a secret key; by default with every scope. */
+    issueKey(projectId: string, scopes: readonly string[] = ['*']): string {
       const key = `sk_${randomBytes(18).toString('base64url')}`;
       state.keys.set(key, { projectId: project(projectId).id, scopes, status: 'valid' });
       return key;
     },
-    addEntitlement: (projectId, lookupKey, displayName) =>
+    addEntitlement: (projectId: string, lookupKey: string, displayName?: string) =>
       ensureEntitlement(project(projectId), now(), lookupKey, displayName),
-    addProduct: (projectId, fields) => ensureProduct(project(projectId), now(), fields),
-    addCustomer: (projectId, fields) => insertCustomer(project(projectId), now(), fields),
-    addWebhook: (projectId, fields) => insertWebhook(project(projectId), now(), fields),
-    sendWebhook: (projectId, event, sending) => sendToWebhooks(state, now, projectId, event, sending),
-    flushWebhooks,
+    addProduct: (projectId: string, fields: Parameters<typeof ensureProduct>[2]) =>
+      ensureProduct(project(projectId), now(), fields),
+    addCustomer: (projectId: string, fields: Parameters<typeof insertCustomer>[2]) =>
+      insertCustomer(project(projectId), now(), fields),
+    addWebhook: (projectId: string, fields: Parameters<typeof insertWebhook>[2]) =>
+      insertWebhook(project(projectId), now(), fields),
+    /** Posts to every webhook of the project that wants the event. */
+    sendWebhook: (projectId: string, event: RevenueCatEvent, sending?: SendOptions) =>
+      sendToWebhooks(state, now, projectId, event, sending),
+    /** Sends the pending webhooks of grants and revocations, in order. */
+    async flushWebhooks(): Promise<void> {
+      for (const { projectId, event } of takePending(pending))
+        await sendToWebhooks(state, now, projectId, event);
+    },
   };
 }

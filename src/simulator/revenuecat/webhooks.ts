@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { createHttpClient } from '../../http/client.ts';
 import { findProject, type RevenueCatEvent, type RevenueCatState, type Webhook } from './state.ts';
 
-export interface WebhookAnswer {
+interface WebhookAnswer {
   /** The status of the last attempt; `null`: no answer within 60 s. Only 200 counts as success. */
   readonly status: number | null;
 }
