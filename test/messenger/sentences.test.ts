@@ -178,6 +178,44 @@ describe('what customers read', () => {
     assert.ok(holdingOf([{}, rising], 2).manage, 'the new price can be agreed to');
   });
 
+  it('lists the price, both dates and the store, each only if it is known', () => {
+    const { rows, howToChange } = holdingOf([{}], 0.5);
+    assert.deepEqual(rows, [
+      ['Price', '$9.99 a month'],
+      ['Since', 'Jan 1, 2026'],
+      ['Renews', 'Jan 31, 2026'],
+      ['Purchased', 'App Store'],
+    ]);
+    assert.equal(howToChange, null, 'it has a link');
+    const granted = { ...BOUGHT, store: 'PROMOTIONAL', period_type: 'PROMOTIONAL' };
+    const grant = holdingOf([granted], 0.5);
+    assert.deepEqual(grant.rows, [
+      ['Since', 'Jan 1, 2026'],
+      ['Ends', 'Jan 31, 2026'],
+    ]);
+    assert.equal(grant.howToChange, null);
+  });
+
+  it('adds the store only to names that run in two, and only a store that may be named', () => {
+    const second = { id: 'w', original_transaction_id: 'sub_1', transaction_id: 'in_1' };
+    const titles = (...events: readonly Record<string, unknown>[]) =>
+      viewOf(events, 0.5).holdings.map(({ title }) => title);
+    assert.deepEqual(titles({}, { ...second, store: 'MOON_STORE' }), ['Pro (App Store)', 'Pro']);
+    const ended = { ...second, store: 'STRIPE', expiration_at_ms: START_MS + 1 };
+    assert.deepEqual(titles({}, ended), ['Pro']);
+    const nameless = { entitlement_ids: [], product_id: 'prod4f31bd16ab' };
+    const both = titles(nameless, { ...nameless, ...second, store: 'STRIPE' });
+    assert.deepEqual(both, ['Subscription', 'Subscription']);
+  });
+
+  it('shows no event that means nothing to a customer', () => {
+    const [shown, ...others] = viewOf(
+      [{}, { type: 'INVOICE_ISSUANCE', id: 'i' }, { type: 'NEW', id: 'n' }],
+      0.5,
+    ).history;
+    assert.deepEqual([shown?.title, others], ['You subscribed', []]);
+  });
+
   it('lists what runs, and three at most that have ended', () => {
     const plan = (n: number, fields: object = {}) => ({
       transaction_id: `plan-${n}`,

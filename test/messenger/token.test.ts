@@ -180,13 +180,15 @@ describe('an error', () => {
     await fails(site.post(PATH, key, { user_id: 'x'.repeat(256) }), 400, 'user_id_invalid');
     for (const control of ['\u0007', '\0'])
       await fails(site.post(PATH, key, { user_id: `a${control}b` }), 400, 'user_id_invalid');
-    for (const blocked of ['null', 'Undefined', '0', '[object Object]', 'NO_USER']) {
+    for (const blocked of ['null', 'Undefined', '0', '[object Object]', 'NO_USER', '{{user_id}}']) {
       await fails(site.post(PATH, key, { user_id: blocked }), 400, 'user_id_blocked');
     }
-    for (const email of ['nobody', 'a b@example.com', 'a\u0007@example.com', `${'é'.repeat(250)}@x.de`])
+    const long = `${'é'.repeat(60)}@${'x'.repeat(191)}.de`;
+    for (const email of ['nobody', 'a b@example.com', 'a\u0007@example.com', long])
       await fails(site.post(PATH, key, { user_id: 'user-1', email }), 400, 'email_invalid');
     await fails(site.post(PATH, key, { user_id: 'user-1', email: 3 }), 400, 'email_invalid');
-    await fails(site.post(PATH, key, { user_id: 'user-1', name: ['A'] }), 400, 'name_invalid');
+    for (const name of [['A'], ' ', 'A\u0007', 'x'.repeat(256)])
+      await fails(site.post(PATH, key, { user_id: 'user-1', name }), 400, 'name_invalid');
   });
 
   it('explains what is wrong with the body', async () => {
