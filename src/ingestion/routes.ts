@@ -121,6 +121,7 @@ const SIGNATURE_TOLERANCE_S = 300;
 /**
  * Verifies `X-RevenueCat-Webhook-Signature: t=<unix s>,v1=<hex>`, where v1 is
  * HMAC-SHA256(secret, "<t>.<raw body>"). Accepts several `v1`, since a rotation may send them (UNVERIFIED).
+ * RevenueCat's Android guide names the header `X-RevenueCat-Signature` (CONFLICT), which is not read.
  */
 export function verifyWebhookSignature(
   secret: string,

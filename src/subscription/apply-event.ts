@@ -13,7 +13,10 @@ import {
 } from './state-builder.ts';
 import type { Money } from './types.ts';
 
-/** Whether an event begins or prolongs a paid period or a free trial. */
+/**
+ * Whether an event begins or prolongs a paid period or a free trial. Subscribing again after the end is a RENEWAL in one
+ * of RevenueCat's tables and an INITIAL_PURCHASE in another (CONFLICT): either starts a period.
+ */
 export function isPurchase({ type, kind }: LifecycleEvent): boolean {
   return type === 'INITIAL_PURCHASE' || type === 'RENEWAL' || kind === 'non_subscription_purchase';
 }
