@@ -1,6 +1,6 @@
 import { compareEvents } from './event-order.ts';
 import { isGrant } from './kinds.ts';
-import type { LifecycleEvent } from './read-event.ts';
+import { identifiersOf, type LifecycleEvent } from './read-event.ts';
 import type { Snapshot, SnapshotPurchase, SnapshotSubscription, SubscriberState } from './types.ts';
 
 /**
@@ -57,10 +57,13 @@ export function assembleHistory<E extends LifecycleEvent>(
 
 /** Finds the final owner of each event; `null`: a customer who is not in `stored`. */
 function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, readonly E[]>) {
+  const hasTransfers = [...stored.values()].some((events) => events.some(isTransfer));
   const all = [...stored].flatMap(([storedFor, events]) =>
     events.map((event) => ({
       event,
       storedFor,
+      /** The ids of the customer who holds it. */
+      ids: hasTransfers ? identifiersOf(event.raw).customer : [],
       owner: storedFor as string | null,
       sinceMs: null as number | null,
     })),
@@ -73,17 +76,37 @@ function replayTransfers<E extends LifecycleEvent>(stored: ReadonlyMap<string, r
   for (const each of all) {
     const { event: transfer, storedFor: source } = each;
     if (!isTransfer(transfer)) earlier.push(each);
-    else if (transfer.side === 'source' && receivers.get(transfer.id) !== source) {
+    else if (transfer.side === 'source' || transfer.isWithinCustomer) {
+      const receiver = receivers.get(transfer.id) ?? null;
+      const sourceIds = knownIds(transfer, earlier);
       for (const held of earlier) {
         if (held.owner !== source || !canMove(held.event) || !isInScope(transfer, held.event)) continue;
         // The source received this event after the transfer.
         if ((held.event.receivedByTransferAtMs ?? 0) >= transfer.atMs) continue;
-        held.owner = receivers.get(transfer.id) ?? null;
+        // It was another customer's, who was merged with the source since.
+        if (!sharesId(held.ids, sourceIds)) continue;
+        held.ids = transfer.transferredTo;
+        if (receiver === source) continue;
+        held.owner = receiver;
         held.sinceMs = transfer.atMs;
       }
     }
   }
   return earlier;
+}
+
+/** The source's ids: those that the transfer names, and those that earlier events show to be the same customer's. */
+function knownIds(transfer: LifecycleEvent, earlier: readonly { ids: readonly string[] }[]): string[] {
+  const ids = new Set(transfer.transferredFrom);
+  // The newest events name the most aliases.
+  for (const held of earlier.toReversed())
+    if (held.ids.some((id) => ids.has(id))) for (const id of held.ids) ids.add(id);
+  return [...ids];
+}
+
+/** Unknown ids may be any customer's. */
+function sharesId(ids: readonly string[], others: readonly string[]): boolean {
+  return ids.length === 0 || others.length === 0 || ids.some((id) => others.includes(id));
 }
 
 function isReceipt(event: LifecycleEvent): boolean {

@@ -17,7 +17,15 @@ class Stored {
   readonly #snapshots = new Map<string, Snapshot>();
 
   add(who: string, ...events: LifecycleEvent[]): this {
-    this.events.set(who, [...(this.events.get(who) ?? []), ...events]);
+    const named = events.map((each) => ({ ...each, raw: { ...each.raw, app_user_id: who } }));
+    this.events.set(who, [...(this.events.get(who) ?? []), ...named]);
+    return this;
+  }
+
+  /** What an event with the ids of both shows: they are one customer. */
+  merge(who: string, other: string): this {
+    this.events.set(who, [...(this.events.get(who) ?? []), ...(this.events.get(other) ?? [])]);
+    this.events.delete(other);
     return this;
   }
 
@@ -83,6 +91,49 @@ describe('transfers', () => {
       .transfer(12, 'c', 'a');
     assert.equal(stored.says('a', 20), `Pro, $10.00 a month. Next charge ${date(30)}.`);
     assert.equal(stored.says('b', 20), `Purchases were moved to another customer on ${date(11)}.`);
+  });
+
+  test('of two customers who were merged later, only the purchases of the one whom it names have moved', () => {
+    const stored = new Stored()
+      .add('ann', buy(0, 30))
+      .add('web', buy(2, 32, { ...team, store: 'APP_STORE', app_id: null }))
+      .transfer(5, 'web', 'bob')
+      .merge('web', 'ann');
+    assert.equal(
+      stored.says('web', 10),
+      `Pro, $10.00 a month. Next charge ${date(30)}. Purchases (App Store) were moved to another customer on ${date(5)}.`,
+    );
+    assert.equal(stored.says('bob', 10), `Team, $10.00 a month. Next charge ${date(32)}.`);
+  });
+
+  test('of two customers who were merged later, one has passed on only what the other had not received', () => {
+    const stored = new Stored()
+      .add('ann', buy(0, 30))
+      .transfer(2, 'ann', 'web')
+      .transfer(5, 'home', 'bob')
+      .merge('web', 'home');
+    assert.equal(stored.state('web', 10).status, 'active');
+    assert.equal(stored.state('bob', 10).status, null);
+  });
+
+  test('of two customers who were merged later, one has passed on what it had received from the other', () => {
+    const stored = new Stored()
+      .add('ann', buy(0, 30))
+      .transfer(2, 'ann', 'web')
+      .transfer(5, 'web', 'bob')
+      .merge('web', 'ann');
+    assert.equal(stored.state('web', 10).status, null);
+    assert.equal(stored.state('bob', 10).status, 'active');
+  });
+
+  test('moves what was bought under another id that an event shows to be the same customer', () => {
+    const stored = new Stored()
+      .add('web', buy(0, 30))
+      .add('ann', event('UNCANCELLATION', 2, { aliases: ['web'] }))
+      .merge('ann', 'web')
+      .transfer(5, 'ann', 'bob');
+    assert.equal(stored.state('ann', 10).status, null);
+    assert.equal(stored.state('bob', 10).status, 'active');
   });
 
   test('a transfer is within one customer only when that customer is its receiver, too', () => {
