@@ -411,7 +411,12 @@ function applyPurchase(
   });
   // A purchase gives all of its entitlements or none.
   const isListed = builder.entitlements.every((key) => context.listed.has(key));
-  const hasEnded = (ends.length === 0 || !isListed) && givesNothing(builder, context.snapshot);
+  // A sandbox purchase may give the entitlement for longer. Then only the purchase itself says when it ends.
+  const { activeEntitlements } = context.snapshot;
+  const isActive = (key: string) => activeEntitlements.some(({ lookupKey }) => lookupKey === key);
+  const isUncertain = builder.endsAtMs !== null && builder.entitlements.every(isActive);
+  const isUnlisted = ends.length === 0 || !isListed;
+  const hasEnded = isUnlisted && !isUncertain && givesNothing(builder, context.snapshot);
   if (hasEnded) endBy(builder, takenAtMs);
   if (hasEnded || ends.length === 0) return;
   Object.assign(builder, { endedAtMs: null, expirationReason: null });

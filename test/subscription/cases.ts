@@ -2015,6 +2015,18 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: null },
   },
   {
+    name: 'an entitlement that the sandbox gives for longer than a pass that runs',
+    events: [event('NON_RENEWING_PURCHASE', 0, { ...period(0, 15, 9), product_id: 'season' })],
+    snapshot: {
+      ...snapshotOf(10, [apiSubscription({ environment: 'sandbox' })]),
+      purchases: [apiPurchase({ productId: 'season' })],
+    },
+    on: 11,
+    status: 'active',
+    says: `Pro, bought once, until ${date(15)}. No further charge.`,
+    attributes: { rc_entitlements: 'pro', expires_at: 15 },
+  },
+  {
     name: 'an entitlement of the sandbox that was bought before, too',
     events: [],
     snapshot: snapshotOf(40, [
