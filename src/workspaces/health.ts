@@ -119,7 +119,7 @@ export async function answerHealth(app: AppContext, workspaceId: string) {
 
 /**
  * Reports to Intercom immediately what its daily check would find, so that the admins' e-mail and the listing's
- * banner do not wait for it. Intercom sends one e-mail for each report, so only changes are reported.
+ * banner do not wait for it. Intercom sends one e-mail for each change of the state, and only changes are reported.
  *
  * @throws AppError when Intercom cannot be reached
  */

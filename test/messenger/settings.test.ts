@@ -188,6 +188,13 @@ it('has a web example that renews the token hourly, retries each minute, and sto
   t.mock.timers.tick(60_000);
   example.onSignOut();
   assert.equal(await pass(600), '');
+
+  const isLate = example.onSignIn('ann');
+  example.onSignOut();
+  calls.length = 0;
+  await isLate;
+  assert.equal(calls.join(), '', 'a token that arrives after signing out signs nobody in');
+  assert.equal(await pass(600), '');
 });
 
 it('works in a browser: a key is created and copied, and axe finds nothing', async () => {

@@ -7,26 +7,29 @@ async function fetchToken() {
   return answer.json();
 }
 
+let signedInAs = null;
 let renewal;
 
 export async function onSignIn(userId) {
+  signedInAs = userId;
   Purchases.configure({ apiKey: REVENUECAT_PUBLIC_KEY, appUserId: userId });
   const { token } = await fetchToken();
+  if (signedInAs !== userId) return; // signed out since
   Intercom({ app_id: 'WORKSPACE_ID', region: 'REGION', intercom_user_jwt: token });
-  renewAfter(60 * 60 * 1000); // it is valid for two hours
+  renewAfter(userId, 60 * 60 * 1000); // it is valid for two hours
 }
 
-function renewAfter(waitMs) {
+function renewAfter(userId, waitMs) {
   renewal = setTimeout(async () => {
     const answer = await fetchToken().catch(() => null); // no network, or your backend restarts
-    if (!renewal) return; // signed out since
+    if (signedInAs !== userId) return; // signed out since
     if (answer) update({ intercom_user_jwt: answer.token });
-    renewAfter(answer ? 60 * 60 * 1000 : 60 * 1000);
+    renewAfter(userId, answer ? 60 * 60 * 1000 : 60 * 1000);
   }, waitMs);
 }
 
 export function onSignOut() {
+  signedInAs = null;
   clearTimeout(renewal);
-  renewal = null;
   shutdown(); // load the page again before the next sign-in: that has been seen to fail until a reload
 }
