@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { explainDatabaseError } from '../../src/database/explain-error.ts';
+import { AppError } from '../../src/errors.ts';
 
 test('a read-only server, such as a standby in place of the primary, is named as the cause', () => {
   const error = Object.assign(new Error('cannot execute CREATE TABLE in a read-only transaction'), {
@@ -49,4 +50,24 @@ test('a time limit that PostgreSQL has is named, and not a server that cannot be
     const { remedy } = explainDatabaseError(error, 'DATABASE_URL');
     assert.match(remedy ?? '', /^A time limit that is set in PostgreSQL ended it: raise statement_timeout/);
   }
+});
+
+test('the innermost cause is shown, but not in place of our own message', () => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' });
+  const both = new AggregateError([refused, new Error('another address')], '');
+  const wrapped = new Error('the query failed', { cause: both });
+  const ours = new AppError('database_unavailable', 'Our message', { cause: wrapped });
+  const explained = [both, wrapped, ours].map((error) => explainDatabaseError(error, 'DATABASE_URL'));
+  assert.deepEqual(
+    explained.map(({ message }) => message),
+    [refused.message, refused.message, 'Our message'],
+  );
+  assert.match(explained[2]?.remedy ?? '', /DATABASE_URL/);
+  for (const [error, message] of [
+    [Object.assign(new Error(''), { code: 'ECONNRESET' }), 'ECONNRESET'],
+    [new Error(''), 'unknown'],
+    [null, 'unknown'],
+  ] as const)
+    assert.equal(explainDatabaseError(error, 'DATABASE_URL').message, message);
+  assert.equal(explainDatabaseError(new Error('of another kind'), 'DATABASE_URL').remedy, null);
 });

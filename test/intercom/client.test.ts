@@ -57,6 +57,29 @@ describe('what an error response of Intercom means', () => {
     });
   }
 
+  test('the message names what Intercom said, and the whole answer is stored, both cut short', () => {
+    const said = (code: string, message: string) => failure(422, code, message).message;
+    const answered = 'Sending an event: Intercom answered 422';
+    assert.equal(
+      said('data_invalid', 'created_at is wrong'),
+      `${answered} data_invalid: created_at is wrong`,
+    );
+    assert.equal(said('422', 'created_at is wrong'), `${answered}: created_at is wrong`);
+    assert.equal(said('', ''), answered);
+    const endless = failure(422, 'data_invalid', 'x'.repeat(5_000));
+    assert.equal(endless.message.length, `${answered} data_invalid: `.length + 300);
+    assert.equal(endless.upstreamAnswer?.length, 2_000);
+    const stored = (body: unknown) =>
+      intercomFailure({ status: 422, headers: {}, body }, 'Sending an event', NOW_MS).upstreamAnswer;
+    assert.deepEqual([undefined, null, '', '<html>', { a: 1 }].map(stored), [
+      null,
+      null,
+      null,
+      '<html>',
+      '{"a":1}',
+    ]);
+  });
+
   test('410 names the contact that lives on', () => {
     const error = failure(410, 'contact_merged', '', { link: '</contacts/5f01>; rel="canonical"' });
     assert.deepEqual(error.remedy, { kind: 'follow_contact', contactId: '5f01' });
