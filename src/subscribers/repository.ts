@@ -56,7 +56,7 @@ export async function readSubscribers(
 }
 
 /** Whether an e-mail that was set later replaces another, in ON CONFLICT of subscribers `s`. */
-export const REPLACES_EMAIL = `excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms`;
+const REPLACES_EMAIL = `excluded.email <> s.email and excluded.email_at_ms >= s.email_at_ms`;
 /**
  * Keeps the e-mail that was set last, in ON CONFLICT of subscribers `s`. The contact may have been matched by the
  * e-mail that is replaced, so clearing `attributes_written` makes delivery look it up again.

@@ -6,7 +6,7 @@ import { compareTexts, stripNul, toStorableJson } from '../text.ts';
 import type { ProjectKey } from '../workspaces/projects.ts';
 import { type ErasureContext, findErasedIds, withoutErased } from './erased-ids.ts';
 import { type IdentityGroup, insertNewIds, lockProject, resolveIdentities } from './identity.ts';
-import { KEEP_LAST_EMAIL, REPLACES_EMAIL } from './repository.ts';
+import { KEEP_LAST_EMAIL } from './repository.ts';
 
 export interface StoredCustomer {
   /** `unchanged`: what is stored is newer. */
@@ -25,7 +25,7 @@ export interface StoredCustomer {
  * project never bought anything, and searching Intercom for each would be wasted.
  *
  * @param context with an open transaction
- * @param options.alwaysDue makes every customer pending whose snapshot is stored
+ * @param options.alwaysDue makes customers pending even if nothing is new
  * @returns one result for each customer, in order; `null`: the customer is erased or has only blocked ids
  */
 export async function storeCustomers(
@@ -111,7 +111,8 @@ async function saveSnapshots(
         set snapshot = excluded.snapshot,
             snapshot_at = excluded.snapshot_at,
             version = s.version + 1,
-            due_at = case when ${IS_CHANGED} then least(s.due_at, excluded.created_at) else s.due_at end,
+            due_at = case when ${MAY_MATCH} or (not s.waiting and ($9 or ${IS_CHANGED}))
+                          then least(s.due_at, excluded.created_at) else s.due_at end,
             ${KEEP_LAST_EMAIL}
       where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
      returning s.subscriber_id, s.first_event_at_ms is not null as had_events`,
@@ -123,19 +124,24 @@ async function saveSnapshots(
       customers.map(([, { snapshot }]) => snapshot.takenAtMs),
       customers.map(([, { email }]) => (email ? stripNul(email.value) : null)),
       customers.map(([, { email }]) => email?.atMs ?? 0),
-      customers.map(
-        ([{ isNew, newIds }, { snapshot }]) =>
-          alwaysDue || (isNew ? hasPurchases(snapshot) : newIds.length > 0),
+      customers.map(([{ isNew, newIds }, { snapshot }]) =>
+        isNew ? alwaysDue || hasPurchases(snapshot) : newIds.length > 0,
       ),
+      alwaysDue,
     ],
     'save-snapshots',
   );
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }
 
-/** For ON CONFLICT. The first snapshot after an event counts as a change: it may contradict the event. */
-const IS_CHANGED = `excluded.due_at is not null or (${REPLACES_EMAIL})
-  or s.last_event_at_ms >= coalesce((s.snapshot->>'takenAtMs')::float8, 0)
+/** For ON CONFLICT: whether a new app user id or e-mail may be that of a contact, or replaces one that was. */
+const MAY_MATCH = `excluded.due_at is not null or (excluded.email_at_ms >= s.email_at_ms
+  and excluded.email <> coalesce(s.email, case when s.waiting then '' end))`;
+/**
+ * For ON CONFLICT: the first snapshot after an event counts as a change, since it may contradict the event. A subscriber
+ * that waits for a contact is not woken for it: the contact would only be looked up again.
+ */
+const IS_CHANGED = `s.last_event_at_ms >= coalesce((s.snapshot->>'takenAtMs')::float8, 0)
   or ${['subscriptions', 'purchases', 'activeEntitlements']
     .map((list) => `coalesce(s.snapshot->'${list}', '[]') is distinct from excluded.snapshot->'${list}'`)
     .join(' or ')}`;

@@ -134,7 +134,7 @@ const DELIVERING = `exists (select 1 from subscribers s
                               left join subscriber_summaries u using (workspace_id, subscriber_id)
                              where s.workspace_id = $1 and s.merged_into is null
                                and (s.due_at <= now() or s.lease_owner is not null
-                                    or u.version is distinct from s.version))`;
+                                    or (u.version is distinct from s.version and not s.waiting)))`;
 
 /** Each of several consecutive refreshes can wait up to 5 s, the interval at which their workers poll. */
 export const SETTLED_WITHIN_MS = 60_000;

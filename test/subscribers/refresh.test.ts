@@ -91,6 +91,28 @@ describe('refreshing in the background', () => {
     await until(isWritten, 'the attributes to be written again');
   });
 
+  test('a refresh does not look for a contact again that was not found under the same ids', async () => {
+    const [id, app_user_id] = ['no-contact-1', 'no-contact'];
+    product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: app_user_id });
+    const event = { id, app_user_id, original_app_user_id: app_user_id, aliases: [] };
+    await send(product, eventBody(event) as never);
+    const stateOf = async () => {
+      const [row] = await product.db.database.query<{ isRead: boolean; waits: boolean; lookups: number }>(
+        `select s.snapshot_at is not null as "isRead", s.waiting and s.due_at > now() as waits,
+                s.attempts as lookups
+           from subscribers s join subscriber_ids i using (workspace_id, subscriber_id)
+          where i.app_user_id = 'no-contact'`,
+      );
+      return row;
+    };
+    await until(async () => (await stateOf())?.isRead, 'RevenueCat to be read');
+    const { lookups } = await until(async () => {
+      const state = await stateOf();
+      return state?.waits && state;
+    }, 'the customer to wait');
+    assert.equal(lookups, 1);
+  });
+
   test('a purchase that comes after its transfer has its receiver read again', async () => {
     const nowMs = Date.now();
     const contact = product.intercom.addContact(WORKSPACE_ID, { role: 'user', externalId: 'receiver' });

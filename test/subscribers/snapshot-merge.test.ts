@@ -306,6 +306,16 @@ describe('storing snapshots beside webhooks', () => {
       await store({ snapshot, email: { value: email, atMs: START_MS + at } });
       assert.equal(await due('paying'), at === 2, 'the contact may have been matched by the old e-mail');
     }
+    await db.database.query('update subscribers set due_at = null, waiting = true, email = null');
+    const known = { ...later, aliases: [], takenAtMs: START_MS + 8 * DAY_MS, subscriptions: [] };
+    await storeSnapshot(known);
+    assert.equal(await due('paying'), false, 'no contact has been found under these ids');
+    const waiting = { ...known, takenAtMs: START_MS + 9 * DAY_MS };
+    await store({ snapshot: waiting, email: { value: 'first@example.com', atMs: START_MS + 9 } });
+    assert.equal(await due('paying'), true, 'the e-mail may be that of a contact');
+    await db.database.query('update subscribers set due_at = null');
+    await storeSnapshot({ ...waiting, takenAtMs: START_MS + 10 * DAY_MS, aliases: ['paying-3'] });
+    assert.equal(await due('paying'), true, 'another id may be that of a contact');
   });
 
   it('of two readings of one customer the newer counts, and of two e-mails the one that was set later', async () => {
