@@ -33,13 +33,7 @@ const CLIENT_ID = 'demo-client';
 const REMOVE_DATA_DIR =
   'while pid=$(head -n 1 "$1/postgres/postmaster.pid") && kill -0 "$pid"; do sleep 0.1; done; rm -rf "$1"';
 
-export interface Demo {
-  /** Printed for the person who started the demo. */
-  readonly greeting: string;
-  readonly inboxUrl: string;
-  readonly appUrl: string;
-  stop(): Promise<void>;
-}
+export type Demo = Awaited<ReturnType<typeof startDemo>>;
 
 export interface DemoOptions {
   /** The app's port; the demo's pages use the next one. 0: any free ports. */
@@ -57,7 +51,7 @@ export interface DemoOptions {
  * The whole product on this machine: embedded PostgreSQL, both platforms simulated on loopback, sample customers,
  * and pages to try it. The app is installed and connected through the same routes as in a real workspace.
  */
-export async function startDemo(options: DemoOptions): Promise<Demo> {
+export async function startDemo(options: DemoOptions) {
   const { onProgress = () => {} } = options;
   // If a later step fails, everything that was started is stopped again.
   await using starting = new AsyncDisposableStack();
@@ -103,6 +97,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   return {
     inboxUrl: `${listening.url}/inbox`,
     appUrl: server.url,
+    /** Printed for the person who started the demo. */
     greeting: greeting(world, listening.url, options.dataDir),
     stop: () => started.disposeAsync(),
   };

@@ -377,8 +377,7 @@ test('webhooks of contact changes are signed and have ISO timestamps', async () 
   received = [];
   simulator.state.webhookEndpoint = `${appUrl}/webhooks/intercom`;
   simulator.contacts.create('ws1', { externalId: 'user-2' });
-  while (simulator.state.webhookDeliveries.length === 0)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  while (simulator.state.webhookDeliveries === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   const [seen] = received;
   const body = JSON.parse(seen?.raw ?? '{}');
   assert.equal(seen?.headers['x-hub-signature'], signWebhook('secret', seen?.raw ?? ''));
@@ -398,8 +397,7 @@ test('a webhook that fails is sent once more after a minute, as the same notific
   const { port } = endpoint.address() as { port: number };
   simulator.state.webhookEndpoint = `http://127.0.0.1:${port}`;
   const status = simulator.sendWebhook('contact.deleted', { type: 'contact' }, 'ws1');
-  while (simulator.state.webhookDeliveries.length === 0)
-    await new Promise((resolve) => setImmediate(resolve));
+  while (simulator.state.webhookDeliveries === 0) await new Promise((resolve) => setImmediate(resolve));
   nowMs += 60_000;
   t.mock.timers.tick(60_000);
   assert.equal(await status, 500);

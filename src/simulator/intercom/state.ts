@@ -124,44 +124,7 @@ export interface Token {
   status: 'valid' | 'revoked' | 'expired';
 }
 
-interface WebhookDelivery {
-  readonly id: string;
-  readonly topic: string;
-  readonly workspaceId: string;
-  readonly attempt: 1 | 2;
-  /** `null`: no answer within five seconds. */
-  readonly status: number | null;
-}
-
-export interface IntercomState {
-  readonly workspaces: Map<string, Workspace>;
-  readonly admins: Map<string, Admin>;
-  readonly contacts: Map<string, Contact>;
-  /** By `indexKey(workspace, external id)`. Includes archived contacts, but no merged or deleted ones. */
-  readonly externalIds: Map<string, Contact>;
-  readonly attributes: DataAttribute[];
-  readonly events: RecordedEvent[];
-  readonly eventKeys: Set<string>;
-  /** Active event names by workspace, in lower case. */
-  readonly eventNames: Map<string, Set<string>>;
-  /** Number of events that got 202 but were already stored. */
-  duplicateEvents: number;
-  readonly conversations: Map<string, Conversation>;
-  readonly tokens: Map<string, Token>;
-  readonly codes: Map<string, { workspaceId: string; adminId: string; expiresAtMs: number }>;
-  /** From here on: the app's settings in the Developer Hub. The first redirect URI is the default one. */
-  readonly redirectUris: string[];
-  appScopes: readonly IntercomScope[];
-  /** The direct installation URL, behind *Install* in the App Store; `null`: not set. */
-  installUrl: string | null;
-  webhookEndpoint: string | null;
-  /** The topics of `app-manifest.json`; others are not sent. */
-  webhookTopics: ReadonlySet<string>;
-  readonly webhookDeliveries: WebhookDelivery[];
-  uninstallUrl: string | null;
-  /** How long new contacts are missing from searches. */
-  searchLagMs: number;
-}
+export type IntercomState = ReturnType<typeof createState>;
 
 /** Intercom's responses have times in whole seconds. */
 export const seconds = (ms: number): number => Math.floor(ms / 1_000);
@@ -176,28 +139,36 @@ const newContactId = (): string => randomBytes(12).toString('hex');
 
 export const indexKey = (workspaceId: string, externalId: string): string => `${workspaceId}\n${externalId}`;
 
-export function createState(): IntercomState {
+export function createState() {
   return {
-    workspaces: new Map(),
-    admins: new Map(),
-    contacts: new Map(),
-    externalIds: new Map(),
-    attributes: [],
-    events: [],
-    eventKeys: new Set(),
-    eventNames: new Map(),
+    workspaces: new Map<string, Workspace>(),
+    admins: new Map<string, Admin>(),
+    contacts: new Map<string, Contact>(),
+    /** By `indexKey(workspace, external id)`. Includes archived contacts, but no merged or deleted ones. */
+    externalIds: new Map<string, Contact>(),
+    attributes: [] as DataAttribute[],
+    events: [] as RecordedEvent[],
+    eventKeys: new Set<string>(),
+    /** Active event names by workspace, in lower case. */
+    eventNames: new Map<string, Set<string>>(),
+    /** Number of events that got 202 but were already stored. */
     duplicateEvents: 0,
-    conversations: new Map(),
-    tokens: new Map(),
-    codes: new Map(),
-    redirectUris: [],
-    appScopes: DEFAULT_SCOPES,
-    installUrl: null,
-    webhookEndpoint: null,
-    webhookTopics: new Set(manifest.webhooks.topics),
-    webhookDeliveries: [],
-    uninstallUrl: null,
+    conversations: new Map<string, Conversation>(),
+    tokens: new Map<string, Token>(),
+    codes: new Map<string, { workspaceId: string; adminId: string; expiresAtMs: number }>(),
+    /** How long new contacts are missing from searches. */
     searchLagMs: 0,
+    /** From here on: the app's settings in the Developer Hub. The first redirect URI is the default one. */
+    redirectUris: [] as string[],
+    appScopes: DEFAULT_SCOPES,
+    /** The direct installation URL, behind *Install* in the App Store; `null`: not set. */
+    installUrl: null as string | null,
+    webhookEndpoint: null as string | null,
+    /** The topics of `app-manifest.json`; others are not sent. */
+    webhookTopics: new Set(manifest.webhooks.topics),
+    /** Number of webhooks that were sent, and answered or given up. */
+    webhookDeliveries: 0,
+    uninstallUrl: null as string | null,
   };
 }
 

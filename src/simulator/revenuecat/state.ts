@@ -112,50 +112,37 @@ export interface Transaction {
   isRefunded: boolean;
 }
 
-export interface RevenueCatState {
-  readonly projects: Map<string, Project>;
-  readonly keys: Map<
-    string,
-    { projectId: string; scopes: readonly string[]; status: 'valid' | 'expired' | 'revoked' }
-  >;
-  /** Requests that must not be made, such as v1's get-or-create. */
-  readonly violations: string[];
-  /** Every requested grant, whatever its result, oldest first. */
-  readonly grantRequests: { customerId: string; entitlementId: string; atMs: number }[];
-  /** Every store action that was requested, whatever the result, oldest first. */
-  readonly actionRequests: { kind: string; id: string; atMs: number }[];
-  /** By subscription; only of subscriptions whose transactions were requested. */
-  readonly transactions: Map<string, Transaction[]>;
-  readonly appleExtensions: { customerId: string; atMs: number }[];
-  /** The events endpoint is newer than the published description; `false`: it answers 404. */
-  customerEventsEnabled: boolean;
-  /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
-  existingGrant: 'ignore' | 'conflict409' | 'second';
-  /**
-   * By customer ID: how long after the request a grant is made and answered, ms, even if the client has hung up. If the
-   * answer comes first, the client cannot read the grant yet.
-   */
-  readonly grantTimings: Map<string, { readonly madeAfterMs: number; readonly answeredAfterMs: number }>;
-  /** How long after a grant or revocation its webhook is sent; `null`: only by `flushWebhooks()`. */
-  grantWebhookDelayMs: number | null;
-  limitsPerMinute: { customer: number; configuration: number };
-}
+export type RevenueCatState = ReturnType<typeof createState>;
 
 export const newId = (prefix: string): string => `${prefix}${randomBytes(8).toString('hex')}`;
 
-export function createState(): RevenueCatState {
+export function createState() {
   return {
-    projects: new Map(),
-    keys: new Map(),
-    violations: [],
-    grantRequests: [],
-    actionRequests: [],
-    transactions: new Map(),
-    appleExtensions: [],
+    projects: new Map<string, Project>(),
+    keys: new Map<
+      string,
+      { projectId: string; scopes: readonly string[]; status: 'valid' | 'expired' | 'revoked' }
+    >(),
+    /** Requests that must not be made, such as v1's get-or-create. */
+    violations: [] as string[],
+    /** Every requested grant, whatever its result, oldest first. */
+    grantRequests: [] as { customerId: string; entitlementId: string; atMs: number }[],
+    /** Every store action that was requested, whatever the result, oldest first. */
+    actionRequests: [] as { kind: string; id: string; atMs: number }[],
+    /** By subscription; only of subscriptions whose transactions were requested. */
+    transactions: new Map<string, Transaction[]>(),
+    appleExtensions: [] as { customerId: string; atMs: number }[],
+    /** The events endpoint is newer than the published description; `false`: it answers 404. */
     customerEventsEnabled: true,
-    existingGrant: 'ignore',
-    grantTimings: new Map(),
-    grantWebhookDelayMs: 1_000,
+    /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
+    existingGrant: 'ignore' as 'ignore' | 'conflict409' | 'second',
+    /**
+     * By customer ID: how long after the request a grant is made and answered, ms, even if the client has hung up. If
+     * the answer comes first, the client cannot read the grant yet.
+     */
+    grantTimings: new Map<string, { readonly madeAfterMs: number; readonly answeredAfterMs: number }>(),
+    /** How long after a grant or revocation its webhook is sent; `null`: only by `flushWebhooks()`. */
+    grantWebhookDelayMs: 1_000 as number | null,
     // Source: RevenueCat API v2, "Rate limits".
     limitsPerMinute: { customer: 480, configuration: 60 },
   };
