@@ -13,7 +13,7 @@ import {
   resolveIdentities,
 } from '../subscribers/identity.ts';
 import { KEEP_LAST_EMAIL } from '../subscribers/repository.ts';
-import { toEmail } from '../subscription/app-user-ids.ts';
+import { fitsKey, toEmail } from '../subscription/app-user-ids.ts';
 import { isDeliverable } from '../subscription/kinds.ts';
 import {
   eventIdOf,
@@ -63,6 +63,8 @@ function fieldsOf(body: EventBody): string {
   for (const name in body) {
     if (body[name] !== null && name !== 'subscriber_attributes') stored[name] = body[name];
   }
+  // An index holds it, and cannot hold one longer than any store's.
+  if (!fitsKey(JSON.stringify(body.original_transaction_id ?? ''))) delete stored.original_transaction_id;
   return toStorableJson(stored);
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { wakeForContact } from '../../src/contacts/repository.ts';
@@ -258,6 +258,21 @@ describe('processing the journal', () => {
       webhooks_failed: 2,
     });
     await rows('drop trigger refuse on events');
+  });
+
+  test('an ID of any length or type makes no event fail', async () => {
+    const project = await addProject();
+    const journal = createJournal(db.database, () => {});
+    const long = randomBytes(3_000).toString('hex');
+    const fields = ['type', 'product_id', 'transaction_id', 'original_transaction_id', 'app_id', 'store'];
+    const odd = fields.flatMap((field) => [long, [long]].map((value) => ({ [field]: value })));
+    for (const [eventId, fields] of odd.entries())
+      await journal.append(
+        project,
+        webhook({ ...bodyOf({ eventId, ids: ['ann'], sources: [] }), ...fields }),
+      );
+    const counts = await processProject({ database: db.database, secrets, logger }, project);
+    assert.deepEqual(counts, { processed: odd.length, failed: 0 });
   });
 
   for (const isTaken of [false, true])
