@@ -113,9 +113,12 @@ function isReadable(json: string): boolean {
   return !/\\(?:u00|[bfr])/.test(json) && stripInvisible(json) === json;
 }
 
-/** Ids stay unchanged: nobody reads them, and they identify the component that was clicked. */
+/**
+ * Ids stay unchanged: nobody reads them, and they identify the component that was clicked. A text of which nothing is
+ * left becomes a dash: Canvas Kit requires texts, and a list item without one could not be pressed.
+ */
 function withoutInvisible(key: string, value: unknown): unknown {
-  return typeof value === 'string' && key !== 'id' ? stripInvisible(value) : value;
+  return typeof value === 'string' && key !== 'id' ? stripInvisible(value) || (value && '–') : value;
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Request } from 'express';
 import pino from 'pino';
-import { canvas, escapeMarkdown, item, list, text } from '../../src/intercom/canvas.ts';
+import { canvas, escapeMarkdown, input, item, list, text } from '../../src/intercom/canvas.ts';
 import { drawInTime } from '../../src/intercom/draw-in-time.ts';
 
 describe('a canvas', () => {
@@ -14,6 +14,13 @@ describe('a canvas', () => {
         list([item(`event:a${mark}b`, 'Renewed')]),
       ]);
     }
+    const blank = canvas([
+      text('\u202e'),
+      list([item('event:a', '\u200f\u0007')]),
+      input({ id: 'a', label: 'A' }),
+    ]);
+    const shown = [text('–'), list([item('event:a', '–')]), input({ id: 'a', label: 'A' })];
+    assert.deepEqual(blank.content.components, shown);
     const kept = canvas([text('One\nline\tand "C:\\u00\\b"')]);
     assert.deepEqual(kept.content.components, [text('One\nline\tand "C:\\u00\\b"')]);
   });
