@@ -94,7 +94,9 @@ function hasEndOfFebruary(startMs: number, endMs: number): boolean {
  * period: "a month" would promise the same price for the months after it.
  */
 export function priceOf(subscription: SubscriptionState): Price | null {
-  const { price, isOnePeriodPrice, isPriceRising, willRenew } = subscription;
-  if (price === null || price.amountMinor <= 0 || (isPriceRising && willRenew)) return null;
+  const { price, periodType, isOnePeriodPrice, isPriceRising, willRenew } = subscription;
+  if (price === null || price.amountMinor <= 0) return null;
+  // An introductory price is said to be that of this period alone.
+  if (isPriceRising && willRenew && periodType !== 'INTRO') return null;
   return { money: price, period: isOnePeriodPrice ? null : periodOf(subscription) };
 }

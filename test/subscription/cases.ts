@@ -1897,6 +1897,16 @@ export const CASES: readonly Case[] = [
     attributes: { rc_will_renew: true },
   },
   {
+    name: 'a price increase that was agreed to during an introductory period, whose price is known',
+    events: [
+      buy(0, 30, { period_type: 'INTRO', price: 1, price_in_purchased_currency: 1 }),
+      event('PRICE_INCREASE_CONSENT_APPROVED', 3),
+    ],
+    on: 5,
+    status: 'intro',
+    says: `Pro, introductory price $1.00. Next charge ${date(30)}.`,
+  },
+  {
     name: 'a price increase that was agreed to, as the API shows',
     events: [buy(0, 30), event('PRICE_INCREASE_CONSENT_REQUIRED', 3)],
     snapshot: snapshotOf(4, [apiSubscription()]),
