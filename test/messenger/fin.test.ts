@@ -113,6 +113,14 @@ it('says until when access lasts that RevenueCat lists without a purchase, whate
   }
 });
 
+it('has a text for what is not known, and names no store of the web', () => {
+  const nothing = answerFin([{ ...CUSTOMER, state: deriveState([], null, day(1)) }], 'UTC', day(1));
+  assert.deepEqual([nothing.found, nothing.status, nothing.store], [true, 'none', '']);
+  const state = deriveState([], snapshotOf(1, [apiSubscription({ store: 'STRIPE' })]), day(2));
+  const web = answerFin([{ ...CUSTOMER, state }], 'UTC', day(2));
+  assert.deepEqual([web.status, web.store], ['active', '']);
+});
+
 it("names no entitlement by RevenueCat's own id", () => {
   const activeEntitlements = [{ lookupKey: 'entl1a2b3c4d5e', endsAtMs: day(90) }];
   const state = deriveState([], { ...snapshotOf(40, []), activeEntitlements }, day(41));
