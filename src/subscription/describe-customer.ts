@@ -131,7 +131,7 @@ function nothingStatements(state: SubscriberState): Statement[] {
   const hasBought = state.consumables.some(({ environment }) => environment === 'production');
   if (state.firstPurchaseAtMs !== null || hasBought) return [{ kind: 'nothing', why: 'one_time_only' }];
   if (state.movedTo !== null) return [];
-  if (state.receivedAtMs !== null) return [{ kind: 'received', on: state.receivedAtMs }];
+  if (state.receivedByTransferAtMs !== null) return [{ kind: 'received', on: state.receivedByTransferAtMs }];
   if (state.sandbox.length + state.consumables.length > 0) return [{ kind: 'nothing', why: 'sandbox_only' }];
   // Only the API lists purchases from before the first webhook.
   return [{ kind: 'nothing', why: state.snapshotAtMs === null ? 'unknown' : 'no_purchases' }];

@@ -18,7 +18,7 @@ import {
   isTransfer,
   joinTransfersWithin,
   movedTo,
-  receivedAtMs,
+  receivedByTransferAtMs,
   snapshotWithoutMoved,
   withoutMovedAway,
 } from './transfers.ts';
@@ -113,7 +113,7 @@ function summarizeFold(
     firstPurchaseAtMs,
     firstPaidAtMs: paidAtMs.length === 0 ? null : Math.min(...paidAtMs),
     movedTo: movedTo(ordered),
-    receivedAtMs: receivedAtMs(ordered, snapshotAtMs),
+    receivedByTransferAtMs: receivedByTransferAtMs(ordered, snapshotAtMs),
     trialEndsAtMs: fold.trialEndsAtMs,
     billingIssueAtMs: knownTime(primary?.billingIssueAtMs ?? null, snapshotAtMs),
     seenAs: seenAs(ordered),

@@ -164,7 +164,10 @@ export function snapshotWithoutMoved(snapshot: Snapshot, events: readonly Lifecy
 }
 
 /** When a transfer last brought purchases that may be unknown here; `null`: never, or the API was read since. */
-export function receivedAtMs(events: readonly LifecycleEvent[], snapshotAtMs: number | null): number | null {
+export function receivedByTransferAtMs(
+  events: readonly LifecycleEvent[],
+  snapshotAtMs: number | null,
+): number | null {
   const last = events.findLast(
     (event) =>
       event.kind === 'transfer' &&

@@ -130,7 +130,7 @@ export interface SubscriberState {
     readonly appUserIds: readonly string[];
   } | null;
   /** When a transfer last brought purchases; `null`: never, or RevenueCat's API was read since. */
-  readonly receivedAtMs: number | null;
+  readonly receivedByTransferAtMs: number | null;
   readonly trialEndsAtMs: number | null;
   readonly billingIssueAtMs: number | null;
   /** Identified ids that the latest events named, most recent first. */

@@ -221,7 +221,10 @@ describe('transfers', () => {
       [stored.state('ann', 20).sandbox.length, stored.state('bob', 20).sandbox.length],
       [0, 1],
     );
-    assert.deepEqual([stored.state('ann', 20).movedTo, stored.state('bob', 20).receivedAtMs], [null, null]);
+    assert.deepEqual(
+      [stored.state('ann', 20).movedTo, stored.state('bob', 20).receivedByTransferAtMs],
+      [null, null],
+    );
   });
 
   test('with answers of the API from before the transfer', () => {
