@@ -58,6 +58,20 @@ describe('the identity token', () => {
     for (const value of Object.values(claims)) assert.notEqual(typeof value, 'object');
   });
 
+  it('records when its key was used last', async () => {
+    const fresh = await site.makeKey();
+    const lastUsed = async () => {
+      const [row] = await site.db.database.query<{ at: Date | null }>(
+        'select last_used_at as at from api_keys where workspace_id = $1 and key_id = $2',
+        ['abc123', fresh.keyId],
+      );
+      return row?.at;
+    };
+    assert.equal(await lastUsed(), null);
+    await site.post(PATH, fresh.key, { user_id: 'user-1' }).expect(200);
+    await until(lastUsed, 'the use to be recorded');
+  });
+
   it('carries an internationalised email address', async () => {
     const email = 'müller@exämple.de';
     const answer = await site.post(PATH, key, { user_id: 'user-1', email }).expect(200);
