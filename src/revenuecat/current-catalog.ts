@@ -4,12 +4,12 @@ import { createKeyedCache } from '../database/batcher.ts';
 import { CatalogEntity, type CatalogRow, type ProjectRow, upsert } from '../database/entities.ts';
 import type { Database } from '../database/sql.ts';
 import { AppError, nullOn } from '../errors.ts';
-import { HOUR_MS, MINUTE_MS } from '../time.ts';
+import { MINUTE_MS } from '../time.ts';
 import { readCatalog } from './catalog.ts';
 import type { RevenueCatClient } from './client.ts';
 
-/** Names change rarely, and their endpoints allow 60 calls a minute. */
-const MAX_AGE_MS = HOUR_MS;
+/** Names change rarely, and their endpoints allow 60 calls a minute; a new entitlement is to be granted soon. */
+const MAX_AGE_MS = 10 * MINUTE_MS;
 /** Whoever is told that there is no entitlement creates one, and comes back. */
 const EMPTY_MAX_AGE_MS = MINUTE_MS;
 
@@ -23,8 +23,8 @@ export interface CatalogContext {
 }
 
 /**
- * The project's whole catalog. It is read from RevenueCat when it is older than an hour or lacks one of `ids`, which are
- * RevenueCat's own IDs. Each ID is looked for once an hour.
+ * The project's whole catalog. It is read from RevenueCat when it is older than ten minutes or lacks one of `ids`, which
+ * are RevenueCat's own IDs. Each ID is looked for once in that time.
  */
 export async function readCurrentCatalog(
   context: CatalogContext,

@@ -98,7 +98,7 @@ describe('the names of products', () => {
     assert.equal((await read('entl2'))?.snapshot.activeEntitlements[0]?.lookupKey, 'team');
   });
 
-  test('are read again after a minute while a project has no entitlement', async () => {
+  test('are read again after ten minutes, and after one while a project has no entitlement', async () => {
     const entitlements: Awaited<ReturnType<RevenueCatClient['listEntitlements']>> = [];
     let nowMs = Date.now();
     const read = async () => {
@@ -121,6 +121,11 @@ describe('the names of products', () => {
     assert.deepEqual(await read(), []);
     nowMs += 2_000;
     assert.deepEqual(await read(), ['pro']);
+    entitlements.push({ id: 'entl2', lookupKey: 'team', displayName: null, isActive: true });
+    nowMs += 599_000;
+    assert.deepEqual(await read(), ['pro']);
+    nowMs += 2_000;
+    assert.deepEqual(await read(), ['pro', 'team']);
   });
 
   test('that are newer than the last read are read when a customer has one', async () => {
