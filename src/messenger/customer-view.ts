@@ -114,7 +114,7 @@ function isReplaced(
 /** RevenueCat reports a failed payment as a billing issue and as a cancellation: one failure for the customer. */
 function isSameFailedPayment(event: LifecycleEvent, history: readonly LifecycleEvent[]): boolean {
   return (
-    event.kind === 'cancellation' &&
+    event.type === 'CANCELLATION' &&
     event.cancelReason === 'BILLING_ERROR' &&
     history.some(
       ({ kind, productId, atMs }) =>
@@ -130,7 +130,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const { subscription, price, end, tone } = description;
   const { store, startedAtMs, environment } = subscription;
   const what = description.what || t('sentence.customer.unnamed');
-  const isGrant = subscription.periodType === 'PROMOTIONAL' || store === 'PROMOTIONAL';
+  const isGrant = store === 'PROMOTIONAL' || (store === null && subscription.periodType === 'PROMOTIONAL');
   const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
   const place = purchasePlace(store, messages);

@@ -212,8 +212,19 @@ describe('the customer’s card', () => {
         { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
       ].map((fields) => ({ ...fields, id: randomUUID() })),
     );
-    const { text } = await submit('history', { contact: user('failed') });
-    assert.equal(text.split('A payment failed').length - 1, 1, text);
+    await addCustomer(
+      site,
+      ['failed_trial'],
+      [
+        { event_timestamp_ms: START_MS - 7 * DAY_MS, expiration_at_ms: START_MS },
+        { ...failed, type: 'BILLING_ISSUE', grace_period_expiration_at_ms: START_MS + 16 * DAY_MS },
+        { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
+      ].map((fields) => ({ ...fields, period_type: 'TRIAL', id: randomUUID() })),
+    );
+    for (const id of ['failed', 'failed_trial']) {
+      const { text } = await submit('history', { contact: user(id) });
+      assert.equal(text.split('A payment failed').length - 1, 1, text);
+    }
   });
 
   it('shows what is reported in one millisecond in the order in which it happened', async () => {
