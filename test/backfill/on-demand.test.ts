@@ -94,7 +94,7 @@ describe('the card of an unknown customer', () => {
     const search = (query: string) => card.press('match.search', { 'match.query': query });
     assert.match(
       (await search('only-in-revenuecat')).text,
-      /^No customer found here\. Looking this ID up in RevenueCat/m,
+      /^No customer found here\. Looking in RevenueCat/m,
     );
     const found = await until(async () => {
       const shown = await search('only-in-revenuecat');
@@ -105,7 +105,7 @@ describe('the card of an unknown customer', () => {
       assert.match((await search(unknown)).text, /^No customer found\. Check the spelling/m);
     const each = `/v2/projects/${REVENUECAT_PROJECT_ID}/customers`;
     const answerAgain = product.revenueCat.faults.add({ pathPrefix: each, status: 503 });
-    assert.match((await search('perhaps-known')).text, /^No customer found here\. Looking this ID up/m);
+    assert.match((await search('perhaps-known')).text, /^No customer found here\. Looking in RevenueCat/m);
     answerAgain();
   });
 

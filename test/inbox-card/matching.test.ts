@@ -187,7 +187,7 @@ describe('finding the customer', () => {
       product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'buyer_elsewhere' });
       const purchase = give(product, 'buyer_elsewhere', { store: 'rc_billing', endsAtMs: Date.now() + 1e9 });
       Object.assign(purchase, { storeSubscriptionId: 'rcb_4711' });
-      assert.match((await searched('rcb_4711')).text, /Looking this ID up in RevenueCat/);
+      assert.match((await searched('rcb_4711')).text, /Looking in RevenueCat/);
       await until(async () => (await idOf('buyer_elsewhere')) !== '', 'the import');
       const found = await searched('rcb_4711');
       assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_elsewhere')}`), found.text);
@@ -196,7 +196,7 @@ describe('finding the customer', () => {
     test('an e-mail that only RevenueCat knows finds the customer, who is imported', async () => {
       const attributes = { $email: 'Only@There.example' };
       product.revenueCat.addCustomer(REVENUECAT_PROJECT_ID, { id: 'buyer_by_email', attributes });
-      assert.match((await searched('Only@There.example')).text, /Looking this ID up in RevenueCat/);
+      assert.match((await searched('Only@There.example')).text, /Looking in RevenueCat/);
       await until(async () => (await idOf('buyer_by_email')) !== '', 'the import');
       const found = await searched('only@there.example');
       assert.ok(idsOn(found.canvas).includes(`match:${await idOf('buyer_by_email')}`), found.text);
@@ -216,7 +216,7 @@ describe('finding the customer', () => {
     test('a permission that the key lacks for it is named, and nothing is looked up', async () => {
       const refused = `/v2/projects/${REVENUECAT_PROJECT_ID}/customers`;
       const restore = product.revenueCat.faults.add({ pathPrefix: refused, status: 403 });
-      assert.match((await searched('first_user')).text, /Looking this ID up/);
+      assert.match((await searched('first_user')).text, /Looking in RevenueCat/);
       const lacks =
         /lacks permissions: [^.]*customer_information:subscriptions:read[^.]*\. An admin can add them/;
       await until(async () => lacks.test((await searched('other_user')).text), 'the key to be checked');
@@ -224,7 +224,7 @@ describe('finding the customer', () => {
       for (const query of ['rcb_0815', 'nemo', 'nemo@example.com']) {
         const { text } = await searched(query);
         assert.match(text, lacks);
-        assert.doesNotMatch(text, /Looking this ID up/);
+        assert.doesNotMatch(text, /Looking in RevenueCat/);
       }
       // Jobs of the first searches, and another check of the key, may still make calls.
       const paths = product.revenueCat.faults.requests().map(({ path }) => path);
