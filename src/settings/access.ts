@@ -15,7 +15,7 @@ export const accessPage: Page = {
     const { admins } = workspace.settings.access;
     const [people, sessions] = await Promise.all([
       loadPeople(request, admins ?? []),
-      listSessions(app.database, workspaceId),
+      listSessions(app, workspaceId),
     ]);
     return {
       people,
@@ -71,7 +71,7 @@ export const signOutPage = confirmationPage({
 
 async function personOf(request: PageRequest): Promise<{ id: string; name: string; isSelf: boolean }> {
   const { workspaceId, admin: self } = request.session;
-  const sessions = await listSessions(request.app.database, workspaceId);
+  const sessions = await listSessions(request.app, workspaceId);
   const found = sessions.find(({ admin }) => admin.id === request.input('admin'));
   if (!found) throw notFound('This teammate is not signed in');
   const { admin } = found;

@@ -162,7 +162,7 @@ const signingForm = form(
 
 const reconnectForm = action(async (request) => {
   const { app, workspaceId, input } = request;
-  if (!(await reconnectProject(app.database, { workspaceId, projectId: input('project') }))) {
+  if (!(await reconnectProject(app, { workspaceId, projectId: input('project') }))) {
     const projects = await listProjects(app.database, workspaceId);
     const isConnected = projects.some(({ projectId }) => projectId === input('project'));
     return done('/revenuecat', isConnected ? 'reconnected' : 'reconnect_expired');
@@ -182,7 +182,7 @@ export const revenueCatPage: Page = {
   async load({ app, workspace, workspaceId }) {
     const [projects, disconnected] = await Promise.all([
       listProjects(app.database, workspaceId),
-      listDisconnected(app.database, workspaceId),
+      listDisconnected(app, workspaceId),
     ]);
     return {
       projects: projects.map((project) => ({

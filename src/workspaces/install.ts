@@ -185,8 +185,8 @@ export async function checkInstallations(app: AppContext): Promise<void> {
   const erased = await eraseUninstalled(database, KEEP_UNINSTALLED_DAYS);
   if (erased.length > 0) logger.info({ workspaces: erased.length }, 'erased uninstalled workspaces');
   for (const [index, workspaceId] of (await listInstalled(database)).entries()) {
-    await deleteDisconnectedSecrets(database, workspaceId);
-    await deleteExpiredSessions(database, workspaceId);
+    await deleteDisconnectedSecrets(app, workspaceId);
+    await deleteExpiredSessions(app, workspaceId);
     await jobs.send('workspace.check', { workspaceId }, { afterSeconds: index % SPREAD_S });
   }
 }

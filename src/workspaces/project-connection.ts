@@ -6,6 +6,7 @@ import type { Database, Entities } from '../database/sql.ts';
 import { WAKE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
+import type { AppContext } from './app-context.ts';
 import { type ProjectKey, updateProject } from './projects.ts';
 import { lockWorkspace, readInstalled } from './repository.ts';
 import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
@@ -157,15 +158,16 @@ export function disconnectProject(database: Entities, project: ProjectKey): Prom
 }
 
 const UNDO_HOURS = 24;
-const undoableSince = (): Date => new Date(Date.now() - UNDO_HOURS * HOUR_MS);
+type Stored = Pick<AppContext, 'database' | 'now'>;
+const undoableSince = ({ now }: Stored): Date => new Date(now() - UNDO_HOURS * HOUR_MS);
 
 /** Projects that were disconnected less than a day ago. */
 export async function listDisconnected(
-  { manager }: Entities,
+  app: Stored,
   workspaceId: string,
 ): Promise<{ projectId: string; name: string; undoUntil: Date }[]> {
-  const found = await manager.find(ProjectEntity, {
-    where: { workspaceId, disconnectedAt: MoreThan(undoableSince()) },
+  const found = await app.database.manager.find(ProjectEntity, {
+    where: { workspaceId, disconnectedAt: MoreThan(undoableSince(app)) },
     order: { disconnectedAt: 'desc' },
   });
   return found.map(({ projectId, name, disconnectedAt }) => ({
@@ -176,10 +178,10 @@ export async function listDisconnected(
 }
 
 /** Undoes a disconnection. @returns whether it could still be undone */
-export function reconnectProject(database: Entities, project: ProjectKey): Promise<boolean> {
+export function reconnectProject(app: Stored, project: ProjectKey): Promise<boolean> {
   return updateProject(
-    database,
-    { ...project, condition: { disconnectedAt: MoreThan(undoableSince()) } },
+    app.database,
+    { ...project, condition: { disconnectedAt: MoreThan(undoableSince(app)) } },
     {
       webhookAuthHash: () => 'disconnected_auth_hash',
       disconnectedAt: null,
@@ -191,10 +193,10 @@ export function reconnectProject(database: Entities, project: ProjectKey): Promi
 }
 
 /** Deletes the secrets of projects whose disconnection can no longer be undone. */
-export async function deleteDisconnectedSecrets({ manager }: Entities, workspaceId: string): Promise<void> {
-  await manager.update(
+export async function deleteDisconnectedSecrets(app: Stored, workspaceId: string): Promise<void> {
+  await app.database.manager.update(
     ProjectEntity,
-    { workspaceId, disconnectedAt: LessThan(undoableSince()) },
+    { workspaceId, disconnectedAt: LessThan(undoableSince(app)) },
     {
       apiKey: null,
       apiKeyState: 'none',

@@ -2,7 +2,6 @@ import type { RequestHandler, Router } from 'express';
 import { LessThan, MoreThan } from 'typeorm';
 import { z } from 'zod';
 import { OAuthStateEntity } from '../database/entities.ts';
-import type { Entities } from '../database/sql.ts';
 import { AppError, answerOrError, badRequest, forbidden } from '../errors.ts';
 import { createRouter } from '../http/app.ts';
 import { parseJson, type RawRequest, readBody } from '../http/body.ts';
@@ -42,11 +41,11 @@ export function installRouter(app: AppContext, signIn: Sessions['signIn']): Rout
 }
 
 function start(app: AppContext, purpose: Purpose): RequestHandler {
-  const { config, database } = app;
+  const { config } = app;
   return async (req, res) => {
     // All tabs of a browser share the value, so that each can finish what it has started.
     const browser = readCookie(app, req, BROWSER_COOKIE) || newSecret();
-    const state = await createState(database, purpose, browser);
+    const state = await createState(app, purpose, browser);
     setCookie(app, res, { ...BROWSER_COOKIE, value: browser, maxAgeS: STATE_MINUTES * 60 });
     const url = new URL('/oauth', config.intercom.appUrl);
     url.searchParams.set('client_id', config.intercom.clientId);
@@ -70,7 +69,7 @@ function finish(app: AppContext, signIn: Sessions['signIn']): RequestHandler {
       res.redirect(302, appStoreUrl({ install_success: 'false', error_message: reason.message }));
     };
     const browser = readCookie(app, req, BROWSER_COOKIE);
-    if (state === null || !(await takeState(app.database, browser, state))) {
+    if (state === null || !(await takeState(app, browser, state))) {
       // UNVERIFIED whether the redirect of a refusal has the state: the answer is the same without it.
       return fail(forbidden(error !== null && state === null ? ACCESS_DENIED : STARTED_ELSEWHERE));
     }
@@ -117,18 +116,23 @@ function purposeIn(state: string | null): Purpose {
 const hashState = (browser: string, state: string): string => hashSecret(`${browser}.${state}`);
 
 /** @returns `<random>.<purpose>` */
-async function createState({ manager }: Entities, purpose: Purpose, browser: string): Promise<string> {
+async function createState(
+  { database, now }: AppContext,
+  purpose: Purpose,
+  browser: string,
+): Promise<string> {
+  const { manager } = database;
   const state = `${newSecret()}.${purpose}`;
-  await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date()) });
-  const expiresAt = new Date(Date.now() + STATE_MINUTES * MINUTE_MS);
+  await manager.delete(OAuthStateEntity, { expiresAt: LessThan(new Date(now())) });
+  const expiresAt = new Date(now() + STATE_MINUTES * MINUTE_MS);
   await manager.insert(OAuthStateEntity, { stateHash: hashState(browser, state), purpose, expiresAt });
   return state;
 }
 
 /** Deletes a state, so that it works only once. @returns `false`: unknown, used, expired or from another browser */
-async function takeState({ manager }: Entities, browser: string, state: string): Promise<boolean> {
-  const live = { stateHash: hashState(browser, state), expiresAt: MoreThan(new Date()) };
-  return (await manager.delete(OAuthStateEntity, live)).affected === 1;
+async function takeState({ database, now }: AppContext, browser: string, state: string): Promise<boolean> {
+  const live = { stateHash: hashState(browser, state), expiresAt: MoreThan(new Date(now())) };
+  return (await database.manager.delete(OAuthStateEntity, live)).affected === 1;
 }
 
 const ACCESS_DENIED = 'Access was not granted in Intercom. Nothing was changed.';

@@ -45,7 +45,7 @@ export function createSessions(app: AppContext, secret: string) {
   /** `null`: no session, or one that is expired, idle for too long, signed out or forged. */
   async function readStored(req: Request): Promise<Session | null> {
     const key = keyIn(readCookie(app, req, SESSION_COOKIE), sign);
-    return key && readLive(database, key);
+    return key && readLive(app, key);
   }
 
   async function isInTeam(session: Session): Promise<boolean> {
@@ -85,9 +85,9 @@ export function createSessions(app: AppContext, secret: string) {
         sessionHash: hashSecret(random),
         csrf: newSecret(),
         userAgent: (req.get('user-agent') ?? '').slice(0, MAX_USER_AGENT_LENGTH),
-        createdAt: new Date(),
-        lastSeenAt: new Date(),
-        expiresAt: new Date(Date.now() + SESSION_HOURS * HOUR_MS),
+        createdAt: fromNow(app, 0),
+        lastSeenAt: fromNow(app, 0),
+        expiresAt: fromNow(app, SESSION_HOURS * HOUR_MS),
       });
       await auditAdmin(database, who, { action: 'signed_in' });
       const named = `${who.workspaceId}.${random}`;
@@ -131,23 +131,27 @@ export function sessionOf(res: Response): Session {
 /** Writing the last use at most this often keeps reading a page cheap. */
 const TOUCH_EVERY_MS = MINUTE_MS;
 
-const sessionsIn = ({ manager }: Entities) => manager.getRepository(SessionEntity);
-const ago = (ms: number): Date => new Date(Date.now() - ms);
+/** The database with the sessions, and the clock that ends them. */
+type Stored = Pick<AppContext, 'database' | 'now'>;
 
-const isLive = () => ({
-  expiresAt: MoreThan(new Date()),
-  lastSeenAt: MoreThan(ago(IDLE_MINUTES * MINUTE_MS)),
+const sessionsIn = ({ manager }: Entities) => manager.getRepository(SessionEntity);
+const fromNow = ({ now }: Stored, ms: number): Date => new Date(now() + ms);
+
+const isLive = (app: Stored) => ({
+  expiresAt: MoreThan(fromNow(app, 0)),
+  lastSeenAt: MoreThan(fromNow(app, -IDLE_MINUTES * MINUTE_MS)),
 });
 
-async function readLive(database: Entities, key: NonNullable<ReturnType<typeof keyIn>>) {
-  const found = await sessionsIn(database).findOneBy({ ...key, ...isLive() });
-  if (found && found.lastSeenAt < ago(TOUCH_EVERY_MS))
-    await sessionsIn(database).update(key, { lastSeenAt: new Date() });
+async function readLive(app: Stored, key: NonNullable<ReturnType<typeof keyIn>>) {
+  const sessions = sessionsIn(app.database);
+  const found = await sessions.findOneBy({ ...key, ...isLive(app) });
+  if (found && found.lastSeenAt < fromNow(app, -TOUCH_EVERY_MS))
+    await sessions.update(key, { lastSeenAt: fromNow(app, 0) });
   return found;
 }
 
-export async function deleteExpiredSessions(database: Entities, workspaceId: string): Promise<void> {
-  await sessionsIn(database).delete({ workspaceId, expiresAt: LessThan(new Date()) });
+export async function deleteExpiredSessions(app: Stored, workspaceId: string): Promise<void> {
+  await sessionsIn(app.database).delete({ workspaceId, expiresAt: LessThan(fromNow(app, 0)) });
 }
 
 async function deleteSession(database: Entities, session: Session): Promise<void> {
@@ -156,9 +160,9 @@ async function deleteSession(database: Entities, session: Session): Promise<void
 }
 
 /** The sessions that are signed in now, the most recently used first. */
-export function listSessions(database: Entities, workspaceId: string): Promise<SessionRow[]> {
-  return sessionsIn(database).find({
-    where: { workspaceId, ...isLive() },
+export function listSessions(app: Stored, workspaceId: string): Promise<SessionRow[]> {
+  return sessionsIn(app.database).find({
+    where: { workspaceId, ...isLive(app) },
     order: { lastSeenAt: 'desc' },
     take: 100,
   });

@@ -243,7 +243,7 @@ it('knows no customer of a project that was disconnected', async () => {
   const project = { workspaceId: 'abc123', projectId: 'abc123-p1' };
   await disconnectProject(site.db.database, project);
   assert.equal((await ask('fin-disconnected').expect(200)).body.found, false);
-  await reconnectProject(site.db.database, project);
+  await reconnectProject(site.app, project);
   assert.equal((await ask('fin-disconnected').expect(200)).body.found, true);
 });
 

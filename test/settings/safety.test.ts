@@ -197,7 +197,7 @@ describe('disconnecting', () => {
       `update projects set disconnected_at = now() - interval '25 hours' where project_id = $1`,
       [projectId],
     );
-    await deleteDisconnectedSecrets(site.db.database, WORKSPACE);
+    await deleteDisconnectedSecrets(site.app, WORKSPACE);
     const [row] = await site.db.database.query(
       'select api_key, signing_secret, disconnected_auth_hash from projects where project_id = $1',
       [projectId],

@@ -138,7 +138,7 @@ it('keeps the secrets of a disconnected project for a day, and those of one that
   const { database } = site.db;
   const { id } = await connect({ revenueCatProjectId: 'proj4', apiKey: 'sk_kept' });
   const state = async () => {
-    await deleteDisconnectedSecrets(database, 'abc123');
+    await deleteDisconnectedSecrets(site.app, 'abc123');
     return (await database.query('select api_key from projects where project_id = $1', [id]))[0];
   };
   const age = (hours: number) =>
@@ -155,12 +155,12 @@ it('keeps the secrets of a disconnected project for a day, and those of one that
   assert.deepEqual(await state(), stored);
   await disconnectProject(database, keyOf(id));
   await database.query('update projects set last_refused_at = now() where project_id = $1', [id]);
-  assert.equal(await reconnectProject(database, keyOf(id)), true);
+  assert.equal(await reconnectProject(site.app, keyOf(id)), true);
   const { refusedWebhook } = (await readProject(database, 'abc123', id)) ?? {};
   assert.equal(refusedWebhook, null, 'only the disconnection was the reason');
   await disconnectProject(database, keyOf(id));
   await age(25);
-  assert.equal(await reconnectProject(database, keyOf(id)), false);
+  assert.equal(await reconnectProject(site.app, keyOf(id)), false);
   assert.deepEqual(await state(), { api_key: null });
 });
 

@@ -78,7 +78,7 @@ it('ends after twelve hours, or two hours without use', async () => {
     await site.db.database.query(`update sessions set ${column} = now() - interval '${age}'`);
     await home(cookie).expect(302);
   }
-  assert.deepEqual(await listSessions(site.db.database, 'abc123'), []);
+  assert.deepEqual(await listSessions(site.app, 'abc123'), []);
   const used = await sessionCookie('abc123');
   await site.db.database.query(`update sessions set last_seen_at = now() - interval '100 minutes'`);
   await home(used).expect(200);
