@@ -100,7 +100,7 @@ async function saveSnapshots(
   // Sorted: rows are locked by id, as in every statement that writes several. In different orders, two could deadlock.
   const customers = received.toSorted(([a], [b]) => compareTexts(a.subscriberId, b.subscriberId));
   const rows = await sql.query<{ subscriber_id: string; had_events: boolean }>(
-    // `created_at` carries the statement's time, because Citus accepts no call of now() in ON CONFLICT.
+    // `created_at` carries the statement's time: Citus accepts neither now() nor a parameter in ON CONFLICT.
     `insert into subscribers as s (workspace_id, project_id, subscriber_id, due_at, version, email, email_at_ms,
                                    snapshot, snapshot_at, created_at)
      select $1, $2, subscriber_id, case when is_due then now() end, 1, email, email_at_ms, snapshot,
@@ -111,7 +111,7 @@ async function saveSnapshots(
         set snapshot = excluded.snapshot,
             snapshot_at = excluded.snapshot_at,
             version = s.version + 1,
-            due_at = case when ${MAY_MATCH} or (not s.waiting and ($9 or ${IS_CHANGED}))
+            due_at = case when ${MAY_MATCH} or (not s.waiting and (${alwaysDue ? 'true' : IS_CHANGED}))
                           then least(s.due_at, excluded.created_at) else s.due_at end,
             ${KEEP_LAST_EMAIL}
       where s.snapshot_at is null or s.snapshot_at <= excluded.snapshot_at
@@ -127,9 +127,8 @@ async function saveSnapshots(
       customers.map(([{ isNew, newIds }, { snapshot }]) =>
         isNew ? alwaysDue || hasPurchases(snapshot) : newIds.length > 0,
       ),
-      alwaysDue,
     ],
-    'save-snapshots',
+    alwaysDue ? 'save-due-snapshots' : 'save-snapshots',
   );
   return new Map(rows.map((row) => [row.subscriber_id, row.had_events]));
 }

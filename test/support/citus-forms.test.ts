@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from './database.ts';
 import { tenantTables } from './tenancy.ts';
 
 const { lazyCall, callInReturning, callInConflict, stableOfColumn, volatileInModification } = FORMS;
-const { correlatedWorkspace, namedCte } = FORMS;
+const { correlatedWorkspace, namedCte, parameterInConflict } = FORMS;
 const { insertInWith, insertAfterModification, subqueryInValues, workspaceChanged, localTable, simpleCase } =
   FORMS;
 
@@ -125,13 +125,15 @@ describe('forms that Citus refuses', () => {
     ]);
   });
 
-  test('any call in ON CONFLICT', () => {
-    const conflict = (set: string): string[] =>
-      forms(`insert into projects (workspace_id, project_id) values ($1, $2)
+  test('any call in ON CONFLICT, and a parameter behind rows that are selected', () => {
+    const conflict = (set: string, rows = 'values ($1, $2)'): string[] =>
+      forms(`insert into projects (workspace_id, project_id) ${rows}
              on conflict (workspace_id, project_id) do update set ${set}`);
     assert.deepEqual(conflict(`last_received_at = now()`), [callInConflict]);
     assert.deepEqual(conflict(`name = '' where projects.last_received_at < now()`), [callInConflict]);
     assert.deepEqual(conflict(`last_received_at = excluded.last_received_at`), []);
+    assert.deepEqual(conflict('name = $3'), []);
+    assert.deepEqual(conflict('name = $3', 'select $1, unnest($2::text[])'), [parameterInConflict]);
   });
 
   test('a volatile function in SET, WHERE or WITH', () => {

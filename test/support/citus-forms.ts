@@ -20,6 +20,7 @@ export const FORMS = {
   stableOfColumn: 'calls a stable function with a column in an UPDATE or DELETE',
   simpleCase: 'compares with "case x when y" in an INSERT, UPDATE or DELETE',
   callInConflict: 'calls a function that is not immutable in ON CONFLICT',
+  parameterInConflict: 'has a parameter in ON CONFLICT of an INSERT that selects its rows',
   callInReturning: 'calls a function that is not immutable in RETURNING',
   correlatedWorkspace:
     'ties a subquery in an expression to the workspace by a column of another table, not by the parameter',
@@ -126,6 +127,8 @@ export function findCitusForms(catalog: Catalog, text: string): string[] {
       (conflict?.infer as Node | undefined)?.whereClause,
     ];
     if (volatilityIn(parts, NOTHING) > 0) found.add('callInConflict');
+    // The node gets the other parameters without types.
+    if (list(source.valuesLists).length === 0 && holds(parts, 'ParamRef')) found.add('parameterInConflict');
     checkReturning(node, scope);
   }
 
