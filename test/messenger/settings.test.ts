@@ -140,6 +140,19 @@ it('has code for every platform, with the same ID for RevenueCat and Intercom', 
   for (const { id, code } of all) for (const pattern of logins[id] ?? []) assert.match(code, pattern, id);
 });
 
+it('has examples for phones in which a token that arrives after signing out signs nobody in', () => {
+  const phones = snippets({ publicUrl: 'https://app.test', workspaceId: 'abc123', region: 'EU' }).filter(
+    ({ code }) => code.includes('setUserJwt'),
+  );
+  assert.equal(phones.length, 4);
+  for (const { id, code } of phones) {
+    const [, ...afterToken] = code.split('messengerToken()');
+    assert.equal(afterToken.length, 2, id);
+    for (const rest of afterToken) assert.match(rest, /^;?\s+(?:if|guard) \(?signOuts [!=]==? before\b/, id);
+    assert.match(code, /signOuts(?: \+= 1|\+\+);?\s+.*logout\(\)/, id);
+  }
+});
+
 it('has a web example that renews the token hourly, retries each minute, and stops after signing out', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const web = snippets({ publicUrl: 'https://app.test', workspaceId: 'abc123', region: 'EU' }).find(

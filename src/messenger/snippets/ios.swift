@@ -1,10 +1,14 @@
 import Intercom
 import RevenueCat
 
-func onSignIn(userId: String) async throws {
+@MainActor var signOuts = 0
+
+@MainActor func onSignIn(userId: String) async throws {
+    let before = signOuts
     _ = try await Purchases.shared.logIn(userId)
 
     let token = try await yourBackend.messengerToken()
+    guard signOuts == before else { return } // signed out since
     Intercom.setUserJwt(token)
     let attributes = ICMUserAttributes()
     attributes.userId = userId
@@ -13,12 +17,15 @@ func onSignIn(userId: String) async throws {
     }
 }
 
-// Before it expires (expires_at), and when the app comes to the foreground:
-func renewToken() async throws {
-    Intercom.setUserJwt(try await yourBackend.messengerToken())
+// Every hour while signed in, and when the app comes to the foreground:
+@MainActor func renewToken() async throws {
+    let before = signOuts
+    let token = try await yourBackend.messengerToken()
+    if signOuts == before { Intercom.setUserJwt(token) }
 }
 
-func onSignOut() async throws {
+@MainActor func onSignOut() async throws {
+    signOuts += 1
     Intercom.logout()
     _ = try await Purchases.shared.logOut()
 }
