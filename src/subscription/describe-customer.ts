@@ -169,9 +169,10 @@ function severalStatement(
   };
 }
 
-/** Statements that become a note in a list of several subscriptions. A failed payment has its own sentence. */
+/** Statements that become a note in a list of several subscriptions. */
 const NOTED_KINDS: ReadonlySet<string> = new Set([
   'trial',
+  'grace',
   'cancelled',
   'trialCancelled',
   'priceConsent',

@@ -425,7 +425,7 @@ describe('the card of each sample customer', () => {
     [
       'one of several that could not be charged',
       new RegExp(
-        `^Payment for Team failed on ${DATE}\\. Pro \\(monthly, App Store\\) and Team \\(monthly, Stripe\\)\\. Next charge \\$9\\.99 on ${DATE}\\.$`,
+        `^Payment for Team failed on ${DATE}\\. Pro \\(monthly, App Store\\) and Team \\(monthly, Stripe, grace period until ${DATE}\\)\\. Next charge \\$9\\.99 on ${DATE}\\.$`,
         'm',
       ),
       [

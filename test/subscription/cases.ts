@@ -639,7 +639,9 @@ export const CASES: readonly Case[] = [
     events: [buy(0, 30), issue(30, 46), buy(22, 52, team)],
     on: 33,
     status: 'active',
-    says: `Payment for Pro failed on ${date(30)}. Team (monthly, Stripe) and Pro (monthly, App Store). Next charge $19.00 on ${date(52)}.`,
+    says:
+      `Payment for Pro failed on ${date(30)}. Team (monthly, Stripe) and ` +
+      `Pro (monthly, App Store, grace period until ${date(46)}). Next charge $19.00 on ${date(52)}.`,
   },
   {
     name: 'a family share beside an own subscription is charged to another',
