@@ -332,10 +332,12 @@ function periodLength(builder: StateBuilder, event: LifecycleEvent, isChanged: b
 function keepPrice(builder: StateBuilder, event: LifecycleEvent, isChanged: boolean): void {
   const { price, priceUsdCents: usdCents, periodType, isFamilyShare } = event;
   const isStated = price !== null && price.amountMinor >= (periodType === 'TRIAL' ? 1 : 0);
-  const isUnknown = isChanged || isTemporaryPrice(builder) || builder.isFamilyShare !== isFamilyShare;
+  const isOffer = event.offerCode !== null || event.isDiscounted;
+  const isUnknown =
+    isOffer || isChanged || isTemporaryPrice(builder) || builder.isFamilyShare !== isFamilyShare;
   if (isStated || isUnknown) {
     builder.price = isStated ? price : null;
-    builder.isOnePeriodPrice = isStated && (event.offerCode !== null || event.isDiscounted);
+    builder.isOnePeriodPrice = isStated && isOffer;
   }
   builder.charge = { price, usdCents };
 }

@@ -1539,6 +1539,12 @@ export const CASES: readonly Case[] = [
     says: `Pro. Next charge ${date(60)}.`,
   },
   {
+    name: 'the price of an offer code that is not known is not the price before it',
+    events: [buy(0, 30), renew(30, 60, { ...offer, ...unknownPrice })],
+    on: 35,
+    says: `Pro. Next charge ${date(60)}.`,
+  },
+  {
     name: 'the price after an offer code is that of the next charge',
     events: [buy(0, 30, offer), renew(30, 60), buy(35, 65, team)],
     on: 36,
