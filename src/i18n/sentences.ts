@@ -50,7 +50,7 @@ function capitalizeUnnamed(text: string, what: MessageValues[string] = null): st
 
 type Field = string | number | null | Price | Money | readonly SeveralItem[];
 
-const DATES: ReadonlySet<string> = new Set(['on', 'until', 'next', 'since', 'resumes']);
+const DATES: ReadonlySet<string> = new Set(['on', 'until', 'next', 'since', 'starts', 'resumes']);
 
 function valuesOf(m: Messages, voice: Voice, statement: Statement): MessageValues {
   const values: Record<string, string | number | null> = {};

@@ -21,7 +21,8 @@ export type Statement =
   | { kind: 'willPause'; what: string; until: At; resumes: At }
   | { kind: 'paused'; what: string; since: At; resumes: At; sum: Money | null }
   | { kind: 'grace'; what: string; on: At; until: At; store: string | null }
-  | { kind: 'incomplete'; what: string }
+  /** `starts` is `null` if only the first payment is awaited. */
+  | { kind: 'incomplete'; what: string; starts: At }
   | { kind: 'expired'; what: string; since: At; reason: EndReason | null; price: Price | null }
   | { kind: 'trialEnded'; what: string; since: At; reason: EndReason | null }
   | { kind: 'familyEnded'; what: string; since: At }
@@ -264,7 +265,10 @@ function mainStatement(
   const until = accessEndDate(subscription);
   const price = priceOf(subscription);
   const { atMs: next = null, sum = null } = chargeOf(subscription, nowMs) ?? {};
-  if (subscription.isIncomplete) return { kind: 'incomplete', what };
+  if (subscription.isIncomplete) {
+    const startMs = subscription.periodStartedAtMs ?? 0;
+    return { kind: 'incomplete', what, starts: startMs > nowMs ? startMs : null };
+  }
   if (subscription.isFamilyShare) {
     const end = endOf(subscription, nowMs);
     return givesAccess

@@ -63,7 +63,12 @@ export function validUntil(state: SubscriberState, nowMs: number): number {
   const { subscriptions, grants, sandbox, consumables, entitlements } = state;
   const bought = [...subscriptions, ...grants, ...sandbox, ...consumables];
   const times = [
-    ...bought.flatMap(({ accessEndsAtMs, endsAtMs, resumesAtMs }) => [accessEndsAtMs, endsAtMs, resumesAtMs]),
+    ...bought.flatMap((each) => [
+      each.periodStartedAtMs,
+      each.accessEndsAtMs,
+      each.endsAtMs,
+      each.resumesAtMs,
+    ]),
     ...entitlements.map(({ endsAtMs }) => endsAtMs),
   ].filter((atMs) => atMs !== null);
   return Math.min(FOREVER_MS, ...times.filter((atMs) => atMs > nowMs));

@@ -1808,6 +1808,25 @@ export const CASES: readonly Case[] = [
     attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
   },
   {
+    name: 'incomplete is also a subscription that starts later',
+    events: [],
+    snapshot: snapshotOf(1, [
+      apiSubscription({
+        status: 'incomplete',
+        givesAccess: false,
+        startsAtMs: day(10),
+        periodStartsAtMs: day(10),
+        periodEndsAtMs: day(40),
+        endsAtMs: day(40),
+        revenueUsdCents: 0,
+      }),
+    ]),
+    on: 2,
+    status: null,
+    says: `Pro: starts on ${date(10)}. Gives no access yet.`,
+    attributes: { rc_entitlements: null, rc_first_purchase_at: null, expires_at: null },
+  },
+  {
     name: 'a first payment that is pending is not the purchase after one that failed',
     events: [],
     snapshot: snapshotOf(32, [

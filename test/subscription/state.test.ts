@@ -1151,10 +1151,13 @@ describe('the state of a history', () => {
     assert.equal(isCurrentSummary(null, 7, day(9)), false);
   });
 
-  test('a summary is valid until a pause ends, or what only the API lists', () => {
+  test('a summary is valid until a pause ends, or what only the API lists, or until a subscription starts', () => {
     const paused = deriveState([buy(0, 30, play), pause(5, 60)], null, day(31));
     assert.equal(validUntil(paused, day(31)), day(60));
     assert.equal(validUntil(deriveState([], listingPro, day(2)), day(2)), day(30));
+    const scheduled = { status: 'incomplete', givesAccess: false, periodStartsAtMs: day(10) };
+    const starting = deriveState([], snapshotOf(1, [apiSubscription(scheduled)]), day(2));
+    assert.equal(validUntil(starting, day(2)), day(10));
   });
 
   test('sandbox purchases are listed in their own place', () => {
