@@ -251,6 +251,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       return (
         items?.map((item) => ({
           event_timestamp_ms: item.occurred_at ?? item.created_at,
+          app_id: item.app_id,
           ...item.body,
           id: item.body?.id ?? item.id,
           type: item.body?.type ?? item.type,

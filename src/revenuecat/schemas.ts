@@ -162,8 +162,10 @@ export const webhookSchema = z.object({
   app_id: text,
 });
 
+/** Its body may lack the ID, the type and the app. Source: the v2 description in RevenueCat/cli. */
 export const customerEventSchema = z.object({
   id: z.string(),
+  app_id: text,
   type: z.string(),
   created_at: ms,
   occurred_at: ms,

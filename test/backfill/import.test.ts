@@ -308,13 +308,11 @@ describe('importing the history of a project', () => {
   });
 
   it('does not merge the customers of a transfer', async () => {
-    const transferred = {
-      transferred_from: ['ann'],
-      transferred_to: ['bob'],
-      event_timestamp_ms: Date.now(),
-    };
-    for (const [id, type] of [['1', 'TRANSFER'] as const, ['2', 'PURCHASES_TRANSFER'] as const])
-      addCustomer(world.revenueCat, 'ann').events.push({ id, type, ...transferred });
+    const common = { event_timestamp_ms: Date.now(), redemption_outcome: 'transfer' };
+    addCustomer(world.revenueCat, 'ann').events.push(
+      { ...common, id: '1', type: 'TRANSFER', transferred_from: ['ann'], transferred_to: ['bob'] },
+      { ...common, id: '2', type: 'PURCHASE_REDEEMED', redeemed_from: ['ann'], redeemed_by: ['bob'] },
+    );
     await importAll();
     const ids = await world.db.database.query(`select distinct subscriber_id from subscriber_ids`);
     assert.equal(ids.length, 2);

@@ -231,7 +231,7 @@ describe('RevenueCat client', () => {
       const event = { id: 'ev1', type: 'RENEWAL', created_at: 2_000, occurred_at: 1_000 };
       const items = [
         { ...event, body: null },
-        { ...event, id: 'ev2', body: { event_timestamp_ms: 1_500 } },
+        { ...event, id: 'ev2', app_id: 'app1', body: { event_timestamp_ms: 1_500 } },
       ];
       res.status(status).send(proxyPage ?? { items, next_page: null });
     });
@@ -239,8 +239,8 @@ describe('RevenueCat client', () => {
     t.after(() => revenueCat.close());
     const client = createRevenueCatClient({ apiUrl: revenueCat.url, apiKey: 'sk_test' });
     assert.deepEqual(await client.listCustomerEvents('proj1', 'user-1'), [
-      { event_timestamp_ms: 1_000, id: 'ev1', type: 'RENEWAL' },
-      { event_timestamp_ms: 1_500, id: 'ev2', type: 'RENEWAL' },
+      { event_timestamp_ms: 1_000, id: 'ev1', type: 'RENEWAL', app_id: null },
+      { event_timestamp_ms: 1_500, id: 'ev2', type: 'RENEWAL', app_id: 'app1' },
     ]);
     for (status of [403, 404]) assert.equal(await client.listCustomerEvents('proj1', 'user-1'), null);
     status = 500;

@@ -79,14 +79,15 @@ export function customerRoutes(context: Context): Router {
       .filter((event) => wanted === undefined || event.environment === wanted)
       .toReversed()
       .map((event) => ({ id: String(event.id), event }));
-    const view = ({ id, event }: (typeof events)[number]) => ({
+    // The example in RevenueCat/cli has the ID, the app and the type outside the body only.
+    const view = ({ id, event: { id: _, app_id = null, type, ...body } }: (typeof events)[number]) => ({
       object: 'customer.event',
       id,
-      app_id: event.app_id ?? null,
-      type: `PURCHASES_${event.type}`,
-      created_at: event.event_timestamp_ms,
-      occurred_at: event.event_timestamp_ms ?? null,
-      body: event,
+      app_id,
+      type: `PURCHASES_${type}`,
+      created_at: body.event_timestamp_ms,
+      occurred_at: body.event_timestamp_ms ?? null,
+      body,
     });
     res.json(listPage(req, events, view));
   });
