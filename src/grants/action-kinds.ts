@@ -132,6 +132,7 @@ export const ACTION_KINDS: Readonly<Record<ActionKind, ActionKindDefinition>> = 
   },
   manage: {
     scopes: ['customer_information:subscriptions:read'],
+    // CONFLICT: the newer description has Paddle, too, whose link may need a sign-in, work again, or be missing.
     isOffered: isWebSubscription,
     call: ({ stores }, projectId, { target }) => stores.createManagementUrl(projectId, target),
     readBack: async (_client, _projectId, action: StoreAction & ReadBackTime) => doneIf(action.isAnswered),

@@ -143,7 +143,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
       const url = path(projectId, 'customers', customerId);
       return nullOn('revenuecat_not_found', read(customerSchema, url, 'Reading a customer'));
     },
-    /** The customers with this `$email`, in the same case. Newer servers also match app user ids and transactions. */
+    /** The customers with this `$email`, in the same case. Other matches (UNVERIFIED) are app user ids and orders. */
     async findByEmail(projectId: string, email: string): Promise<string[]> {
       const url = `${path(projectId, 'customers')}?search=${encodeURIComponent(email)}`;
       return (await list(url, customerSchema, 'Searching customers')).map(({ id }) => id);
@@ -246,7 +246,7 @@ export function createRevenueCatClient(options: RevenueCatClientOptions) {
     ): Promise<Record<string, unknown>[] | null> {
       const url = path(projectId, 'customers', customerId, 'events');
       const reading = list(url, customerEventSchema, 'Reading events');
-      // The endpoint is newer than the published description: it may be absent or closed to this key.
+      // The endpoint is in beta: it may be absent or closed to this key.
       const items = await nullOn('revenuecat_not_found', nullOn('revenuecat_scope_missing', reading));
       return (
         items?.map((item) => ({

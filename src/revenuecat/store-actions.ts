@@ -55,7 +55,7 @@ export function createStoreActions({ http, path, list, listFrom, read }: Calls) 
         ? toPurchase(await read(purchaseSchema, url, 'Reading a purchase'))
         : toSubscription(await read(subscriptionSchema, url, 'Reading a subscription'));
     },
-    /** This list documents no `limit`. */
+    /** CONFLICT: only the newer description has a `limit` for this list, 20 by default. */
     listTransactions(projectId: string, subscriptionId: string) {
       const first = path(projectId, 'subscriptions', subscriptionId, 'transactions');
       return listFrom({ items: [], next_page: first }, transactionSchema, 'Reading charges');

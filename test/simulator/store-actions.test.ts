@@ -120,7 +120,7 @@ describe('the simulated store actions', () => {
     const listed = await get(`${subscriptionOf(google)}/transactions`);
     assert.deepEqual(
       listed.body.items.map(({ id }: { id: string }) => id),
-      google.events.map((event) => event.transaction_id).toReversed(),
+      google.events.map((event) => event.transaction_id).sort(),
     );
     const { body } = await get(`/customers/${google.id}/subscriptions`);
     assert.equal(body.items[0].store_subscription_identifier, charge, 'Google’s is the last renewal’s order');

@@ -1,5 +1,6 @@
 import { type Request, Router } from 'express';
 import { z } from 'zod';
+import { compareTexts } from '../../text.ts';
 import { DAY_MS } from '../../time.ts';
 import { purchaseEvent, transferEvent } from './events.ts';
 import {
@@ -164,12 +165,14 @@ export function actionRoutes(context: Context): Router {
 
   router.get(`${subscription}/transactions`, (req, res) => {
     const project = requireProject(context, req, res, 'customer_information:subscriptions:read');
-    // The description has no parameters for this list; `starting_after` is in the example of its `next_page`.
+    // CONFLICT: this list has `limit` in the newer description only; `starting_after` is in both.
     if (req.query.limit !== undefined) throw refusal(400, 'limit is not a parameter', { param: 'limit' });
     const { bought } = find(project, req);
     const product = project.products.find(({ id }) => id === bought.productId);
     const view = (each: Transaction) => transactionView(each, product?.storeIdentifier);
-    res.json(listPage(req, transactionsOf(project, bought).toReversed(), view));
+    // The newer description orders them by ID, unless asked otherwise.
+    const inOrder = transactionsOf(project, bought).toSorted((a, b) => compareTexts(a.id, b.id));
+    res.json(listPage(req, inOrder, view));
   });
 
   router.post(`${subscription}/transactions/:transactionId/actions/refund`, (req, res) => {

@@ -113,7 +113,7 @@ export function customerRoutes(context: Context): Router {
   return router;
 }
 
-/** Documented for the exact e-mail; newer servers also match app user ids and store transactions. */
+/** Documented for the exact e-mail only; public clients also find app user ids and store transactions (UNVERIFIED). */
 function matches(project: Project, customer: Customer, search: string): boolean {
   return (
     customer.attributes.get('$email')?.value === search ||

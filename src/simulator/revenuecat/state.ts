@@ -132,7 +132,7 @@ export function createState() {
     /** By subscription; only of subscriptions whose transactions were requested. */
     transactions: new Map<string, Transaction[]>(),
     appleExtensions: [] as { customerId: string; atMs: number }[],
-    /** The events endpoint is newer than the published description; `false`: it answers 404. */
+    /** The events endpoint is in beta; `false`: it answers 404. */
     customerEventsEnabled: true,
     /** What "unless one already exists" does is not documented (UNVERIFIED); all three readings can be tried. */
     existingGrant: 'ignore' as 'ignore' | 'conflict409' | 'second',
