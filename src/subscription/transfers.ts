@@ -170,8 +170,9 @@ export function receivedByTransferAtMs(
 ): number | null {
   const last = events.findLast(
     (event) =>
-      event.kind === 'transfer' &&
       isReceipt(event) &&
+      // A redemption by the customer who owns the purchase moves nothing.
+      (event.kind === 'transfer' || identifiersOf(event.raw).source.length > 0) &&
       !event.isWithinCustomer &&
       event.environment !== 'sandbox',
   );

@@ -2843,6 +2843,21 @@ export const CASES: readonly Case[] = [
     says: `Received purchases from another customer on ${date(17)}. Nothing else is known of them here.`,
   },
   {
+    name: 'a redeemed purchase that came from a customer without a known history',
+    events: [
+      event('PURCHASE_REDEEMED', 17, {
+        app_user_id: null,
+        store: 'RC_BILLING',
+        redemption_outcome: 'transfer',
+        redeemed_from: ['bob'],
+        redeemed_by: ['ada'],
+      }),
+    ],
+    on: 20,
+    status: null,
+    says: `Received purchases from another customer on ${date(17)}. Nothing else is known of them here.`,
+  },
+  {
     name: 'purchases that came from another customer, of which the API lists none',
     events: [event('TRANSFER', 17, { transferred_from: ['bob'], transferred_to: ['ada'] })],
     snapshot: snapshotOf(18, []),
