@@ -29,6 +29,8 @@ const STORES: Readonly<Record<string, Store>> = {
   RC_BILLING: { name: 'RevenueCat Web Billing', kind: 'web' },
   PADDLE: { name: 'Paddle', kind: 'web' },
   PAYPAL: { name: 'PayPal', kind: 'web' },
+  /** Payments that a developer reports to RevenueCat: not only of websites. */
+  EXTERNAL: { name: 'External' },
   TEST_STORE: { name: 'Test Store' },
 };
 

@@ -4,7 +4,7 @@ import { eventText } from '../../src/i18n/event-text.ts';
 import { LANGUAGES, type Language } from '../../src/i18n/languages.ts';
 import { messagesFor } from '../../src/i18n/messages.ts';
 import { EVENT_KINDS, isShownToCustomers, TIMELINE_ONLY_KINDS } from '../../src/subscription/kinds.ts';
-import { productName, storeName, tidyId } from '../../src/subscription/names.ts';
+import { productName, STORE_CODES, storeName, tidyId } from '../../src/subscription/names.ts';
 import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { buy, event, grant, period, renew, trial } from '../subscription/histories.ts';
 
@@ -246,7 +246,9 @@ test('stores have the names that people know', () => {
     'ROKU',
     'PADDLE',
     'PAYPAL',
+    'EXTERNAL',
   ];
+  assert.deepEqual([...STORE_CODES].sort(), [...known, 'TEST_STORE', 'PROMOTIONAL'].sort());
   assert.deepEqual(
     [...known, 'TEST_STORE', 'PROMOTIONAL', 'MOON_STORE'].map((store) => storeName(store)),
     [
@@ -260,6 +262,7 @@ test('stores have the names that people know', () => {
       'Roku',
       'Paddle',
       'PayPal',
+      'External',
       'Test Store',
       null,
       'Moon Store',
