@@ -208,9 +208,9 @@ function setHeaders(app: AppContext, req: Request, res: Response): void {
   });
 }
 
-/** Ties a page to the link that opened it. */
-function pageId({ linkId }: SupportClaims): string {
-  return hash('sha256', `page|${linkId}`, 'base64url').slice(0, 22);
+/** Ties a page to its customer, and to the key that ends it. */
+function pageId({ keyId, user }: SupportClaims): string {
+  return hash('sha256', `page|${keyId}|${user.userId}`, 'base64url').slice(0, 22);
 }
 
 /** In the language of the link, else the browser's, else English. */

@@ -221,6 +221,16 @@ describe('the link', () => {
     assert.equal(Object(jwt.verify(body.token, MESSENGER_SECRET, { clockTimestamp })).user_id, 'web-1');
   });
 
+  it('renews the token of a page after its customer opened another', async () => {
+    const browser = supertest.agent(site.server);
+    const first = renewUrlOf((await browser.get((await makeLink()).path).expect(200)).text);
+    const second = renewUrlOf((await browser.get((await makeLink()).path).expect(200)).text);
+    for (const url of [first, second]) await browser.post(url).expect(200);
+    const others = await site.makeKey();
+    await browser.get((await makeLink({}, others.key)).path).expect(200);
+    await browser.post(first).expect(401);
+  });
+
   it('shows the latest events and folds the rest', async () => {
     await addCustomer(
       site,
