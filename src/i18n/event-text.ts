@@ -177,8 +177,11 @@ function sumText({ m, event: { price } }: Line): string | null {
 }
 
 /** Empty for a refund by an unknown party: its title says everything. */
-function reasonText({ m, voice, event }: Line, reason: string | null): string | null {
+function reasonText(line: Line, reason: string | null): string | null {
+  const { m, voice, event } = line;
   if (reason === null) return null;
+  // A family member neither turned off renewal nor has a card that could be charged.
+  if (voice === 'customer' && event.isFamilyShare) return familyText(line);
   const key = `event.${voice}.reason.${reason}`;
   if (!m.has(key)) return voice === 'agent' ? titleCase(reason) : null;
   const store = event.store === 'PROMOTIONAL' ? null : event.store;

@@ -39,7 +39,7 @@ export function viewCustomer(customers: readonly Customer[], messages: Messages,
   const ended = isListed ? [] : held.filter((each) => !isRunning(each) && !isReplaced(each, running));
   const history = customers.flatMap(({ ownHistory, names, state }) =>
     distinctInOrder(ownHistory)
-      .filter((event) => isShownToCustomers(event.kind) && (event.environment === 'sandbox') === isTester)
+      .filter((event) => isShownToCustomers(event) && (event.environment === 'sandbox') === isTester)
       .filter((event, _index, shown) => !isSameFailedPayment(event, shown))
       .map((event) => ({ event, names, withStore: isInSeveralStores(state) })),
   );

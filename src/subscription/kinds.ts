@@ -117,8 +117,24 @@ const HIDDEN_FROM_CUSTOMERS: ReadonlySet<EventKind> = new Set<EventKind>([
   'purchase_redeemed',
 ]);
 
-export function isShownToCustomers(kind: EventKind): boolean {
-  return !HIDDEN_FROM_CUSTOMERS.has(kind);
+/** Of a family share: what another family member, who pays, decided or was charged. */
+const HIDDEN_FROM_FAMILY: ReadonlySet<EventKind> = new Set<EventKind>([
+  'cancellation',
+  'trial_cancelled',
+  'uncancellation',
+  'product_change',
+  'price_increase_consent',
+  'billing_issue',
+  'refund',
+  'refund_reversed',
+]);
+
+export function isShownToCustomers(event: {
+  readonly kind: EventKind;
+  readonly isFamilyShare: boolean;
+}): boolean {
+  const { kind, isFamilyShare } = event;
+  return !HIDDEN_FROM_CUSTOMERS.has(kind) && !(isFamilyShare && HIDDEN_FROM_FAMILY.has(kind));
 }
 
 /** Whether access was granted in RevenueCat, without a store. */

@@ -350,7 +350,7 @@ describe('the history that a customer reads', () => {
       title: 'Your subscription was cancelled',
       subtitle: 'Pro monthly plan · you turned off renewal',
     });
-    for (const item of LINES.map(([each]) => each).filter(({ kind }) => isShownToCustomers(kind))) {
+    for (const item of LINES.map(([each]) => each).filter(isShownToCustomers)) {
       const { title, subtitle } = text(item);
       const missing = `${item.kind}: no title in the customer’s words`;
       assert.match(`${title} ${subtitle}`, /\b(you|your|we|a payment)\b/i, missing);

@@ -216,6 +216,36 @@ describe('what customers read', () => {
     assert.deepEqual([shown?.title, others], ['You subscribed', []]);
   });
 
+  it('shows a family member neither what the payer decided nor what was charged', () => {
+    const shared = { is_family_share: true, price: 0, price_in_purchased_currency: 0 };
+    const later = (type: string, fields: object = {}) => ({
+      ...shared,
+      type,
+      event_timestamp_ms: START_MS + DAY_MS,
+      ...fields,
+    });
+    const { history } = viewOf(
+      [
+        shared,
+        later('CANCELLATION', { cancel_reason: 'UNSUBSCRIBE' }),
+        later('CANCELLATION', { cancel_reason: 'CUSTOMER_SUPPORT', transaction_id: 'refunded' }),
+        ...['UNCANCELLATION', 'PRODUCT_CHANGE', 'BILLING_ISSUE', 'REFUND_REVERSED'].map((type) =>
+          later(type),
+        ),
+        later('PRICE_INCREASE_CONSENT_REQUIRED'),
+        later('EXPIRATION', { expiration_reason: 'UNSUBSCRIBE', event_timestamp_ms: START_MS + 30 * DAY_MS }),
+      ],
+      40,
+    );
+    assert.deepEqual(
+      history.map(({ title, subtitle }) => [title, subtitle]),
+      [
+        ['Your subscription ended', 'Pro monthly · family sharing'],
+        ['You subscribed', 'Pro monthly · family sharing'],
+      ],
+    );
+  });
+
   it('lists what runs, and three at most that have ended', () => {
     const plan = (n: number, fields: object = {}) => ({
       transaction_id: `plan-${n}`,
