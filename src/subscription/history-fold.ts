@@ -306,16 +306,19 @@ function isChargedAlready(
   );
 }
 
-/** Fills in what RevenueCat left out, if the sum equals the known one: everything, or one of its two currencies. */
+/**
+ * Fills in what RevenueCat left out, if the sum equals the known one: everything, or one of its two currencies. Without
+ * a currency, a sum is in dollars.
+ */
 function completeSum(stated: Sum, paid: Sum | null): Sum | null {
   const { price, usdCents } = stated;
   if (!price?.amountMinor && !usdCents) return paid;
+  if (paid === null) return stated;
   const isAll =
-    price === null
-      ? Math.abs(usdCents ?? 0) === paid?.usdCents
-      : price.currency === paid?.price?.currency && Math.abs(price.amountMinor) === paid.price.amountMinor;
-  if (paid === null || !isAll) return stated;
-  return { price: price ?? paid.price, usdCents: usdCents ?? paid.usdCents };
+    price !== null && price.currency === paid.price?.currency
+      ? Math.abs(price.amountMinor) === paid.price.amountMinor
+      : usdCents !== null && Math.abs(usdCents) === paid.usdCents;
+  return isAll ? { price: paid.price ?? price, usdCents: usdCents ?? paid.usdCents } : stated;
 }
 
 function withSign(sum: Sum | null, sign: 1 | -1): Sum | null {

@@ -1545,6 +1545,17 @@ export const CASES: readonly Case[] = [
     says: `Pro. Next charge ${date(60)}.`,
   },
   {
+    name: 'a refund in dollars alone of a period that was paid in another currency',
+    events: [
+      buy(0, 30, euros(9.9, 9)),
+      renew(30, 60, euros(9.9, 9)),
+      refund(35, { ...period(30, 60), currency: null, price: -9.9, price_in_purchased_currency: null }),
+    ],
+    on: 36,
+    says: `Refunded €9.00 on ${date(35)}. No access since then.`,
+    rows: { paid: `€9.00 since ${date(0)}` },
+  },
+  {
     name: 'the price after an offer code is that of the next charge',
     events: [buy(0, 30, offer), renew(30, 60), buy(35, 65, team)],
     on: 36,
