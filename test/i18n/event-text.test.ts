@@ -365,7 +365,8 @@ describe('the history that a customer reads', () => {
 
   test('leaves out a reason without words for customers: its code is for the team, and in English', () => {
     for (const language of LANGUAGES)
-      assert.equal(text(cancelled('CHARGEBACK_FRAUD'), language).subtitle, 'Pro monthly plan');
+      for (const reason of ['CHARGEBACK_FRAUD', 'UNKNOWN'])
+        assert.equal(text(cancelled(reason), language).subtitle, 'Pro monthly plan');
   });
 
   test('never calls a failed payment cancelled, nor a pause ended', () => {
