@@ -116,7 +116,10 @@ export async function listRefundableCharges(context: ActionContext, live: LivePu
   return refundable;
 }
 
-/** For a charge, the API does not say what was paid or refunded, but events and our own actions do. */
+/**
+ * What was paid and refunded of charges, according to events and our own actions. Only the newer description of the API
+ * has amounts, and does not say what a refund does to them.
+ */
 export async function readPayments(
   { app, workspace, customer }: ActionContext,
   transactionIds: readonly string[],
