@@ -8,6 +8,14 @@ export function stripInvisible(text: string): string {
   return text.replaceAll(INVISIBLE, '');
 }
 
+/**
+ * Removes invisible characters from a page's text: customers choose names and IDs, which must not reorder the words
+ * around them. Attributes stay, because forms and links use the IDs. So does a textarea, which a form sends again.
+ */
+export function stripInvisibleText(html: string): string {
+  return html.replaceAll(/(?<=<(?!textarea\b)[^<>]*>)[^<]+/g, stripInvisible);
+}
+
 /** Text that shows nothing: white space, zero-width and other invisible characters, and Braille's empty pattern. */
 const BLANK = /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]*$/v;
 

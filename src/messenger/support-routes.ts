@@ -10,6 +10,7 @@ import { workspaceOf } from '../http/request-log.ts';
 import { LANGUAGES, languageOf } from '../i18n/languages.ts';
 import { type Messages, messagesFor } from '../i18n/messages.ts';
 import type { RefreshIfStale } from '../subscribers/refresh.ts';
+import { stripInvisibleText } from '../text.ts';
 import type { AppContext } from '../workspaces/app-context.ts';
 import { readCookie, setCookie } from '../workspaces/cookies.ts';
 import { findKeyHolder, type KeyHolder, messengerSecretOf } from './api-keys.ts';
@@ -136,7 +137,7 @@ async function show(site: SupportSite, req: Request, res: Response): Promise<voi
       renewUrl: `/support/${encodeURIComponent(workspaceId)}/token?page=${pageId(claims)}`,
     },
   });
-  res.type('html').send(html);
+  res.type('html').send(stripInvisibleText(html));
 }
 
 async function renewToken(app: AppContext, req: Request, res: Response): Promise<void> {

@@ -3,7 +3,7 @@ import escapeHtml from 'escape-html';
 import { Eta } from 'eta';
 import type { Request, Response } from 'express';
 import { messagesFor } from '../i18n/messages.ts';
-import { formatCount, plural, stripInvisible } from '../text.ts';
+import { formatCount, plural, stripInvisibleText } from '../text.ts';
 import { isAllowedToChange, versionsOf } from './change-settings.ts';
 import { flashOf } from './messages.ts';
 import type { PageRequest, Problems } from './page.ts';
@@ -102,14 +102,6 @@ function formHelpers({ typed, problems, data }: ShownPage) {
       });
     },
   };
-}
-
-/**
- * Removes invisible characters from the page's text: customers choose names and IDs, which must not reorder the words
- * around them. Attributes stay, because forms and links use the IDs. So does a textarea, which a form sends again.
- */
-function stripInvisibleText(html: string): string {
-  return html.replaceAll(/(?<=<(?!textarea\b)[^<>]*>)[^<]+/g, stripInvisible);
 }
 
 function hiddenFields(values: Readonly<Record<string, string>>): string {

@@ -253,6 +253,14 @@ describe('the link', () => {
     assert.equal(folded.match(/<time /g)?.length, 4);
   });
 
+  it('shows no character that reorders the text around a name', async () => {
+    await addCustomer(site, ['reordered'], [{ id: randomUUID(), entitlement_ids: ['Pro\u202eorP'] }]);
+    const { path } = await makeLink({ user_id: 'reordered' });
+    const { text } = await supertest(site.server).get(path).expect(200);
+    assert.match(text, /ProorP/);
+    assert.doesNotMatch(text, /\u202e/);
+  });
+
   it('takes a language tag, else the browser’s language', async () => {
     assert.match(
       (await supertest(site.server).get((await makeLink({ locale: 'pt_BR' })).path)).text,
