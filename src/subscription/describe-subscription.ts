@@ -72,7 +72,7 @@ const END_REASONS = [
 
 type EndReason = (typeof END_REASONS)[number];
 
-export type StatusLabel = SubscriptionStatus | 'billing_retry' | 'incomplete' | 'price_consent';
+export type StatusLabel = SubscriptionStatus | 'billing_retry' | 'incomplete' | 'price_consent' | 'scheduled';
 
 export interface Charge {
   readonly atMs: number;
@@ -191,8 +191,14 @@ function hasGivenBack(
   return refundedAtMs !== null && (periodType !== 'TRIAL' || refund !== null);
 }
 
+/** When a scheduled subscription starts; `null`: only its first payment is awaited. */
+function scheduledStart({ periodStartedAtMs: startMs }: SubscriptionState, nowMs: number): number | null {
+  return startMs !== null && startMs > nowMs ? startMs : null;
+}
+
 function labelOf(subscription: SubscriptionState, state: SubscriberState, nowMs: number): StatusLabel {
-  if (subscription.isIncomplete) return 'incomplete';
+  if (subscription.isIncomplete)
+    return scheduledStart(subscription, nowMs) === null ? 'incomplete' : 'scheduled';
   if (subscription.awaitsPriceConsent && subscription.givesAccess) return 'price_consent';
   const isRetried = isPaymentFailing(subscription, nowMs) && !isBoughtAgain(subscription, state);
   return subscription.status === 'expired' && isRetried ? 'billing_retry' : subscription.status;
@@ -265,10 +271,8 @@ function mainStatement(
   const until = accessEndDate(subscription);
   const price = priceOf(subscription);
   const { atMs: next = null, sum = null } = chargeOf(subscription, nowMs) ?? {};
-  if (subscription.isIncomplete) {
-    const startMs = subscription.periodStartedAtMs ?? 0;
-    return { kind: 'incomplete', what, starts: startMs > nowMs ? startMs : null };
-  }
+  if (subscription.isIncomplete)
+    return { kind: 'incomplete', what, starts: scheduledStart(subscription, nowMs) };
   if (subscription.isFamilyShare) {
     const end = endOf(subscription, nowMs);
     return givesAccess

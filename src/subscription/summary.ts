@@ -7,7 +7,7 @@ import { joinTransfersWithin } from './transfers.ts';
 import type { Environment, Snapshot, SubscriberState } from './types.ts';
 
 /** Raise it whenever the same history would give another summary: stored ones then count as missing. */
-export const SUMMARY_FORMAT = 50;
+export const SUMMARY_FORMAT = 51;
 
 const RECENT_EVENTS = 3;
 

@@ -18,7 +18,16 @@ import type { LifecycleEvent } from '../../src/subscription/read-event.ts';
 import { deriveState } from '../../src/subscription/state.ts';
 import { SUBSCRIPTION_STATUSES } from '../../src/subscription/types.ts';
 import { CASES } from '../subscription/cases.ts';
-import { buy, day, event, grant, period, renew } from '../subscription/histories.ts';
+import {
+  apiSubscription,
+  buy,
+  day,
+  event,
+  grant,
+  period,
+  renew,
+  snapshotOf,
+} from '../subscription/histories.ts';
 
 const NAMES = { product: () => null, entitlement: () => null };
 const usd = (amountMinor: number) => ({ amountMinor, currency: 'USD' });
@@ -211,6 +220,17 @@ test('several subscriptions are joined with one word, in every language', () => 
     charges: 'never',
   } as const;
   assert.match(agentSentence(messagesFor('en'), paused), /Dec 1, 2026/);
+});
+
+test('the label of an incomplete subscription says whether it starts later', () => {
+  const incomplete = { status: 'incomplete', givesAccess: false, periodStartsAtMs: day(10) };
+  const state = deriveState([], snapshotOf(1, [apiSubscription(incomplete)]), day(2));
+  const labelOn = (on: number): string => {
+    const [subscription] = describeCustomer(state, { names: NAMES, nowMs: day(on) }).subscriptions;
+    assert.ok(subscription);
+    return statusText(messagesFor('en'), subscription.label);
+  };
+  assert.deepEqual([labelOn(2), labelOn(10)], ['Starts later', 'First payment pending']);
 });
 
 test('Japanese sentences follow each other without a space', () => {
