@@ -63,9 +63,12 @@ async function clearContact(
   if ((await client.followContact(contactId))?.id !== contactId) return;
   const { available } = await provisionWith(client, app.database, workspaceId);
   const nothing = Object.fromEntries([...available.keys()].map((name) => [name, null]));
-  for (const values of [nothing, withoutNull(nothing, available)]) {
-    const answer = await answerOrError(client.updateContact(contactId, { custom_attributes: values }));
-    if (!(answer instanceof AppError)) break;
+  const write = (values: Readonly<Record<string, unknown>>) =>
+    answerOrError(client.updateContact(contactId, { custom_attributes: values }));
+  let answer = await write(nothing);
+  if (answer instanceof AppError && !mayPass(answer.remedy))
+    answer = await write(withoutNull(nothing, available));
+  if (answer instanceof AppError) {
     if (mayPass(answer.remedy)) throw answer;
     app.logger.warn({ workspaceId, contactId, code: answer.code }, 'a former contact was not cleared');
   }
