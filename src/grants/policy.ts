@@ -100,7 +100,7 @@ export async function findRefusal(
   const limit = policyOf(workspace.settings, kind).monthlyPerAdmin;
   const refusal = findRefusalExceptLimit(context, action);
   // An admin may have added it since the key was checked.
-  if (refusal?.code === 'scope_missing') void queueKeyCheck(app, by.workspaceId);
+  if (refusal?.code === 'scope_missing') await queueKeyCheck(app, by.workspaceId);
   return refusal ?? (await checkActionsThisMonth(app.database, limit, by));
 }
 
