@@ -4,7 +4,7 @@ import { customerText, endRow, priceText, statementsText } from '../i18n/sentenc
 import { type CustomerDescription, describeCustomer } from '../subscription/describe-customer.ts';
 import type { SubscriptionDescription } from '../subscription/describe-subscription.ts';
 import { compareEvents, distinctInOrder } from '../subscription/event-order.ts';
-import { isShownToCustomers } from '../subscription/kinds.ts';
+import { isGrant, isShownToCustomers } from '../subscription/kinds.ts';
 import { appStoreName, isWebStore, subscriptionsPage } from '../subscription/names.ts';
 import type { LifecycleEvent } from '../subscription/read-event.ts';
 import type { SubscriptionState } from '../subscription/types.ts';
@@ -130,7 +130,6 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
   const { subscription, price, end, tone } = description;
   const { store, startedAtMs, environment } = subscription;
   const what = description.what || t('sentence.customer.unnamed');
-  const isGrant = store === 'PROMOTIONAL' || (store === null && subscription.periodType === 'PROMOTIONAL');
   const canChange = isChangeable(description);
   const url = canChange ? manageUrlOf(subscription) : null;
   const place = purchasePlace(store, messages);
@@ -148,7 +147,7 @@ function holdingOf(description: SubscriptionDescription, messages: Messages) {
     manage: url === null ? null : { label: t('messenger.manage', { store: store ?? '' }), url },
     /** For a running subscription without a page to link: where to change it, or to write to us for a web purchase. */
     howToChange:
-      canChange && !isGrant && url === null
+      canChange && !isGrant(subscription) && url === null
         ? t('messenger.howToChange', { store: appStoreName(store) })
         : null,
   };

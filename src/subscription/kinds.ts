@@ -138,7 +138,9 @@ export function isShownToCustomers(event: {
 }
 
 /** Whether access was granted in RevenueCat, without a store. */
-export function isGrant(event: Pick<EventFacts, 'store' | 'kind' | 'periodType'>): boolean {
+export function isGrant(
+  event: Pick<EventFacts, 'store' | 'periodType'> & Partial<Pick<EventFacts, 'kind'>>,
+): boolean {
   const { store, kind, periodType } = event;
   if (store === 'PROMOTIONAL' || kind === 'promotional_granted') return true;
   // A store's own promotional period is paid for; without a store, it must be a grant.
