@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { OAuthStateEntity } from '../database/entities.ts';
 import { AppError, answerOrError, badRequest, forbidden } from '../errors.ts';
 import { createRouter } from '../http/app.ts';
-import { parseJson, type RawRequest, readBody } from '../http/body.ts';
+import { parseJson, readBody } from '../http/body.ts';
 import { limitRequests } from '../http/rate-limit.ts';
 import { assertVerified } from '../http/signed.ts';
 import { idField, optional } from '../intercom/fields.ts';
@@ -166,24 +166,21 @@ export function uninstallRouter(app: AppContext): Router {
 
   const router = createRouter();
   const limitUnsigned = limitRequests(MAX_NOTICES_PER_MINUTE);
-  /** Of any content type: the headers are not documented either (UNVERIFIED). */
-  const read: RequestHandler = async (req, res, next) => {
-    const body = await readBody(req, res, MAX_UNINSTALL_BYTES);
-    (req as RawRequest).rawBody = body;
-    req.body = parseJson(body.toString());
-    next();
-  };
-  /** Limits only unsigned notices: signed ones may come from the same address, such as that of a proxy. */
-  const verifyOrLimit: RequestHandler = (req, res, next) => {
+  /**
+   * Reads a notice of any content type: the headers are not documented either (UNVERIFIED). Limits only unsigned notices:
+   * signed ones may come from the same address, such as that of a proxy.
+   */
+  const readNotice: RequestHandler = async (req, res, next) => {
     const { clientSecret: secret } = app.config.intercom;
-    const { rawBody: body } = req as RawRequest;
+    const body = await readBody(req, res, MAX_UNINSTALL_BYTES);
     const signatures = SIGNATURES.filter(([header]) => req.headers[header] !== undefined);
     for (const [, scheme] of signatures)
       assertVerified(scheme.verify({ secret, body, headers: req.headers }));
+    req.body = parseJson(body.toString());
     if (signatures.length === 0) return limitUnsigned(req, res, next);
     next();
   };
-  router.post('/', read, verifyOrLimit, (req, res) => {
+  router.post('/', readNotice, (req, res) => {
     const body = uninstallSchema.safeParse(req.body);
     if (!body.success) throw badRequest('The body must be {"app_id": "…"}');
     const workspaceId = body.data.app_id;
