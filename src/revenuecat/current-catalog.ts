@@ -10,7 +10,7 @@ import type { RevenueCatClient } from './client.ts';
 
 /** Names change rarely, and their endpoints allow 60 calls a minute; a new entitlement is to be granted soon. */
 const MAX_AGE_MS = 10 * MINUTE_MS;
-/** Whoever is told that there is no entitlement creates one, and comes back. */
+/** An agent who is told that there is no entitlement has one created, and tries again. */
 const EMPTY_MAX_AGE_MS = MINUTE_MS;
 
 /** A project, with the client that has its key. */
@@ -110,7 +110,8 @@ async function storeCatalog({ database, logger, now, project, client }: CatalogC
     await upsert(database, CatalogEntity, rows.slice(from, from + BATCH_SIZE));
   await database.query(
     `update catalog set is_active = false
-      where workspace_id = $1 and project_id = $2 and kind = 'entitlement' and not (id = any($3))`,
+      where workspace_id = $1 and project_id = $2 and kind = 'entitlement' and is_active
+        and not (id = any($3))`,
     [workspaceId, projectId, entitlements.map(({ id }) => id)],
   );
 }
