@@ -105,11 +105,10 @@ async function storeBatch(
   obstacle: AppError | null,
 ): Promise<StoredCustomer[]> {
   const read = results.filter((result) => result.kind === 'read');
-  const stored = await storeCustomers(
-    { sql, secrets: context.secrets },
-    context.project,
-    read.map(({ found }) => found),
-  );
+  const stored = await storeCustomers({ sql, secrets: context.secrets }, context.project, {
+    customers: read.map(({ found }) => found),
+    alwaysDue: false,
+  });
   const closed: { customerId: string; code: string | null }[] = [];
   let [missing, failed] = [0, 0];
   for (const result of results) {

@@ -104,7 +104,7 @@ export async function storeCustomer(
 ): Promise<boolean> {
   const [stored] = await app.database.transaction((sql) =>
     // Time may have changed the state even if RevenueCat's response is the same.
-    storeCustomers({ sql, secrets: app.secrets }, project, [customer], { alwaysDue: true }),
+    storeCustomers({ sql, secrets: app.secrets }, project, { customers: [customer], alwaysDue: true }),
   );
   if (stored) await reportDisagreement(app, project, stored);
   return Boolean(stored);

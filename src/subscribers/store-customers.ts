@@ -31,12 +31,14 @@ export interface StoredCustomer {
 export async function storeCustomers(
   context: ErasureContext,
   project: ProjectKey,
-  received: readonly RevenueCatCustomer[],
-  options: { readonly alwaysDue?: boolean } = {},
+  {
+    customers,
+    alwaysDue,
+  }: { readonly customers: readonly RevenueCatCustomer[]; readonly alwaysDue: boolean },
 ): Promise<(StoredCustomer | null)[]> {
   const { sql } = context;
   await lockProject(sql, project);
-  const remaining = await dropErased(context, project, received);
+  const remaining = await dropErased(context, project, customers);
   const idLists = remaining.map(({ ids }) => ids);
   const groups = await resolveIdentities(sql, project, idLists);
   await insertNewIds(sql, project, groups.values());
@@ -47,7 +49,7 @@ export async function storeCustomers(
     if (group && (newest.get(group)?.snapshot.takenAtMs ?? -1) < customer.snapshot.takenAtMs)
       newest.set(group, customer);
   }
-  const stored = await saveSnapshots(sql, project, [...newest], options);
+  const stored = await saveSnapshots(sql, project, { received: [...newest], alwaysDue });
   if (stored.size > 0) await notifyDelivery(sql, project.workspaceId);
   return resolved.map(({ group }) => {
     if (!group) return null;
@@ -93,8 +95,13 @@ function hasPurchases({ subscriptions, purchases, activeEntitlements }: Snapshot
 async function saveSnapshots(
   sql: Sql,
   { workspaceId, projectId }: ProjectKey,
-  received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[],
-  { alwaysDue = false }: Parameters<typeof storeCustomers>[3] = {},
+  {
+    received,
+    alwaysDue,
+  }: {
+    readonly received: readonly (readonly [IdentityGroup, RevenueCatCustomer])[];
+    readonly alwaysDue: boolean;
+  },
 ): Promise<Map<string, boolean>> {
   if (received.length === 0) return new Map();
   // Sorted: rows are locked by id, as in every statement that writes several. In different orders, two could deadlock.

@@ -165,7 +165,9 @@ describe('storing snapshots beside webhooks', () => {
   after(() => db.close());
 
   const store = (reading: RevenueCatCustomer) =>
-    db.database.transaction((sql) => storeCustomers({ sql, secrets }, project, [reading]));
+    db.database.transaction((sql) =>
+      storeCustomers({ sql, secrets }, project, { customers: [reading], alwaysDue: false }),
+    );
 
   async function receive(id: string, appUserId: string, fields: Record<string, unknown> = {}): Promise<void> {
     const person = { app_user_id: appUserId, original_app_user_id: appUserId, aliases: [] };
@@ -326,7 +328,7 @@ describe('storing snapshots beside webhooks', () => {
       email: { value: 'reading@example.com', atMs: START_MS },
     });
     await db.database.transaction((sql) =>
-      storeCustomers({ sql, secrets }, project, [reading(20), reading(10)]),
+      storeCustomers({ sql, secrets }, project, { customers: [reading(20), reading(10)], alwaysDue: false }),
     );
     const { takenAtMs, email } = await stateOf('twice-read');
     assert.deepEqual([takenAtMs, email], [START_MS + 20 * DAY_MS, 'event@example.com']);
