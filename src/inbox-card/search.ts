@@ -26,6 +26,7 @@ import { certainCandidate, loadCustomer } from './customer.ts';
 import { cutSentences } from './overview.ts';
 
 const MAX_FOUND = 10;
+const mayBeEmail = (query: string): boolean => query.includes('@');
 /** A first canvas may be 400 px high: it lists this many customers with the contact's e-mail, and the search more. */
 const MAX_POSSIBLE = 2;
 /** For the same reason, customers in several projects get a sentence only if there are no more than this. */
@@ -147,7 +148,7 @@ export async function searchResults(context: CardContext): Promise<InboxCanvas> 
   if (query === '') return context.page([text(m.t('match.state.emptySearch'), 'muted'), form]);
   const stored = await searchSubscribers(context.app.readDatabase, request.workspaceId, {
     text: query,
-    fields: query.includes('@') ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
+    fields: mayBeEmail(query) ? ['app_user_id', 'email', 'transaction'] : ['app_user_id', 'transaction'],
   });
   const connected = stored.filter((each) => projects.some(({ projectId }) => projectId === each.projectId));
   const { found, isImporting } =
@@ -208,7 +209,7 @@ async function searchRevenueCat(
 ): Promise<{ found: PossibleCustomer[]; isImporting: boolean }> {
   const { app, request, projects } = context;
   const reads = projects.map(async (project) => ({ project, ids: await findIds(context, project, query) }));
-  const by = query.includes('@') ? 'email' : 'transaction';
+  const by = mayBeEmail(query) ? 'email' : 'transaction';
   const found: PossibleCustomer[] = [];
   let isImporting = false;
   for (const { project, ids } of await Promise.all(reads)) {
@@ -241,7 +242,7 @@ async function searchIds(app: CardApp, project: Project, query: string): Promise
   if (client === null) return [];
   const [customer, others] = await Promise.all([
     isBlockedId(query) ? null : client.getCustomer(revenueCatProjectId, query),
-    query.includes('@')
+    mayBeEmail(query)
       ? client.findByEmail(revenueCatProjectId, query)
       : client.findBuyers(revenueCatProjectId, query),
   ]);

@@ -69,14 +69,15 @@ function summarizeFold(
   const consumables: SubscriptionState[] = [];
   const active: StateBuilder[] = [];
   let firstPurchaseAtMs: number | null = null;
-  const paidAtMs: number[] = [];
+  let firstPaidAtMs: number | null = null;
   let paid: readonly Money[] = [];
   let isUnpriced = false;
   for (const builder of fold.builders.values()) {
     const state = buildState(builder, nowMs, snapshotAtMs);
     if (builder.environment !== 'sandbox') {
       paid = builder.paid.reduce(addMoney, paid);
-      paidAtMs.push(...builder.paidAtMs.slice(0, 1));
+      const [paidAtMs] = builder.paidAtMs;
+      if (paidAtMs !== undefined) firstPaidAtMs = Math.min(firstPaidAtMs ?? paidAtMs, paidAtMs);
       isUnpriced ||= snapshotAtMs === null && hasUnknownCost(builder);
       if (isOwnPurchase(builder))
         firstPurchaseAtMs = Math.min(firstPurchaseAtMs ?? builder.startedAtMs, builder.startedAtMs);
@@ -111,7 +112,7 @@ function summarizeFold(
     lifetimeValueUsdCents: Math.max(0, fold.lifetimeValueUsdCents) || (isUnpriced ? null : 0),
     paid: [...paid].sort((a, b) => compareTexts(a.currency, b.currency)),
     firstPurchaseAtMs,
-    firstPaidAtMs: paidAtMs.length === 0 ? null : Math.min(...paidAtMs),
+    firstPaidAtMs,
     movedTo: movedTo(ordered),
     receivedByTransferAtMs: receivedByTransferAtMs(ordered, snapshotAtMs),
     trialEndsAtMs: fold.trialEndsAtMs,

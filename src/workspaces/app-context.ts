@@ -55,6 +55,9 @@ export function createAppContext(
   return { ...common, ...createPlatformClients(common) };
 }
 
+/** The database, and the clock that decides what in it has ended. */
+export type DatabaseAndClock = Pick<AppContext, 'database' | 'now'>;
+
 export function createPlatformClients(
   options: Pick<AppContext, 'database' | 'secrets' | 'now'> & {
     readonly config: Pick<Config, 'revenueCatApiUrl'> & {

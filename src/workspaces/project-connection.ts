@@ -6,7 +6,7 @@ import type { Database, Entities } from '../database/sql.ts';
 import { WAKE, wakeSubscribers } from '../database/wake-subscribers.ts';
 import { badRequest, notFound } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
-import type { AppContext } from './app-context.ts';
+import type { DatabaseAndClock } from './app-context.ts';
 import { type ProjectKey, updateProject } from './projects.ts';
 import { lockWorkspace, readInstalled } from './repository.ts';
 import { hashSecret, newSecret, type SecretBox, secretLocation } from './secrets.ts';
@@ -158,12 +158,11 @@ export function disconnectProject(database: Entities, project: ProjectKey): Prom
 }
 
 const UNDO_HOURS = 24;
-type Stored = Pick<AppContext, 'database' | 'now'>;
-const undoableSince = ({ now }: Stored): Date => new Date(now() - UNDO_HOURS * HOUR_MS);
+const undoableSince = ({ now }: DatabaseAndClock): Date => new Date(now() - UNDO_HOURS * HOUR_MS);
 
 /** Projects that were disconnected less than a day ago. */
 export async function listDisconnected(
-  app: Stored,
+  app: DatabaseAndClock,
   workspaceId: string,
 ): Promise<{ projectId: string; name: string; undoUntil: Date }[]> {
   const found = await app.database.manager.find(ProjectEntity, {
@@ -178,7 +177,7 @@ export async function listDisconnected(
 }
 
 /** Undoes a disconnection. @returns whether it could still be undone */
-export function reconnectProject(app: Stored, project: ProjectKey): Promise<boolean> {
+export function reconnectProject(app: DatabaseAndClock, project: ProjectKey): Promise<boolean> {
   return updateProject(
     app.database,
     { ...project, condition: { disconnectedAt: MoreThan(undoableSince(app)) } },
@@ -193,7 +192,7 @@ export function reconnectProject(app: Stored, project: ProjectKey): Promise<bool
 }
 
 /** Deletes the secrets of projects whose disconnection can no longer be undone. */
-export async function deleteDisconnectedSecrets(app: Stored, workspaceId: string): Promise<void> {
+export async function deleteDisconnectedSecrets(app: DatabaseAndClock, workspaceId: string): Promise<void> {
   await app.database.manager.update(
     ProjectEntity,
     { workspaceId, disconnectedAt: LessThan(undoableSince(app)) },

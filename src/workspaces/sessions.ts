@@ -6,7 +6,7 @@ import type { Entities } from '../database/sql.ts';
 import { forbidden, unauthorized } from '../errors.ts';
 import { equalInConstantTime } from '../text.ts';
 import { HOUR_MS, MINUTE_MS } from '../time.ts';
-import type { AppContext } from './app-context.ts';
+import type { AppContext, DatabaseAndClock } from './app-context.ts';
 import { auditAdmin } from './audit.ts';
 import { readCookie, setCookie } from './cookies.ts';
 import type { Admin } from './repository.ts';
@@ -131,18 +131,15 @@ export function sessionOf(res: Response): Session {
 /** Writing the last use at most this often keeps reading a page cheap. */
 const TOUCH_EVERY_MS = MINUTE_MS;
 
-/** The database with the sessions, and the clock that ends them. */
-type Stored = Pick<AppContext, 'database' | 'now'>;
-
 const sessionsIn = ({ manager }: Entities) => manager.getRepository(SessionEntity);
-const fromNow = ({ now }: Stored, ms: number): Date => new Date(now() + ms);
+const fromNow = ({ now }: DatabaseAndClock, ms: number): Date => new Date(now() + ms);
 
-const isLive = (app: Stored) => ({
+const isLive = (app: DatabaseAndClock) => ({
   expiresAt: MoreThan(fromNow(app, 0)),
   lastSeenAt: MoreThan(fromNow(app, -IDLE_MINUTES * MINUTE_MS)),
 });
 
-async function readLive(app: Stored, key: NonNullable<ReturnType<typeof keyIn>>) {
+async function readLive(app: DatabaseAndClock, key: NonNullable<ReturnType<typeof keyIn>>) {
   const sessions = sessionsIn(app.database);
   const found = await sessions.findOneBy({ ...key, ...isLive(app) });
   if (found && found.lastSeenAt < fromNow(app, -TOUCH_EVERY_MS))
@@ -150,7 +147,7 @@ async function readLive(app: Stored, key: NonNullable<ReturnType<typeof keyIn>>)
   return found;
 }
 
-export async function deleteExpiredSessions(app: Stored, workspaceId: string): Promise<void> {
+export async function deleteExpiredSessions(app: DatabaseAndClock, workspaceId: string): Promise<void> {
   await sessionsIn(app.database).delete({ workspaceId, expiresAt: LessThan(fromNow(app, 0)) });
 }
 
@@ -160,7 +157,7 @@ async function deleteSession(database: Entities, session: Session): Promise<void
 }
 
 /** The sessions that are signed in now, the most recently used first. */
-export function listSessions(app: Stored, workspaceId: string): Promise<SessionRow[]> {
+export function listSessions(app: DatabaseAndClock, workspaceId: string): Promise<SessionRow[]> {
   return sessionsIn(app.database).find({
     where: { workspaceId, ...isLive(app) },
     order: { lastSeenAt: 'desc' },
