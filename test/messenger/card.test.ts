@@ -203,25 +203,19 @@ describe('the customer’s card', () => {
 
   it('shows a failed payment once, which RevenueCat reports as a billing issue and as a cancellation', async () => {
     const failed = { event_timestamp_ms: START_MS, expiration_at_ms: START_MS };
-    await addCustomer(
-      site,
-      ['failed'],
-      [
-        { event_timestamp_ms: START_MS - 30 * DAY_MS, expiration_at_ms: START_MS },
-        { ...failed, type: 'BILLING_ISSUE', grace_period_expiration_at_ms: START_MS + 16 * DAY_MS },
-        { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
-      ].map((fields) => ({ ...fields, id: randomUUID() })),
-    );
-    await addCustomer(
-      site,
-      ['failed_trial'],
-      [
-        { event_timestamp_ms: START_MS - 7 * DAY_MS, expiration_at_ms: START_MS },
-        { ...failed, type: 'BILLING_ISSUE', grace_period_expiration_at_ms: START_MS + 16 * DAY_MS },
-        { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
-      ].map((fields) => ({ ...fields, period_type: 'TRIAL', id: randomUUID() })),
-    );
-    for (const id of ['failed', 'failed_trial']) {
+    for (const [id, period_type] of [
+      ['failed', 'NORMAL'],
+      ['failed_trial', 'TRIAL'],
+    ] as const) {
+      await addCustomer(
+        site,
+        [id],
+        [
+          { event_timestamp_ms: START_MS - 30 * DAY_MS, expiration_at_ms: START_MS },
+          { ...failed, type: 'BILLING_ISSUE', grace_period_expiration_at_ms: START_MS + 16 * DAY_MS },
+          { ...failed, type: 'CANCELLATION', cancel_reason: 'BILLING_ERROR' },
+        ].map((fields) => ({ ...fields, period_type, id: randomUUID() })),
+      );
       const { text } = await submit('history', { contact: user(id) });
       assert.equal(text.split('A payment failed').length - 1, 1, text);
     }

@@ -20,24 +20,28 @@ describe('the names of products', () => {
   const readings = () =>
     product.revenueCat.faults.requests().filter(({ path }) => /\/products(\?|$)/.test(path)).length;
 
+  /** A project at an address where nothing listens: RevenueCat's answers are `methods`. */
+  const contextOf = (projectId: string, methods: Partial<RevenueCatClient>, now = Date.now) => ({
+    database: product.db.database,
+    logger,
+    project: { workspaceId: WORKSPACE_ID, projectId, revenueCatProjectId: 'projnone' },
+    client: { ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }), ...methods },
+    now,
+  });
+
   test('may be closed to the key, and those of entitlements are still read; an outage is no empty catalog', async () => {
     const refusing = (code: 'revenuecat_scope_missing' | 'revenuecat_unavailable') => async () => {
       throw new AppError(code, 'refused');
     };
     const read = (projectId: string, methods: Partial<RevenueCatClient>) =>
-      readCurrentCatalog({
-        database: product.db.database,
-        logger,
-        project: { workspaceId: WORKSPACE_ID, projectId, revenueCatProjectId: 'projnone' },
-        client: {
-          ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
+      readCurrentCatalog(
+        contextOf(projectId, {
           listEntitlements: async () => [
             { id: 'entl1', lookupKey: 'pro', displayName: 'Pro', isActive: true },
           ],
           ...methods,
-        },
-        now: Date.now,
-      });
+        }),
+      );
     const closed = await read('no_products', { listProducts: refusing('revenuecat_scope_missing') });
     assert.deepEqual(
       closed.map(({ lookupKey }) => lookupKey),
@@ -56,33 +60,26 @@ describe('the names of products', () => {
     }));
     const read = (entitlementId: string) =>
       readCustomer(
-        {
-          database: product.db.database,
-          logger,
-          project: { workspaceId: WORKSPACE_ID, projectId: 'own_ids', revenueCatProjectId: 'projnone' },
-          client: {
-            ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
-            listEntitlements: async () => entitlements,
-            listProducts: async () => products,
-            readCustomer: async () => ({
-              requestedAtMs: 1,
-              date: undefined,
-              customer: customerSchema.parse({ id: 'user-1' }),
-              aliases: [],
-              attributes: [{ name: '$email', value: 'Ada@Example.com', updated_at: 7 }],
-              active: [{ entitlementId, endsAtMs: null }],
-              subscriptions: [
-                subscriptionSchema.parse({
-                  id: 'sub1',
-                  product_id: 'prod_pro_monthly',
-                  pending_changes: { product: { id: 'prod_pro_yearly' } },
-                }),
-              ],
-              purchases: [],
-            }),
-          },
-          now: Date.now,
-        },
+        contextOf('own_ids', {
+          listEntitlements: async () => entitlements,
+          listProducts: async () => products,
+          readCustomer: async () => ({
+            requestedAtMs: 1,
+            date: undefined,
+            customer: customerSchema.parse({ id: 'user-1' }),
+            aliases: [],
+            attributes: [{ name: '$email', value: 'Ada@Example.com', updated_at: 7 }],
+            active: [{ entitlementId, endsAtMs: null }],
+            subscriptions: [
+              subscriptionSchema.parse({
+                id: 'sub1',
+                product_id: 'prod_pro_monthly',
+                pending_changes: { product: { id: 'prod_pro_yearly' } },
+              }),
+            ],
+            purchases: [],
+          }),
+        }),
         'user-1',
       );
     const customer = await read('entl1');
@@ -102,17 +99,16 @@ describe('the names of products', () => {
     const entitlements: Awaited<ReturnType<RevenueCatClient['listEntitlements']>> = [];
     let nowMs = Date.now();
     const read = async () => {
-      const catalog = await readCurrentCatalog({
-        database: product.db.database,
-        logger,
-        project: { workspaceId: WORKSPACE_ID, projectId: 'new', revenueCatProjectId: 'projnone' },
-        client: {
-          ...createRevenueCatClient({ apiUrl: 'http://127.0.0.1:1', apiKey: 'none' }),
-          listEntitlements: async () => entitlements,
-          listProducts: async () => [{ id: 'prod1', lookupKey: 'pro_monthly', displayName: null }],
-        },
-        now: () => nowMs,
-      });
+      const catalog = await readCurrentCatalog(
+        contextOf(
+          'new',
+          {
+            listEntitlements: async () => entitlements,
+            listProducts: async () => [{ id: 'prod1', lookupKey: 'pro_monthly', displayName: null }],
+          },
+          () => nowMs,
+        ),
+      );
       return catalog.filter(({ kind }) => kind === 'entitlement').map(({ lookupKey }) => lookupKey);
     };
     assert.deepEqual(await read(), []);
